@@ -1,0 +1,6 @@
+"""nakawari: in-betweens for 2D animation, drawn, adapted, made small, and measured by one protocol.
+
+Importing the package is cheap; the heavy libraries load with the modules that need them.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,216 @@
+"""Diffusion processes: how clean data becomes noise, and the language in which a denoiser answers.
+
+A denoiser never answers in x0 or in noise directly; losses and samplers are written in those two. A process
+translates, exactly, in both directions, so that nothing else in the project has to know what a network predicts.
+
+Arithmetic runs in float32 whatever the dtype of the tensors (the terminal step of a zero-SNR schedule does not
+survive bfloat16), and results come back in the dtype of the noisy input. Times are one per sample, shape (B,).
+
+Sources: Salimans & Ho 2022 (velocity); Lin et al. 2024 (zero terminal SNR, eq. 1-3, algorithm 1); Xing et al. 2024
+(dynamic rescale of ToonCrafter); Karras et al. 2022, table 1 and section 5 (EDM), with the constants of Stable
+Video Diffusion (Blattmann et al. 2023, appendix D).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Weighting = Literal["native", "x0", "noise", "min-snr"]
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """Per-sample values (B,) as (B,1,1,...), float32, on the device of `like`."""
+    return values.to(device=like.device, dtype=torch.float32).reshape(-1, *[1] * (like.ndim - 1))
+
+
+class Process(ABC):
+    """The translation between x0, noise and network output, for one family.
+
+    Every x_t is `alpha(t) x0 + sigma(t) noise`, with x0 the clean latents as `encode` gives them.
+    """
+
+    @abstractmethod
+    def signal(self, t: Tensor) -> Tensor:
+        """The factor of x0 in x_t, shape of `t`, float32."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The factor of the noise in x_t, shape of `t`, float32."""
+
+    @abstractmethod
+    def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What a perfect network answers at `t` when x_t is made of `x0` and `noise`: the training target."""
+
+    @abstractmethod
+    def x0(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that a network output stands for, at x_t = `noisy`."""
+
+    @abstractmethod
+    def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """The noise that a network output stands for, at x_t = `noisy`."""
+
+    @abstractmethod
+    def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Times for `batch` training samples, drawn as the family trains; shape (batch,), on the CPU."""
+
+    @abstractmethod
+    def output_gain(self, t: Tensor) -> Tensor:
+        """How far the network output moves x0: |d x0 / d output| at `t`, shape of `t`."""
+
+    def network_input(self, noisy: Tensor, t: Tensor) -> Tensor:
+        """x_t as the network wants to see it."""
+        return noisy
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """`t` as the network wants to see it."""
+        return t
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t from clean latents and noise, all of one shape (B, ...)."""
+        mixed = _column(self.signal(t), x0) * x0.float() + _column(self.sigma(t), x0) * noise.float()
+        return mixed.to(x0.dtype)
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio of x_t for data of unit variance, shape of `t`."""
+        return (self.signal(t) / self.sigma(t)) ** 2
+
+    def loss_weight(self, t: Tensor, weighting: Weighting, gamma: float = 5.0) -> Tensor:
+        """The factor on a squared error *of x0* that makes the named loss; shape of `t`.
+
+        `native` is the plain squared error of the network output, `x0` and `noise` those of the named quantity,
+        `min-snr` is min(SNR, gamma) (Hang et al. 2023).
+        """
+        if weighting == "x0":
+            return torch.ones_like(self.sigma(t))
+        if weighting == "native":
+            return self.output_gain(t) ** -2
+        if weighting == "noise":
+            return self.snr(t)
+        return self.snr(t).clamp(max=gamma)
+
+
+@dataclass(frozen=True)
+class VelocityProcess(Process):
+    """Zero-terminal-SNR v-prediction with ToonCrafter's dynamic rescale; `t` is an integer in [0, steps).
+
+    Args:
+        steps: length of the training schedule.
+        beta_start, beta_end: ends of the schedule, linear in the square root.
+        base_scale: x0 is multiplied by s_t, which falls linearly from 1 to this over `turning_step` steps and stays.
+        turning_step: where the fall ends; 1.0 as `base_scale` switches the rescale off.
+    """
+
+    steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    base_scale: float = 0.7
+    turning_step: int = 400
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """The rescaled betas, float64, (steps,)."""
+        betas = torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.steps, dtype=torch.float64) ** 2
+        root = (1 - betas).cumprod(0).sqrt()
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        alpha_bar = root**2
+        return 1 - torch.cat([alpha_bar[:1], alpha_bar[1:] / alpha_bar[:-1]])
+
+    @cached_property
+    def alphas_cumprod(self) -> Tensor:
+        """Cumulative product of 1 - beta, float64, (steps,); the last is exactly 0."""
+        return (1 - self.betas).cumprod(0)
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """The dynamic scale s_t, float64, (steps,)."""
+        fall = torch.linspace(1, self.base_scale, self.turning_step, dtype=torch.float64)
+        flat = torch.full((self.steps,), self.base_scale, dtype=torch.float64)
+        return torch.cat([fall, flat])[: self.steps]
+
+    def _at(self, table: Tensor, t: Tensor) -> Tensor:
+        return table.float()[t.cpu().long()].to(t.device)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """sqrt of the cumulative product at `t`: the factor of the *scaled* x0."""
+        return self._at(self.alphas_cumprod.sqrt(), t)
+
+    def scale(self, t: Tensor) -> Tensor:
+        """The dynamic scale s_t at `t`."""
+        return self._at(self.scales, t)
+
+    def signal(self, t: Tensor) -> Tensor:
+        return self.alpha(t) * self.scale(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self._at((1 - self.alphas_cumprod).sqrt(), t)
+
+    def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        scaled = _column(self.scale(t), x0) * x0.float()
+        velocity = _column(self.alpha(t), x0) * noise.float() - _column(self.sigma(t), x0) * scaled
+        return velocity.to(x0.dtype)
+
+    def x0(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        scaled = _column(self.alpha(t), noisy) * noisy.float() - _column(self.sigma(t), noisy) * output.float()
+        return (scaled / _column(self.scale(t), noisy)).to(noisy.dtype)
+
+    def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        mixed = _column(self.alpha(t), noisy) * output.float() + _column(self.sigma(t), noisy) * noisy.float()
+        return mixed.to(noisy.dtype)
+
+    def output_gain(self, t: Tensor) -> Tensor:
+        return self.sigma(t) / self.scale(t)
+
+    def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        return torch.randint(0, self.steps, (batch,), generator=generator)
+
+
+@dataclass(frozen=True)
+class EDMProcess(Process):
+    """EDM as Stable Video Diffusion uses it (sigma_data = 1, v-preconditioning); `t` is the noise level sigma > 0.
+
+    Args:
+        log_mean, log_std: ln sigma in training is normal with these.
+    """
+
+    log_mean: float = 0.7
+    log_std: float = 1.6
+
+    def signal(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t, dtype=torch.float32)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t.float()
+
+    def network_input(self, noisy: Tensor, t: Tensor) -> Tensor:
+        return (noisy.float() * _column((self.sigma(t) ** 2 + 1) ** -0.5, noisy)).to(noisy.dtype)
+
+    def network_time(self, t: Tensor) -> Tensor:
+        return 0.25 * self.sigma(t).log()
+
+    def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        # F = (c_skip x_sigma - x0) / -c_out, written so that no two large numbers are subtracted.
+        sigma = _column(self.sigma(t), x0)
+        return ((noise.float() - sigma * x0.float()) * (sigma**2 + 1) ** -0.5).to(x0.dtype)
+
+    def x0(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        sigma = _column(self.sigma(t), noisy)
+        root = (sigma**2 + 1) ** 0.5
+        return (noisy.float() / root**2 - output.float() * sigma / root).to(noisy.dtype)
+
+    def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        # (x_sigma - x0) / sigma with x0 put in: finite for every sigma, no cancellation at small ones.
+        sigma = _column(self.sigma(t), noisy)
+        root = (sigma**2 + 1) ** 0.5
+        return (noisy.float() * sigma / root**2 + output.float() / root).to(noisy.dtype)
+
+    def output_gain(self, t: Tensor) -> Tensor:
+        return self.sigma(t) * (self.sigma(t) ** 2 + 1) ** -0.5
+
+    def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        return (self.log_mean + self.log_std * torch.randn(batch, generator=generator)).exp()

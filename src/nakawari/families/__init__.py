@@ -1,0 +1,1 @@
+"""The model families: architectures, samplers, pipelines. Nothing here knows about training."""

@@ -1,0 +1,166 @@
+"""The contract that every family keeps: five verbs and the condition they share.
+
+Training, evaluation, quantization and the command line speak only to what stands here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from ..diffusion import Process
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Everything a denoiser is told about a batch of clips, computed once per clip.
+
+    Shapes: B batch, F frames, C latent channels, h x w latent size, H x W frame size after padding.
+
+    Args:
+        num_frames: F, both keys included.
+        size: height and width of the frames as they came in, before padding; `decode` cuts back to it.
+        latents: (B, F, C', h, w), what the denoiser sees beside the noisy latents: the keys' latents in their places.
+        tokens: (B, L, D) context tokens, or None where the model has no towers.
+        null_tokens: (B, L, D) the same without text and without image, for the unconditional branch.
+        image_tokens: (B, L, D) without text but with the image, for guidance with two scales.
+        fps: (B,) frames per second or frame stride, as the family counts it; None = the family's default.
+        references: per decoder level (B, 2, C, H, W), encoder features of start and end key.
+        base: (B, F, C, h, w), what the latents are relative to where a model works on residuals; None = nothing.
+        guide: (B, F, 9, H, W), see `nakawari.guide`; None = unguided.
+        control: family-specific control maps (B, F, ...), such as track heatmaps; None = none.
+        extra: family-specific tensors with the batch first.
+    """
+
+    num_frames: int
+    size: tuple[int, int]
+    latents: Tensor
+    tokens: Tensor | None = None
+    null_tokens: Tensor | None = None
+    image_tokens: Tensor | None = None
+    fps: Tensor | None = None
+    references: tuple[Tensor, ...] = ()
+    base: Tensor | None = None
+    guide: Tensor | None = None
+    control: Tensor | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """Number of clips."""
+        return self.latents.shape[0]
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def map(self, function: Any) -> Self:
+        """A copy with `function` applied to every tensor."""
+        return self.replace(**{name: _map(value, function) for name, value in self._tensors().items()})
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """As `Tensor.to`, for every floating tensor (integer tensors change device only by `device=`)."""
+        return self.map(lambda tensor: tensor.to(*args, **kwargs))
+
+    def select(self, index: slice | Sequence[int]) -> Self:
+        """Some clips of the batch."""
+        return self.map(lambda tensor: tensor[index])
+
+    def _tensors(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("num_frames", "size")}
+
+    @classmethod
+    def cat(cls, conditions: Sequence[Self]) -> Self:
+        """Several conditions with the same frames and size as one batch."""
+        first = conditions[0]
+        if any((other.num_frames, other.size) != (first.num_frames, first.size) for other in conditions):
+            raise ValueError("only conditions with the same number of frames and the same size can be joined")
+        parts = [condition._tensors() for condition in conditions]
+        return first.replace(**{name: _cat([part[name] for part in parts]) for name in parts[0]})
+
+
+def _map(value: Any, function: Any) -> Any:
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, tuple):
+        return tuple(function(tensor) for tensor in value)
+    if isinstance(value, Mapping):
+        return {name: function(tensor) for name, tensor in value.items()}
+    return value
+
+
+def _cat(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(values)
+    if isinstance(first, tuple):
+        return tuple(torch.cat(tensors) for tensors in zip(*values, strict=True))
+    if isinstance(first, Mapping):
+        return {name: torch.cat([value[name] for value in values]) for name in first}
+    return first
+
+
+class InterpolationPipeline(DiffusionPipeline):
+    """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
+
+    family: str
+    lora_presets: Mapping[str, str]
+    """Preset name -> regular expression over the denoiser's module names, for `LoraConfig(target_modules=...)`."""
+
+    @property
+    @abstractmethod
+    def process(self) -> Process:
+        """The diffusion process that the denoiser was trained with."""
+
+    @property
+    @abstractmethod
+    def denoiser(self) -> torch.nn.Module:
+        """The one network that is adapted, distilled and quantized."""
+
+    @abstractmethod
+    def encode(self, frames: Tensor, condition: Condition | None = None, generator: Any = None) -> Tensor:
+        """Frames (B, F, 3, H, W) -> latents (B, F, C, h, w), scaled as the denoiser expects.
+
+        With a condition that has a `base`, the latents are relative to it. With a generator (one, or one per sample)
+        the posterior is sampled; without, its mean is taken. Sizes are padded to the multiple the model needs.
+        """
+
+    @abstractmethod
+    def condition(
+        self,
+        start: Tensor,
+        end: Tensor,
+        *,
+        num_frames: int,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        control: Any = None,
+        guided: bool = True,
+        generator: Any = None,
+    ) -> Condition:
+        """All that the denoiser is told, from two keys (B, 3, H, W) in [-1, 1]; computed once per clip.
+
+        `guided=False` leaves motion guidance out where the model has it.
+        """
+
+    @abstractmethod
+    def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
+        """The same condition with text (and, unless `keep_image`, image) emptied: the other branch of guidance."""
+
+    @abstractmethod
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Raw denoiser output for x_t = `noisy` (B, F, C, h, w) at times `t` (B,); same shape as `noisy`."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
+        """Latents -> frames (B, F, 3, H, W) at `condition.size`, not clamped; gradients flow.
+
+        `chunk` bounds how many clips or frames are decoded at once, to bound memory.
+        """

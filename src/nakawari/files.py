@@ -1,0 +1,88 @@
+"""Files that are whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .errors import NakawariError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` (same suffix) that takes its place when the block ends well.
+
+    Works for a file or a folder; a folder that exists already is replaced. On any error the temporary is removed
+    and what stood at `path` stays.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NakawariError(f"{path.parent} is not a folder; give an output path inside a folder.") from error
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        _replace(temporary, path)
+    except OSError as error:
+        raise NakawariError(
+            f"Could not write {path}: {error.strerror or error}; nothing was left half-written."
+        ) from error
+    finally:
+        remove(temporary)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if temporary.is_dir() and path.is_dir():
+        old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.old")
+        path.rename(old)
+        temporary.rename(path)
+        remove(old)
+    else:
+        temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; nothing happens when it is absent."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; a missing or broken one raises `NakawariError` with its name."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NakawariError(f"{path} does not exist; check the path.") from error
+    except (ValueError, OSError) as error:
+        raise NakawariError(f"{path} is not a readable JSON file ({error}); restore it or make it again.") from error
+
+
+def fingerprint(paths: list[Path]) -> str:
+    """SHA-256 over the names and contents of `paths` in sorted order: the identity of a set of files."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

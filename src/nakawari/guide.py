@@ -7,6 +7,7 @@ At the keys themselves the warped frame is the key, untouched.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 GUIDE_CHANNELS = 9
@@ -26,3 +27,14 @@ def blend(guide: Tensor) -> Tensor:
     total = first_weight + last_weight
     share = (last_weight / total.clamp(min=1e-6)).where(total > 1e-6, time)
     return first + share * (last - first)
+
+
+def still(start: Tensor, end: Tensor, times: Tensor) -> Tensor:
+    """A guide that knows no motion: keys (B, 3, H, W) in place at `times` (F,), visible nowhere.
+
+    Its blend is the cross-fade. A guided model runs unguided with it.
+    """
+    frames = len(times)
+    time = times.to(start).view(1, frames, 1, 1, 1).expand(len(start), frames, 1, *start.shape[-2:])
+    first, last = (key[:, None].expand(-1, frames, -1, -1, -1) for key in (start, end))
+    return torch.cat([first, last, torch.zeros_like(time), torch.zeros_like(time), time], dim=2)

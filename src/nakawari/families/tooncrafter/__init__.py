@@ -1,0 +1,31 @@
+"""The ToonCrafter family: 3D UNet, dual-reference autoencoder, DDIM over a velocity process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline import ToonCrafterPipeline
+
+
+def build(
+    unet: dict[str, Any],
+    vae: dict[str, Any],
+    scheduler: dict[str, Any] | None = None,
+    guide: dict[str, Any] | None = None,
+    pipeline: dict[str, Any] | None = None,
+) -> ToonCrafterPipeline:
+    """A new model without towers from the configurations of its parts; `guide=None` leaves motion guidance out."""
+    from ..motion import MotionGuide
+    from .pipeline import ToonCrafterPipeline
+    from .scheduler import ToonCrafterScheduler
+    from .unet import ToonCrafterUNet
+    from .vae import DualReferenceAutoencoder
+
+    return ToonCrafterPipeline(
+        unet=ToonCrafterUNet(**unet),
+        vae=DualReferenceAutoencoder(**vae),
+        scheduler=ToonCrafterScheduler(**(scheduler or {})),
+        guide=None if guide is None else MotionGuide(**guide),
+        **(pipeline or {}),
+    )

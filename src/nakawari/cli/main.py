@@ -1,0 +1,114 @@
+"""The program `nakawari`: its commands, and what becomes of errors.
+
+Commands stand in the order of `--help`. To add one, write `cli/NAME.py` with a function `command` (or, for a command
+with parts, a `typer.Typer` named `app`) and put NAME into `COMMANDS`. These files import nothing heavy at the top.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .. import __version__
+from ..errors import NakawariError, UsageError
+
+COMMANDS = ("interpolate", "train", "convert")
+
+
+class Program(TyperGroup):
+    """The group of all commands; every error ends as one sentence on stderr and an exit status.
+
+    0 done, 1 the work failed, 2 the words were wrong, 130 interrupted. `--debug`, anywhere before a `--`, shows the
+    traceback first.
+    """
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+        words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
+        extra["standalone_mode"] = False
+        try:
+            with warnings.catch_warnings():
+                if not debug:
+                    warnings.simplefilter("ignore")
+                sys.exit(super().main(words, "nakawari", **extra) or 0)
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                traceback.print_exc()
+            sentence, status = _verdict(error)
+            if sentence:
+                print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
+            sys.exit(status)
+
+
+def _without_debug(words: list[str]) -> tuple[list[str], bool]:
+    """`words` without `--debug`, and whether it was there; after a `--` words are left alone."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    return kept + words[end:], len(kept) < end
+
+
+def _verdict(error: BaseException) -> tuple[str, int]:
+    """One sentence for the user and the exit status."""
+    if isinstance(error, NakawariError):
+        return str(error), 2 if isinstance(error, UsageError) else 1
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return "interrupted.", 130
+    if hasattr(error, "format_message"):  # typer's own complaints about words, whichever click it is built on
+        return f"{error.format_message().rstrip('.?')}; see nakawari --help.", 2
+    if isinstance(error, BrokenPipeError):
+        return "", 1
+    if isinstance(error, OSError):
+        return _about_system(error), 1
+    if isinstance(error, MemoryError):
+        return "ran out of memory; make the job smaller, or close other programs.", 1
+    message = str(error).strip().rstrip(".")
+    return f"unexpected {type(error).__name__}{': ' + message if message else ''}; run again with --debug.", 1
+
+
+def _about_system(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "no space left on the device; free some and run again."
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}; check the path, its permissions and the disk, or run again with --debug."
+
+
+app = typer.Typer(
+    cls=Program,
+    help="In-betweens for 2D animation: interpolate, adapt, distill, quantize, evaluate and report.",
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+for _name in COMMANDS:
+    _module = import_module(f".{_name}", __package__)
+    if hasattr(_module, "command"):
+        app.command(_name)(_module.command)
+    else:
+        app.add_typer(_module.app, name=_name)
+
+
+def run() -> None:
+    """The entry point of the installed program."""
+    app()

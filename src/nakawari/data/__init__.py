@@ -1,0 +1,1 @@
+"""Data: triplets, clips, pairs, and synthetic scenes."""

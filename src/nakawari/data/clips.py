@@ -1,0 +1,273 @@
+"""Clips: videos and image sequences, decoded once into memory-mapped pools that training opens at once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NakawariError, UsageError
+from ..files import atomic_path, read_json, write_json
+
+Frames = NDArray[np.uint8]
+Split = Literal["train", "validation"]
+VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_POOL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames in order. `frames`: (N, H, W, 3) uint8 RGB, possibly memory-mapped (read-only). `fps`: frames per second,
+    0 when unknown. `source` and `licence`: from the folder's `index.json`, empty without one."""
+
+    name: str
+    frames: Frames
+    fps: float = 0.0
+    source: str = ""
+    licence: str = ""
+
+    @property
+    def group(self) -> str:
+        return group_of(self.name)
+
+    def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int) -> Frames | None:
+        """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short."""
+        span = (num_frames - 1) * stride + 1
+        if span > len(self.frames):
+            return None
+        start = int(rng.integers(len(self.frames) - span + 1))
+        return self.frames[start : start + span : stride]
+
+
+def group_of(name: str) -> str:
+    """The source a clip was cut from: its name without a trailing cut number when a longer number stands before it
+    (`ua_019_1` -> `ua_019`; `em_044` stays: 044 is the source)."""
+    match = re.fullmatch(r"(.*\d)_\d+|(.*[^\W\d_])_\d", name)
+    return name if match is None else match.group(1) or match.group(2)
+
+
+def split_of(name: str, validation_share: float = 0.05) -> Split:
+    """Which split a clip belongs to: a stable function of its source alone, so cuts of one source stay together."""
+    digest = hashlib.sha256(group_of(Path(name).name).encode()).digest()
+    return "validation" if int.from_bytes(digest[:8], "big") < validation_share * 2**64 else "train"
+
+
+def in_split(clips: Sequence[Clip], split: Split, validation_share: float = 0.05) -> list[Clip]:
+    """The clips of one split."""
+    return [clip for clip in clips if split_of(clip.name, validation_share) == split]
+
+
+def find_clips(root: Path | str) -> list[Path]:
+    """Videos, and folders that hold at least two images, below `root`, sorted by path.
+
+    Raises `NakawariError` when `root` is not a folder or holds neither.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise NakawariError(f"{root} is not a folder; give a folder of videos or of image-sequence folders.")
+    videos: list[Path] = []
+    images: dict[Path, int] = {}
+    for path in root.rglob("*"):
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            videos.append(path)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            images[path.parent] = images.get(path.parent, 0) + 1
+    found = sorted(videos + [folder for folder, count in images.items() if count > 1])
+    if not found:
+        kinds = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise NakawariError(f"{root} holds no clips; put videos ({kinds}) or folders of numbered images there.")
+    return found
+
+
+def clip_name(path: Path, root: Path) -> str:
+    """A clip's name: its path below `root`, without suffix for a video; `root` itself gives its own name."""
+    relative = path.relative_to(root)
+    name = (relative if path.is_dir() else relative.with_suffix("")).as_posix()
+    return root.name if name == "." else name
+
+
+def read_clip(path: Path, size: tuple[int, int] | None = None) -> tuple[Frames, float]:
+    """Decode a video, or a folder of images in natural order: frames (N, H, W, 3) uint8 and frames per second (0 if
+    unknown). `size` (height, width): scaled to cover it and cropped around the centre, never stretched.
+
+    Raises `NakawariError` when it cannot be decoded or its images differ in size.
+    """
+    if path.is_dir():
+        frames, rate = list(_read_images(path, size)), 0.0
+    else:
+        frames, rate = _read_video(path, size)
+    if not frames:
+        raise NakawariError(f"{path} holds no frames; remove it or export it again.")
+    return np.stack(frames), rate
+
+
+def _read_images(folder: Path, size: tuple[int, int] | None) -> Iterator[Frames]:
+    from PIL import Image, UnidentifiedImageError
+
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+    shape: tuple[int, ...] | None = None
+    for path in sorted(paths, key=natural_key):
+        try:
+            with Image.open(path) as image:
+                frame = np.asarray(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError, ValueError) as error:
+            raise NakawariError(f"{path} is not a readable image ({error}); replace or remove it.") from error
+        if shape not in (None, frame.shape):
+            raise NakawariError(f"{path} differs in size from the image before it; a sequence has one size.")
+        shape = frame.shape
+        yield frame if size is None else cover(frame, size)
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts frame2 before frame10."""
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", path.name)]
+
+
+def _read_video(path: Path, size: tuple[int, int] | None) -> tuple[list[Frames], float]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise NakawariError(f"{path} holds no picture track; remove it or export it again.")
+            rate = container.streams.video[0].average_rate or Fraction(0)
+            frames = [
+                picture if size is None else cover(picture, size)
+                for picture in (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+            ]
+    except (av.error.FFmpegError, OSError) as error:
+        raise NakawariError(f"{path} is not a readable video ({error}); replace or remove it.") from error
+    return frames, float(rate)
+
+
+def cover(frame: Frames, size: tuple[int, int]) -> Frames:
+    """Scale (H, W, 3) evenly until it covers `size` (height, width), then crop around the centre."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = max(size[0] / height, size[1] / width)
+    if scale != 1:
+        target = (max(size[1], round(width * scale)), max(size[0], round(height * scale)))
+        frame = cv2.resize(frame, target, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (frame.shape[0] - size[0]) // 2, (frame.shape[1] - size[1]) // 2
+    return frame[top : top + size[0], left : left + size[1]]
+
+
+def _records(root: Path) -> dict[str, dict[str, Any]]:
+    """The folder's `index.json` (a list of objects with `file`, `source`, `license`), by clip name."""
+    for path in (root / "index.json", root.parent / "index.json"):
+        if path.is_file():
+            entries = read_json(path)
+            entries = entries if isinstance(entries, list) else []
+            named = (entry for entry in entries if isinstance(entry, dict) and ("file" in entry or "name" in entry))
+            return {Path(str(entry.get("file") or entry["name"])).stem: entry for entry in named}
+    return {}
+
+
+def load_clips(root: Path | str, size: tuple[int, int] | None = None) -> list[Clip]:
+    """Decode every clip below `root` into memory; see `prepare_pool` for more than fits there."""
+    root = Path(root)
+    records = _records(root)
+    return [_clip(path, root, records, *read_clip(path, size)) for path in find_clips(root)]
+
+
+def _clip(path: Path, root: Path, records: dict[str, dict[str, Any]], frames: Frames, fps: float) -> Clip:
+    name = clip_name(path, root)
+    record = records.get(Path(name).name, {})
+    licence = record.get("license", record.get("licence", ""))
+    return Clip(name, frames, fps or float(record.get("fps") or 0), str(record.get("source", "")), str(licence))
+
+
+def folder_fingerprint(root: Path, size: tuple[int, int] | None) -> str:
+    """SHA-256 over names and contents of all clips below `root`, and the size they are brought to."""
+    digest = hashlib.sha256(repr((_POOL_VERSION, size)).encode())
+    for path in find_clips(root):
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+                digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    index = root / "index.json" if (root / "index.json").is_file() else root.parent / "index.json"
+    if index.is_file():
+        digest.update(index.read_bytes())
+    return digest.hexdigest()
+
+
+def prepare_pool(root: Path | str, cache_dir: Path | str, size: tuple[int, int]) -> Path:
+    """Decode every clip below `root` once, at `size` (height, width), into `cache_dir/<fingerprint>`: `frames.npy`
+    (all frames, uint8) and `index.json`. Returns that folder; nothing is done when it is already there.
+
+    Clips that cannot be read are left out and named in the index under `skipped`.
+    """
+    if size[0] < 1 or size[1] < 1:
+        raise UsageError(f"A pool of size {size[0]}x{size[1]} is not possible; both sides must be positive.")
+    root = Path(root)
+    fingerprint = folder_fingerprint(root, size)
+    folder = Path(cache_dir) / fingerprint[:16]
+    if (folder / "index.json").is_file():
+        return folder
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(parents=True)
+        _write_pool(root, temporary, size, fingerprint)
+    return folder
+
+
+def _write_pool(root: Path, folder: Path, size: tuple[int, int], fingerprint: str) -> None:
+    records = _records(root)
+    entries: list[dict[str, Any]] = []
+    skipped: list[str] = []
+    start = 0
+    raw = folder / "frames.raw"
+    with raw.open("wb") as stream:
+        for path in find_clips(root):
+            try:
+                clip = _clip(path, root, records, *read_clip(path, size))
+            except NakawariError as error:
+                skipped.append(str(error))
+                continue
+            stream.write(np.ascontiguousarray(clip.frames).tobytes())
+            count = len(clip.frames)
+            about = {"name": clip.name, "fps": clip.fps, "source": clip.source, "licence": clip.licence}
+            entries.append(about | {"start": start, "count": count})
+            start += count
+    if not entries:
+        raise NakawariError(f"{root} holds no readable clip ({skipped[0]}); nothing was prepared.")
+    _as_npy(raw, folder / "frames.npy", (start, *size, 3))
+    write_json(folder / "index.json", {"fingerprint": fingerprint, "clips": entries, "skipped": skipped})
+
+
+def _as_npy(raw: Path, path: Path, shape: tuple[int, ...]) -> None:
+    """Put the .npy header in front of bytes that were streamed before their number was known."""
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    source = np.memmap(raw, np.uint8, "r", shape=shape)
+    for index in range(0, shape[0], 256):
+        target[index : index + 256] = source[index : index + 256]
+    target.flush()
+    del source, target
+    raw.unlink()
+
+
+def open_pool(folder: Path | str) -> list[Clip]:
+    """The clips of a prepared pool; frames stay on disk until touched."""
+    folder = Path(folder)
+    index = read_json(folder / "index.json")
+    try:
+        frames = np.load(folder / "frames.npy", mmap_mode="r")
+        return [
+            Clip(e["name"], frames[e["start"] : e["start"] + e["count"]], e["fps"], e["source"], e["licence"])
+            for e in index["clips"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NakawariError(
+            f"{folder} is not a whole pool of clips ({error}); delete it and prepare it again."
+        ) from error

@@ -1,0 +1,28 @@
+"""Image pairs with no truth between them: `<id>_start.*` and `<id>_end.*` in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .clips import IMAGE_SUFFIXES
+from .samples import Sample
+
+
+def find_pairs(folder: Path, captions: Mapping[str, str]) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
+    """The pairs of a folder sorted by id, and one sentence for each image whose partner is missing."""
+    ends: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        name, _, role = path.stem.rpartition("_")
+        if name and role in ("start", "end") and path.suffix.lower() in IMAGE_SUFFIXES:
+            ends.setdefault(name, {})[role] = path
+    samples: list[Sample] = []
+    skipped: list[str] = []
+    for name, found in sorted(ends.items()):
+        if len(found) == 2:
+            keys = (found["start"], found["end"])
+            samples.append(Sample(name, keys, caption=captions.get(name, ""), group=name))
+        else:
+            role = "end" if "start" in found else "start"
+            skipped.append(f"{next(iter(found.values()))} has no {name}_{role} beside it")
+    return tuple(samples), tuple(skipped)

@@ -1,0 +1,115 @@
+"""What is scored: two key frames and, where known, the true frames between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NakawariError
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle in pixels of the original frame; `x`, `y`: its top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One task, its pictures read when asked for.
+
+    `keys`: start and end. `truth`: the drawings between, in order, empty for a pair. `times`: the time of each true
+    frame, strictly between 0 (start) and 1 (end). `level`: "easy", "medium", "hard" or "" (not annotated). `tags`:
+    what kind of motion. `roi`: where the motion is. `caption`: a prompt, "" for none. `group`: the film or clip it was
+    cut from; samples of one group are not independent.
+    """
+
+    name: str
+    keys: tuple[Path, Path]
+    truth: tuple[Path, ...] = ()
+    times: tuple[float, ...] = ()
+    level: str = ""
+    tags: tuple[str, ...] = ()
+    roi: Region | None = None
+    caption: str = ""
+    group: str = ""
+
+    def read_keys(self) -> Frames:
+        """(2, H, W, 3) uint8 RGB. Raises `NakawariError` for a broken file or two sizes."""
+        return _read(self.keys)
+
+    def read_truth(self) -> Frames:
+        """(N, H, W, 3) uint8 RGB, one for each of `times`; N = 0 for a pair."""
+        if not self.truth:
+            return np.zeros((0, *self.read_keys().shape[1:]), np.uint8)
+        return _read(self.truth)
+
+    def read(self) -> Frames:
+        """All frames in order: start, truth, end, (N + 2, H, W, 3)."""
+        return _read((self.keys[0], *self.truth, self.keys[1]))
+
+
+def even_times(count: int) -> tuple[float, ...]:
+    """Times of `count` frames evenly spaced between two keys."""
+    return tuple((k + 1) / (count + 1) for k in range(count))
+
+
+def _read(paths: Sequence[Path]) -> Frames:
+    frames = [read_image(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            height, width = frame.shape[:2]
+            raise NakawariError(
+                f"{path} is {width}x{height} but {paths[0].name} is {frames[0].shape[1]}x{frames[0].shape[0]}; "
+                "all frames of a sample have one size."
+            )
+    return np.stack(frames)
+
+
+def read_image(path: Path) -> Frames:
+    """(H, W, 3) uint8 RGB; transparency over white."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.has_transparency_data:
+                rgba = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise NakawariError(f"{path} does not exist; check the path.") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise NakawariError(f"{path} is not a readable image ({error}); replace or remove it.") from error
+
+
+@dataclass(frozen=True)
+class Dataset(Sequence[Sample]):
+    """Samples sorted by name. `layout`: how they were found. `skipped`: one sentence for each folder left out."""
+
+    root: Path
+    layout: str
+    samples: tuple[Sample, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        return self.samples[index]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def files(self) -> list[Path]:
+        """Every picture of every sample, for a fingerprint."""
+        return sorted({path for sample in self.samples for path in (*sample.keys, *sample.truth)})

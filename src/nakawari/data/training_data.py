@@ -1,0 +1,253 @@
+"""What training sees: an endless stream of samples, each a pure function of (seed, index).
+
+No state is kept between samples, so resuming is exact, and any number of workers gives the same stream.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import NakawariError, UsageError
+from .clips import Clip
+from .synthetic import SyntheticScene
+
+Rng = np.random.Generator
+Frames = NDArray[np.uint8]
+_TRIES = 12
+
+
+class SampleSource(Protocol):
+    """Something that frames can be drawn from."""
+
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+        """`num_frames` evenly spaced frames (F, H, W, 3) of `size` (H, W), and a name. `motion` in (0, 1] caps how far
+        apart the keys may be, as a share of what the source allows."""
+        ...
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """A new scene for every sample. `reach`: smallest and largest travel, in frame widths (log-uniform).
+    `min_change`: as in `ClipSource`."""
+
+    reach: tuple[float, float] = (0.015, 0.32)
+    min_change: float = 0.2
+
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+        low, high = self.reach
+        scene, keys = self._scene(rng, size, math.log(low), math.log(max(low, high * motion)))
+        for _ in range(_TRIES):
+            if change(keys) >= self.min_change:
+                break
+            scene, keys = self._scene(rng, size, math.log(low), math.log(max(low, high * motion)))
+        between = scene.render(np.linspace(0, 1, num_frames).tolist()[1:-1])
+        return np.concatenate([keys[:1], between, keys[1:]]), f"synthetic-{scene.seed}"
+
+    def _scene(self, rng: Rng, size: tuple[int, int], low: float, high: float) -> tuple[SyntheticScene, Frames]:
+        scene = SyntheticScene(int(rng.integers(2**62)), size, math.exp(rng.uniform(low, high)))
+        return scene, scene.render([0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Windows of clips, cropped. `span`: fewest and most source frames from key to key (log-uniform, rounded to a whole
+    stride). `min_change`: mean absolute change between the keys, of 255, below which a window counts as static and is
+    drawn again. `augment` False takes the largest centred crop instead of a random one."""
+
+    clips: Sequence[Clip]
+    span: tuple[int, int] = (2, 30)
+    min_change: float = 0.4
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.clips:
+            raise NakawariError("No clips to train on; give a folder with clips or use synthetic scenes only.")
+        if not 1 <= self.span[0] <= self.span[1]:
+            raise UsageError(f"span is {self.span}; it needs two frame counts, 1 <= fewest <= most.")
+
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+        best: tuple[float, Frames, str] | None = None
+        for _ in range(_TRIES):
+            clip = self.clips[int(rng.integers(len(self.clips)))]
+            window = clip.sample_window(rng, num_frames, self._stride(rng, num_frames, motion))
+            if window is None:
+                window = clip.sample_window(rng, num_frames, 1)
+            if window is None:
+                continue
+            frames = crop(window, size, rng if self.augment else None)
+            moved = change(frames)
+            if best is None or moved > best[0]:
+                best = moved, frames, clip.name
+            if moved >= self.min_change:
+                break
+        if best is None:
+            raise NakawariError(
+                f"No clip has {num_frames} frames (the longest has {max(len(c.frames) for c in self.clips)}); "
+                "give longer clips or ask for fewer frames."
+            )
+        return best[1], best[2]
+
+    def _stride(self, rng: Rng, num_frames: int, motion: float) -> int:
+        low, high = self.span
+        span = math.exp(rng.uniform(math.log(low), math.log(max(low, high * motion))))
+        return max(1, round(span / max(1, num_frames - 1)))
+
+
+def change(frames: Frames) -> float:
+    """Mean absolute difference between the first and the last frame, of 255."""
+    return float(np.abs(frames[0].astype(np.int16) - frames[-1]).mean())
+
+
+def crop(frames: Frames, size: tuple[int, int], rng: Rng | None) -> Frames:
+    """Cut one window (the same for all frames) of about the aspect of `size` and bring it to `size` (height, width).
+
+    With `rng`: at native resolution, or scaled by a random factor, its aspect changed by at most 3 %; magnified at most
+    to 4/3. Without: the largest centred window.
+    """
+    import cv2
+
+    height, width = frames.shape[1:3]
+    largest = min(height / size[0], width / size[1])
+    if rng is None:
+        tall, wide, top_share, left_share = largest * size[0], largest * size[1], 0.5, 0.5
+    else:
+        zoom = _zoom(rng, largest)
+        squeeze = 1.0 if zoom == 1 else math.exp(rng.uniform(-0.015, 0.015))
+        tall, wide = zoom * size[0] * squeeze, zoom * size[1] / squeeze
+        top_share, left_share = rng.uniform(0, 1, 2)
+    rows, columns = min(height, max(1, round(tall))), min(width, max(1, round(wide)))
+    top, left = round(top_share * (height - rows)), round(left_share * (width - columns))
+    cut = np.ascontiguousarray(frames[:, top : top + rows, left : left + columns])
+    if (rows, columns) == size:
+        return cut
+    method = cv2.INTER_AREA if rows > size[0] else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(frame, (size[1], size[0]), interpolation=method) for frame in cut])
+
+
+def _zoom(rng: Rng, largest: float) -> float:
+    """Source pixels per target pixel."""
+    kind = rng.random()
+    if largest >= 1 and kind < 0.4:
+        return 1.0
+    return largest if kind > 0.8 else float(rng.uniform(min(0.75, largest), largest))
+
+
+@dataclass(frozen=True)
+class MixedSource:
+    """Several sources, drawn with the given weights."""
+
+    parts: Sequence[tuple[SampleSource, float]]
+
+    def __post_init__(self) -> None:
+        if not self.parts or any(weight < 0 for _, weight in self.parts) or sum(w for _, w in self.parts) <= 0:
+            raise UsageError("The sources' weights must be zero or more, and one of them above zero.")
+
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+        weights = np.array([weight for _, weight in self.parts], float)
+        source, _ = self.parts[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        return source.draw(rng, num_frames, size, motion)
+
+
+def augmented(frames: Frames, rng: Rng) -> Frames:
+    """Mirror, reverse in time, and exchange or invert colour channels, alike for all frames."""
+    if rng.random() < 0.5:
+        frames = frames[:, :, ::-1]
+    if rng.random() < 0.2:
+        frames = frames[:, ::-1]
+    if rng.random() < 0.5:
+        frames = frames[::-1]
+    if rng.random() < 0.5:
+        frames = frames[..., rng.permutation(3)]
+    if rng.random() < 0.1:
+        frames = 255 - frames
+    return frames
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """`motion` grows from `start` to 1 over the first `samples` samples; 0 samples: 1 from the beginning."""
+
+    start: float = 0.3
+    samples: int = 0
+
+    def __call__(self, index: int) -> float:
+        if index >= self.samples:
+            return 1.0
+        return self.start + (1 - self.start) * index / self.samples
+
+
+@dataclass(frozen=True)
+class TrainingSamples(Dataset[dict[str, Any]]):
+    """The stream. `num_frames`: the counts to choose from, one for each batch. `size`: (height, width).
+
+    `sample(i)` and `batch(i)` depend on (seed, i) alone; batch i holds samples i·batch_size to (i+1)·batch_size - 1.
+    """
+
+    source: SampleSource
+    num_frames: Sequence[int]
+    size: tuple[int, int]
+    batch_size: int = 8
+    seed: int = 0
+    augment: bool = True
+    curriculum: Curriculum = Curriculum()
+
+    def __post_init__(self) -> None:
+        if not self.num_frames or min(self.num_frames) < 2:
+            raise UsageError(f"num_frames is {list(self.num_frames)}; it needs one or more counts, each at least 2.")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1.")
+
+    def frames_of_batch(self, index: int) -> int:
+        """How many frames the samples of batch `index` have."""
+        return int(_rng(self.seed, "batch", index).choice(list(self.num_frames)))
+
+    def sample(self, index: int) -> dict[str, Any]:
+        """`frames` (F, 3, H, W) float32 in [-1, 1], the first and the last being the keys; `name`."""
+        rng = _rng(self.seed, "sample", index)
+        count = self.frames_of_batch(index // self.batch_size)
+        frames, name = self.source.draw(rng, count, self.size, self.curriculum(index))
+        if self.augment:
+            frames = augmented(frames, rng)
+        tensor = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+        return {"frames": tensor.float() / 127.5 - 1, "name": name}
+
+    def batch(self, index: int) -> dict[str, Tensor | list[str]]:
+        """`frames` (B, F, 3, H, W) float32 in [-1, 1]; `name`: B names."""
+        samples = [self.sample(index * self.batch_size + k) for k in range(self.batch_size)]
+        return {"frames": torch.stack([s["frames"] for s in samples]), "name": [s["name"] for s in samples]}
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | list[str]]:
+        return self.batch(index)
+
+    def batches(self, first: int, last: int, workers: int = 0) -> Iterator[dict[str, Any]]:
+        """Batches `first` to `last` - 1 in order, made by `workers` processes (0: in this one)."""
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=range(first, last),
+                num_workers=workers,
+                worker_init_fn=_one_thread,
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
+
+
+def _rng(seed: int, purpose: str, index: int) -> Rng:
+    return np.random.default_rng([seed, *purpose.encode(), index])
+
+
+def _one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,151 @@
+"""Who stands in a table: models, and what `nakawari.evaluation.floors` sets beside them, behind one method."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NakawariError, UsageError
+from .metrics import Frames, to_uint8
+from .protocol import Protocol
+
+Role = Literal["model", "floor", "anchor", "ceiling", "peer"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One sample at the size of the protocol.
+
+    Args:
+        name: of the sample.
+        keys: (2, H, W, 3) uint8.
+        truth: (T, H, W, 3) uint8, the true in-betweens, which only the ceiling looks at.
+        num_frames: frames to make, keys included.
+        times: (T,), the times of the truths in (0, 1).
+        caption: what is seen, for models that read words.
+    """
+
+    name: str
+    keys: Frames
+    truth: Frames
+    num_frames: int
+    times: tuple[float, ...]
+    caption: str = ""
+
+
+class Contestant(ABC):
+    """A row of the table.
+
+    Args:
+        name: as files and tables call it.
+        role: what kind of row it is.
+        parent: name of the full-precision model that this one should stay faithful to.
+    """
+
+    def __init__(self, name: str, role: Role, parent: str | None = None) -> None:
+        self.name, self.role, self.parent = name, role, parent
+
+    seeded = False
+    """Whether the seed changes anything; otherwise the first seed is the only one run."""
+    settings_matter = False
+    """Whether sampler settings change anything; otherwise rows that change only those are skipped."""
+
+    def num_frames(self, task: Task) -> int:
+        """How many frames `draw` makes for a task."""
+        return task.num_frames
+
+    @abstractmethod
+    def draw(self, tasks: Sequence[Task], protocol: Protocol, seed: int) -> list[Frames]:
+        """The clips of some tasks of one size and length, each (F, H, W, 3) uint8, F = `num_frames`."""
+
+
+def sample_generator(seed: int, name: str) -> torch.Generator:
+    """The random stream of one sample: a function of the protocol's seed and the sample's name, of nothing else."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def keys_of(tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
+    """Start and end keys of tasks of one size, each (B, 3, H, W) in [-1, 1]."""
+    keys = torch.from_numpy(np.stack([task.keys for task in tasks])).movedim(-1, -3).float() / 127.5 - 1
+    return keys[:, 0].contiguous(), keys[:, 1].contiguous()
+
+
+class Model(Contestant):
+    """A pipeline that keeps the contract of `nakawari.families.base`.
+
+    Args:
+        name: of the row.
+        pipeline: called once per batch.
+        guided: whether motion guidance is used where the pipeline has it.
+        parent: see `Contestant`.
+        source: the variant as the command line writes it, where it can be loaded again; only cost needs it.
+    """
+
+    seeded = True
+    settings_matter = True
+
+    def __init__(
+        self, name: str, pipeline: Any, *, guided: bool = True, parent: str | None = None, source: str | None = None
+    ) -> None:
+        super().__init__(name, "model", parent)
+        self.pipeline, self.guided, self.source = pipeline, guided, source
+        if hasattr(pipeline, "set_progress_bar_config"):
+            pipeline.set_progress_bar_config(disable=True)
+
+    def draw(self, tasks: Sequence[Task], protocol: Protocol, seed: int) -> list[Frames]:
+        start, end = keys_of(tasks)
+        generators = [sample_generator(seed, task.name) for task in tasks]
+        settings = call_settings(self.pipeline, protocol, self.guided)
+        if protocol.captions and "prompt" in inspect.signature(self.pipeline.__call__).parameters:
+            settings["prompt"] = [task.caption for task in tasks]
+        with torch.no_grad(), self._autocast(protocol.precision):
+            made = self.pipeline(
+                start, end, num_frames=tasks[0].num_frames, generator=generators, output_type="pt", **settings
+            ).frames
+        wanted = (len(tasks), tasks[0].num_frames, 3, *start.shape[-2:])
+        if tuple(made.shape) != wanted:
+            raise NakawariError(f"{self.name} made frames of shape {tuple(made.shape)} where {wanted} were asked for.")
+        return [to_uint8(clip) for clip in made]
+
+    def _autocast(self, precision: str) -> Any:
+        if precision == "as-loaded":
+            return nullcontext()
+        device = getattr(self.pipeline, "device", torch.device("cpu")).type
+        return torch.autocast(device, getattr(torch, precision.removeprefix("autocast-")))
+
+
+def call_settings(pipeline: Any, protocol: Protocol, guided: bool = True) -> dict[str, Any]:
+    """The keyword arguments that a protocol gives to a pipeline; what it leaves open is the pipeline's own default.
+
+    Raises:
+        UsageError: the protocol sets something that this pipeline does not know.
+    """
+    wanted = {
+        "num_inference_steps": protocol.steps,
+        "guidance_scale": protocol.guidance,
+        "guidance_rescale": protocol.guidance_rescale,
+        "eta": protocol.eta,
+        "spacing": protocol.spacing,
+        "guided": guided,
+    }
+    parameters = inspect.signature(pipeline.__call__).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in wanted.items() if value is not None}
+    unknown = [name for name in given if name not in parameters and not open_ended]
+    if unknown == ["guided"]:
+        del given["guided"]
+    elif unknown:
+        raise UsageError(
+            f"Protocol {protocol.name} sets {unknown[0]}, which {type(pipeline).__name__} does not know; leave it out."
+        )
+    return given

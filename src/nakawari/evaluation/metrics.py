@@ -1,0 +1,270 @@
+"""Image and clip metrics, one value per sample, on frames that were rounded to 8 bits once.
+
+Frames are uint8 RGB numpy arrays, (H, W, 3) one frame, (F, H, W, 3) several. `METRICS` lists every metric by name;
+a metric whose library is an extra that is not installed is absent from `available()` and its column is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import NakawariError, UsageError
+
+Frames = np.ndarray[Any, np.dtype[np.uint8]]
+Box = tuple[int, int, int, int]
+
+IDENTICAL_PSNR = 100.0
+"""The PSNR of two equal frames, in dB: finite, so that a still clip has a mean."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the metrics see of one sample.
+
+    Args:
+        output: (F, H, W, 3), the generated frames that are scored, in order of time.
+        truth: (F, H, W, 3), the true frames that they stand for.
+        keys: (2, H, W, 3), the start and the end key that were given.
+        ends: (2, H, W, 3), the first and the last frame of the output.
+        box: region of interest as x, y, width, height in pixels of these frames; None where there is none.
+    """
+
+    output: Frames
+    truth: Frames
+    keys: Frames
+    ends: Frames
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column.
+
+    Args:
+        name: as protocols and CSV files call it.
+        title: as tables call it, with the unit.
+        higher_is_better: the direction.
+        needs: `pair`: `function(output, truth)` of one frame each, averaged over the sample's frames; `roi`: the same
+            inside the region of interest; `clip`: `function(scored)`.
+        function: computes it.
+        modules: what must be importable for it, beside the core dependencies.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool
+    needs: Literal["pair", "clip", "roi"]
+    function: Callable[..., float]
+    modules: tuple[str, ...] = ()
+
+    def __call__(self, scored: Scored) -> float | None:
+        """The value for one sample; None for a region-of-interest metric on a sample without one."""
+        if self.needs == "clip":
+            return float(self.function(scored))
+        output, truth = scored.output, scored.truth
+        if self.needs == "roi":
+            if scored.box is None:
+                return None
+            x, y, width, height = scored.box
+            output, truth = (frames[:, y : y + height, x : x + width] for frames in (output, truth))
+        return float(np.mean([self.function(a, b) for a, b in zip(output, truth, strict=True)]))
+
+
+def to_uint8(frames: Tensor) -> Frames:
+    """Frames (..., 3, H, W) in [0, 1] -> uint8 (..., H, W, 3), clamped and rounded to nearest: the one quantisation.
+
+    Raises:
+        NakawariError: a value is not finite.
+    """
+    frames = frames.detach().cpu().float()
+    if not frames.isfinite().all():
+        bad = int((~frames.isfinite()).sum())
+        raise NakawariError(f"{bad} of {frames.numel()} values of the output are not finite; the model broke down.")
+    return (frames.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
+
+
+def mse(output: Frames, truth: Frames) -> float:
+    """Mean squared error over pixels and channels, in squared 8-bit levels."""
+    return float(np.mean((output.astype(np.float64) - truth.astype(np.float64)) ** 2))
+
+
+def psnr(output: Frames, truth: Frames) -> float:
+    """Peak signal-to-noise ratio of one frame in dB (peak 255, RGB); `IDENTICAL_PSNR` at most."""
+    return psnr_of(mse(output, truth))
+
+
+def psnr_of(error: float) -> float:
+    """PSNR in dB of a mean squared error in squared 8-bit levels."""
+    return min(IDENTICAL_PSNR, float(10 * np.log10(255.0**2 / error))) if error > 0 else IDENTICAL_PSNR
+
+
+def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float) -> float:
+    """SSIM of (H, W) or (H, W, 3) float64 images in levels, over the pixels whose window lies inside."""
+    import cv2
+
+    radius = len(window) // 2
+    if min(a.shape[:2]) < len(window):
+        raise NakawariError(
+            f"SSIM needs frames of at least {len(window)} pixels a side, got {a.shape[1]}x{a.shape[0]}; "
+            "use larger frames or leave this metric out."
+        )
+
+    def mean(image: np.ndarray) -> np.ndarray:
+        return cv2.sepFilter2D(image, -1, window, window)[radius:-radius, radius:-radius]
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = mean(a), mean(b)
+    variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    cross = mean(a * b) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + c1) * (2 * covariance * cross + c2)
+    denominator = (mean_a**2 + mean_b**2 + c1) * (covariance * (variance_a + variance_b) + c2)
+    return float(np.mean(numerator / denominator))
+
+
+def ssim(output: Frames, truth: Frames) -> float:
+    """Structural similarity (Wang et al. 2004): RGB, Gaussian 11x11 window of sigma 1.5, no sample covariance."""
+    offsets = np.arange(-5, 6, dtype=np.float64)
+    window = np.exp(-(offsets**2) / (2 * 1.5**2))
+    return _ssim(output.astype(np.float64), truth.astype(np.float64), window / window.sum(), 1.0)
+
+
+def ssim_grey7(output: Frames, truth: Frames) -> float:
+    """Structural similarity of the grey images, uniform 7x7 window, sample covariance (scikit-image's default).
+
+    Not for new results: here to show what this choice does to a table.
+    """
+    import cv2
+
+    grey = [
+        cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64) for frame in (output, truth)
+    ]
+    return _ssim(*grey, np.full(7, 1 / 7), 49 / 48)
+
+
+@cache
+def _perceptual() -> torch.nn.Module:
+    from .perceptual import load_perceptual
+
+    return load_perceptual()
+
+
+def _signed(frame: Frames) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frame)).movedim(-1, 0)[None].float() / 127.5 - 1
+
+
+def st_lpips(output: Frames, truth: Frames) -> float:
+    """Shift-tolerant LPIPS, AlexNet variant (Ghildyal & Liu 2022); see `nakawari.evaluation.perceptual`."""
+    with torch.no_grad():
+        return _perceptual()(_signed(output), _signed(truth)).item()
+
+
+@cache
+def _lpips(net: str) -> torch.nn.Module:
+    import lpips
+
+    return lpips.LPIPS(net=net, verbose=False).eval()
+
+
+def lpips_vgg(output: Frames, truth: Frames) -> float:
+    """Canonical LPIPS v0.1 with the VGG trunk (Zhang et al. 2018), by the package `lpips`."""
+    with torch.no_grad():
+        return _lpips("vgg")(_signed(output), _signed(truth)).item()
+
+
+def lpips_alex(output: Frames, truth: Frames) -> float:
+    """Canonical LPIPS v0.1 with the AlexNet trunk (Zhang et al. 2018), by the package `lpips`."""
+    with torch.no_grad():
+        return _lpips("alex")(_signed(output), _signed(truth)).item()
+
+
+def flip(output: Frames, truth: Frames) -> float:
+    """Mean LDR-FLIP at 67 pixels per degree (Andersson et al. 2020), by the package `flip-evaluator`."""
+    import flip_evaluator
+
+    frames = [frame.astype(np.float32) / 255 for frame in (truth, output)]
+    return float(flip_evaluator.evaluate(*frames, "LDR", applyMagma=False)[1])
+
+
+def line_art(frame: Frames) -> np.ndarray:
+    """Where the lines of a drawing are, (H, W) bool.
+
+    A difference of Gaussians (sigma 1 and 1.6) of the grey image, as in Chen & Zwicker 2022: a pixel is on a line when
+    it is more than 4 of 255 levels darker than its surroundings. The dark side of a colour edge counts as a line.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64)
+    narrow, wide = (
+        cv2.GaussianBlur(grey, (2 * round(4 * s) + 1,) * 2, s, borderType=cv2.BORDER_REFLECT) for s in (1.0, 1.6)
+    )
+    return wide - narrow > 4.0
+
+
+def chamfer(output: Frames, truth: Frames) -> float:
+    """Chamfer distance of the lines of two drawings, in 1/1000 of the image diagonal; lines found by `line_art`.
+
+    The mean distance from a line pixel of one to the nearest line of the other, averaged over both directions. When
+    only one has lines it is the whole diagonal (1000), when none has, 0.
+    """
+    import cv2
+
+    lines = [line_art(frame) for frame in (output, truth)]
+    if not (lines[0].any() and lines[1].any()):
+        return 0.0 if lines[0].any() == lines[1].any() else 1000.0
+    distances = [cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for line in lines]
+    mean = (distances[1][lines[0]].mean(dtype=np.float64) + distances[0][lines[1]].mean(dtype=np.float64)) / 2
+    return float(1000 * mean / np.hypot(*output.shape[:2]))
+
+
+def key_drift(scored: Scored) -> float:
+    """Mean absolute difference of the output's first and last frame from the keys, in 8-bit levels."""
+    return float(np.abs(scored.ends.astype(np.float64) - scored.keys.astype(np.float64)).mean())
+
+
+def flicker(scored: Scored) -> float:
+    """Temporal flicker: how much the error changes from frame to frame, mean absolute, 8-bit levels.
+
+    Over the sequence first output frame, scored frames, last output frame, against start key, truths, end key; an error
+    that stays the same all the time does not flicker.
+    """
+    made = np.concatenate([scored.ends[:1], scored.output, scored.ends[1:]]).astype(np.float64)
+    true = np.concatenate([scored.keys[:1], scored.truth, scored.keys[1:]]).astype(np.float64)
+    return float(np.abs(np.diff(made - true, axis=0)).mean())
+
+
+_ALL = (
+    Metric("psnr", "PSNR (dB)", True, "pair", psnr),
+    Metric("ssim", "SSIM (RGB, Gaussian 11×11)", True, "pair", ssim),
+    Metric("st-lpips", "ST-LPIPS (Alex)", False, "pair", st_lpips),
+    Metric("flip", "FLIP (67 ppd)", False, "pair", flip, ("flip_evaluator",)),
+    Metric("lpips-vgg", "LPIPS (VGG)", False, "pair", lpips_vgg, ("lpips", "torchvision")),
+    Metric("lpips-alex", "LPIPS (Alex)", False, "pair", lpips_alex, ("lpips", "torchvision")),
+    Metric("chamfer", "Line chamfer (‰ of diagonal)", False, "pair", chamfer),
+    Metric("key-drift", "Key drift (levels)", False, "clip", key_drift),
+    Metric("flicker", "Flicker (levels)", False, "clip", flicker),
+    Metric("roi-psnr", "PSNR in region of interest (dB)", True, "roi", psnr),
+    Metric("mse", "MSE (levels²)", False, "pair", mse),
+    Metric("ssim-grey7", "SSIM (grey, uniform 7×7)", True, "pair", ssim_grey7),
+)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+
+
+def available(names: list[str] | tuple[str, ...]) -> list[Metric]:
+    """The named metrics whose libraries are installed, in the order of the names.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise UsageError(f"Unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}.")
+    return [METRICS[name] for name in names if all(find_spec(module) for module in METRICS[name].modules)]

@@ -1,0 +1,103 @@
+"""ST-LPIPS: a learned perceptual distance that small shifts do not upset; the offline perceptual metric and loss.
+
+Source: Ghildyal & Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022, AlexNet variant. The weights (BSD-2,
+see assets/LICENSES.md) are stored in half precision and computed with in float32.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import NakawariError, UsageError
+
+WEIGHTS = Path(__file__).parents[1] / "assets" / "st_lpips_alex.safetensors"
+
+# (input channels, output channels, kernel, padding) of the five convolutions; every stride is 1.
+_LAYERS = ((3, 64, 11, 2), (64, 192, 5, 2), (192, 384, 3, 1), (384, 256, 3, 1), (256, 256, 3, 1))
+_MIN_SIDE = 32
+
+
+class ShiftTolerantLPIPS(nn.Module):
+    """ST-LPIPS (alex). All subsampling is blur pooling with a binomial 3x3 filter and reflection padding of 2.
+
+    `forward(x, y)`: (N, 3, H, W) in [-1, 1], both sides at least 32 -> distance (N,), 0 for equal images, lower is
+    nearer. Differentiable in both; always computed in float32.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, kernel, padding=pad) for i, o, kernel, pad in _LAYERS)
+        self.heads = nn.ParameterList(nn.Parameter(torch.zeros(o)) for _, o, _, _ in _LAYERS)
+        self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1), persistent=False)
+        binomial = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("blur", torch.outer(binomial, binomial).view(1, 1, 3, 3), persistent=False)
+
+    def _halve(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        padded = F.pad(x, (2, 2, 2, 2), mode="reflect")
+        return F.conv2d(padded, self.blur.expand(channels, -1, -1, -1), stride=2, groups=channels)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Images (N, 3, H, W) in [-1, 1] -> five feature maps (N, C, h, w), each of unit norm over channels.
+
+        The features of a fixed truth can be kept and given to `distance` again.
+        """
+        if min(x.shape[-2:]) < _MIN_SIDE:
+            raise NakawariError(
+                f"ST-LPIPS needs frames of at least {_MIN_SIDE}x{_MIN_SIDE}, got {x.shape[-1]}x{x.shape[-2]}; "
+                "use larger frames or leave this metric out."
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            h = (x.float() - self.mean) / self.std
+            maps = []
+            for index, conv in enumerate(self.convs):
+                if index in (1, 2):
+                    h = self._halve(F.max_pool2d(h, 3, stride=1))
+                h = conv(h)
+                h = (self._halve(h) if index == 0 else h).relu()
+                # 1e-20 keeps the gradient of the root finite where every channel is zero.
+                norm = (h.square().sum(1, keepdim=True) + 1e-20).sqrt()
+                maps.append(h / (norm + 1e-10))
+        return maps
+
+    def distance(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
+        """Distance (N,) of two sets of features."""
+        total = torch.zeros(first[0].shape[0], device=first[0].device)
+        for head, a, b in zip(self.heads, first, second, strict=True):
+            total = total + ((a - b).square() * head.view(1, -1, 1, 1)).sum(1).mean((1, 2))
+        return total
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.distance(self.features(x), self.features(y))
+
+
+def load_perceptual(kind: Literal["st-lpips"] = "st-lpips") -> nn.Module:
+    """The frozen perceptual distance, on the CPU, in eval mode, float32; a fresh module each call.
+
+    Raises:
+        UsageError: an unknown `kind`.
+        NakawariError: the weights that ship with the package are missing or broken.
+    """
+    if kind != "st-lpips":
+        raise UsageError(f"Unknown perceptual distance {kind!r}; the one that ships is 'st-lpips'.")
+    module = ShiftTolerantLPIPS()
+    module.load_state_dict({name: value.float() for name, value in _weights().items()})
+    return module.eval().requires_grad_(False)
+
+
+@cache
+def _weights() -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise NakawariError(f"{WEIGHTS} is missing or broken ({error}); install nakawari again.") from error

@@ -1,0 +1,46 @@
+"""One process or several that `accelerate launch` started: who does which sample, and who writes the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _alone(failures: dict[str, str]) -> dict[str, str]:
+    return failures
+
+
+def _at_once() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place.
+
+    Args:
+        rank, count: its number and how many there are.
+        wait: returns when every process has come here.
+        gather: joins the dictionaries of all processes, on all of them.
+    """
+
+    rank: int = 0
+    count: int = 1
+    wait: Callable[[], None] = _at_once
+    gather: Callable[[dict[str, str]], dict[str, str]] = _alone
+
+
+def processes() -> Processes:
+    """As `accelerate launch` says; a single process when it was not used."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return Processes()
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    state = PartialState()
+
+    def gather(failures: dict[str, str]) -> dict[str, str]:
+        return dict(gather_object(list(failures.items())))
+
+    return Processes(state.process_index, state.num_processes, state.wait_for_everyone, gather)

@@ -1,0 +1,111 @@
+"""Per-sample records: one CSV for one row of the table and one seed, grown line by line, whole at the end.
+
+While work goes on every process appends to a part file of its own, so a killed run keeps every finished sample; at the
+end the parts become one file in the order of the data set, whoever did which sample and however often it was cut.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import NakawariError
+from ..files import write_json, write_text
+
+FIXED = ("name", "level")
+
+
+class Records:
+    """The samples of one row and seed.
+
+    Args:
+        path: the final CSV; parts lie beside it as `<stem>.part-<rank>.csv`.
+        columns: metric columns, after `name` and `level`.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path, self.columns = path, (*FIXED, *columns)
+
+    @property
+    def failed_path(self) -> Path:
+        """Where the failures of an unfinished row are written: sample name -> what went wrong."""
+        return self.path.with_suffix(".failed.json")
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.stem}.part-*.csv"))
+
+    def done(self) -> dict[str, list[str]]:
+        """Finished samples by name, as the fields that were written; a line cut off by a kill does not count."""
+        found: dict[str, list[str]] = {}
+        for file in [self.path, *self._parts()]:
+            if file.is_file():
+                found.update({fields[0]: fields for fields in self._read(file)})
+        return found
+
+    def _read(self, file: Path) -> list[list[str]]:
+        text = file.read_text(encoding="utf-8")
+        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
+        if lines and tuple(lines[0]) != self.columns:
+            raise NakawariError(f"{file} has other columns than this run; use another output folder or delete it.")
+        return [fields for fields in lines[1:] if len(fields) == len(self.columns)]
+
+    def append(self, rank: int, name: str, level: str, values: Mapping[str, float | None]) -> None:
+        """Write one finished sample to this process's part, safely on disk."""
+        part = self.path.with_name(f"{self.path.stem}.part-{rank}.csv")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        fields = [name, level, *(_text(values[column]) for column in self.columns[len(FIXED) :])]
+        try:
+            lead = _repair(part)
+            with part.open("a", encoding="utf-8", newline="") as file:
+                file.write((lines([self.columns]) if lead else "") + lines([fields]))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise NakawariError(f"Could not write {part}: {error.strerror}; finished samples stay.") from error
+
+    def finish(self, names: Sequence[str], failures: Mapping[str, str]) -> bool:
+        """Join the parts in the order of `names`; with samples missing write `failed_path` instead and return False."""
+        done = self.done()
+        missing = {name: failures.get(name, "not run") for name in names if name not in done}
+        if missing:
+            write_json(self.failed_path, missing)
+            return False
+        write_text(self.path, lines([self.columns, *(done[name] for name in names)]))
+        for leftover in [*self._parts(), self.failed_path]:
+            leftover.unlink(missing_ok=True)
+        return True
+
+    def values(self) -> dict[str, dict[str, float | None]]:
+        """The finished file: sample name -> column -> value, None where the sample has none."""
+        return {
+            fields[0]: {
+                column: float(text) if text else None
+                for column, text in zip(self.columns[len(FIXED) :], fields[len(FIXED) :], strict=True)
+            }
+            for fields in self._read(self.path)
+        }
+
+
+def _repair(part: Path) -> bool:
+    """Cut a half-written last line off; True when the file is new or empty and needs its header."""
+    if not part.exists():
+        return True
+    data = part.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole != data:
+        part.write_bytes(whole)
+    return not whole
+
+
+def lines(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as CSV text with Unix line ends."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

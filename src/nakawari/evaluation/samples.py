@@ -1,0 +1,128 @@
+"""From a sample of a data set to a task at the protocol's size, and from a drawn clip to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.samples import Sample
+from ..errors import NakawariError
+from ..files import atomic_path
+from .contestants import Contestant, Task
+from .fitting import Placement, content, fit_frame, place
+from .metrics import Box, Frames, Metric, Scored
+from .protocol import Protocol, selection
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sample at the protocol's size.
+
+    Args:
+        task: what contestants see.
+        placement: where the picture lies in the frame; the rest is padding.
+        level: difficulty, empty where not annotated.
+        box: region of interest within the picture.
+    """
+
+    task: Task
+    placement: Placement
+    level: str
+    box: Box | None
+
+
+def prepare(sample: Sample, protocol: Protocol) -> Prepared:
+    """Read a sample and bring it to the size of a protocol.
+
+    Raises:
+        NakawariError: a picture is broken or of another size, or there is no true frame between the keys.
+    """
+    if not sample.truth:
+        raise NakawariError(f"Sample {sample.name} has no true frame between its keys; evaluation needs one.")
+    frames = sample.read()
+    keys, truth = frames[[0, -1]], frames[1:-1]
+    source = (keys.shape[2], keys.shape[1])
+    placement = place(source, protocol.size, protocol.fit)
+    box = None if sample.roi is None else (sample.roi.x, sample.roi.y, sample.roi.width, sample.roi.height)
+    fitted = [np.stack([fit_frame(f, placement, protocol.resample) for f in frames]) for frames in (keys, truth)]
+    count = protocol.num_frames or len(truth) + 2
+    task = Task(sample.name, fitted[0], fitted[1], count, sample.times, sample.caption)
+    return Prepared(task, placement, sample.level, None if box is None else placement.box(box, source))
+
+
+def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list[int]]:
+    """Which frames of a contestant's clip are scored, one list or (`mid-pair`) two; see `protocol.selection`."""
+    task, count = prepared.task, contestant.num_frames(prepared.task)
+    if count != task.num_frames:
+        return [list(range(1, count - 1))]
+    return selection(task.times, count, scored, f"Sample {task.name}")
+
+
+def score(
+    prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]], metrics: Sequence[Metric]
+) -> dict[str, float | None]:
+    """The metrics of one clip (F, H, W, 3), over the picture without its padding; two choices are averaged.
+
+    Raises:
+        NakawariError: a value is not finite.
+    """
+    cut = {name: content(frames, prepared.placement) for name, frames in _frames(prepared, clip).items()}
+    views = [
+        Scored(cut["clip"][list(choice)], cut["truth"], cut["keys"], cut["clip"][[0, -1]], prepared.box)
+        for choice in choices
+    ]
+    return {metric.name: _finite(metric, [metric(view) for view in views]) for metric in metrics}
+
+
+def _frames(prepared: Prepared, clip: Frames) -> dict[str, Frames]:
+    return {"clip": clip, "truth": prepared.task.truth, "keys": prepared.task.keys}
+
+
+def _finite(metric: Metric, values: list[float | None]) -> float | None:
+    if any(value is None for value in values):
+        return None
+    mean = float(np.mean(np.array(values, dtype=np.float64)))
+    if not np.isfinite(mean):
+        raise NakawariError(f"{metric.title} is not finite.")
+    return mean
+
+
+def folder_name(name: str) -> str:
+    """A sample's or a row's name as one folder name."""
+    return "".join(character if character.isalnum() or character in "-_.@+" else "_" for character in name)
+
+
+def keep_frames(folder: Path, prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]]) -> None:
+    """Write the scored frames, padding cut off, as `<folder>/<sample>/t<time>.png`."""
+    last = len(clip) - 1
+    for index in sorted({index for choice in choices for index in choice}):
+        _write(folder / folder_name(prepared.task.name) / f"t{index / last:.4f}.png", clip[index], prepared.placement)
+
+
+def keep_reference(folder: Path, prepared: Prepared) -> None:
+    """Write keys and truths as they were scored, once: `start.png`, `end.png`, `t<time>.png`."""
+    task = prepared.task
+    names = ["start", "end", *(f"t{time:.4f}" for time in task.times)]
+    for name, frame in zip(names, [*task.keys, *task.truth], strict=True):
+        path = folder / folder_name(task.name) / f"{name}.png"
+        if not path.exists():
+            _write(path, frame, prepared.placement)
+
+
+def _write(path: Path, frame: Frames, placement: Placement) -> None:
+    from PIL import Image
+
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(content(frame, placement))).save(temporary)
+
+
+def read_frames(folder: Path, name: str) -> dict[str, Any]:
+    """The kept frames of a sample, file stem -> (H, W, 3) uint8; empty where none were kept."""
+    from PIL import Image
+
+    files = sorted((folder / folder_name(name)).glob("*.png"))
+    return {file.stem: np.asarray(Image.open(file).convert("RGB")) for file in files}

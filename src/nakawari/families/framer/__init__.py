@@ -1,0 +1,1 @@
+"""Framer: Stable Video Diffusion between two key frames, with points that go where they are told."""

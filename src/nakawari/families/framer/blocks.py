@@ -1,0 +1,106 @@
+"""What the Framer UNet and its ControlNet share: embeddings, encoder half, order of the temporal context.
+
+The blocks themselves are those of diffusers; one thing is ours. The temporal layers of Framer cross-attend to the
+image tokens, one row per latent position. The released weights are sampled with an implementation (diffusers up to
+0.27) that hands row `p` the tokens of batch element `p mod B`: under classifier-free guidance the two branches read
+each other's tokens, column by column. `temporal_context="interleaved"` keeps that order, `"blocked"` gives every row
+the tokens of its own element, which is what was meant.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from diffusers.models.attention import TemporalBasicTransformerBlock
+from torch import Tensor, nn
+
+TemporalContext = Literal["interleaved", "blocked"]
+
+
+def context_rows(batch: int, positions: int, branches: int) -> Tensor:
+    """Which batch element gives its tokens to each temporal row; (batch * positions,) int64.
+
+    A batch is `branches` guidance branches of `batch / branches` samples each, branch-major; rows are batch-major.
+    Tokens alternate between the branches of *one* sample, so samples never see each other: `branches=1` is the
+    blocked order, `branches=batch` the order of the reference.
+    """
+    samples = batch // branches
+    branch = torch.arange(branches).reshape(-1, 1, 1)
+    sample = torch.arange(samples).reshape(1, -1, 1)
+    position = torch.arange(positions).reshape(1, 1, -1)
+    return (((branch * positions + position) % branches) * samples + sample).reshape(-1)
+
+
+class ContextOrder:
+    """How many guidance branches the running batch holds; shared by the temporal blocks of one model."""
+
+    def __init__(self) -> None:
+        self.branches = 1
+
+
+class OrderedTemporalBlock(TemporalBasicTransformerBlock):
+    """A temporal block that reads the tokens in the order that its model asks for."""
+
+    order: ContextOrder
+
+    def forward(self, hidden_states: Tensor, num_frames: int, encoder_hidden_states: Tensor | None = None) -> Tensor:
+        """As the parent: `hidden_states` (B*F, S, C), `encoder_hidden_states` (B*S, T, D) in blocked order."""
+        branches = self.order.branches
+        if encoder_hidden_states is not None and branches > 1:
+            positions = hidden_states.shape[1]
+            rows = context_rows(hidden_states.shape[0] // num_frames, positions, branches) * positions
+            encoder_hidden_states = encoder_hidden_states[rows.to(encoder_hidden_states.device)]
+        return super().forward(hidden_states, num_frames, encoder_hidden_states)
+
+
+def order_temporal_blocks(model: nn.Module) -> ContextOrder:
+    """Make every temporal block of `model` an `OrderedTemporalBlock`; weights and names stay as they are."""
+    order = ContextOrder()
+    for module in model.modules():
+        if type(module) is TemporalBasicTransformerBlock:
+            module.__class__ = OrderedTemporalBlock
+            module.order = order
+    return order
+
+
+class EncoderHalf:
+    """Conditioning and encoder of a Stable Video Diffusion UNet, for a module that has its parts under their names."""
+
+    context_order: ContextOrder
+
+    def _set_branches(self, batch: int, branches: int | None) -> None:
+        branches = batch if branches is None else branches
+        if batch % branches:
+            raise ValueError(f"a batch of {batch} cannot hold {branches} guidance branches of equal size")
+        self.context_order.branches = branches if self.config.temporal_context == "interleaved" else 1
+
+    def _embed(self, sample: Tensor, timestep: Tensor | float, added_time_ids: Tensor) -> Tensor:
+        """Time and micro-conditioning as one embedding per frame, (B*F, D)."""
+        batch, frames = sample.shape[:2]
+        time = torch.as_tensor(timestep, dtype=torch.float32, device=sample.device).expand(batch)
+        embedding = self.time_embedding(self.time_proj(time).to(sample.dtype))
+        ids = self.add_time_proj(added_time_ids.flatten()).reshape(batch, -1)
+        embedding = embedding + self.add_embedding(ids.to(embedding.dtype))
+        return embedding.repeat_interleave(frames, dim=0)
+
+    def _encode(self, hidden: Tensor, embedding: Tensor, tokens: Tensor, still: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Down path: the deepest features (B*F, C, h', w') and every skip, that of `conv_in` first."""
+        skips = [hidden]
+        for block in self.down_blocks:
+            context = {"encoder_hidden_states": tokens} if getattr(block, "has_cross_attention", False) else {}
+            hidden, more = block(hidden_states=hidden, temb=embedding, image_only_indicator=still, **context)
+            skips.extend(more)
+        return hidden, skips
+
+    def _middle(self, hidden: Tensor, embedding: Tensor, tokens: Tensor, still: Tensor) -> Tensor:
+        return self.mid_block(
+            hidden_states=hidden, temb=embedding, encoder_hidden_states=tokens, image_only_indicator=still
+        )
+
+
+def check_divisible(sample: Tensor, levels: int) -> None:
+    """Latents must halve evenly at every level; anything else would fail deep inside the up path."""
+    multiple = 2 ** (levels - 1)
+    if sample.shape[-2] % multiple or sample.shape[-1] % multiple:
+        raise ValueError(f"latents of {tuple(sample.shape[-2:])} are not divisible by {multiple}; pad the frames first")

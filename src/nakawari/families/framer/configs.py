@@ -1,0 +1,101 @@
+"""Named configurations of the parts of a Framer pipeline, and a pipeline with random weights made from one.
+
+`FULL` is the released model: Framer (Wang et al. 2024) on Stable Video Diffusion XT (Blattmann et al. 2023).
+`TINY` has the same parts at a size for tests and small experiments; its CLIP tower looks at 32 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from .controlnet import ControlNetSVD
+from .pipeline import FramerPipeline
+from .schedulers import make_scheduler
+from .unet import FramerUNet
+
+Config = Mapping[str, Mapping[str, Any]]
+
+FULL: Config = {
+    "unet": {},
+    "controlnet": {},
+    "vae": {
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "sample_size": 768,
+        "scaling_factor": 0.18215,
+        "force_upcast": True,
+    },
+    "image_encoder": {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+        "projection_dim": 1024,
+        "hidden_act": "gelu",
+    },
+}
+"""Parameters: UNet 1,524,625,966; ControlNet 682,024,417; autoencoder 97,742,847; image encoder 632,076,800."""
+
+_TINY_UNET: Mapping[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": (32, 64),
+    "down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+    "layers_per_block": 1,
+    "num_attention_heads": (2, 4),
+    "cross_attention_dim": 16,
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24,
+    "num_frames": 5,
+}
+
+TINY: Config = {
+    "unet": {**_TINY_UNET, "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")},
+    "controlnet": {**_TINY_UNET, "conditioning_embedding_out_channels": (4, 8, 8, 16)},
+    "vae": {
+        "block_out_channels": (32, 32, 32, 32),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "sample_size": 32,
+        "scaling_factor": 0.18215,
+        "force_upcast": True,
+    },
+    "image_encoder": {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 16,
+        "projection_dim": 16,
+        "hidden_act": "gelu",
+    },
+}
+
+
+def build(config: Config, *, seed: int = 0, temporal_context: str = "interleaved") -> FramerPipeline:
+    """A pipeline with random weights, the same for the same seed; the global random state is left as it was.
+
+    Args:
+        config: keyword arguments per part, as `FULL` and `TINY`.
+        seed: of the weights.
+        temporal_context: of UNet and ControlNet, "interleaved" or "blocked".
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return FramerPipeline(
+            vae=AutoencoderKLTemporalDecoder(**config["vae"]).eval(),
+            image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**config["image_encoder"])).eval(),
+            unet=FramerUNet(**config["unet"], temporal_context=temporal_context).eval(),
+            controlnet=ControlNetSVD(**config["controlnet"], temporal_context=temporal_context).eval(),
+            scheduler=make_scheduler("euler"),
+        )

@@ -1,0 +1,131 @@
+"""Reading the published folders of Framer, strictly, and writing one folder in diffusers layout.
+
+Framer is published as two folders, `unet` and `controlnet`; the autoencoder, the image encoder and the scheduler are
+those of Stable Video Diffusion XT. Their weights carry the names that our modules have, so nothing is renamed: every
+key must be there, none may be left over, and every shape must fit, or nothing is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from diffusers.configuration_utils import ConfigMixin
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from ...errors import NakawariError
+from ...files import atomic_path, read_json
+from .controlnet import ControlNetSVD
+from .pipeline import FramerPipeline
+from .schedulers import make_scheduler
+from .unet import FramerUNet
+
+_WEIGHTS = {
+    FramerUNet: "diffusion_pytorch_model",
+    ControlNetSVD: "diffusion_pytorch_model",
+    AutoencoderKLTemporalDecoder: "diffusion_pytorch_model",
+    CLIPVisionModelWithProjection: "model",
+}
+
+
+def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype = torch.float32) -> FramerPipeline:
+    """A pipeline from the published folders.
+
+    Args:
+        framer: folder with `unet/` and `controlnet/`, as `framer_512x320`.
+        svd: folder of Stable Video Diffusion XT, with `vae/`, `image_encoder/` and `scheduler/`.
+        dtype: of the weights in memory.
+
+    Raises:
+        NakawariError: a folder, a file, a key or a shape that is missing, or one too many.
+    """
+    framer, svd = Path(framer), Path(svd)
+    schedule = read_json(svd / "scheduler" / "scheduler_config.json")
+    return FramerPipeline(
+        vae=_load(AutoencoderKLTemporalDecoder, svd / "vae", dtype),
+        image_encoder=_load(CLIPVisionModelWithProjection, svd / "image_encoder", dtype),
+        unet=_load(FramerUNet, framer / "unet", dtype),
+        scheduler=make_scheduler("euler", config=schedule),
+        controlnet=_load(ControlNetSVD, framer / "controlnet", dtype),
+        **_normalisation(svd / "feature_extractor" / "preprocessor_config.json"),
+    )
+
+
+def convert(framer: Path | str, svd: Path | str, output: Path | str, dtype: torch.dtype = torch.float32) -> None:
+    """Write what `load_published` reads as one folder for `FramerPipeline.from_pretrained`, whole or not at all.
+
+    Raises:
+        NakawariError: as `load_published`, or an output that cannot be written.
+    """
+    pipeline = load_published(framer, svd, dtype)
+    with atomic_path(output) as temporary:
+        pipeline.save_pretrained(temporary)
+
+
+def _normalisation(path: Path) -> dict[str, list[float]]:
+    if not path.is_file():
+        return {}
+    page = read_json(path)
+    return {name: page[name] for name in ("image_mean", "image_std") if name in page}
+
+
+def _load(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
+    """A model from its folder, after its weights were held against its configuration."""
+    config = read_json(folder / "config.json")
+    file = _weights_file(folder, _WEIGHTS[kind])
+    check_weights(_empty(kind, config, folder), file)
+    variant = {"variant": "fp16"} if file.name.endswith(".fp16.safetensors") else {}
+    model = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, **variant)
+    return model.eval()
+
+
+def _weights_file(folder: Path, stem: str) -> Path:
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+        if (folder / name).is_file():
+            return folder / name
+    raise NakawariError(f"{folder} holds no {stem}.safetensors; download the safetensors files of the model.")
+
+
+def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> nn.Module:
+    """The model that `config` describes, without memory for its weights."""
+    try:
+        with torch.device("meta"):
+            if issubclass(kind, ConfigMixin):
+                return kind.from_config(config)
+            return kind(CLIPVisionConfig(**config))
+    except (TypeError, ValueError, KeyError) as error:
+        raise NakawariError(f"{folder}/config.json does not describe a {kind.__name__}: {error}.") from error
+
+
+def check_weights(model: nn.Module, file: Path) -> None:
+    """Refuse a weights file whose keys and shapes are not exactly those of `model`; weights are not read.
+
+    Raises:
+        NakawariError: a broken file, a missing or an unknown key, another shape.
+    """
+    expected = {name: list(value.shape) for name, value in model.state_dict().items()}
+    try:
+        with safe_open(file, framework="pt") as weights:
+            found = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise NakawariError(f"{file} is not a whole safetensors file ({error}); download it again.") from error
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    kind = type(model).__name__
+    if missing or unknown:
+        faults = [
+            f"{len(names)} {what}, first {names[0]}"
+            for names, what in ((missing, "missing"), (unknown, "unknown"))
+            if names
+        ]
+        raise NakawariError(
+            f"{file} does not hold the weights of {kind}: keys {' and '.join(faults)}; check which model it is."
+        )
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise NakawariError(
+                f"{file}: {name} is {found[name]}, and {kind} needs {shape}; its config.json belongs to another model."
+            )

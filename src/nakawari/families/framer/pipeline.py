@@ -1,0 +1,392 @@
+"""The Framer pipeline: two keys and point tracks in, a clip out.
+
+Sources: Wang et al. 2024 (Framer), Blattmann et al. 2023 (Stable Video Diffusion), Karras et al. 2022 (EDM).
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils.torch_utils import randn_tensor
+from diffusers.video_processor import VideoProcessor
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import CLIPVisionModelWithProjection
+
+from ...diffusion import EDMProcess
+from ...errors import UsageError
+from ..base import Condition, InterpolationPipeline
+from .control import Control, control_maps, resolve_tracks
+from .controlnet import ControlNetSVD
+from .inputs import KeyFrames, check_call, read_pair
+from .matching import Refinement
+from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
+from .schedulers import LCMSVDScheduler
+from .tracks import Tracks
+from .unet import LORA_PRESETS, FramerUNet, FramerUNetOutput
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+DEFAULT_FPS = 7
+DEFAULT_MOTION_BUCKET = 127
+DEFAULT_NOISE_AUG = 0.02
+
+
+class FramerPipeline(InterpolationPipeline):
+    """Framer made runnable; it knows no text, so a prompt changes nothing.
+
+    Args:
+        vae, image_encoder: the autoencoder and CLIP tower of Stable Video Diffusion.
+        unet: the denoiser.
+        scheduler: a sampler as `make_scheduler` makes them.
+        controlnet: what follows tracks; None = a pipeline without point control.
+        few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
+        image_mean, image_std: what the CLIP tower's input is normalised with.
+    """
+
+    family = "framer"
+    lora_presets: Mapping[str, str] = LORA_PRESETS
+    model_cpu_offload_seq = "image_encoder->controlnet->unet->vae"
+    _optional_components = ["controlnet"]  # noqa: RUF012 (diffusers compares it with lists)
+    _callback_tensor_inputs = ["latents", "tracks"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vae: AutoencoderKLTemporalDecoder,
+        image_encoder: CLIPVisionModelWithProjection,
+        unet: FramerUNet,
+        scheduler: SchedulerMixin,
+        controlnet: ControlNetSVD | None = None,
+        few_step: bool = False,
+        image_mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073),
+        image_std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711),
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae, image_encoder=image_encoder, unet=unet, scheduler=scheduler, controlnet=controlnet
+        )
+        self.register_to_config(few_step=few_step, image_mean=list(image_mean), image_std=list(image_std))
+        scale = 2 ** (len(vae.config.block_out_channels) - 1)
+        self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
+        self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)
+        self._process = EDMProcess()
+
+    @property
+    def process(self) -> EDMProcess:
+        return self._process
+
+    @property
+    def denoiser(self) -> FramerUNet:
+        return self.unet
+
+    @property
+    def size_multiple(self) -> int:
+        """Frames are padded to a multiple of this many pixels; 64 for the released model."""
+        return self._size_multiple
+
+    def _padding(self, size: Sequence[int]) -> tuple[int, int]:
+        """Rows below and columns to the right that bring `size` (height, width) to the multiple."""
+        height, width = (-side % self._size_multiple for side in size)
+        return height, width
+
+    def _vae_posterior(self, frames: Tensor) -> Any:
+        """The autoencoder's distribution for frames (N, 3, H, W) of any size; float32 where half would overflow."""
+        rows, columns = self._padding(frames.shape[-2:])
+        padded = pad(frames, (0, columns, 0, rows), mode="replicate")
+        dtype = self.vae.dtype
+        upcast = dtype == torch.float16 and self.vae.config.force_upcast
+        if upcast:
+            self.vae.to(torch.float32)
+        posterior = self.vae.encode(padded.to(self.vae.dtype)).latent_dist
+        if upcast:
+            self.vae.to(dtype)
+        return posterior
+
+    def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
+        """See the contract; the condition changes nothing here, as Framer's latents are absolute."""
+        posterior = self._vae_posterior(frames.flatten(0, 1))
+        latents = posterior.mode().unflatten(0, frames.shape[:2]).float()
+        if generator is not None:
+            noise = randn_tensor(latents.shape, generator=generator, device=latents.device, dtype=latents.dtype)
+            latents = latents + posterior.std.float().unflatten(0, frames.shape[:2]) * noise
+        return latents * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def image_tokens(self, start: Tensor, end: Tensor) -> Tensor:
+        """CLIP tokens of both keys, (B, 2, D), from keys (B, 3, H, W) in [-1, 1] of any size."""
+        side = self.image_encoder.config.image_size
+        mean, std = (
+            torch.tensor(values, device=start.device).reshape(1, 3, 1, 1)
+            for values in (self.config.image_mean, self.config.image_std)
+        )
+        tokens = []
+        for keys in (start, end):
+            pixels = _resize_with_antialiasing(keys.float(), (side, side)) / 2 + 0.5
+            pixels = ((pixels - mean) / std).to(self.image_encoder.dtype)
+            tokens.append(self.image_encoder(pixels).image_embeds)
+        return torch.stack(tokens, dim=1)
+
+    @torch.no_grad()
+    def condition(
+        self,
+        start: Tensor,
+        end: Tensor,
+        *,
+        num_frames: int,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        control: Control = None,
+        guided: bool = True,
+        generator: Generators = None,
+        motion_bucket_id: int = DEFAULT_MOTION_BUCKET,
+        noise_aug_strength: float = DEFAULT_NOISE_AUG,
+        control_scale: float = 1.0,
+        tokens: Tensor | None = None,
+    ) -> Condition:
+        """See the contract. In `latents` the last channel is the mask, 1 where a frame has no key.
+
+        Args:
+            start, end: keys (B, 3, H, W) in [-1, 1].
+            num_frames: F, at least 2.
+            prompt, guided: Framer has neither text nor motion guidance.
+            fps: None = 7.
+            control: tracks, see `control.Control`.
+            generator: draws the noise on the keys.
+            motion_bucket_id, noise_aug_strength, control_scale: see `__call__`.
+            tokens: (B, 2, D), image tokens made elsewhere, as from keys before they were resized; None = of the keys.
+        """
+        batch, device = start.shape[0], start.device
+        size = (start.shape[-2], start.shape[-1])
+        if tokens is None:
+            tokens = self.image_tokens(start, end)
+        first, last = (self._key_latents(keys, noise_aug_strength, generator) for keys in (start, end))
+        latents = first.new_zeros(batch, num_frames, first.shape[1] + 1, *first.shape[2:])
+        latents[:, 0, :-1] = first
+        latents[:, -1, :-1] = last
+        latents[:, 1:-1, -1] = 1
+        tracks = resolve_tracks(control, start, end, num_frames, self.seeds(generator, batch))
+        controlled = torch.tensor([own is not None for own in tracks], device=device)
+        rate = torch.as_tensor(DEFAULT_FPS if fps is None else fps, dtype=torch.float32, device=device)
+        return Condition(
+            num_frames=num_frames,
+            size=size,
+            latents=latents,
+            tokens=tokens,
+            null_tokens=torch.zeros_like(tokens),
+            fps=rate.expand(batch),
+            control=self.draw_tracks(tracks, num_frames, size) if controlled.any() else None,
+            extra={
+                "motion_bucket": torch.full((batch,), float(motion_bucket_id), device=device),
+                "noise_aug": torch.full((batch,), float(noise_aug_strength), device=device),
+                "control_scale": controlled * float(control_scale),
+            },
+        )
+
+    def _key_latents(self, keys: Tensor, noise_aug: float, generator: Generators) -> Tensor:
+        """Latents of keys with noise on their pixels: the mode, *not* scaled, which is what the network knows."""
+        noise = randn_tensor(keys.shape, generator=generator, device=keys.device, dtype=torch.float32)
+        return self._vae_posterior(keys.float() + noise_aug * noise).mode().float()
+
+    def draw_tracks(self, tracks: Sequence[Tracks | None], num_frames: int, size: tuple[int, int]) -> Tensor:
+        """Heatmaps (B, F, 1, H, W) of tracks over frames of `size`, padded as the frames are.
+
+        Raises:
+            UsageError: this pipeline has no ControlNet.
+        """
+        if self.controlnet is None:
+            raise UsageError("This Framer has no ControlNet and cannot follow tracks; leave tracks out or load one.")
+        return control_maps(tracks, num_frames, size, self._padding(size)).to(self._execution_device)
+
+    @staticmethod
+    def seeds(generator: Generators, batch: int) -> list[int]:
+        """One seed per clip for draws outside torch; no generator is advanced."""
+        if isinstance(generator, Sequence):
+            return [own.initial_seed() for own in generator]
+        seed = torch.initial_seed() if generator is None else generator.initial_seed()
+        return [seed + clip for clip in range(batch)]
+
+    def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
+        """See the contract: no image tokens and no key latents; mask and control stay, as the model was trained."""
+        if keep_image:
+            return condition
+        latents = condition.latents.clone()
+        latents[:, :, :-1] = 0
+        return condition.replace(latents=latents, tokens=condition.null_tokens)
+
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """See the contract; `t` is sigma, (B,). No clip of the batch sees another, whatever the temporal context."""
+        scaled = self.process.network_input(noisy, t)
+        answer = self.network(scaled, self.process.network_time(t), condition, branches=1)
+        return answer.sample.to(noisy.dtype)
+
+    def network(
+        self,
+        scaled: Tensor,
+        time: Tensor,
+        condition: Condition,
+        *,
+        branches: int,
+        return_features: bool = False,
+    ) -> FramerUNetOutput:
+        """ControlNet and UNet once, for input (B, F, C, h, w) that is scaled already and c_noise `time`.
+
+        `branches` is how many guidance branches the batch holds, see `FramerUNet.forward`.
+        """
+        dtype = self.unet.dtype
+        keys, mask = condition.latents[:, :, :-1], condition.latents[:, :, -1:]
+        token = getattr(self.unet, "module", self.unet).mask_token
+        sample = torch.cat([scaled, keys + mask * token, mask], dim=2).to(dtype)
+        assert condition.tokens is not None and condition.fps is not None
+        extra = condition.extra
+        ids = torch.stack([condition.fps - 1, extra["motion_bucket"], extra["noise_aug"]], dim=1).to(dtype)
+        told = (sample, time, condition.tokens.to(dtype), ids)
+        residuals: dict[str, Any] = {}
+        if condition.control is not None:
+            channels = getattr(self.controlnet, "module", self.controlnet).config.conditioning_channels
+            maps = condition.control.to(dtype).expand(-1, -1, channels, -1, -1)
+            down, middle = self.controlnet(*told, maps, extra["control_scale"], branches=branches)
+            residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        return self.unet(*told, **residuals, branches=branches, return_features=return_features)
+
+    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
+        """See the contract; the decoder looks across the frames of a chunk, so `chunk` changes the picture a little."""
+        scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
+        parts = []
+        for part in scaled.split(chunk or condition.num_frames, dim=1):
+            decoded = self.vae.decode(part.flatten(0, 1), num_frames=part.shape[1]).sample
+            parts.append(decoded.unflatten(0, part.shape[:2]))
+        height, width = condition.size
+        return torch.cat(parts, dim=1)[..., :height, :width].float()
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        start: KeyFrames,
+        end: KeyFrames,
+        num_frames: int | None = None,
+        num_inference_steps: int = 30,
+        guidance_scale: float | None = None,
+        *,
+        min_guidance_scale: float = 1.0,
+        max_guidance_scale: float = 3.0,
+        middle_max_guidance: bool = False,
+        height: int | None = None,
+        width: int | None = None,
+        fps: int | Sequence[int] | None = None,
+        motion_bucket_id: int = DEFAULT_MOTION_BUCKET,
+        noise_aug_strength: float = DEFAULT_NOISE_AUG,
+        tracks: Control = None,
+        control_scale: float = 1.0,
+        control_range: tuple[float, float] = (0.0, 1.0),
+        refine_tracks: bool | Refinement = False,
+        decode_chunk_size: int | None = None,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        output_type: str = "pil",
+        callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        return_dict: bool = True,
+    ) -> FramerPipelineOutput | tuple[Any, ...]:
+        """Make the frames from `start` to `end`, both included.
+
+        Args:
+            start, end: the keys, one or a batch; see `read_keys`. Any size: they are padded inside and cut back.
+            num_frames: F, at least 2; None = what the denoiser is made for.
+            num_inference_steps: steps of the scheduler.
+            guidance_scale: one guidance for all frames; None = the ramp of the next three.
+            min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame. Where none is above
+                1, the unconditional branch is not computed.
+            middle_max_guidance: rise to the middle frame and fall again.
+            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
+            fps: frames per second that the motion is meant for; None = 7.
+            motion_bucket_id: how much motion, 1 to 255.
+            noise_aug_strength: standard deviation of noise on the keys, in units of [-1, 1].
+            tracks: see `control.Control`; pixels of the output.
+            control_scale: factor on what the ControlNet adds.
+            control_range: from and up to which share of the steps the ControlNet works.
+            refine_tracks: let the tracks follow the picture while it appears; True = `Refinement()`.
+            decode_chunk_size: how many frames are decoded at once, to bound memory; see `decode`.
+            generator: one, or one per clip: with one per clip, a clip does not depend on its batch.
+            latents: noise to start from, (B, F, C, h, w) with variance 1; None = drawn.
+            output_type: "pil", "np", "pt" or "latent".
+            callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; what it returns under
+                "latents" takes their place.
+            callback_on_step_end_tensor_inputs: which of "latents" and "tracks" are in `values`.
+
+        Raises:
+            NakawariError: keys, tracks or options that cannot be used.
+        """
+        frames = self.unet.config.num_frames if num_frames is None else num_frames
+        check_call(frames, num_inference_steps, control_range, output_type)
+        self._warn_undistilled()
+        device = self._execution_device
+        given, keys = read_pair(start, end, height, width)
+        first, last = (images.to(device) for images in keys)
+        if isinstance(generator, Sequence) and len(generator) != len(first):
+            raise UsageError(
+                f"There are {len(generator)} generators and {len(first)} clips; give one, or one per clip."
+            )
+        followed = resolve_tracks(tracks, first, last, frames, self.seeds(generator, len(first)))
+        condition = self.condition(
+            first,
+            last,
+            num_frames=frames,
+            fps=fps,
+            control=followed,
+            generator=generator,
+            motion_bucket_id=motion_bucket_id,
+            noise_aug_strength=noise_aug_strength,
+            control_scale=control_scale,
+            tokens=self.image_tokens(*(images.to(device) for images in given)),
+        )
+        if guidance_scale is not None:
+            min_guidance_scale = max_guidance_scale = guidance_scale
+        guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance)
+        refinement = Refinement() if refine_tracks is True else refine_tracks or None
+        denoiser = GuidedDenoiser(self, condition, guidance.to(device), followed, refinement, control_range)
+
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self.scheduler.set_begin_index(0)
+        x = self._start_latents(condition, generator, latents)
+        takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
+        extra = {"generator": generator} if takes_generator else {}
+        for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
+            output = denoiser(x, timestep, index / num_inference_steps)
+            x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
+            if callback_on_step_end is not None:
+                values = {"latents": x, "tracks": denoiser.tracks}
+                chosen = {name: values[name] for name in callback_on_step_end_tensor_inputs}
+                x = callback_on_step_end(self, index, timestep, chosen).get("latents", x)
+
+        result: Any = x
+        if output_type != "latent":
+            video = self.decode(x, condition, chunk=decode_chunk_size)
+            result = self._video_processor.postprocess_video(video.transpose(1, 2), output_type)
+        self.maybe_free_model_hooks()
+        made = FramerPipelineOutput(frames=result, tracks=denoiser.tracks)
+        return made if return_dict else made.to_tuple()
+
+    def _warn_undistilled(self) -> None:
+        if isinstance(self.scheduler, LCMSVDScheduler) and not self.config.few_step:
+            warnings.warn(
+                "The LCM sampler needs consistency-distilled weights and these are not: expect blur and low contrast; "
+                "take euler or dpm++, or distil first.",
+                stacklevel=4,
+            )
+
+    def _start_latents(self, condition: Condition, generator: Generators, latents: Tensor | None) -> Tensor:
+        batch, frames, _, height, width = condition.latents.shape
+        shape = (batch, frames, self.vae.config.latent_channels, height, width)
+        device = condition.latents.device
+        if latents is None:
+            latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        elif tuple(latents.shape) != shape:
+            raise UsageError(f"latents of shape {tuple(latents.shape)} do not fit; this clip needs {shape}.")
+        return latents.to(device, torch.float32) * self.scheduler.init_noise_sigma

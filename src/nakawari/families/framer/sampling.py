@@ -1,0 +1,111 @@
+"""One call's way from noise to latents: the guidance ramp, the guided denoiser, the tracks that follow the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..base import Condition
+from .control import frame_features
+from .matching import Refinement, TrackRefiner
+from .tracks import Tracks
+
+if TYPE_CHECKING:
+    from .pipeline import FramerPipeline
+
+
+@dataclass
+class FramerPipelineOutput(BaseOutput):
+    """What `FramerPipeline` returns.
+
+    Args:
+        frames: "pil": a list of frames per clip; "np": (B, F, H, W, 3) and "pt": (B, F, 3, H, W), both in [0, 1];
+            "latent": (B, F, C, h, w), padding included.
+        tracks: per clip the tracks that were followed last, (F, P, 2) in pixels, or None.
+    """
+
+    frames: list[list[Image.Image]] | np.ndarray | Tensor
+    tracks: list[Tracks | None]
+
+
+def guidance_ramp(num_frames: int, minimum: float, maximum: float, middle_max: bool = False) -> Tensor:
+    """Guidance of every frame, (F,): a line from `minimum` to `maximum`, or up to the middle and down again."""
+    line = torch.linspace(minimum, maximum, num_frames)
+    if not middle_max:
+        return line
+    there_and_back = torch.cat([line, line.flip(0)])[None, None]
+    return interpolate(there_and_back, size=num_frames, mode="linear", align_corners=False)[0, 0]
+
+
+class GuidedDenoiser:
+    """The denoiser under classifier-free guidance and point control, and the tracks that it follows.
+
+    Args:
+        pipeline: whose networks and scheduler are used.
+        condition: of the clips.
+        guidance: (F,), the guidance of every frame; where none is above 1, one branch is computed.
+        tracks: per clip (F, P, 2) in pixels, or None.
+        refinement: how tracks follow the picture; None = they stay.
+        control_range: from and up to which share of the steps the ControlNet works.
+    """
+
+    def __init__(
+        self,
+        pipeline: FramerPipeline,
+        condition: Condition,
+        guidance: Tensor,
+        tracks: Sequence[Tracks | None],
+        refinement: Refinement | None,
+        control_range: tuple[float, float],
+    ) -> None:
+        self.tracks = list(tracks)
+        self._pipeline = pipeline
+        self._guidance = guidance
+        self._branches = 2 if float(guidance.max()) > 1 else 1
+        self._range = control_range
+        self._refinement = refinement
+        self._refiners = [
+            None if own is None or refinement is None else TrackRefiner(own, refinement) for own in tracks
+        ]
+        self._condition = condition
+        if self._branches == 2:
+            self._condition = Condition.cat([pipeline.unconditional(condition), condition])
+
+    def __call__(self, x: Tensor, timestep: Tensor, progress: float) -> Tensor:
+        """The guided answer for x_t = `x` (B, F, C, h, w) at a step that starts at `progress`, in [0, 1)."""
+        active = self._range[0] <= progress < self._range[1] and self._condition.control is not None
+        refine = active and any(self._refiners)
+        scaled = self._pipeline.scheduler.scale_model_input(x, timestep)
+        answer = self._pipeline.network(
+            torch.cat([scaled] * self._branches),
+            timestep,
+            self._condition if active else self._condition.replace(control=None),
+            branches=self._branches,
+            return_features=refine,
+        )
+        if refine and self._refinement is not None:
+            self._refine([answer.features[index] for index in self._refinement.features])
+        output = answer.sample.to(x.dtype)
+        if self._branches == 1:
+            return output
+        without, told = output.chunk(2)
+        return without + self._guidance.reshape(1, -1, 1, 1, 1) * (told - without)
+
+    def _refine(self, levels: Sequence[Tensor]) -> None:
+        condition = self._condition
+        assert condition.control is not None
+        height, width = condition.control.shape[-2:]
+        for clip, refiner in enumerate(self._refiners):
+            if refiner is not None:
+                refiner.update(frame_features(levels, clip, self._branches, self._guidance, (height, width)))
+                self.tracks[clip] = refiner.tracks
+        maps = self._pipeline.draw_tracks(self.tracks, condition.num_frames, condition.size)
+        self._condition = condition.replace(control=torch.cat([maps] * self._branches))

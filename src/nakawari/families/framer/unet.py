@@ -1,0 +1,164 @@
+"""The denoiser of Framer: the UNet of Stable Video Diffusion with a mask token and ControlNet residuals.
+
+Sources: Blattmann et al. 2023 (Stable Video Diffusion); Wang et al. 2024 (Framer). All layers are diffusers' own, and
+so are the names of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from .blocks import EncoderHalf, TemporalContext, check_divisible, order_temporal_blocks
+
+_ATTENTION = r"to_q|to_k|to_v|to_out\.0"
+
+LORA_PRESETS: Mapping[str, str] = MappingProxyType(
+    {
+        "attention": rf".*\.({_ATTENTION})",
+        "attention+feed-forward": rf".*\.({_ATTENTION}|proj_in|proj_out|ff\.net\.0\.proj|ff\.net\.2)",
+        "temporal-attention": rf".*temporal_transformer_blocks\..*\.({_ATTENTION})",
+    }
+)
+"""Preset name -> regular expression over the names of the UNet's modules."""
+
+
+@dataclass
+class FramerUNetOutput(BaseOutput):
+    """What `FramerUNet` returns.
+
+    Args:
+        sample: (B, F, C, h, w), the raw answer F of the EDM process.
+        features: per up block its output (B*F, C', h', w'), after its upsampler; empty unless asked for.
+    """
+
+    sample: Tensor
+    features: tuple[Tensor, ...] = ()
+
+
+class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin):
+    """Stable Video Diffusion's UNet over 2C+1 channels: C noisy, C of the key frames, 1 mask.
+
+    Args:
+        temporal_context: order of the image tokens in the temporal layers, see `blocks`.
+
+    The other arguments are those of `UNetSpatioTemporalConditionModel`; the defaults are the released model.
+    `mask_token` (1, 1, C, 1, 1) stands where a frame has no key latents; the pipeline puts it there.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int | None = 96,
+        in_channels: int = 9,
+        out_channels: int = 4,
+        down_block_types: tuple[str, ...] = (
+            "CrossAttnDownBlockSpatioTemporal",
+            "CrossAttnDownBlockSpatioTemporal",
+            "CrossAttnDownBlockSpatioTemporal",
+            "DownBlockSpatioTemporal",
+        ),
+        up_block_types: tuple[str, ...] = (
+            "UpBlockSpatioTemporal",
+            "CrossAttnUpBlockSpatioTemporal",
+            "CrossAttnUpBlockSpatioTemporal",
+            "CrossAttnUpBlockSpatioTemporal",
+        ),
+        block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        addition_time_embed_dim: int = 256,
+        projection_class_embeddings_input_dim: int = 768,
+        layers_per_block: int | tuple[int, ...] = 2,
+        cross_attention_dim: int | tuple[int, ...] = 1024,
+        transformer_layers_per_block: int | tuple[int, ...] = 1,
+        num_attention_heads: int | tuple[int, ...] = (5, 10, 20, 20),
+        num_frames: int = 25,
+        temporal_context: TemporalContext = "interleaved",
+    ) -> None:
+        super().__init__(
+            sample_size=sample_size,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            down_block_types=down_block_types,
+            up_block_types=up_block_types,
+            block_out_channels=block_out_channels,
+            addition_time_embed_dim=addition_time_embed_dim,
+            projection_class_embeddings_input_dim=projection_class_embeddings_input_dim,
+            layers_per_block=layers_per_block,
+            cross_attention_dim=cross_attention_dim,
+            transformer_layers_per_block=transformer_layers_per_block,
+            num_attention_heads=num_attention_heads,
+            num_frames=num_frames,
+        )
+        self.mask_token = nn.Parameter(torch.randn(1, 1, in_channels // 2, 1, 1))
+        self.context_order = order_temporal_blocks(self)
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        added_time_ids: Tensor,
+        down_block_additional_residuals: Sequence[Tensor] | None = None,
+        mid_block_additional_residual: Tensor | None = None,
+        *,
+        branches: int | None = None,
+        return_features: bool = False,
+        return_dict: bool = True,
+    ) -> FramerUNetOutput | tuple[Tensor, ...]:
+        """One evaluation.
+
+        Args:
+            sample: (B, F, 2C+1, h, w), scaled noisy latents, key-frame latents or mask token, mask.
+            timestep: c_noise = ln(sigma) / 4, one number or (B,).
+            encoder_hidden_states: (B, T, D), one image token per key frame.
+            added_time_ids: (B, 3), fps - 1, motion bucket, strength of noise augmentation.
+            down_block_additional_residuals: ControlNet residuals, one per skip, (B*F, C', h', w') each.
+            mid_block_additional_residual: the ControlNet residual after the middle block.
+            branches: guidance branches stacked in the batch (branch-major); matters for interleaved context only.
+                None takes every batch element for a branch, as the reference does.
+            return_features: also return what each up block made.
+
+        Raises:
+            ValueError: latents that do not halve evenly, or a batch that `branches` does not divide.
+        """
+        batch, frames = sample.shape[:2]
+        check_divisible(sample, len(self.up_blocks))
+        self._set_branches(batch, branches)
+        embedding = self._embed(sample, timestep, added_time_ids)
+        tokens = encoder_hidden_states.repeat_interleave(frames, dim=0)
+        still = sample.new_zeros(batch, frames)
+
+        hidden, skips = self._encode(self.conv_in(sample.flatten(0, 1)), embedding, tokens, still)
+        hidden = self._middle(hidden, embedding, tokens, still)
+        if down_block_additional_residuals is not None:
+            residuals = zip(skips, down_block_additional_residuals, strict=True)
+            skips = [skip + residual for skip, residual in residuals]
+        if mid_block_additional_residual is not None:
+            hidden = hidden + mid_block_additional_residual
+
+        features = []
+        for block in self.up_blocks:
+            split = len(skips) - len(block.resnets)
+            skips, own = skips[:split], tuple(skips[split:])
+            context = {"encoder_hidden_states": tokens} if getattr(block, "has_cross_attention", False) else {}
+            hidden = block(
+                hidden_states=hidden,
+                temb=embedding,
+                res_hidden_states_tuple=own,
+                image_only_indicator=still,
+                **context,
+            )
+            if return_features:
+                features.append(hidden)
+
+        hidden = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
+        output = FramerUNetOutput(sample=hidden.unflatten(0, (batch, frames)), features=tuple(features))
+        return output if return_dict else output.to_tuple()

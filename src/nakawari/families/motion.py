@@ -1,0 +1,184 @@
+"""The motion guide: keys warped to each in-between's time along an optical flow; an exchangeable part of a pipeline.
+
+The flow between the keys is DIS (Kroeger et al. 2016, OpenCV), in both directions. For each time two guesses of the
+motion seen from there are made: the flows splatted forward to that time, moving and well-matched pixels in front, and
+the flows read in place. A small network, where the guide has one, chooses between the guesses, corrects them and says
+how visible each key is; without it the splatted flow is used alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .warp import backward_warp, forward_splat
+
+_MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
+_MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
+_MOTION_LIMIT = 40.0
+_FLOW_UNIT = 16.0
+_REFINER_INPUTS = 2 * (3 + 3 + 3 + 2 + 2) + 2 + 1
+_REFINER_OUTPUTS = 1 + 2 + 2 + 2
+
+Flows = tuple[Tensor, Tensor]
+
+
+def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0) -> Tensor:
+    """DIS optical flow from `first` to `second`, images (B, 3, H, W) in [-1, 1] -> (B, 2, H, W) in pixels."""
+    import cv2
+
+    # One thread: the pyramid is small, and the result does not depend on how the work is split.
+    solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    solver.setFinestScale(finest_scale)
+    flows = [solver.calc(a, b, None) for a, b in zip(_grey(first), _grey(second), strict=True)]
+    return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(first.device)
+
+
+def _grey(images: Tensor) -> list[np.ndarray]:
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]
+    grey = ((images.float() * weights).sum(1).clamp(-1, 1) + 1) * 127.5
+    return [np.ascontiguousarray(image) for image in grey.round().byte().cpu().numpy()]
+
+
+class MotionGuide(ModelMixin, ConfigMixin):
+    """Two keys and the times between them -> the guide tensor of `nakawari.guide`.
+
+    Args:
+        finest_scale: the finest pyramid level of DIS; 0 is full resolution.
+        min_size: images with a shorter side than this get no flow (DIS needs a few patches): the keys stay in place.
+        refine_channels: width of the refining network per level, half resolution first; empty = no network.
+    """
+
+    @register_to_config
+    def __init__(self, finest_scale: int = 0, min_size: int = 16, refine_channels: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.refiner = FlowRefiner(tuple(refine_channels)) if refine_channels else None
+
+    def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
+        """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1."""
+        start, end = start.float(), end.float()
+        flows = self._flows(start, end)
+        return torch.stack([self._at(start, end, flows, float(time)) for time in times], dim=1)
+
+    def _flows(self, start: Tensor, end: Tensor) -> Flows:
+        if min(start.shape[-2:]) < self.config.min_size:
+            still = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
+            return still, still
+        scale = self.config.finest_scale
+        return dis_flow(start, end, scale), dis_flow(end, start, scale)
+
+    def _at(self, start: Tensor, end: Tensor, flows: Flows, time: float) -> Tensor:
+        if time in (0.0, 1.0):
+            key = end if time else start
+            return self._pack(key, key, torch.ones_like(key[:, :2]), time)
+        splatted, seen = splat_to(start, end, flows, time)
+        to_start, to_end = -time * splatted, (1 - time) * splatted
+        if self.refiner is not None:
+            in_place = time * flows[1], (1 - time) * flows[0]
+            to_start, to_end, visible = self.refiner((start, end), (to_start, to_end), in_place, seen, time)
+        else:
+            # Splat density says what was uncovered, but weighing the keys by it alone loses 0.1 dB on real drawings.
+            visible = torch.ones_like(seen)
+        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time)
+
+    def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float) -> Tensor:
+        return torch.cat([first, last, visible, torch.full_like(first[:, :1], time)], dim=1)
+
+
+def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float) -> tuple[Tensor, Tensor]:
+    """The start-to-end motion seen at `time` (B, 2, H, W), and how visible each key is there (B, 2, H, W) in [0, 1]."""
+    forward, backward = flows
+    sum_start, weight_start, seen_start = _project(start, end, forward, time)
+    sum_end, weight_end, seen_end = _project(end, start, backward, 1 - time)
+    total = weight_start + weight_end
+    in_place = 0.5 * (forward - backward)
+    motion = ((sum_start - sum_end) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
+    return motion, torch.cat([seen_start, seen_end], dim=1)
+
+
+def _project(source: Tensor, target: Tensor, flow: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    mismatch = (source - backward_warp(target, flow)).abs().mean(1, keepdim=True)
+    length = flow.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
+    weight = ((-mismatch / _MATCH_SCALE).exp() + 1e-4) * (length / _MOTION_SCALE).exp()
+    total, arrived = forward_splat(flow, reach * flow, weight)
+    _, count = forward_splat(flow[:, :0], reach * flow, torch.ones_like(weight))
+    return total, arrived, count.clamp(max=1)
+
+
+class FlowRefiner(nn.Module):
+    """A small U-Net at half resolution that chooses between two motion guesses, corrects them and weighs the keys.
+
+    Its last layer starts at zero: untrained it takes the mean of the two guesses and sees both keys alike.
+
+    Args:
+        channels: width per level, each level half the size of the one before.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = list(itertools.pairwise(channels))
+        self.multiple = 2 ** len(channels)
+        self.stem = nn.Conv2d(_REFINER_INPUTS * 4, channels[0], 3, padding=1)
+        self.blocks = nn.ModuleList([_Residual(width) for width in channels])
+        self.downs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs])
+        self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairs])
+        self.merges = nn.ModuleList([_Residual(a) for a, _ in pairs])
+        self.head = nn.Conv2d(channels[0], _REFINER_OUTPUTS * 4, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self, keys: tuple[Tensor, Tensor], splatted: Flows, in_place: Flows, seen: Tensor, time: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Motion to the start key and to the end key, each (B, 2, H, W) in pixels, and visibilities (B, 2, H, W).
+
+        Args:
+            keys: start and end, (B, 3, H, W) in [-1, 1].
+            splatted, in_place: two guesses of the motion to the start key and to the end key, (B, 2, H, W) each.
+            seen: share of each key's pixels that the forward splat brings here, (B, 2, H, W) in [0, 1].
+            time: between 0 and 1.
+        """
+        height, width = seen.shape[-2:]
+        features = self._inputs(keys, splatted, in_place, seen, time)
+        pad = (0, -width % self.multiple, 0, -height % self.multiple)
+        out = self._unet(functional.pixel_unshuffle(functional.pad(features, pad, mode="replicate"), 2))
+        # Motion is in pixels: half precision would quantise it.
+        out = functional.pixel_shuffle(self.head(out), 2)[..., :height, :width].float()
+        choice, to_start, to_end = out[:, 0:1].sigmoid(), out[:, 1:3], out[:, 3:5]
+        start_flow = torch.lerp(in_place[0], splatted[0], choice) + to_start
+        end_flow = torch.lerp(in_place[1], splatted[1], choice) + to_end
+        return start_flow, end_flow, out[:, 5:7].sigmoid()
+
+    def _inputs(
+        self, keys: tuple[Tensor, Tensor], splatted: Flows, in_place: Flows, seen: Tensor, time: float
+    ) -> Tensor:
+        parts = [seen, torch.full_like(seen[:, :1], time)]
+        for guess in (splatted, in_place):
+            first, last = backward_warp(keys[0], guess[0]), backward_warp(keys[1], guess[1])
+            parts += [first, last, (first - last).abs(), guess[0] / _FLOW_UNIT, guess[1] / _FLOW_UNIT]
+        return torch.cat(parts, dim=1)
+
+    def _unet(self, features: Tensor) -> Tensor:
+        hidden, skips = self.blocks[0](self.stem(features)), []
+        for down, block in zip(self.downs, list(self.blocks)[1:], strict=True):
+            skips.append(hidden)
+            hidden = block(down(hidden))
+        for up, merge in zip(reversed(self.ups), reversed(self.merges), strict=True):
+            hidden = merge(skips.pop() + up(functional.interpolate(hidden, scale_factor=2.0, mode="nearest")))
+        return hidden
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.silu(self.first(functional.silu(x))))

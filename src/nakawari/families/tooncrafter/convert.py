@@ -1,0 +1,298 @@
+"""Upstream ToonCrafter checkpoints, read once and written as a folder in diffusers layout.
+
+The pickle is read with `weights_only` and memory-mapped, one component at a time, so that no more than the largest
+component is in memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers.utils import logging
+
+from ...diffusion import VelocityProcess
+from ...errors import NakawariError
+from ...files import atomic_path
+from .checkpoint_configs import Shapes, build_empty
+from .checkpoint_layout import COMPONENTS, EXTRA, Place, classify, last_text_block
+from .towers import named_parts, tower_prefix
+
+EXTRA_FILE = "upstream_extra.safetensors"
+_DEEPSPEED_PREFIX = "_forward_module."
+_BATCH = 400
+"""Tensors read through one mapping of the file."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every tensor of one checkpoint goes, checked for completeness.
+
+    Args:
+        sources: component -> upstream name -> names in that component's state dict.
+        empty: component -> its module on the meta device.
+    """
+
+    sources: Mapping[str, Mapping[str, tuple[str, ...]]]
+    empty: Mapping[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Args:
+        output_dir: the folder that was written.
+        keys: component (and `extra`) -> upstream tensors that went there; their sum is all tensors of the checkpoint.
+        parameters: component -> parameters written.
+        schedule_matches: whether the checkpoint's noise schedule is the one that the scheduler computes; None when
+            the checkpoint has none.
+    """
+
+    output_dir: Path
+    keys: Mapping[str, int]
+    parameters: Mapping[str, int]
+    schedule_matches: bool | None
+
+
+@dataclass
+class _Faults:
+    """What does not fit between a checkpoint and the modules."""
+
+    missing: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    wrong_shape: list[str] = field(default_factory=list)
+
+    def raise_any(self, source: str) -> None:
+        kinds = {"missing": self.missing, "not known": self.left_over, "of wrong shape": self.wrong_shape}
+        found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
+        if found:
+            raise NakawariError(
+                f"{source} is not a whole ToonCrafter checkpoint, tensors are {', '.join(found)}; "
+                "give the complete original file."
+            )
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    shown = ", ".join(sorted(names)[:limit])
+    return shown + (", ..." if len(names) > limit else "")
+
+
+def plan(shapes: Shapes, source: str = "The state dict") -> Plan:
+    """Give every tensor of an upstream state dict its place.
+
+    Args:
+        shapes: tensor name -> shape, as in the state dict.
+        source: what the error message calls it.
+
+    Raises:
+        NakawariError: when tensors are missing, left over or of the wrong shape.
+    """
+    faults = _Faults()
+    sources: dict[str, dict[str, tuple[str, ...]]] = {component: {} for component in (*COMPONENTS, EXTRA)}
+    unused = last_text_block(shapes)
+    for key in shapes:
+        place: Place | None = classify(key, unused)
+        if place is None:
+            faults.left_over.append(key)
+        else:
+            sources[place.component][key] = place.names
+    empty: dict[str, nn.Module] = {}
+    for component in COMPONENTS:
+        try:
+            empty[component] = build_empty(component, shapes)
+        except KeyError as error:
+            faults.missing.append(error.args[0])
+        except (ValueError, ZeroDivisionError) as error:
+            faults.wrong_shape.append(f"{component}: {error}")
+        else:
+            sources[component] = _with_prefix(sources[component], empty[component])
+            _compare(component, sources[component], shapes, empty[component], faults)
+    faults.raise_any(source)
+    return Plan(sources, empty)
+
+
+def _with_prefix(names: Mapping[str, tuple[str, ...]], module: nn.Module) -> dict[str, tuple[str, ...]]:
+    prefix = tower_prefix(module)
+    return {key: tuple(prefix + part for part in parts) for key, parts in names.items()}
+
+
+def _compare(
+    component: str, sources: Mapping[str, tuple[str, ...]], shapes: Shapes, module: nn.Module, faults: _Faults
+) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    for key, parts in sources.items():
+        rows, *rest = shapes[key] or (1,)
+        given = (rows // len(parts), *rest) if shapes[key] else ()
+        for part in parts:
+            expected = wanted.pop(part, None)
+            if expected is None:
+                faults.left_over.append(key)
+            elif expected != given or rows % len(parts):
+                faults.wrong_shape.append(f"{key}: {list(shapes[key])}")
+    faults.missing += [f"{component}: {name}" for name in wanted]
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what a broken file does to the reader into one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NakawariError(f"{path} does not exist; check the path.") from error
+    except IsADirectoryError as error:
+        raise NakawariError(f"{path} is a folder; give the checkpoint file in it, usually model.ckpt.") from error
+    except pickle.UnpicklingError as error:
+        raise NakawariError(
+            f"{path} is not a plain torch checkpoint, or holds Python objects beside tensors, which are not loaded "
+            "for safety; give the original model.ckpt."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise NakawariError(
+            f"{path} cannot be read as a torch checkpoint, it is another kind of file or was cut off in the download; "
+            "download model.ckpt again."
+        ) from error
+
+
+def read_state(path: Path | str) -> dict[str, Tensor]:
+    """The state dict of an upstream checkpoint, memory-mapped: values are read from disk when they are used.
+
+    Takes `{"state_dict": ...}`, DeepSpeed's `{"module": ...}` with its name prefix, or the bare dict of tensors.
+
+    Raises:
+        NakawariError: when the file is absent, broken or something else.
+    """
+    path = Path(path)
+    with _readable(path):
+        if path.is_dir():
+            raise IsADirectoryError(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    if isinstance(content, Mapping) and "state_dict" in content:
+        content = content["state_dict"]
+    elif isinstance(content, Mapping) and isinstance(content.get("module"), Mapping):
+        content = {key.removeprefix(_DEEPSPEED_PREFIX): value for key, value in content["module"].items()}
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise NakawariError(f"{path} holds no dictionary of tensors; give the original model.ckpt.")
+    return dict(content)
+
+
+def component_state(
+    state: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]], dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """The state dict of one component out of the upstream one.
+
+    Args:
+        state: upstream tensors.
+        sources: upstream name -> names in the component, from `Plan.sources`.
+        dtype: what floating tensors are cast to; None = as they are.
+    """
+    converted: dict[str, Tensor] = {}
+    for key, names in sources.items():
+        for name, part in named_parts(state[key], names).items():
+            cast = part.to(dtype) if dtype is not None and part.is_floating_point() else part
+            # A part of a tensor shares memory with the other parts, which safetensors does not write.
+            converted[name] = cast.clone() if len(names) > 1 and cast is part else cast
+    return converted
+
+
+def write_components(path: Path | str, folder: Path, dtype: torch.dtype | None = None) -> ConversionReport:
+    """Write every component of the checkpoint at `path` into `folder`, which exists; see `convert_checkpoint`."""
+    path = Path(path)
+    state = read_state(path)
+    layout = plan({key: tuple(value.shape) for key, value in state.items()}, str(path))
+    matches = schedule_matches(state)
+    del state
+    parameters = {
+        component: _write_component(path, folder / component, module, layout.sources[component], dtype)
+        for component, module in layout.empty.items()
+    }
+    extra = {key: value.contiguous() for key, value in read_state(path).items() if key in layout.sources[EXTRA]}
+    save_file(extra, folder / EXTRA_FILE, metadata={"format": "pt"})
+    return ConversionReport(
+        output_dir=folder,
+        keys={component: len(names) for component, names in layout.sources.items()},
+        parameters=parameters,
+        schedule_matches=matches,
+    )
+
+
+def _write_component(
+    path: Path, folder: Path, module: Any, sources: Mapping[str, tuple[str, ...]], dtype: torch.dtype | None
+) -> int:
+    """Fill one empty module, save it and empty it again; the number of parameters."""
+    # The file is mapped anew for every batch: the pages of cast tensors go with the mapping they were read through.
+    filled: dict[str, Tensor] = {}
+    for batch in _batches(sources):
+        filled |= component_state(read_state(path), batch, dtype)
+    module.load_state_dict(filled, strict=True, assign=True)
+    del filled
+    with _no_progress_bar():
+        module.save_pretrained(folder)
+    count = sum(parameter.numel() for parameter in module.parameters())
+    module.to_empty(device="meta")
+    return count
+
+
+def _batches(sources: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, tuple[str, ...]]]:
+    items = list(sources.items())
+    for start in range(0, len(items), _BATCH):
+        yield dict(items[start : start + _BATCH])
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing its own bar: a library does not print."""
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
+
+
+def schedule_matches(state: Mapping[str, Tensor]) -> bool | None:
+    """Whether an upstream state dict's noise schedule is that of `VelocityProcess`; None when it has none."""
+    process = VelocityProcess()
+    wanted = {"alphas_cumprod": process.alphas_cumprod, "scale_arr": process.scales}
+    found = {name: state[name].float()[: process.steps] for name in wanted if name in state}
+    if not found:
+        return None
+    return all(
+        len(values) == process.steps and torch.allclose(values, wanted[name].float(), rtol=0, atol=1e-6)
+        for name, values in found.items()
+    )
+
+
+def convert_checkpoint(path: Path | str, output_dir: Path | str, dtype: torch.dtype | None = None) -> ConversionReport:
+    """Write an upstream checkpoint as a folder with one subfolder per component, in diffusers layout.
+
+    Tensors that no component uses go into `upstream_extra.safetensors` under their own names. The folder appears
+    whole or not at all.
+
+    Args:
+        path: upstream `model.ckpt`.
+        output_dir: folder to make; it must not exist, or be empty.
+        dtype: what the components' tensors are cast to; None = as they are.
+
+    Raises:
+        NakawariError: when the checkpoint is broken or incomplete, or the folder is taken or cannot be written.
+    """
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise NakawariError(f"{output} exists already; give a new or empty folder.")
+    with atomic_path(output) as temporary:
+        temporary.mkdir()
+        try:
+            report = write_components(path, temporary, dtype)
+        except SafetensorError as error:
+            raise NakawariError(f"Could not write {output}: {error}; nothing was left half-written.") from error
+    return ConversionReport(output, report.keys, report.parameters, report.schedule_matches)

@@ -1,0 +1,429 @@
+"""ToonCrafter made runnable: two keys in, a clip out (Xing et al. 2024), and our small model of the same classes.
+
+Differs from the reference where it wastes or breaks: the two keys are encoded once each, conditions are computed once,
+both branches of guidance go through the denoiser in one batch, every clip decodes with its own references, and any
+size is padded inside to the multiple that the model needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from diffusers.utils import BaseOutput
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from ...diffusion import VelocityProcess
+from ...guide import blend, still
+from ..base import Condition, InterpolationPipeline
+from ..motion import MotionGuide
+from .resampler import Resampler
+from .scheduler import Spacing, ToonCrafterScheduler
+from .unet import ToonCrafterUNet
+from .vae import DualReferenceAutoencoder
+
+Generators = Generator | Sequence[Generator] | None
+StepCallback = Callable[[InterpolationPipeline, int, int, dict[str, Tensor]], dict[str, Tensor] | None]
+_ATTENTION = r"attn2\.to_(q|k|v|out\.0)$"
+
+
+@dataclass
+class InterpolationOutput(BaseOutput):
+    """`frames`: (B, F, 3, H, W) in [0, 1] for "pt", (B, F, H, W, 3) for "np", lists of images for "pil", or latents."""
+
+    frames: Any
+
+
+class ToonCrafterPipeline(InterpolationPipeline):
+    """The ToonCrafter family.
+
+    Args:
+        unet, vae, scheduler: always there.
+        resampler, text_encoder, tokenizer, image_encoder: the towers; all None in a model without context tokens.
+        guide: motion guidance; None in the full-size model.
+        residual: the denoiser's latents are relative to those of the guide's own blend.
+        max_frames: the longest clip, keys included, that is made at once.
+        default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
+            names none; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
+        double_decode: decode the two middle frames from a clip without the frames next to the keys, as the reference.
+    """
+
+    family = "tooncrafter"
+    lora_presets: ClassVar[dict[str, str]] = {
+        "cross-attention": rf".*{_ATTENTION}",
+        "spatial-cross-attention": rf"((in|out)put_blocks\.\d+|middle_block)\.1\..*{_ATTENTION}",
+    }
+    model_cpu_offload_seq = "text_encoder->image_encoder->resampler->vae->unet->vae"
+    _optional_components: ClassVar[list[str]] = ["resampler", "text_encoder", "tokenizer", "image_encoder", "guide"]
+
+    def __init__(
+        self,
+        unet: ToonCrafterUNet,
+        vae: DualReferenceAutoencoder,
+        scheduler: ToonCrafterScheduler,
+        resampler: Resampler | None = None,
+        text_encoder: Any = None,
+        tokenizer: Any = None,
+        image_encoder: Any = None,
+        guide: MotionGuide | None = None,
+        residual: bool = False,
+        max_frames: int = 16,
+        default_steps: int = 50,
+        default_guidance: float = 7.5,
+        default_guidance_rescale: float = 0.7,
+        default_eta: float = 1.0,
+        default_fps: int = 10,
+        double_decode: bool = True,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            unet=unet,
+            vae=vae,
+            scheduler=scheduler,
+            resampler=resampler,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            image_encoder=image_encoder,
+            guide=guide,
+        )
+        self.register_to_config(
+            residual=residual,
+            max_frames=max_frames,
+            default_steps=default_steps,
+            default_guidance=default_guidance,
+            default_guidance_rescale=default_guidance_rescale,
+            default_eta=default_eta,
+            default_fps=default_fps,
+            double_decode=double_decode,
+        )
+        self.batched_guidance = True
+
+    # --- the five verbs -------------------------------------------------------------------------------------------
+
+    @property
+    def process(self) -> VelocityProcess:
+        return self.scheduler.process
+
+    @property
+    def denoiser(self) -> ToonCrafterUNet:
+        return self.unet
+
+    @property
+    def multiple(self) -> int:
+        """Frame sizes are padded to a multiple of this."""
+        return self.vae.spatial_factor * 2 ** (len(self.unet.config.channel_mult) - 1)
+
+    def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
+        images = self._pad(frames).flatten(0, 1)
+        moments, _ = self.vae.encode_features(images.to(self.vae.dtype))
+        latents = self._latents(moments.unflatten(0, frames.shape[:2]), generator)
+        return latents if condition is None or condition.base is None else latents - condition.base
+
+    def condition(
+        self,
+        start: Tensor,
+        end: Tensor,
+        *,
+        num_frames: int,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        control: Any = None,
+        guided: bool = True,
+        generator: Generators = None,
+        interpolate: bool = True,
+    ) -> Condition:
+        """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere."""
+        if num_frames < 2:
+            raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
+        if control is not None:
+            raise ValueError("ToonCrafter takes no control")
+        keys = self._pad(torch.stack([start, end], dim=1)).to(self.vae.dtype)
+        moments, hidden = self.vae.encode_features(keys.flatten(0, 1))
+        key_latents = self._latents(moments.unflatten(0, keys.shape[:2]), generator)
+        condition = Condition(
+            num_frames=num_frames,
+            size=(start.shape[-2], start.shape[-1]),
+            latents=_place(key_latents, num_frames, interpolate),
+            references=tuple(level.unflatten(0, keys.shape[:2]) for level in hidden),
+            fps=self._strides(fps, len(start)),
+            **self._tokens(start, prompt, num_frames),
+        )
+        return condition if self.guide is None else self._guided(condition, keys, guided)
+
+    def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
+        return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
+
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        sample = torch.cat([noisy, condition.latents.to(noisy.dtype)], dim=2)
+        return self.unet(sample, t, context=condition.tokens, fps=condition.fps, guide=condition.guide)
+
+    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
+        """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
+        whole = latents if condition.base is None else latents + condition.base
+        parts = (
+            [
+                self._decode_clips(whole[i : i + chunk], condition.select(slice(i, i + chunk)))
+                for i in range(0, len(whole), chunk)
+            ]
+            if chunk
+            else [self._decode_clips(whole, condition)]
+        )
+        height, width = condition.size
+        return torch.cat(parts)[..., :height, :width]
+
+    # --- the standard call ----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        start: Tensor,
+        end: Tensor,
+        num_frames: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+        guidance_rescale: float | None = None,
+        eta: float | None = None,
+        spacing: Spacing | None = None,
+        temperature: float = 1.0,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        guided: bool = True,
+        interpolate: bool = True,
+        double_decode: bool | None = None,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        decode_chunk: int | None = 1,
+        output_type: Literal["pil", "np", "pt", "latent"] = "pil",
+        callback_on_step_end: StepCallback | None = None,
+    ) -> InterpolationOutput:
+        """Draw the frames between two keys.
+
+        Args:
+            start, end: keys (B, 3, H, W) in [-1, 1], any size.
+            num_frames: length of the clip, both keys included; default the model's longest.
+            num_inference_steps: sampling steps (the `uniform` spacing may add a few, see `spaced_timesteps`).
+            guidance_scale: weight of text and image against neither; 1 switches guidance off.
+            image_guidance_scale: where given, its own weight for the image (three forwards a step).
+            guidance_rescale: 0 to 1, how far guided outputs get back the deviation of the conditional ones.
+            eta: 0 deterministic, 1 ancestral.
+            spacing: "trailing" or "uniform".
+            temperature: factor on the noise of each step.
+            prompt: what is seen, one for all or one per sample.
+            fps: frame stride, one for all or one per sample.
+            guided: use motion guidance where the model has it.
+            interpolate: False gives the reference's image-to-video layout.
+            double_decode: see the class.
+            generator: one per sample (results then do not depend on the batch), or one for all.
+            latents: starting noise (B, F, C, h, w); drawn where absent.
+            decode_chunk: clips decoded at once.
+            output_type: what `frames` holds.
+            callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
+        """
+        defaults = self.config
+        condition = self.condition(
+            start.to(self._execution_device),
+            end.to(self._execution_device),
+            num_frames=num_frames or defaults.max_frames,
+            prompt=prompt,
+            fps=fps,
+            guided=guided,
+            generator=generator,
+            interpolate=interpolate,
+        )
+        guidance = _Guidance(
+            _default(guidance_scale, defaults.default_guidance),
+            image_guidance_scale,
+            _default(guidance_rescale, defaults.default_guidance_rescale),
+        )
+        self.scheduler.set_timesteps(num_inference_steps or defaults.default_steps, spacing=spacing)
+        x = (
+            self.draw(condition.latents[:, :, : self.unet.config.out_channels], generator)
+            if latents is None
+            else latents
+        )
+        x = self._sample(
+            x.float(),
+            condition,
+            guidance,
+            _default(eta, defaults.default_eta),
+            temperature,
+            generator,
+            callback_on_step_end,
+        )
+        if output_type == "latent":
+            return InterpolationOutput(frames=x)
+        twice = _default(double_decode, defaults.double_decode)
+        frames = (
+            self._decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
+        )
+        return InterpolationOutput(frames=_finish(frames, output_type))
+
+    def _sample(
+        self,
+        x: Tensor,
+        condition: Condition,
+        guidance: _Guidance,
+        eta: float,
+        temperature: float,
+        generator: Generators,
+        callback: StepCallback | None,
+    ) -> Tensor:
+        branches = self._branches(condition, guidance)
+        for index, time in enumerate(self.progress_bar(self.scheduler.timesteps.tolist())):
+            output = guidance.combine(self._outputs(x, time, branches))
+            noise = self.draw(x, generator) if eta > 0 else None
+            x, x0 = self.scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
+            if callback is not None:
+                x = (callback(self, index, time, {"latents": x, "x0": x0}) or {}).get("latents", x)
+        return x
+
+    def _branches(self, condition: Condition, guidance: _Guidance) -> list[Condition]:
+        if (guidance.scale == 1 and guidance.image_scale in (None, 1)) or condition.null_tokens is None:
+            return [condition]
+        branches = [condition, self.unconditional(condition)]
+        return branches if guidance.image_scale is None else [*branches, self.unconditional(condition, keep_image=True)]
+
+    def _outputs(self, x: Tensor, time: int, branches: list[Condition]) -> list[Tensor]:
+        dtype = self.unet.dtype
+        if self.batched_guidance:
+            joined = x.repeat(len(branches), 1, 1, 1, 1).to(dtype)
+            times = torch.full((len(joined),), time, device=x.device)
+            whole = branches[0] if len(branches) == 1 else Condition.cat(branches)
+            return list(self.denoise(joined, times, whole).float().chunk(len(branches)))
+        times = torch.full((len(x),), time, device=x.device)
+        return [self.denoise(x.to(dtype), times, branch).float() for branch in branches]
+
+    def draw(self, like: Tensor, generator: Generators) -> Tensor:
+        """Standard normal noise of the shape of `like` (B, ...), float32, drawn on the CPU, sample by sample."""
+        generators = generator if isinstance(generator, Sequence) else [generator] * len(like)
+        if len(generators) != len(like):
+            raise ValueError(f"{len(like)} samples need as many generators, not {len(generators)}")
+        return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
+
+    # --- pieces ---------------------------------------------------------------------------------------------------
+
+    def _pad(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-2:]
+        pad = (0, -width % self.multiple, 0, -height % self.multiple)
+        if not any(pad):
+            return frames
+        return functional.pad(frames.flatten(0, 1), pad, mode="replicate").unflatten(0, frames.shape[:2])
+
+    def _latents(self, moments: Tensor, generator: Generators) -> Tensor:
+        mean, log_variance = moments.chunk(2, dim=2)
+        if generator is not None:
+            mean = mean + (0.5 * log_variance.clamp(-30, 20)).exp() * self.draw(mean, generator).to(mean)
+        return mean * self.vae.config.scaling_factor
+
+    def _strides(self, fps: int | Sequence[int] | None, batch: int) -> Tensor | None:
+        if not self.unet.config.fps_condition:
+            return None
+        values = _default(fps, self.config.default_fps)
+        values = [values] * batch if isinstance(values, int) else list(values)
+        return torch.tensor(values, device=self.unet.device)
+
+    def _tokens(self, start: Tensor, prompt: str | Sequence[str], num_frames: int) -> dict[str, Tensor]:
+        if self.text_encoder is None or self.image_encoder is None or self.resampler is None:
+            return {}
+        from .towers import encode_image
+
+        prompts = [prompt] * len(start) if isinstance(prompt, str) else list(prompt)
+        text, empty = self._text(prompts), self._text([""]).expand(len(start), -1, -1)
+        # "No image" is mid-grey through the tower, not zero tokens.
+        images = torch.cat([start, torch.zeros_like(start[:1])])
+        seen = self.resampler(encode_image(self.image_encoder, images), num_frames=num_frames)
+        image, no_image = seen[:-1], seen[-1:].expand(len(start), -1, -1)
+        return {
+            "tokens": torch.cat([text, image], dim=1),
+            "null_tokens": torch.cat([empty, no_image], dim=1),
+            "image_tokens": torch.cat([empty, image], dim=1),
+        }
+
+    def _text(self, prompts: list[str]) -> Tensor:
+        from .towers import encode_text, tokenize
+
+        return encode_text(self.text_encoder, tokenize(self.tokenizer, prompts))
+
+    def _guided(self, condition: Condition, keys: Tensor, guided: bool) -> Condition:
+        times = torch.linspace(0, 1, condition.num_frames)
+        first, last = keys[:, 0], keys[:, 1]
+        guide = (self.guide(first, last, times) if guided else still(first, last, times)).to(keys.dtype)
+        base = None
+        if self.config.residual:
+            moments, _ = self.vae.encode_features(blend(guide).flatten(0, 1))
+            base = self._latents(moments.unflatten(0, guide.shape[:2]), None)
+        return condition.replace(guide=guide, base=base)
+
+    def _decode_clips(self, latents: Tensor, condition: Condition) -> Tensor:
+        guide = condition.guide
+        return self.vae.decode(
+            latents.to(self.vae.dtype),
+            references=condition.references,
+            guide=guide,
+            base_frames=None if guide is None else blend(guide),
+        )
+
+    def _decode_twice(self, latents: Tensor, condition: Condition, chunk: int | None) -> Tensor:
+        """The reference's second decode: the two middle frames come from a clip without frames 1 and F - 2."""
+        frames, count = self.decode(latents, condition, chunk=chunk), latents.shape[1]
+        if count < 6 or count % 2:
+            return frames
+        kept = [index for index in range(count) if index not in (1, count - 2)]
+        short = condition.replace(
+            num_frames=len(kept),
+            base=None if condition.base is None else condition.base[:, kept],
+            guide=None if condition.guide is None else condition.guide[:, kept],
+        )
+        middle = self.decode(latents[:, kept], short, chunk=chunk)[:, count // 2 - 2 : count // 2]
+        return torch.cat([frames[:, : count // 2 - 1], middle, frames[:, count // 2 + 1 :]], dim=1)
+
+
+@dataclass(frozen=True)
+class _Guidance:
+    scale: float
+    image_scale: float | None
+    rescale: float
+
+    def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Guided output from [conditional, unconditional, image only]; rescale as Lin et al. 2024, section 3.4."""
+        if len(outputs) == 1:
+            return outputs[0]
+        conditional, without = outputs[0], outputs[1]
+        if len(outputs) == 3:
+            guided = without + self.image_scale * (outputs[2] - without) + self.scale * (conditional - outputs[2])
+        else:
+            guided = without + self.scale * (conditional - without)
+        if self.rescale == 0:
+            return guided
+        axes = tuple(range(1, guided.ndim))
+        matched = guided * (conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))
+        return self.rescale * matched + (1 - self.rescale) * guided
+
+
+def _default(value: Any, fallback: Any) -> Any:
+    return fallback if value is None else value
+
+
+def _place(keys: Tensor, num_frames: int, interpolate: bool) -> Tensor:
+    if not interpolate:
+        return keys[:, :1].expand(-1, num_frames, -1, -1, -1)
+    between = keys.new_zeros(len(keys), num_frames - 2, *keys.shape[2:])
+    return torch.cat([keys[:, :1], between, keys[:, 1:]], dim=1)
+
+
+def _finish(frames: Tensor, output_type: str) -> Any:
+    if output_type == "pt":
+        return (frames.float().clamp(-1, 1) + 1) / 2
+    array = (((frames.float().clamp(-1, 1) + 1) / 2).permute(0, 1, 3, 4, 2)).cpu().numpy()
+    if output_type == "np":
+        return array
+    if output_type == "pil":
+        from PIL import Image
+
+        return [[Image.fromarray(np.round(frame * 255).astype(np.uint8)) for frame in clip] for clip in array]
+    raise ValueError(f'output_type must be "pil", "np", "pt" or "latent", not {output_type!r}')

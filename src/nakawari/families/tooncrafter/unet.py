@@ -1,0 +1,274 @@
+"""The ToonCrafter denoiser: a UNet over frames with spatial and temporal attention.
+
+Source: Xing et al. 2024, "ToonCrafter: Generative Cartoon Interpolation". Module names are those of the released
+checkpoint below `model.diffusion_model.`, but for the spelling of `temporal_conv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
+from torch import Tensor, nn
+
+from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
+from .blocks import Downsample, GroupNorm32, GuideEncoder, ResBlock, Stage, Upsample, scalar_mlp, sinusoidal_embedding
+
+INIT_ATTENTION_HEADS = 8
+"""The temporal transformer behind the first convolution has this many heads at any width."""
+
+
+class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
+    """Noisy latents beside the condition latents -> the network's answer (velocity, for the released weights).
+
+    Args:
+        in_channels: noisy latents and condition latents together.
+        out_channels: channels of the answer.
+        model_channels: width of the first level.
+        attention_resolutions: downsampling factors (1, 2, 4, ...) of the levels that have transformers.
+        num_res_blocks: residual blocks per level on the way down; one more on the way up.
+        channel_mult: width of each level in units of `model_channels`; the first must be 1.
+        dropout: probability inside the residual blocks.
+        num_head_channels: width of a head; a level has channels // num_head_channels heads.
+        transformer_depth: blocks per transformer.
+        context_dim: width of the context tokens; None = no context: `attn2` of the spatial transformers is then a
+            second self-attention.
+        temporal_length: frames per clip in training; the network itself takes any number.
+        addition_attention: whether a temporal transformer follows the first convolution.
+        image_cross_attention: whether image tokens get their own branch; otherwise only text tokens are read.
+        image_cross_attention_scale_learnable: whether that branch has a learned scale.
+        fps_condition: whether the network is told the frame rate (or stride).
+        default_fps: what it is told where the caller says nothing.
+        text_tokens: text tokens, which lead the context.
+        image_tokens_per_frame: image tokens of one frame.
+        norm_num_groups: groups of all group norms.
+        guide_channels: channels of the motion guide; None = the network takes none.
+        guide_stride: guide pixels per latent along each side.
+        guide_hidden: channels inside the guide's encoder.
+
+    Raises:
+        ValueError: where widths, heads and groups do not fit together.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["ResBlock", "SpatialTransformer", "TemporalTransformer"]
+    _skip_layerwise_casting_patterns: ClassVar[list[str]] = ["norm", "time_embed", "fps_embedding", "guide_in"]
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 8,
+        out_channels: int = 4,
+        model_channels: int = 320,
+        attention_resolutions: Sequence[int] = (1, 2, 4),
+        num_res_blocks: int = 2,
+        channel_mult: Sequence[int] = (1, 2, 4, 4),
+        dropout: float = 0.1,
+        num_head_channels: int = 64,
+        transformer_depth: int = 1,
+        context_dim: int | None = 1024,
+        temporal_length: int = 16,
+        addition_attention: bool = True,
+        image_cross_attention: bool = True,
+        image_cross_attention_scale_learnable: bool = False,
+        fps_condition: bool = True,
+        default_fps: int = 24,
+        text_tokens: int = 77,
+        image_tokens_per_frame: int = 16,
+        norm_num_groups: int = 32,
+        guide_channels: int | None = None,
+        guide_stride: int = 8,
+        guide_hidden: int = 64,
+    ) -> None:
+        super().__init__()
+        _check(model_channels, channel_mult, num_head_channels, norm_num_groups)
+        self.gradient_checkpointing = False
+        embedding_dim = model_channels * 4
+        self.time_embed = scalar_mlp(model_channels, embedding_dim)
+        if fps_condition:
+            self.fps_embedding = scalar_mlp(model_channels, embedding_dim)
+            zero_init(self.fps_embedding[-1])
+        if guide_channels is not None:
+            self.guide_in = GuideEncoder(guide_channels, guide_stride, guide_hidden, model_channels)
+        if addition_attention:
+            self.init_attn = Stage(
+                TemporalTransformer(
+                    model_channels,
+                    INIT_ATTENTION_HEADS,
+                    num_head_channels,
+                    norm_groups=norm_num_groups,
+                    depth=transformer_depth,
+                    pointwise=True,
+                )
+            )
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(in_channels, model_channels, 3, padding=1))])
+        self.output_blocks = nn.ModuleList()
+        self._build_levels()
+        self.out = nn.Sequential(
+            GroupNorm32(norm_num_groups, model_channels),
+            nn.SiLU(),
+            zero_init(nn.Conv2d(model_channels, out_channels, 3, padding=1)),
+        )
+
+    def _build_levels(self) -> None:
+        """The way down, the middle and the way up, each output block taking one skip of the way down."""
+        config = self.config
+        widths = [config.model_channels * mult for mult in config.channel_mult]
+        channels, last = widths[0], len(widths) - 1
+        skips = [channels]
+        for level, width in enumerate(widths):
+            for _ in range(config.num_res_blocks):
+                self.input_blocks.append(Stage(self._res(channels, width), *self._attention(level, width)))
+                channels = width
+                skips.append(channels)
+            if level != last:
+                self.input_blocks.append(Stage(Downsample(channels)))
+                skips.append(channels)
+        self.middle_block = Stage(
+            self._res(channels, channels), *self._transformers(channels), self._res(channels, channels)
+        )
+        for level, width in reversed(list(enumerate(widths))):
+            for index in range(config.num_res_blocks + 1):
+                layers = [self._res(channels + skips.pop(), width), *self._attention(level, width)]
+                channels = width
+                if level > 0 and index == config.num_res_blocks:
+                    layers.append(Upsample(channels))
+                self.output_blocks.append(Stage(*layers))
+
+    def _res(self, channels: int, out_channels: int) -> ResBlock:
+        config = self.config
+        return ResBlock(
+            channels,
+            out_channels,
+            config.model_channels * 4,
+            norm_groups=config.norm_num_groups,
+            dropout=config.dropout,
+        )
+
+    def _attention(self, level: int, channels: int) -> list[nn.Module]:
+        return self._transformers(channels) if 2**level in self.config.attention_resolutions else []
+
+    def _transformers(self, channels: int) -> list[nn.Module]:
+        config = self.config
+        heads = channels // config.num_head_channels
+        shared: dict[str, Any] = {"norm_groups": config.norm_num_groups, "depth": config.transformer_depth}
+        spatial = SpatialTransformer(
+            channels,
+            heads,
+            config.num_head_channels,
+            context_dim=config.context_dim,
+            image_branch=config.image_cross_attention,
+            learnable_scale=config.image_cross_attention_scale_learnable,
+            **shared,
+        )
+        return [spatial, TemporalTransformer(channels, heads, config.num_head_channels, **shared)]
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        context: Tensor | None = None,
+        fps: Tensor | None = None,
+        guide: Tensor | None = None,
+        guide_mask: Tensor | None = None,
+    ) -> Tensor:
+        """One evaluation.
+
+        Args:
+            sample: (B, F, in_channels, h, w), any F >= 1; h and w divisible by 2^(levels - 1). Noisy latents first,
+                condition latents after them.
+            timestep: scalar or (B,), integer or float.
+            context: (B, L, context_dim), text tokens first. With L = text_tokens + F * image_tokens_per_frame each
+                frame reads its own image tokens; with any other L all frames read all image tokens.
+            fps: (B,), as the family counts it; None = `default_fps`. Ignored by a network without `fps_condition`.
+            guide: (B, F, guide_channels, h * guide_stride, w * guide_stride); None = unguided.
+            guide_mask: (B,), 1 where the guide counts, 0 where it is dropped; None = everywhere.
+
+        Returns:
+            (B, F, out_channels, h, w) in the dtype of `sample`.
+
+        Raises:
+            ValueError: on shapes that do not fit, or a context or guide that the network lacks or needs.
+        """
+        batch, num_frames = sample.shape[:2]
+        self._check_size(sample)
+        embedding = self._embed(sample, timestep, fps)
+        tokens = self._split_context(context, num_frames)
+        h = self._run(self.input_blocks[0], sample.flatten(0, 1), embedding, tokens, num_frames)
+        if guide is not None:
+            h = h + self._guide_features(guide, guide_mask, sample)
+        if self.config.addition_attention:
+            h = self._run(self.init_attn, h, embedding, tokens, num_frames)
+        skips = [h]
+        for stage in self.input_blocks[1:]:
+            h = self._run(stage, h, embedding, tokens, num_frames)
+            skips.append(h)
+        h = self._run(self.middle_block, h, embedding, tokens, num_frames)
+        for stage in self.output_blocks:
+            h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
+        return self.out(h).unflatten(0, (batch, num_frames))
+
+    def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(stage, x, embedding, context, num_frames)
+        return stage(x, embedding, context, num_frames)
+
+    def _embed(self, sample: Tensor, timestep: Tensor | float, fps: Tensor | None) -> Tensor:
+        """Time and frame rate as one embedding per clip, (B, 4 * model_channels)."""
+        embedding = self.time_embed(self._sinusoid(timestep, sample))
+        if self.config.fps_condition:
+            rate = self.config.default_fps if fps is None else fps
+            embedding = embedding + self.fps_embedding(self._sinusoid(rate, sample))
+        return embedding
+
+    def _sinusoid(self, values: Tensor | float, sample: Tensor) -> Tensor:
+        column = torch.as_tensor(values, device=sample.device).reshape(-1).expand(sample.shape[0])
+        return sinusoidal_embedding(column, self.config.model_channels).to(sample.dtype)
+
+    def _split_context(self, context: Tensor | None, num_frames: int) -> Context | None:
+        """Text and image tokens; the image tokens by frame, (B*F, n, D), where their number says so."""
+        if (context is None) != (self.config.context_dim is None):
+            need = "takes no context (context_dim is None)" if context is not None else "needs context tokens"
+            raise ValueError(f"this denoiser {need}")
+        if context is None:
+            return None
+        text, image = context[:, : self.config.text_tokens], context[:, self.config.text_tokens :]
+        if image.shape[1] == num_frames * self.config.image_tokens_per_frame:
+            image = image.unflatten(1, (num_frames, -1)).flatten(0, 1)
+        return Context(text.contiguous(), image.contiguous())
+
+    def _guide_features(self, guide: Tensor, mask: Tensor | None, sample: Tensor) -> Tensor:
+        """Features (B*F, model_channels, h, w) of the guide, zero for the clips that drop it."""
+        if self.config.guide_channels is None:
+            raise ValueError("this denoiser takes no guide (guide_channels is None)")
+        batch, num_frames, _, height, width = sample.shape
+        stride = self.config.guide_stride
+        expected = (batch, num_frames, self.config.guide_channels, height * stride, width * stride)
+        if tuple(guide.shape) != expected:
+            raise ValueError(f"guide has shape {tuple(guide.shape)}, these latents need {expected}")
+        features = self.guide_in(guide.flatten(0, 1).to(sample.dtype))
+        if mask is None:
+            return features
+        return features * mask.to(features).repeat_interleave(num_frames)[:, None, None, None]
+
+    def _check_size(self, sample: Tensor) -> None:
+        multiple = 2 ** (len(self.config.channel_mult) - 1)
+        if sample.ndim != 5 or sample.shape[2] != self.config.in_channels:
+            shape = tuple(sample.shape)
+            raise ValueError(f"sample has shape {shape}, it must be (B, F, {self.config.in_channels}, h, w)")
+        height, width = sample.shape[-2:]
+        if height % multiple or width % multiple:
+            raise ValueError(f"latents of {height}x{width}: both sides must be divisible by {multiple}; pad the frames")
+
+
+def _check(model_channels: int, channel_mult: Sequence[int], head_channels: int, groups: int) -> None:
+    if channel_mult[0] != 1:
+        raise ValueError(f"channel_mult starts with {channel_mult[0]}, it must start with 1")
+    if model_channels % groups:
+        raise ValueError(f"model_channels={model_channels} must be divisible by norm_num_groups={groups}")
+    if model_channels < head_channels:
+        raise ValueError(f"num_head_channels={head_channels} must not exceed model_channels={model_channels}")

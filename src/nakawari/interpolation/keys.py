@@ -1,0 +1,89 @@
+"""Key drawings: read, held to one size, and split into colour and matte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import NakawariError, UsageError
+from ..media import is_video, list_images, read_image
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key drawing: where it came from and its pixels, uint8 (H, W, 3 or 4)."""
+
+    path: Path
+    pixels: np.ndarray
+
+
+def read_keys(sources: Sequence[Path]) -> list[Key]:
+    """Key drawings from image files and folders of images, in the order given.
+
+    If any of them is transparent, all come back as RGBA, the others with a full matte. Raises `NakawariError` for a
+    file that cannot be read and for drawings of different size, `UsageError` for a video.
+    """
+    paths: list[Path] = []
+    for source in sources:
+        if is_video(source):
+            raise UsageError(f"{source} is a video; give key drawings as images, or a folder of them.")
+        paths += list_images(source) if source.is_dir() else [source]
+    keys = [Key(path, read_image(path)) for path in paths]
+    _check_sizes(keys)
+    if any(key.pixels.shape[2] == 4 for key in keys):
+        keys = [Key(key.path, _with_matte(key.pixels)) for key in keys]
+    return keys
+
+
+def _check_sizes(keys: Sequence[Key]) -> None:
+    for key in keys[1:]:
+        if key.pixels.shape[:2] != keys[0].pixels.shape[:2]:
+            (height, width), (first_height, first_width) = key.pixels.shape[:2], keys[0].pixels.shape[:2]
+            raise NakawariError(
+                f"{key.path} is {width}x{height} but {keys[0].path} is {first_width}x{first_height}; "
+                "all key drawings must have one size, so export them again at the same size."
+            )
+
+
+def _with_matte(pixels: np.ndarray) -> np.ndarray:
+    if pixels.shape[2] == 4:
+        return pixels
+    return np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2)
+
+
+def matte(pixels: np.ndarray) -> np.ndarray:
+    """The alpha of an RGBA frame as a grey picture (H, W, 3)."""
+    return np.repeat(pixels[..., 3:], 3, axis=2)
+
+
+def bled_colour(pixels: np.ndarray) -> np.ndarray:
+    """The colour (H, W, 3) of an RGBA frame, with invisible pixels filled from the visible ones around them.
+
+    What stands under alpha 0 is arbitrary (mostly black or white) and would seep into the in-betweens as a fringe.
+    Filling is push-pull: a pyramid of alpha-weighted averages, its coarse levels showing through the holes of the
+    fine ones. Visible pixels stay as they are; a wholly invisible frame becomes mid-grey.
+    """
+    values = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
+    weight = values[:, 3:] / 255
+    filled = _push_pull(values[:, :3] * weight, weight)[0].permute(1, 2, 0)
+    colour = filled.round().clamp(0, 255).to(torch.uint8).numpy()
+    return np.where(pixels[..., 3:] > 0, pixels[..., :3], colour)
+
+
+def _push_pull(colour: Tensor, weight: Tensor) -> Tensor:
+    """Colour (1, 3, H, W), multiplied by weight (1, 1, H, W) in [0, 1], with the places of low weight filled in."""
+    size = weight.shape[-2:]
+    if tuple(size) == (1, 1):
+        return torch.where(weight > 0, colour / weight.clamp(min=1e-6), 128.0)
+    coarse_colour = functional.avg_pool2d(colour, 2, ceil_mode=True)
+    coarse_weight = functional.avg_pool2d(weight, 2, ceil_mode=True)
+    # One visible pixel of the four is enough to speak for the block; without this the fill would be a global average.
+    gain = (1 / coarse_weight.clamp(min=1e-6)).clamp(max=4)
+    behind = _push_pull(coarse_colour * gain, coarse_weight * gain)
+    return colour + (1 - weight) * functional.interpolate(behind, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,108 @@
+"""How many in-betweens go into each gap, and in which passes a model makes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, pairwise
+
+from ..errors import UsageError
+
+MAX_BETWEEN = 1000
+"""The most in-betweens that one gap may ask for."""
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    """`"7"` or `"3,7,5"` as counts, each 0 to `MAX_BETWEEN`; anything else raises `UsageError`."""
+    try:
+        counts = tuple(int(piece) for piece in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"The counts of in-betweens {text!r} are not whole numbers; write one for all gaps (7) "
+            "or one for each gap (3,7,5)."
+        ) from error
+    for count in counts:
+        if not 0 <= count <= MAX_BETWEEN:
+            raise UsageError(f"{count} in-betweens in one gap are not possible; give 0 to {MAX_BETWEEN}.")
+    return counts
+
+
+def gap_counts(counts: tuple[int, ...], keys: int, *, loop: bool) -> tuple[int, ...]:
+    """One count per gap between `keys` key drawings; a single count serves all gaps, `loop` adds one more gap.
+
+    Raises `UsageError` when there are fewer than two keys or the number of counts is not that of the gaps.
+    """
+    if keys < 2:
+        raise UsageError(f"In-betweens need two or more key drawings, but {keys or 'none'} came in; add key drawings.")
+    gaps = keys - 1 + loop
+    if len(counts) == 1:
+        return counts * gaps
+    if len(counts) != gaps:
+        closing = " with the loop" if loop else ""
+        raise UsageError(
+            f"{keys} key drawings{closing} leave {gaps} gap{'s' * (gaps > 1)}, but {len(counts)} counts of in-betweens "
+            f"came in; give one count, or {gaps}."
+        )
+    return counts
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One call of the model inside a gap.
+
+    Places are counted in grid steps: 0 is the gap's first key, n + 1 its second, 1 ... n its in-betweens.
+
+    Args:
+        level: 0 draws between the key drawings, 1 between drawings of level 0, and so on.
+        start, end: the places of the two drawings that serve as keys.
+        places: where the frames that this pass draws stand.
+    """
+
+    level: int
+    start: int
+    end: int
+    places: tuple[int, ...]
+
+
+def plan_gap(count: int, max_between: int) -> list[Pass]:
+    """The passes that draw `count` evenly spaced in-betweens when the model makes at most `max_between` (>= 1) at once.
+
+    If the count fits, there is one pass. If not, a first pass draws a few frames that cut the gap into equal parts,
+    and every part is a gap of its own, filled in the same way with the drawn frames as keys. The number of parts is a
+    divisor of count + 1, so that every drawn frame stands exactly where the even grid wants it; among those the plan
+    with the fewest passes is taken. Where count + 1 has no such divisor (it may be prime), a gap is halved, one half
+    a step longer than the other: the middle frame is then half a grid step early, the least that can be had.
+
+    Passes come sorted by level, so every pass finds its keys drawn.
+    """
+    if count == 0:
+        return []
+    passes = _passes(0, count + 1, max_between + 1, 0)
+    return sorted(passes, key=lambda item: (item.level, item.start))
+
+
+def _passes(start: int, steps: int, limit: int, level: int) -> list[Pass]:
+    places = list(accumulate(_split(steps, limit)[1], initial=start))
+    passes = [Pass(level, start, start + steps, tuple(places[1:-1]))]
+    for left, right in pairwise(places):
+        if right - left > 1:
+            passes += _passes(left, right - left, limit, level + 1)
+    return passes
+
+
+@cache
+def _split(steps: int, limit: int) -> tuple[tuple[float, int], tuple[int, ...]]:
+    """How to cut `steps` grid steps when one pass makes at most `limit` parts: (misplacement, passes) and the parts."""
+    if steps <= limit:
+        return (0, int(steps > 1)), (1,) * steps
+    cuts = [(steps // parts,) * parts for parts in range(2, limit + 1) if steps % parts == 0]
+    if steps % 2:
+        cuts.append((steps // 2, steps - steps // 2))
+    return min(((_cost(cut, limit), cut) for cut in cuts), key=lambda item: item[0])
+
+
+def _cost(cut: tuple[int, ...], limit: int) -> tuple[float, int]:
+    """Worst misplacement in grid steps, added up over levels, and how many passes `cut` needs in all."""
+    inner = [_split(part, limit)[0] for part in cut]
+    uneven = 0.5 * (max(cut) != min(cut))
+    return uneven + max(misplaced for misplaced, _ in inner), 1 + sum(passes for _, passes in inner)

@@ -1,0 +1,1 @@
+"""Training: one loop, fed by a recipe, minimising whatever an objective says."""

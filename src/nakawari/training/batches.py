@@ -1,0 +1,77 @@
+"""Which samples a step sees: a pure function of the step, whatever the split into micro-batches and processes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import UsageError
+from .objectives.base import Batch, collate
+
+
+class Samples(Protocol):
+    """Training data: sample `index` of an endless order, a pure function of the data's seed and `index`.
+
+    A sample is a mapping with at least `frames` (F, 3, H, W) in [-1, 1] and `name`.
+    """
+
+    def sample(self, index: int) -> dict[str, Any]:
+        """Sample `index`."""
+        ...
+
+
+class Indexed(Dataset):
+    """Samples that know their position."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {**self.samples.sample(index), "index": index}
+
+
+class StepIndices:
+    """Index lists, one per micro-batch of this process, from optimizer step `first` to `last` (exclusive)."""
+
+    def __init__(self, first: int, last: int, batch_size: int, accumulation: int, rank: int, processes: int) -> None:
+        if batch_size % (accumulation * processes):
+            raise UsageError(
+                f"optim.batch_size {batch_size} cannot be split evenly into optim.accumulation {accumulation} times "
+                f"{processes} processes; change one of them."
+            )
+        self.first, self.last = first, last
+        self.batch_size, self.accumulation = batch_size, accumulation
+        self.rank, self.processes = rank, processes
+
+    def __len__(self) -> int:
+        return (self.last - self.first) * self.accumulation
+
+    def __iter__(self) -> Iterator[list[int]]:
+        size = self.batch_size // (self.accumulation * self.processes)
+        for step in range(self.first, self.last):
+            for micro in range(self.accumulation):
+                start = step * self.batch_size + (micro * self.processes + self.rank) * size
+                yield list(range(start, start + size))
+
+
+def batches(samples: Samples, indices: StepIndices, workers: int) -> Iterator[Batch]:
+    """Collated micro-batches in order, made by `workers` processes (0 = this one)."""
+    loader = DataLoader(
+        Indexed(samples),
+        batch_sampler=indices,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_prepare_worker,
+    )
+    return iter(loader)
+
+
+def _prepare_worker(worker: int) -> None:
+    # A forked worker inherits the loop's handler, which would only raise a flag that nobody reads.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    import cv2
+
+    cv2.setNumThreads(1)

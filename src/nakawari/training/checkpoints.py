@@ -1,0 +1,116 @@
+"""Checkpoints: folders `checkpoints/step-N/` that are whole or absent, and from which a run goes on exactly.
+
+Random state needs no file: every draw is seeded from the recipe's seed and a sample's position, so the position
+in the data (`step` times the batch size) is the random state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import NakawariError
+from ..files import read_json, remove, write_json
+from .ema import WeightAverage
+from .tensors import load_tensors, save_tensors, whole_folder
+
+Named = Mapping[str, torch.nn.Parameter]
+
+_NAME = re.compile(r"step-(\d+)")
+_LEFTOVER = re.compile(r"\.step-\d+\.old|\.(?P<name>[^.]+)\.[0-9a-f]{8}(\.\w+)?")
+"""Temporaries of `atomic_path`, and checkpoints on their way out."""
+
+
+def folder_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of `step` stands."""
+    return run / "checkpoints" / f"step-{step}"
+
+
+def saved_steps(run: Path) -> list[int]:
+    """The steps of all whole checkpoints, ascending."""
+    found = (_NAME.fullmatch(path.name) for path in (run / "checkpoints").glob("step-*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def save(
+    run: Path,
+    parameters: Named,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None,
+    state: Mapping[str, Any],
+    keep: int,
+) -> None:
+    """Write the checkpoint of `state["step"]`, then drop all but the last `keep`."""
+    with whole_folder(folder_of(run, state["step"])) as folder:
+        save_tensors(folder / "weights.safetensors", parameters)
+        save_tensors(folder / "optimizer.safetensors", optimizer_tensors(optimizer, parameters))
+        if average is not None:
+            save_tensors(folder / "ema.safetensors", average.shadow)
+        write_json(folder / "state.json", {**state, "optimizer": sorted(optimizer_tensors(optimizer, parameters))})
+    for step in saved_steps(run)[:-keep]:
+        old = folder_of(run, step)
+        # A removal that is cut short must not look like a checkpoint.
+        remove(old.rename(old.with_name(f".{old.name}.old")))
+
+
+def load(
+    run: Path, step: int, parameters: Named, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+) -> dict[str, Any]:
+    """Put a checkpoint back into its parts, in place, and return its state. Strict: every name must be there."""
+    folder = folder_of(run, step)
+    state = read_json(folder / "state.json")
+    weights = load_tensors(folder / "weights.safetensors", parameters)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            if weights[name].shape != parameter.shape:
+                raise NakawariError(
+                    f"{folder} holds {name} as {tuple(weights[name].shape)}, the model as {tuple(parameter.shape)}; "
+                    "resume with the recipe that the run was started with."
+                )
+            parameter.copy_(weights[name])
+    _load_optimizer(folder / "optimizer.safetensors", optimizer, parameters, state["optimizer"])
+    if average is not None:
+        average.load(load_tensors(folder / "ema.safetensors", parameters))
+    return state
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Named) -> dict[str, Tensor]:
+    """The optimizer's state as `parameter/entry` -> tensor."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, parameters: Named, entries: list[str]) -> None:
+    tensors = load_tensors(path, entries)
+    saved: dict[str, dict[str, Tensor]] = {}
+    for entry, tensor in tensors.items():
+        name, _, key = entry.rpartition("/")
+        saved.setdefault(name, {})[key] = tensor
+    names = {parameter: name for name, parameter in parameters.items()}
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    if unknown := set(saved) - set(order):
+        raise NakawariError(
+            f"{path} holds state of {min(unknown)}, which this run does not train; resume with its own recipe."
+        )
+    values = optimizer.state_dict()
+    values["state"] = {place: saved[name] for place, name in enumerate(order) if name in saved}
+    optimizer.load_state_dict(values)
+
+
+def sweep(run: Path) -> None:
+    """Tidy what a killed process left: half-written temporaries go, a folder renamed for replacement comes back."""
+    for parent in (run, run / "checkpoints", run / "samples"):
+        for path in parent.glob(".*"):
+            match = _LEFTOVER.fullmatch(path.name)
+            if match and match["name"] and path.suffix == ".old" and not (parent / match["name"]).exists():
+                path.rename(parent / match["name"])
+            elif match:
+                remove(path)

@@ -1,0 +1,40 @@
+"""What a training step minimises. An objective is a module with a `Params` class and a `build` function.
+
+The registry holds names only: an objective is imported when a recipe asks for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+from pydantic import BaseModel, ConfigDict
+
+OBJECTIVES: dict[str, str] = {
+    "autoencode": "nakawari.training.objectives.autoencode",
+    "denoise": "nakawari.training.objectives.denoise",
+    "guide": "nakawari.training.objectives.guide",
+}
+"""Value of `objective.kind` in a recipe -> module with `Params` and `build(params, pipeline, recipe)`."""
+
+
+class RecipePart(BaseModel):
+    """A part of a recipe: a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ObjectiveParams(RecipePart):
+    """Base of every objective's parameters; `kind` says which objective."""
+
+    kind: str
+
+
+def module_of(kind: str) -> ModuleType:
+    """The module of an objective; KeyError for an unknown kind."""
+    return import_module(OBJECTIVES[kind])
+
+
+def params_class(kind: str) -> type[ObjectiveParams]:
+    """The parameters that recipes of this kind may set; KeyError for an unknown kind."""
+    return module_of(kind).Params

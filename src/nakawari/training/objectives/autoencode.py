@@ -1,0 +1,89 @@
+"""Objective `autoencode`: frames through the autoencoder and back, as the denoiser's latents will come to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...families.base import Condition, InterpolationPipeline
+from ..guards import check
+from ..recipe import Recipe
+from . import ObjectiveParams
+from .base import Batch, StepOutput, rand, randn
+from .conditions import condition_of, drawn_by_nothing, inner
+from .pipeline_objective import PipelineObjective
+from .pixels import PixelLoss, PixelParams
+
+
+class Params(ObjectiveParams):
+    """Args:
+    pixel: the reconstruction loss.
+    kl: weight of the KL divergence of the posterior from a standard normal, per latent value; above 0 the latents
+        are sampled from the posterior.
+    latent_noise: noise of a level uniform in [0, this] is added to the latents, so that the decoder tolerates a
+        denoiser's errors.
+    latent_dropout: share of samples whose latents are zero: the decoder alone.
+    guide_dropout: share of samples without motion guidance.
+    inner_only: leave the two key frames out of the loss.
+    """
+
+    kind: Literal["autoencode"] = "autoencode"
+    pixel: PixelParams = PixelParams()
+    kl: float = Field(0.0, ge=0)
+    latent_noise: float = Field(0.0, ge=0)
+    latent_dropout: float = Field(0.0, ge=0, le=1)
+    guide_dropout: float = Field(0.0, ge=0, le=1)
+    inner_only: bool = False
+
+
+class Autoencode(PipelineObjective):
+    """Trains the pipeline's `vae`; gradient reaches the encoder through latents, references and base."""
+
+    def __init__(self, params: Params, pipeline: InterpolationPipeline) -> None:
+        super().__init__(pipeline)
+        self.params = params
+        self.networks["vae"].requires_grad_(True)
+        self.pixel = PixelLoss(params.pixel)
+
+    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        p, frames = self.params, batch["frames"]
+        guided = rand(generators) >= p.guide_dropout
+        condition = condition_of(self.pipeline, batch, guided.tolist())
+        latents = self.pipeline.encode(frames, condition, generator=list(generators) if p.kl else None)
+        drawn = self.pipeline.decode(check("latents", self._roughen(latents, generators)), condition)
+        truth = inner(frames, p.inner_only)
+        pixel = self.pixel(inner(check("frames", drawn), p.inner_only), truth)
+        kl = self._divergence(frames)
+        nothing = drawn_by_nothing(frames, condition).detach()
+        with torch.no_grad():
+            baseline = self.pixel(inner(nothing, p.inner_only), truth).mean()
+        logs = {"baseline": baseline, "pixel": pixel.mean(), "kl": kl.mean(), "latent_std": latents.float().std()}
+        return StepOutput((pixel + p.kl * kl).mean(), logs, {"pixel": pixel.detach(), "guided": guided})
+
+    def _roughen(self, latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        column = (len(latents), 1, 1, 1, 1)
+        level = (self.params.latent_noise * rand(generators)).reshape(column).to(latents)
+        noisy = latents + level * randn(generators, latents.shape[1:], latents)
+        kept = (rand(generators) >= self.params.latent_dropout).reshape(column).to(latents)
+        return noisy * kept
+
+    def _divergence(self, frames: Tensor) -> Tensor:
+        if not self.params.kl:
+            return frames.new_zeros(len(frames))
+        posterior = self.networks["vae"].encode(frames)
+        values = posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
+        return 0.5 * values.reshape(len(frames), -1).mean(1)
+
+    def draw(self, batch: Batch, guided: bool) -> Tensor:
+        frames = batch["frames"]
+        condition: Condition = condition_of(self.pipeline, batch, [guided] * len(frames))
+        return self.pipeline.decode(self.pipeline.encode(frames, condition), condition)
+
+
+def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:
+    """The objective for a pipeline with a `vae`."""
+    return Autoencode(params, pipeline)

@@ -1,0 +1,96 @@
+"""The contract between the loop and what it trains."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+"""Collated samples: tensors with the batch first (`frames` (B, F, 3, H, W) in [-1, 1]), lists of everything else,
+and `index`, the samples' positions in the endless training order."""
+
+
+class StepOutput(NamedTuple):
+    """What one forward pass tells the loop.
+
+    Args:
+        loss: scalar, the mean over the batch of each sample's own loss, with gradient.
+        logs: name -> scalar; the same names in every step. `baseline` is always there: what predicting nothing
+            would score on the very quantity that `loss` measures.
+        details: name -> (B,) values, one per sample, written down when a step goes wrong (times, noise levels).
+    """
+
+    loss: Tensor
+    logs: Mapping[str, Tensor]
+    details: Mapping[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A module whose forward pass is the loss. It owns the networks; those that stay frozen require no gradient."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        """The loss of a batch. Every random number comes from the sample's own generator, so that a sample's loss
+        does not depend on which others it is batched with."""
+
+    @abstractmethod
+    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Scores on held-out batches, deterministic."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what was trained as a loadable variant or adapter into `folder`, an empty folder."""
+
+    def sample(self, batches: Sequence[Batch], folder: Path) -> None:
+        """Write pictures of held-out batches into `folder`, an empty folder."""
+        return
+
+    def step_end(self, step: int) -> str | None:
+        """Called after each optimizer step; a returned reason stops the run early."""
+        return None
+
+    def trainable_parameters(self) -> dict[str, nn.Parameter]:
+        """Name -> parameter of all that is trained."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def train(self, mode: bool = True) -> Objective:
+        """As `nn.Module.train`, but a module whose weights are all frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.modules():
+            trained = [parameter.requires_grad for parameter in module.parameters()]
+            if mode and trained and not any(trained):
+                module.eval()
+        return self
+
+
+def sample_generator(seed: int, index: int) -> torch.Generator:
+    """The CPU generator of sample `index` in a run with `seed`: a pure function of the two."""
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def randn(generators: Sequence[torch.Generator], shape: Sequence[int], like: Tensor) -> Tensor:
+    """Normal noise (len(generators), *shape), each sample from its own generator, on the device and dtype of `like`."""
+    noise = torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+    return noise.to(device=like.device, dtype=like.dtype)
+
+
+def rand(generators: Sequence[torch.Generator]) -> Tensor:
+    """Uniform numbers in [0, 1), one per sample, (B,) on the CPU."""
+    return torch.cat([torch.rand(1, generator=generator) for generator in generators])
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Samples -> batch: tensors are stacked, everything else becomes a list."""
+    return {
+        key: torch.stack([sample[key] for sample in samples])
+        if isinstance(samples[0][key], Tensor)
+        else [sample[key] for sample in samples]
+        for key in samples[0]
+    }

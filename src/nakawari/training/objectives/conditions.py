@@ -1,0 +1,75 @@
+"""Conditions for training: built per sample, dropped per sample, cut to some frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...families.base import Condition, InterpolationPipeline
+from ...guide import blend
+from .base import Batch
+
+
+def keys_of(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last frame of clips (B, F, 3, H, W)."""
+    return frames[:, 0], frames[:, -1]
+
+
+def condition_of(pipeline: InterpolationPipeline, batch: Batch, guided: Sequence[bool]) -> Condition:
+    """The condition of a batch of clips, sample i with motion guidance where `guided[i]`."""
+    parts, order = [], []
+    for wanted in (True, False):
+        chosen = [index for index, flag in enumerate(guided) if flag == wanted]
+        if chosen:
+            parts.append(_build(pipeline, batch, chosen, wanted))
+            order += chosen
+    if len(parts) == 1:
+        return parts[0]
+    return Condition.cat(parts).select([order.index(index) for index in range(len(order))])
+
+
+def _build(pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], guided: bool) -> Condition:
+    frames = batch["frames"][chosen]
+    words: dict[str, Any] = {
+        name: [batch[name][i] for i in chosen] for name in ("prompt", "fps") if batch.get(name) is not None
+    }
+    return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)
+
+
+def exchange(condition: Condition, other: Condition, taken: Sequence[bool]) -> Condition:
+    """`condition`, with sample i from `other` where `taken[i]`."""
+    if not any(taken):
+        return condition
+    joined = Condition.cat([condition, other])
+    return joined.select([index + condition.batch * flag for index, flag in enumerate(taken)])
+
+
+def pick(values: Tensor, frames: Tensor) -> Tensor:
+    """Per sample the frames listed in `frames` (B, k), from `values` (B, F, ...)."""
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    return values[rows, frames.to(values.device)]
+
+
+def some_frames(condition: Condition, frames: Tensor) -> Condition:
+    """The condition for decoding only the frames listed per sample in `frames` (B, k)."""
+    return condition.replace(
+        num_frames=frames.shape[1],
+        base=None if condition.base is None else pick(condition.base, frames),
+        guide=None if condition.guide is None else pick(condition.guide, frames),
+    )
+
+
+def drawn_by_nothing(frames: Tensor, condition: Condition) -> Tensor:
+    """What stands there when a model adds nothing: the guide's blend, or the average of the keys; as `frames`."""
+    if condition.guide is not None:
+        return blend(condition.guide)[..., : frames.shape[-2], : frames.shape[-1]]
+    start, end = keys_of(frames)
+    return ((start + end) / 2)[:, None].expand_as(frames)
+
+
+def inner(values: Tensor, inner_only: bool = True) -> Tensor:
+    """(B, F, ...) without the two key frames, where there are others."""
+    return values[:, 1:-1] if inner_only and values.shape[1] > 2 else values

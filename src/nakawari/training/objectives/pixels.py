@@ -1,0 +1,66 @@
+"""Losses and scores on frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from . import RecipePart
+
+
+class PixelParams(RecipePart):
+    """The loss between drawn and true frames: l1 * mean absolute error + perceptual_weight * perceptual distance."""
+
+    l1: float = Field(1.0, ge=0)
+    perceptual: Literal["none", "st-lpips"] = "none"
+    perceptual_weight: float = Field(1.0, ge=0)
+
+
+class PixelLoss(nn.Module):
+    """`PixelParams` as a function; the perceptual network is frozen, gradient flows through it."""
+
+    def __init__(self, params: PixelParams) -> None:
+        super().__init__()
+        self.params = params
+        self.perceptual: nn.Module | None = None
+        if params.perceptual != "none":
+            from ...evaluation.perceptual import load_perceptual
+
+            self.perceptual = load_perceptual(params.perceptual).requires_grad_(False)
+
+    def forward(self, drawn: Tensor, truth: Tensor) -> Tensor:
+        """Frames (B, F, 3, H, W) in [-1, 1] -> loss per sample (B,), float32."""
+        drawn, truth = drawn.float(), truth.float()
+        loss = self.params.l1 * (drawn - truth).abs().flatten(1).mean(1)
+        if self.perceptual is not None:
+            distance = self.perceptual(drawn.flatten(0, 1), truth.flatten(0, 1)).reshape(drawn.shape[:2])
+            loss = loss + self.params.perceptual_weight * distance.mean(1)
+        return loss
+
+
+def middle_psnr(drawn: Tensor, truth: Tensor) -> Tensor:
+    """PSNR in dB of the middle frame (of the two middle ones where F is even), per sample (B,); frames in [-1, 1]."""
+    count = truth.shape[1]
+    middle = slice((count - 1) // 2, count // 2 + 1)
+    difference = (drawn[:, middle].clamp(-1, 1) - truth[:, middle]).float() / 2
+    return -10 * difference.square().flatten(1).mean(1).clamp(min=1e-10).log10()
+
+
+def mean_scores(scores: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    """Per-batch scores (B,) -> their means over all samples."""
+    return {name: torch.cat([batch[name] for batch in scores]).double().mean().item() for name in scores[0]}
+
+
+def write_rows(path: Path, rows: Sequence[Tensor]) -> None:
+    """One picture: each row a clip (F, 3, H, W) in [-1, 1], its frames side by side."""
+    import numpy as np
+
+    from ...media.tensors import to_uint8
+    from ...media.write import write_image
+
+    write_image(path, np.concatenate([np.concatenate(list(to_uint8(row)), axis=1) for row in rows]))

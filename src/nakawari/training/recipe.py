@@ -1,0 +1,266 @@
+"""A recipe: one training run, whole, as a YAML file.
+
+Unknown keys, wrong types and values out of range raise `UsageError` that names the key and what is allowed there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
+
+from ..errors import UsageError
+from ..files import write_text
+from .objectives import OBJECTIVES, ObjectiveParams, RecipePart, params_class
+from .recipe_yaml import apply_overrides, read_yaml
+from .schedule import Schedule
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ModelParams(RecipePart):
+    """What training starts from: a variant (`base`), or a new model from a family's configuration (`new`)."""
+
+    base: str | None = None
+    new: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.base is None) == (self.new is None):
+            raise ValueError("give exactly one of base and new")
+        return self
+
+
+class SyntheticParams(RecipePart):
+    """Synthetic scenes; see `nakawari.data.training_data.SyntheticSource`."""
+
+    kind: Literal["synthetic"]
+    weight: float = Field(1.0, ge=0)
+    reach: tuple[float, float] = (0.015, 0.32)
+
+
+class ClipsParams(RecipePart):
+    """Windows of the clips below `path`; see `nakawari.data.training_data.ClipSource`.
+
+    Args:
+        decode_size: height and width at which clips are kept on disk, decoded once; None = in memory, as they are.
+        held_out: share of the clips' sources that training never sees: validation draws from these.
+    """
+
+    kind: Literal["clips"]
+    path: Path
+    weight: float = Field(1.0, ge=0)
+    span: tuple[Positive, Positive] = (2, 30)
+    min_change: float = Field(0.4, ge=0)
+    decode_size: tuple[Positive, Positive] | None = None
+    held_out: float = Field(0.05, ge=0, lt=1)
+
+
+class CurriculumParams(RecipePart):
+    """Motion grows from `start` to its full reach over the first `samples` samples."""
+
+    start: float = Field(0.3, gt=0, le=1)
+    samples: Count = 0
+
+
+class DataParams(RecipePart):
+    """Training data: sources mixed by weight; `size` is (height, width); `frames` the counts to choose from."""
+
+    sources: list[Annotated[SyntheticParams | ClipsParams, Field(discriminator="kind")]] = Field(min_length=1)
+    size: tuple[Positive, Positive]
+    frames: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+    augment: bool = True
+    curriculum: CurriculumParams = CurriculumParams()
+    cache: Path = Path("~/.cache/nakawari/pools")
+
+
+class OptimParams(RecipePart):
+    """AdamW and its schedule. `batch_size` is samples per optimizer step, over all processes."""
+
+    lr: float = Field(gt=0)
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+    eps: float = Field(1e-8, gt=0)
+    schedule: Schedule = "constant"
+    warmup_steps: Count = 0
+    floor: float = Field(0.0, ge=0, le=1)
+    steps: Positive
+    batch_size: Positive
+    accumulation: Positive = 1
+    grad_clip: float | None = Field(1.0, gt=0)
+    ema: Share = 0.0
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
+        return self
+
+
+class ValidationParams(RecipePart):
+    """Validation on the first `samples` held-out samples; 0 samples = none. `patience` counts validations."""
+
+    every: Positive = 500
+    samples: Count = 0
+    metric: str = "psnr"
+    mode: Literal["max", "min"] = "max"
+    patience: Positive | None = None
+
+
+class CheckpointParams(RecipePart):
+    """A checkpoint every so many steps, of which the last `keep` stay."""
+
+    every: Positive = 500
+    keep: Positive = 2
+
+
+class LogParams(RecipePart):
+    """Pictures every so many steps (None = never)."""
+
+    samples_every: Positive | None = None
+
+
+class Recipe(RecipePart):
+    """One training run. `provenance` is written by the run and ignored when the recipe is read again."""
+
+    name: str
+    seed: Count = 0
+    model: ModelParams
+    objective: SerializeAsAny[ObjectiveParams]
+    data: DataParams
+    workers: Count = 0
+    optim: OptimParams
+    validation: ValidationParams = ValidationParams()
+    checkpoint: CheckpointParams = CheckpointParams()
+    log: LogParams = LogParams()
+    provenance: dict[str, Any] | None = None
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and put overrides such as `optim.lr=1e-4` over it. Raises `UsageError`."""
+    path = Path(path)
+    values = read_yaml(path)
+    apply_overrides(values, overrides)
+    return parse_recipe(values, f"The recipe {path}")
+
+
+def parse_recipe(values: dict[str, Any], what: str = "The recipe") -> Recipe:
+    """A recipe from nested plain values. Raises `UsageError` with `what` as the sentence's subject."""
+    values = dict(values)
+    objective = values.get("objective")
+    if isinstance(objective, dict):
+        values["objective"] = _parse_objective(objective, what)
+    return _validate(Recipe, values, (), what)
+
+
+def _parse_objective(values: dict[str, Any], what: str) -> ObjectiveParams:
+    if "kind" not in values:
+        raise UsageError(f"{what} lacks the key 'objective.kind'; {_kinds()}.")
+    try:
+        model = params_class(values["kind"])
+    except KeyError as error:
+        raise UsageError(
+            f"{what} has 'objective.kind' {values['kind']!r}, which does not exist; {_kinds()}."
+        ) from error
+    return _validate(model, values, ("objective",), what)
+
+
+def _kinds() -> str:
+    return f"allowed are {', '.join(sorted(OBJECTIVES))}"
+
+
+def _validate(model: type[Model], values: dict[str, Any], prefix: tuple[str, ...], what: str) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # Unknown keys first: a misspelt key also makes the right one missing.
+        errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        raise UsageError(f"{what} {_sentence(model, errors[0], prefix)}") from error
+
+
+def _sentence(model: type[BaseModel], error: Any, prefix: tuple[str, ...]) -> str:
+    location = _without_tags(model, error["loc"])
+    key = ".".join(str(part) for part in (*prefix, *location)) or "recipe"
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        allowed = _keys_beside(model, error["loc"])
+        near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        return f"has the unknown key '{key}'{hint}; allowed there: {', '.join(allowed)}."
+    if kind == "missing":
+        return f"lacks the key '{key}'; add it."
+    if kind == "union_tag_not_found":
+        return f"lacks the key '{key}.kind'; add it."
+    if kind == "union_tag_invalid":
+        return f"has '{key}.kind' '{context['tag']}'; allowed are {context['expected_tags']}."
+    if kind == "literal_error":
+        return f"has '{key}' {error['input']!r}; allowed are {context['expected']}."
+    message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        return f"is wrong at '{key}': {message[0].lower()}{message[1:]}."
+    return f"has '{key}' {error['input']!r}: {message[0].lower()}{message[1:]}."
+
+
+def _walk(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[tuple[int | str, type[BaseModel], bool]]:
+    """Each part of pydantic's location, the model it stands in, and whether it is a union's tag and no key."""
+    candidates = [model]
+    for part in location:
+        named = [c for c in candidates if part in c.model_fields]
+        tagged = [
+            c for c in candidates if "kind" in c.model_fields and c.model_fields["kind"].annotation == Literal[part]
+        ]
+        is_tag = len(candidates) > 1 and bool(tagged)
+        yield part, (tagged if is_tag else named or candidates)[0], is_tag
+        if is_tag:
+            candidates = tagged
+        elif named:
+            candidates = list(_models_in(named[0].model_fields[str(part)].annotation)) or named[:1]
+
+
+def _without_tags(model: type[BaseModel], location: Sequence[int | str]) -> tuple[int | str, ...]:
+    return tuple(part for part, _, is_tag in _walk(model, location) if not is_tag)
+
+
+def _keys_beside(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys allowed where the last part of `location` stands."""
+    return list([owner for _, owner, _ in _walk(model, location)][-1].model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _models_in(part)
+
+
+def write_recipe(path: Path, recipe: Recipe, provenance: dict[str, Any]) -> None:
+    """Write the resolved recipe, readable by `load_recipe`."""
+    values = recipe.model_dump(mode="json") | {"provenance": provenance}
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+_MAY_CHANGE = ("name", "workers", "validation", "checkpoint", "log", "provenance")
+
+
+def changed_keys(old: Recipe, new: Recipe) -> list[str]:
+    """Dotted keys that differ and would make a resumed run another run; its length and its bookkeeping may change."""
+    before, after = (_flat(recipe.model_dump(mode="json", exclude=set(_MAY_CHANGE))) for recipe in (old, new))
+    return sorted(
+        key for key in before.keys() | after.keys() if key != "optim.steps" and before.get(key) != after.get(key)
+    )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    parts = (_flat(child, f"{prefix}.{key}" if prefix else str(key)) for key, child in value.items())
+    return {key: leaf for part in parts for key, leaf in part.items()}

@@ -1,0 +1,88 @@
+"""A training run from a recipe file: model, data, objective, loop, and the folder that it all goes into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from .. import families, variants
+from ..errors import NakawariError, UsageError
+from ..families.base import InterpolationPipeline
+from . import checkpoints
+from .data_sources import data_fingerprint, held_out_samples, training_samples
+from .loop import train
+from .objectives import module_of
+from .provenance import provenance
+from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
+from .run_state import Outcome, Progress
+
+Resume = bool | Literal["auto"]
+
+
+def train_from_recipe(
+    recipe_path: Path | str,
+    output: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    resume: Resume = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """Train as a recipe says, into the run folder `output`.
+
+    Args:
+        overrides: `key=value` words over the recipe.
+        resume: True goes on from the last whole checkpoint and wants one; "auto" goes on where there is one and
+            starts where there is none; False wants a folder without a run.
+        progress: called after each step.
+
+    Raises:
+        UsageError: wrong recipe or override, a folder that holds a run already, another recipe than the run's.
+        NakawariError: three non-finite steps in a row, a full disk, data or model that cannot be read.
+    """
+    recipe, run = load_recipe(recipe_path, overrides), Path(output)
+    checkpoints.sweep(run)
+    step = _resume_step(run, resume)
+    fingerprint = data_fingerprint(recipe.data)
+    if step is not None:
+        _check_same(run, recipe, fingerprint)
+    # New weights follow from the recipe's seed alone.
+    torch.manual_seed(recipe.seed)
+    objective = module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model), recipe)
+    samples, held_out = training_samples(recipe), held_out_samples(recipe)
+    write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint))
+    return train(recipe, objective, samples, held_out, run, resume_step=step, progress=progress)
+
+
+def _model(params: ModelParams) -> InterpolationPipeline:
+    pipeline = families.build(params.new) if params.new is not None else variants.load(params.base).pipeline
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _resume_step(run: Path, resume: Resume) -> int | None:
+    steps = checkpoints.saved_steps(run)
+    if resume is False:
+        if steps or (run / "log.jsonl").exists():
+            raise UsageError(f"{run} holds a run already; resume it, or give another output folder.")
+        return None
+    if not steps and resume is True:
+        raise NakawariError(f"{run} has no whole checkpoint to resume from; start the run without resuming.")
+    return steps[-1] if steps else None
+
+
+def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:
+    if not (run / "recipe.yaml").exists():
+        return
+    before = load_recipe(run / "recipe.yaml")
+    if changed := changed_keys(before, recipe):
+        raise UsageError(
+            f"The recipe differs from that of the run in {run} in {', '.join(changed)}; "
+            "resume with the run's own values, or give another output folder."
+        )
+    if (before.provenance or {}).get("data") != fingerprint:
+        raise NakawariError(
+            f"The training data are not those that the run in {run} began with; restore them, or start a new run."
+        )

@@ -1,0 +1,70 @@
+"""What a run remembers between steps, apart from tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+PATIENCE_WITH_NONFINITE = 3
+"""So many skipped steps in a row stop a run."""
+
+
+@dataclass
+class RunState:
+    """Counters that go into `state.json`.
+
+    Args:
+        step: optimizer steps taken, skipped ones included; times the batch size it is the position in the data.
+        updates: steps that moved the weights.
+        nonfinite: skipped steps in a row, up to now.
+        stale: validations in a row without improvement.
+        best: the best validation score so far, and its step.
+        scaler: the fp16 loss scaler's state.
+    """
+
+    step: int = 0
+    updates: int = 0
+    nonfinite: int = 0
+    stale: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+    def improves(self, score: float, mode: Literal["max", "min"]) -> bool:
+        """Take note of a validation score; True when it is the best so far."""
+        old = self.best.get("score", -math.inf if mode == "max" else math.inf)
+        better = score > old if mode == "max" else score < old
+        self.stale = 0 if better else self.stale + 1
+        if better:
+            self.best = {"score": score, "step": self.step}
+        return better
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told to the caller after each step.
+
+    Args:
+        step, steps: optimizer steps done and in all.
+        seconds_left: a guess from this session's mean step time.
+        entry: the step's log entry.
+    """
+
+    step: int
+    steps: int
+    seconds_left: float
+    entry: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `reason` is a sentence."""
+
+    status: Literal["finished", "terminated", "stopped early"]
+    step: int
+    reason: str
+    best: dict[str, float]

@@ -1,0 +1,45 @@
+"""Named tensors on disk, safetensors only, read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import NakawariError
+from ..files import atomic_path
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes its place at `path` whole when the block ends well, or never."""
+    with atomic_path(path) as folder:
+        folder.mkdir()
+        try:
+            yield folder
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(str(error)) from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write `tensors`, each as a contiguous copy on the CPU."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def load_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
+    """Read tensors onto the CPU; any name too many or missing raises `NakawariError`."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise NakawariError(f"{path} cannot be read ({error}); resume from another checkpoint.") from error
+    differing = sorted(set(names) ^ set(tensors))
+    if differing:
+        raise NakawariError(
+            f"{path} does not fit this model: {len(differing)} tensors are missing or left over, the first is "
+            f"{differing[0]}; resume with the recipe that the run was started with."
+        )
+    return tensors

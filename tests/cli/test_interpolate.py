@@ -1,0 +1,101 @@
+"""`nakawari interpolate` as a user runs it, with a stand-in for the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from crossfade import CrossFade
+from nakawari.media import read_frames, read_image
+
+Cli = Callable[..., Result]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_three_keys_with_loop(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    out = tmp_path / "out"
+    result = cli("interpolate", *keys, "-o", out, "--between", "7,3,5", "--loop")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr == ""
+    assert "18 frames (3 keys, 15 in-betweens) of 22x14" in result.stdout
+    names = [f"{number:04d}.png" for number in range(1, 19)]
+    assert sorted(contents(out)) == sorted([*names, "in-betweens.gif", "contact-sheet.png", "interpolation.json"])
+    for name, key in zip(("0001.png", "0009.png", "0013.png"), keys, strict=True):
+        assert np.array_equal(read_image(out / name), read_image(key))
+    record = json.loads((out / "interpolation.json").read_text())
+    assert [frame["key"] for frame in record["frames"] if frame["key"]] == [key.name for key in keys]
+    assert (record["seed"], record["between"], record["loop"], record["model"]) == (0, [7, 3, 5], True, "mini")
+    assert len(read_frames(out)) == 18
+
+
+def test_same_bytes_in_two_runs_and_at_any_batch(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    for name, batch in (("a", 1), ("b", 1), ("c", 3)):
+        words = ("--between", "20", "--format", "png,gif,mp4,sheet", "--batch", batch)
+        assert cli("interpolate", *keys, "-o", tmp_path / name, *words).exit_code == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") == contents(tmp_path / "c")
+
+
+def test_folder_of_rgba_and_rgb_keys_gives_rgba(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number, key in enumerate(keys):
+        image = Image.open(key)
+        image.putalpha(90) if number == 1 else None
+        image.save(folder / f"{number}.png")
+    assert cli("interpolate", folder, "-o", tmp_path / "out", "--between", 2).exit_code == 0
+    frames = read_frames(tmp_path / "out")
+    assert [frame.shape for frame in frames] == [(14, 22, 4)] * 7
+    assert np.array_equal(frames[3], read_image(folder / "1.png"))
+    assert (frames[0][..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_one_file(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path, suffix: str):
+    out = tmp_path / f"deep/er/clip{suffix}"
+    assert cli("interpolate", *keys, "-o", out, "--between", 3).exit_code == 0
+    assert [file.name for file in out.parent.iterdir()] == [out.name]
+    assert len(read_frames(out)) == 9
+
+
+def test_json_summary(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    result = cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 1, "--format", "sheet", "--json")
+    summary = json.loads(result.stdout)
+    assert (summary["frames"], summary["keys"], summary["in_betweens"], summary["size"]) == (5, 3, 2, [22, 14])
+    assert [Path(file).name for file in summary["files"]] == ["contact-sheet.png", "interpolation.json"]
+
+
+def test_our_own_output_is_replaced_whole(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    out = tmp_path / "out"
+    assert cli("interpolate", *keys, "-o", out, "--between", 9).exit_code == 0
+    assert cli("interpolate", *keys, "-o", out, "--between", 1).exit_code == 0
+    assert len(read_frames(out)) == 5
+
+
+def test_files_of_others_stay_beside_ours(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    out = tmp_path / "out"
+    assert cli("interpolate", *keys, "-o", out, "--between", 9).exit_code == 0
+    (out / "notes.txt").write_text("mine")
+    before = contents(out)
+    refused = cli("interpolate", *keys, "-o", out, "--between", 1)
+    assert refused.exit_code == 2
+    assert "notes.txt" in refused.stderr
+    assert contents(out) == before
+    assert cli("interpolate", *keys, "-o", out, "--between", 1, "--overwrite").exit_code == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert len(read_frames(out)) == 5
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+def test_nothing_between_loads_no_model(cli: Cli, keys: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(__import__("sys").modules, "nakawari.variants", None)
+    assert cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 0).exit_code == 0
+    assert len(read_frames(tmp_path / "out")) == 3

@@ -1,0 +1,75 @@
+"""What `nakawari train` and `nakawari convert` pass on and print; the work itself is tested where it is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import Result
+
+from nakawari.families.tooncrafter import convert
+from nakawari.training.run_state import Outcome, Progress
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]]]:
+    """How often and with what the trainer was called."""
+    calls: list[tuple[tuple, dict[str, Any]]] = []
+
+    def train_from_recipe(*words: Any, progress: Callable, **options: Any) -> Outcome:
+        calls.append((words, options))
+        progress(Progress(1, 2, 0.5, {"loss": 0.25}))
+        return Outcome("finished", 2, "All steps are done.", {"psnr": 30.5})
+
+    module = ModuleType("nakawari.training.run")
+    module.train_from_recipe = train_from_recipe
+    monkeypatch.setitem(sys.modules, "nakawari.training.run", module)
+    return calls
+
+
+def test_train(cli: Cli, trained: list):
+    result = cli("train", "recipes/a.yaml", "--set", "seed=3", "--set", "optim.lr=1e-4", "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert trained == [((Path("recipes/a.yaml"), Path("runs/a"), ["seed=3", "optim.lr=1e-4"]), {"resume": True})]
+    assert "finished at step 2: All steps are done." in result.stdout
+    assert "30.5" in result.stdout
+
+
+def test_train_json(cli: Cli, trained: list):
+    result = cli("train", "a.yaml", "-o", "out", "--json")
+    assert json.loads(result.stdout) == {
+        "run": "out",
+        "status": "finished",
+        "step": 2,
+        "reason": "All steps are done.",
+        "best": {"psnr": 30.5},
+    }
+
+
+def test_convert(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+
+    def convert_checkpoint(path: Path, output: Path, dtype: torch.dtype | None) -> SimpleNamespace:
+        calls.append((path, output, dtype))
+        return SimpleNamespace(
+            keys={"unet": 3, "extra": 1}, parameters={"unet": 1234}, output_dir=output, schedule_matches=False
+        )
+
+    monkeypatch.setattr(convert, "convert_checkpoint", convert_checkpoint)
+    result = cli("convert", "model.ckpt", "-o", "out", "--dtype", "fp16")
+    assert result.exit_code == 0, result.stderr
+    assert calls == [(Path("model.ckpt"), Path("out"), torch.float16)]
+    assert [line.split() for line in result.stdout.splitlines()[1:4]] == [
+        ["unet", "3", "1,234"],
+        ["extra", "1", "-"],
+        ["all", "4", "1,234"],
+    ]
+    assert "noise schedule" in result.stdout

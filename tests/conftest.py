@@ -1,0 +1,42 @@
+"""Fixtures for tests that run the program or stand in for a model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from crossfade import CrossFade
+from nakawari.cli.main import app
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> CrossFade:
+    """Every model that a command loads is this cross-fade."""
+    pipeline = CrossFade(noise=0.2)
+    module = ModuleType("nakawari.variants")
+    module.load = lambda name, device="cpu": SimpleNamespace(name=name, pipeline=pipeline)
+    monkeypatch.setitem(sys.modules, "nakawari.variants", module)
+    return pipeline
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> list[Path]:
+    """Three random key drawings of 22 x 14."""
+    random = np.random.default_rng(0)
+    paths = [tmp_path / f"key{number}.png" for number in (1, 2, 3)]
+    for path in paths:
+        Image.fromarray(random.integers(0, 256, (14, 22, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    """Runs the program in this process: `cli("interpolate", key1, key2, "-o", out)`."""
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

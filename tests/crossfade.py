@@ -1,0 +1,32 @@
+"""A stand-in for a model, quick and exact: a cross-fade of the keys plus noise from each sample's own generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class CrossFade:
+    """Called as an interpolation pipeline is; remembers how."""
+
+    max_frames: int = 16
+    noise: float = 0.0
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def config(self) -> SimpleNamespace:
+        return SimpleNamespace(max_frames=self.max_frames)
+
+    def __call__(self, start: Tensor, end: Tensor, *, num_frames: int, generator: list, **options: Any):
+        self.calls.append({"num_frames": num_frames, "batch": len(start), **options})
+        assert num_frames <= self.max_frames
+        assert len(generator) == len(start) == len(end)
+        time = torch.linspace(0, 1, num_frames).reshape(1, -1, 1, 1, 1)
+        clip = start[:, None] * (1 - time) + end[:, None] * time
+        grain = torch.stack([torch.randn(clip.shape[1:], generator=one) for one in generator])
+        return SimpleNamespace(frames=((clip + self.noise * grain + 1) / 2).clamp(0, 1))

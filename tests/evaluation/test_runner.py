@@ -1,0 +1,188 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import StubPipeline
+from nakawari.errors import NakawariError, UsageError
+from nakawari.evaluation import runner
+from nakawari.evaluation.contestants import Model, sample_generator
+from nakawari.evaluation.protocol import Protocol, Row
+from nakawari.evaluation.runner import evaluate
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*")) if path.is_file()
+    }
+
+
+def run(folder, triplets, protocol, models=None, **options):
+    models = models or [Model("stub", StubPipeline())]
+    return evaluate(models, triplets, protocol, folder, cost=False, **options)
+
+
+def test_records_means_levels_and_pairs(tmp_path, triplets, protocol):
+    models = [Model("good", StubPipeline(0.02)), Model("bad", StubPipeline(0.2), parent="good")]
+    result = run(tmp_path / "out", triplets, protocol, models)
+    rows = {entry["name"]: entry for entry in result["entries"]}
+    assert list(rows) == ["copy of the nearest key", "average of the keys", "DIS flow, both ways", "good", "bad"]
+    assert result["reference"] == "good"
+    assert result["levels"] == {"all": 6, "easy": 3, "hard": 3}
+    good, bad = (rows[name]["results"]["tiny"]["psnr"] for name in ("good", "bad"))
+    assert good["all"]["mean"] > bad["all"]["mean"]
+    assert good["all"]["mean"] == pytest.approx((good["easy"]["mean"] + good["hard"]["mean"]) / 2)
+    assert rows["good"]["results"]["tiny"]["roi-psnr"]["all"]["count"] == 5
+    pair = next(p for p in result["paired"] if (p["entry"], p["metric"], p["level"]) == ("bad", "psnr", "all"))
+    assert (pair["losses"], pair["wins"], pair["better"]) == (6, 0, False)
+    assert rows["bad"]["fidelity"]["count"] == 6
+    assert rows["bad"]["fidelity"]["mean"] < 40
+    assert len(rows["copy of the nearest key"]["files"]["tiny"]) == 1
+    assert len(rows["good"]["files"]["tiny"]) == 2
+    csv = (tmp_path / "out/good/seed-0.csv").read_text().splitlines()
+    assert csv[0] == "name,level,psnr,ssim,roi-psnr"
+    assert csv[1].startswith("s0,easy,") and csv[1].endswith(",")
+    assert [line.split(",")[0] for line in csv[1:]] == [f"s{i}" for i in range(6)]
+    assert (tmp_path / "out/frames/good/seed-1/s3/t0.5000.png").is_file()
+    assert (tmp_path / "out/frames/reference/s3/start.png").is_file()
+    assert json.loads((tmp_path / "out/aggregates.json").read_text()) == result
+
+
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path, triplets, protocol, monkeypatch):
+    run(tmp_path / "whole", triplets, protocol)
+    pipeline = StubPipeline()
+    original = runner.Run._score
+
+    def killed(self, contestant, group, seed, prepared, clip, records):
+        if contestant.name == "stub" and seed == 1 and prepared.task.name == "s4":
+            raise KeyboardInterrupt
+        return original(self, contestant, group, seed, prepared, clip, records)
+
+    monkeypatch.setattr(runner.Run, "_score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", triplets, protocol, [Model("stub", pipeline)])
+    part = tmp_path / "cut/stub/seed-1.part-0.csv"
+    part.write_text(part.read_text() + "s4,easy,12.3")  # the kill came in the middle of a line
+    monkeypatch.setattr(runner.Run, "_score", original)
+    pipeline.calls = 0
+    run(tmp_path / "cut", triplets, protocol, [Model("stub", pipeline)])
+    assert pipeline.calls == 2
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+def test_batch_size_and_order_change_nothing(tmp_path, triplets, protocol):
+    run(tmp_path / "one", triplets, protocol)
+    run(tmp_path / "four", triplets, protocol.model_copy(update={"batch_size": 4}))
+    one, four = files(tmp_path / "one"), files(tmp_path / "four")
+    different = {name for name in one if one[name] != four[name]}
+    assert different == {"protocol.yaml", "aggregates.json"}  # they say which batch size was asked for
+    run(tmp_path / "reversed", triplets[::-1], protocol)
+    lines = [(tmp_path / folder / "stub/seed-0.csv").read_text().splitlines() for folder in ("one", "reversed")]
+    assert lines[0] != lines[1] and sorted(lines[0]) == sorted(lines[1])
+
+
+def test_two_processes_write_the_same_file_as_one(tmp_path, triplets, protocol):
+    run(tmp_path / "one", triplets, protocol)
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import pickle, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from conftest import StubPipeline\n"
+        "from nakawari.evaluation.contestants import Model\n"
+        "from nakawari.evaluation.runner import evaluate\n"
+        "samples, protocol = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "evaluate([Model('stub', StubPipeline())], samples, protocol, sys.argv[2], cost=False)\n"
+    )
+    import pickle
+
+    (tmp_path / "job.pkl").write_bytes(pickle.dumps((triplets, protocol)))
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+        *(str(script), str(tmp_path / "job.pkl"), str(tmp_path / "two")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_sample_that_fails_is_named_and_gives_no_mean(tmp_path, triplets, protocol, batch_size):
+    protocol = protocol.model_copy(update={"batch_size": batch_size})
+    broken = [Model("sound", StubPipeline()), Model("stub", StubPipeline(bad=[3], poison=[4]))]
+    with pytest.raises(NakawariError, match="stub failed on sample s3: it broke; 2 failures"):
+        run(tmp_path / "out", triplets, protocol, broken)
+    result = json.loads((tmp_path / "out/aggregates.json").read_text())
+    sound, stub = result["entries"][-2:]
+    assert stub["status"] == "failed" and stub["results"] == {}
+    assert set(stub["failures"]) == {"s3", "s4"} and "not finite" in stub["failures"]["s4"]
+    assert sound["status"] == "ok" and sound["results"]["tiny"]["psnr"]["all"]["count"] == 6
+    assert not (tmp_path / "out/stub/seed-0.csv").exists()
+    mended = StubPipeline()
+    run(tmp_path / "out", triplets, protocol, [Model("sound", StubPipeline()), Model("stub", mended)])
+    assert mended.calls == 4
+    run(tmp_path / "whole", triplets, protocol, [Model("sound", StubPipeline()), Model("stub", StubPipeline())])
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_broken_picture_is_a_failure_with_its_name(tmp_path, triplets, protocol):
+    triplets[2].truth[0].write_bytes(b"not a picture")
+    with pytest.raises(NakawariError, match=r"sample s2: .*frame2\.png"):
+        run(tmp_path / "out", triplets, protocol)
+
+
+def test_rows_share_frames_where_only_the_scoring_differs(tmp_path, triplets):
+    pipeline = StubPipeline(0.1)
+    protocol = Protocol(
+        name="table",
+        num_frames=4,
+        scored="mid-pair",
+        metrics=("psnr", "ssim"),
+        rows=(
+            Row(name="lower", note="n", change={"scored": "lower"}),
+            Row(name="upper", note="n", change={"scored": "upper"}),
+            Row(name="pooled", note="n", change={"pool": 4}),
+            Row(name="dropped", note="n", change={"drop_worst": 0.2}),
+            Row(name="more-steps", note="n", change={"steps": 9}),
+        ),
+    )
+    result = run(tmp_path / "out", triplets, protocol, [Model("stub", pipeline)])
+    assert pipeline.calls == 2 * 6
+    results = result["entries"][-1]["results"]
+    mean = {row: values["psnr"]["all"]["mean"] for row, values in results.items()}
+    assert mean["table"] == pytest.approx((mean["lower"] + mean["upper"]) / 2)
+    assert mean["lower"] != mean["upper"]
+    assert mean["pooled"] < mean["table"] < mean["dropped"]
+    assert results["dropped"]["psnr"]["all"]["count"] == 5
+    assert list(result["entries"][0]["results"]) == ["table", "lower", "upper", "pooled", "dropped"]
+
+
+def test_settings_reach_the_pipeline_and_unknown_ones_are_refused(tmp_path, triplets, protocol):
+    pipeline = StubPipeline()
+    asked = protocol.model_copy(update={"steps": 7, "guidance": 2.0})
+    run(tmp_path / "a", triplets, asked, [Model("stub", pipeline, guided=False)])
+    assert pipeline.settings == {"steps": 7, "guided": False, "prompt": ["c5"], "guidance": 2.0}
+    with pytest.raises(UsageError, match="guidance_rescale"):
+        run(tmp_path / "b", triplets, protocol.model_copy(update={"guidance_rescale": 0.7}))
+
+
+def test_a_folder_holds_one_evaluation(tmp_path, triplets, protocol):
+    run(tmp_path / "out", triplets, protocol)
+    with pytest.raises(UsageError, match="another folder"):
+        run(tmp_path / "out", triplets, protocol.model_copy(update={"steps": 9}))
+    with pytest.raises(UsageError, match="another folder"):
+        run(tmp_path / "out", triplets[:3], protocol)
+    with pytest.raises(UsageError, match="two rows named stub"):
+        run(tmp_path / "two", triplets, protocol, [Model("stub", StubPipeline()), Model("stub", StubPipeline())])
+    with pytest.raises(UsageError, match="empty"):
+        run(tmp_path / "none", [], protocol)
+
+
+def test_a_samples_stream_depends_on_seed_and_name_alone():
+    draw = {key: torch.rand(1, generator=sample_generator(*key)).item() for key in [(0, "a"), (1, "a"), (0, "b")]}
+    assert len(set(draw.values())) == 3
+    assert draw[0, "a"] == torch.rand(1, generator=sample_generator(0, "a")).item()

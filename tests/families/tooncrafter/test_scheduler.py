@@ -1,0 +1,81 @@
+"""DDIM: finite everywhere, exact on an oracle, ending where it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from nakawari.families.tooncrafter.scheduler import SPACINGS, ToonCrafterScheduler, spaced_timesteps
+
+
+def _sample(scheduler: ToonCrafterScheduler, x0: Tensor, steps: int, spacing: str, eta: float) -> Tensor:
+    """Sampling with a network that knows x0."""
+    generator = torch.Generator().manual_seed(0)
+    scheduler.set_timesteps(steps, spacing=spacing)
+    x = torch.randn(x0.shape, generator=generator)
+    for time in scheduler.timesteps.tolist():
+        t = torch.full((len(x0),), time)
+        alpha, sigma = scheduler.process.signal(t), scheduler.process.sigma(t)
+        noise = (x - alpha.view(-1, 1, 1, 1, 1) * x0) / sigma.view(-1, 1, 1, 1, 1)
+        fresh = torch.randn(x0.shape, generator=generator) if eta else None
+        x = scheduler.step(scheduler.process.output(x0, noise, t), time, x, eta, fresh).prev_sample
+        assert torch.isfinite(x).all(), f"not finite at time {time}"
+    return x
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_finite_at_every_number_of_steps(spacing: str, eta: float) -> None:
+    x0 = torch.randn(1, 2, 2, 2, 2, generator=torch.Generator().manual_seed(1))
+    scheduler = ToonCrafterScheduler()
+    for steps in range(1, 61):
+        _sample(scheduler, x0, steps, spacing, eta)
+
+
+def test_ends_at_x0_with_alpha_one() -> None:
+    x0 = torch.randn(1, 2, 2, 2, 2, generator=torch.Generator().manual_seed(1))
+    scheduler = ToonCrafterScheduler(base_scale=1.0, set_alpha_to_one=True)
+    for steps in (1, 2, 4, 25):
+        assert torch.allclose(_sample(scheduler, x0, steps, "trailing", 0.0), x0, atol=1e-4)
+
+
+def test_ends_as_the_reference_otherwise() -> None:
+    x0 = torch.ones(1, 2, 2, 2, 2)
+    scheduler = ToonCrafterScheduler()
+    x = _sample(scheduler, x0, 50, "trailing", 0.0)
+    last = scheduler.process.scales[int(scheduler.timesteps[-1])]
+    assert abs(float(x.mean()) - float(last)) < 0.05
+
+
+def test_trailing_begins_at_the_last_time_and_keeps_the_count() -> None:
+    for steps in range(1, 61):
+        times = spaced_timesteps(steps, "trailing")
+        assert len(times) == steps
+        assert times[0] == 999
+        assert times == sorted(set(times), reverse=True)
+
+
+def test_uniform_leaves_out_the_time_that_breaks_the_reference() -> None:
+    for steps in (3, 9, 27, 36, 37):
+        assert max(spaced_timesteps(steps, "uniform")) < 1000
+
+
+@pytest.mark.parametrize(("steps", "spacing"), [(0, "trailing"), (1001, "trailing"), (5, "quad")])
+def test_refuses(steps: int, spacing: str) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        spaced_timesteps(steps, spacing)
+
+
+def test_eta_needs_noise() -> None:
+    scheduler = ToonCrafterScheduler()
+    scheduler.set_timesteps(2)
+    with pytest.raises(ValueError, match="noise"):
+        scheduler.step(torch.zeros(1, 1), 999, torch.zeros(1, 1), eta=1.0)
+
+
+def test_configuration_survives_saving(tmp_path: str) -> None:
+    ToonCrafterScheduler(base_scale=1.0, set_alpha_to_one=True).save_pretrained(tmp_path)
+    loaded = ToonCrafterScheduler.from_pretrained(tmp_path)
+    assert loaded.config.set_alpha_to_one
+    assert loaded.process.base_scale == 1.0

@@ -1,0 +1,88 @@
+"""The family contract at its smallest: latents are the frames' pixels, halved in size by averaging."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nakawari.diffusion import Process
+from nakawari.families.base import Condition, InterpolationPipeline
+from nakawari.guide import blend, still
+
+
+class Net(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.decoder = nn.Conv2d(channels, channels, 1)
+        self.encoder = nn.Conv2d(channels, channels, 1)
+        for layer in (self.decoder, self.encoder):
+            nn.init.dirac_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+class FakePipeline(InterpolationPipeline):
+    family = "fake"
+
+    def __init__(self, process: Process, guided_model: bool = True, tokens: bool = False) -> None:
+        super().__init__()
+        self.register_modules(unet=Net(), vae=Net())
+        self.fake = SimpleNamespace(process=process, guided=guided_model, tokens=tokens, oracle=None, seen=[])
+
+    @property
+    def process(self) -> Process:
+        return self.fake.process
+
+    @property
+    def denoiser(self) -> nn.Module:
+        return self.unet
+
+    def encode(self, frames: Tensor, condition: Condition | None = None, generator: Any = None) -> Tensor:
+        small = functional.avg_pool2d(self.vae.encoder(frames.flatten(0, 1)), 2).unflatten(0, frames.shape[:2])
+        return small if condition is None or condition.base is None else small - condition.base
+
+    def condition(self, start, end, *, num_frames, prompt="", fps=None, control=None, guided=True, generator=None):
+        pair = torch.stack([start, end], 1)
+        condition = Condition(num_frames=num_frames, size=tuple(start.shape[-2:]), latents=self.encode(pair))
+        if self.fake.tokens:
+            text = torch.ones(len(start), 1, 1)
+            condition = condition.replace(tokens=text * 2, image_tokens=text, null_tokens=text * 0)
+        if not self.fake.guided:
+            return condition
+        guide = still(start, end, torch.linspace(0, 1, num_frames))
+        # Visible where motion is known, nowhere where it is not.
+        guide = torch.cat([guide[:, :, :6], torch.full_like(guide[:, :, 6:8], float(guided)), guide[:, :, 8:]], 2)
+        return condition.replace(guide=guide, base=self.encode(blend(guide)))
+
+    def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
+        return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
+
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        self.fake.seen.append(condition)
+        if self.fake.oracle is not None:
+            return self.fake.oracle(noisy, t)
+        return self.unet.encoder(noisy.flatten(0, 1)).unflatten(0, noisy.shape[:2])
+
+    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
+        whole = latents if condition.base is None else latents + condition.base
+        large = functional.interpolate(self.vae.decoder(whole.flatten(0, 1)), scale_factor=2.0)
+        return large.unflatten(0, latents.shape[:2])
+
+    def __call__(self, start, end, num_frames, generator, guided=True, **settings):
+        condition = self.condition(start, end, num_frames=num_frames, guided=guided)
+        latents = torch.zeros(len(start), num_frames, *condition.latents.shape[2:])
+        return SimpleNamespace(frames=(self.decode(latents, condition) + 1) / 2)
+
+
+def clips(count: int = 3, frames: int = 5) -> dict[str, Any]:
+    """A batch of smooth random clips (count, frames, 3, 8, 8)."""
+    generator = torch.Generator().manual_seed(1)
+    rough = torch.rand(count, frames, 3, 2, 2, generator=generator) * 1.6 - 0.8
+    smooth = functional.interpolate(rough.flatten(0, 1), size=(8, 8), mode="bilinear").unflatten(0, (count, frames))
+    return {"frames": smooth, "index": list(range(count)), "name": [str(n) for n in range(count)]}

@@ -44,20 +44,20 @@ def test_travel_follows_the_motion_asked_for() -> None:
 def test_flow_says_where_pixels_go() -> None:
     """The end frame sampled along the flow shows the start frame wherever the point stays visible."""
     errors, copies, moving = [], [], 0
-    for seed in range(16):
-        scene = SyntheticScene(seed, (96, 160), 0.15)
+    for seed in range(10):
+        scene = SyntheticScene(seed, (64, 104), 0.15)
         if any(part.opacity(0) != part.opacity(1) for part in scene.stage.parts):
             continue
         start, end = scene.render([0.2, 0.8]).astype(np.float32)
         flow, visible = scene.flow(0.2, 0.8)
-        rows, columns = np.mgrid[:96, :160].astype(np.float32)
+        rows, columns = np.mgrid[:64, :104].astype(np.float32)
         back = cv2.remap(end, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
         inner = cv2.erode(visible.astype(np.uint8), np.ones((5, 5))) > 0
         inner &= np.hypot(flow[..., 0], flow[..., 1]) > 1
         moving += int(inner.sum())
         errors.append(np.abs(back - start)[inner])
         copies.append(np.abs(end - start)[inner])
-    assert moving > 5000
+    assert moving > 2000
     assert np.concatenate(errors).mean() < 0.25 * np.concatenate(copies).mean()
 
 
@@ -80,10 +80,11 @@ def test_tracks_follow_the_flow() -> None:
 
 
 def test_another_size_is_the_same_scene() -> None:
-    small = SyntheticScene(11, (40, 64)).render([0.5])[0].astype(float)
-    large = SyntheticScene(11, (160, 256)).render([0.5])[0]
-    shrunk = cv2.resize(large, (64, 40), interpolation=cv2.INTER_AREA).astype(float)
-    assert np.abs(small - shrunk).mean() < 12
+    """Pixel i's centre lies at (i + 0.5) / width frame widths."""
+    for seed in range(5):
+        small, _ = SyntheticScene(seed, (40, 64)).tracks([0.0, 1.0])
+        large, _ = SyntheticScene(seed, (80, 128)).tracks([0.0, 1.0])
+        np.testing.assert_allclose((small + 0.5) / 64, (large + 0.5) / 128, atol=1e-9)
 
 
 def test_eases_start_at_zero_and_end_at_one() -> None:

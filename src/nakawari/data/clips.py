@@ -38,6 +38,13 @@ class Clip:
     def group(self) -> str:
         return group_of(self.name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A mapped clip travels to another process as the place in its file, not as its bytes."""
+        about = (self.fps, self.source, self.licence)
+        if not isinstance(self.frames, np.memmap):
+            return Clip, (self.name, self.frames, *about)
+        return _mapped, (self.name, str(self.frames.filename), self.frames.offset, self.frames.shape, *about)
+
     def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int) -> Frames | None:
         """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short."""
         span = (num_frames - 1) * stride + 1
@@ -261,13 +268,25 @@ def open_pool(folder: Path | str) -> list[Clip]:
     """The clips of a prepared pool; frames stay on disk until touched."""
     folder = Path(folder)
     index = read_json(folder / "index.json")
+    path = folder / "frames.npy"
     try:
-        frames = np.load(folder / "frames.npy", mmap_mode="r")
+        pool = np.load(path, mmap_mode="r")
+        each = int(np.prod(pool.shape[1:]))
         return [
-            Clip(e["name"], frames[e["start"] : e["start"] + e["count"]], e["fps"], e["source"], e["licence"])
-            for e in index["clips"]
+            _mapped(
+                entry["name"],
+                str(path),
+                pool.offset + entry["start"] * each,
+                (entry["count"], *pool.shape[1:]),
+                *(entry[key] for key in ("fps", "source", "licence")),
+            )
+            for entry in index["clips"]
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NakawariError(
             f"{folder} is not a whole pool of clips ({error}); delete it and prepare it again."
         ) from error
+
+
+def _mapped(name: str, path: str, offset: int, shape: tuple[int, ...], fps: float, source: str, licence: str) -> Clip:
+    return Clip(name, np.memmap(path, np.uint8, "r", offset, shape), fps, source, licence)

@@ -25,7 +25,8 @@ class SyntheticScene:
     """One scene. `size` is (height, width) in pixels, 16 to 4096 each; `motion` is the largest travel as a share of
     the frame's width, drawn at random (1.5 % to 32 %, small ones as likely as large ones) when None.
 
-    The same seed gives the same bytes. Another size shows the same scene at another resolution.
+    The same seed gives the same bytes. Another size of the same aspect shows the same figures and movements at another
+    resolution.
     """
 
     def __init__(self, seed: int, size: tuple[int, int] = (160, 256), motion: float | None = None) -> None:
@@ -41,7 +42,8 @@ class SyntheticScene:
         self.stage = Stage(self.size, _camera(rng, mover))
         brush = _brush(rng, width)
         colours = palette(rng)
-        add_backdrop(self.stage, brush, rng, colours, mover)
+        # its own generator: how much noise a ground needs depends on the size, what the figures do must not
+        add_backdrop(self.stage, brush, np.random.default_rng(rng.integers(2**62)), colours, mover)
         _fill_stage(self.stage, brush, rng, mover)
 
     def render(self, times: Sequence[float]) -> NDArray[np.uint8]:

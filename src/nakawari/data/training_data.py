@@ -6,6 +6,8 @@ No state is kept between samples, so resuming is exact, and any number of worker
 from __future__ import annotations
 
 import math
+import multiprocessing
+import multiprocessing.context
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -237,6 +239,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
                 sampler=range(first, last),
                 num_workers=workers,
                 worker_init_fn=_one_thread,
+                multiprocessing_context=_fresh_processes() if workers else None,
                 pin_memory=torch.cuda.is_available(),
             )
         )
@@ -244,6 +247,15 @@ class TrainingSamples(Dataset[dict[str, Any]]):
 
 def _rng(seed: int, purpose: str, index: int) -> Rng:
     return np.random.default_rng([seed, *purpose.encode(), index])
+
+
+def _fresh_processes() -> multiprocessing.context.BaseContext:
+    """Workers that share no threads with this process: OpenCV's pool does not survive a plain fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _one_thread(_: int) -> None:

@@ -130,7 +130,7 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Images in natural order; where some are named frame<n> or im<n>, only those (results are often put beside them)."""
+    """Images in natural order; where some are named frame<n> or im<n>, only those: results often lie beside them."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     named = [p for p in found if re.fullmatch(r"(frame|im)_?\d+", p.stem)]
     return sorted(named or found, key=natural_key)

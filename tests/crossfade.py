@@ -16,6 +16,7 @@ class CrossFade:
 
     max_frames: int = 16
     noise: float = 0.0
+    device: str = "cpu"
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     @property

@@ -41,7 +41,7 @@ def command(
         float | None, typer.Option(min=1, max=120, help="Frames per second of GIF, MP4 and motion; default: 12.")
     ] = None,
     prompt: Annotated[str, typer.Option(help="Words, for models that read them.")] = "",
-    batch: Annotated[int, typer.Option(min=1, help="Gaps drawn together: faster on a GPU, more memory.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Gaps drawn together on a GPU: faster, more memory.")] = 1,
     formats: Annotated[
         str | None, typer.Option("--format", help="Some of png,gif,mp4,sheet; default: png,gif,sheet.")
     ] = None,

@@ -35,7 +35,7 @@ class Settings:
         seed: every pass draws its noise from this, the gap's and the pass's number, and nothing else.
         fps: frames per second that the sequence is meant for, told to models that know speeds.
         prompt: words for models that read them.
-        batch: how many passes run together.
+        batch: how many passes run together on a GPU; on a CPU they run one by one.
     """
 
     counts: tuple[int, ...]
@@ -156,7 +156,7 @@ def _fill(
         if settings.counts[gap]:
             passes = plan_gap(settings.counts[gap], _most_between(pipeline))
             tasks += [_Task(gap, number, spec) for number, spec in enumerate(passes)]
-    for batch in _batches(tasks, settings.batch):
+    for batch in _batches(tasks, _together(pipeline, settings.batch) if tasks else 1):
         for task, drawn in zip(batch, _run(batch, boards, settings, pipeline), strict=True):
             boards[task.gap].update(zip(task.spec.places, drawn, strict=True))
         counter.add(sum(len(task.spec.places) for task in batch))
@@ -168,6 +168,15 @@ def _most_between(pipeline: Any) -> int:
     if most < 1:
         raise NakawariError(f"The model makes {most + 2} frames at once, but 3 are needed; choose another.")
     return most
+
+
+def _together(pipeline: Any, batch: int) -> int:
+    """How many passes run at once.
+
+    On a CPU one: a batch saves no time there, and its sums round differently, so that a level here and there would
+    depend on it.
+    """
+    return 1 if torch.device(pipeline.device).type == "cpu" else batch
 
 
 def _batches(tasks: list[_Task], size: int) -> list[list[_Task]]:

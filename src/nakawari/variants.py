@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +63,14 @@ def parse(name: str) -> VariantSpec:
     return VariantSpec(base, tuple(_adapter(word) for word in adapters), precision)
 
 
+def with_adapters(name: str, adapters: Sequence[str]) -> str:
+    """The variant `name` with `ADAPTER[@SCALE]` words added to it."""
+    if not adapters:
+        return name
+    words, precision = _split_precision(name)
+    return "+".join([words, *adapters]) + ("" if words == name else f":{precision}")
+
+
 def _split_precision(name: str) -> tuple[str, str]:
     words, colon, precision = name.rpartition(":")
     # A colon before a slash belongs to a path (a drive letter), not to a precision.
@@ -72,10 +83,15 @@ def _split_precision(name: str) -> tuple[str, str]:
 
 def _adapter(word: str) -> AdapterUse:
     folder, at, scale = word.rpartition("@")
+    if not at:
+        return AdapterUse(Path(word))
     try:
-        return AdapterUse(Path(folder), float(scale)) if at else AdapterUse(Path(word))
+        factor = float(scale)
     except ValueError:
-        raise UsageError(f"{scale!r} is not a scale for adapter {folder}; give a number, such as @0.7.") from None
+        factor = math.nan
+    if not folder or not math.isfinite(factor):
+        raise UsageError(f"{scale!r} is not a scale for adapter {folder}; give a number, such as @0.7.")
+    return AdapterUse(Path(folder), factor)
 
 
 def load(name: str, device: str | torch.device = "cpu") -> Variant:
@@ -87,29 +103,49 @@ def load(name: str, device: str | torch.device = "cpu") -> Variant:
     import torch
 
     spec = parse(name)
-    pipeline = _load_base(spec.base)
-    for index, use in enumerate(spec.adapters):
-        _add_adapter(pipeline, use, f"adapter{index}")
-    if len(spec.adapters) > 1:
-        names = [f"adapter{index}" for index in range(len(spec.adapters))]
-        pipeline.denoiser.set_adapters(names, [use.scale for use in spec.adapters])
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[spec.precision]
-    pipeline.to(device=device, dtype=dtype)
+    pipeline = _load_base(spec.base, dtype)
+    if spec.adapters:
+        from .adapters import attach
+
+        attach(pipeline, [(use.folder, use.scale) for use in spec.adapters])
+    pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     return Variant(name, spec, pipeline)
 
 
-def _load_base(base: str) -> InterpolationPipeline:
+def _load_base(base: str, dtype: torch.dtype) -> InterpolationPipeline:
     folder = model_folder(base)
     from .families import pipeline_class
 
     index = read_json(folder / "model_index.json")
     try:
-        pipeline = pipeline_class(index.get("_class_name", "")).from_pretrained(folder, local_files_only=True)
+        with _quiet():
+            cls = pipeline_class(index.get("_class_name", ""))
+            pipeline = cls.from_pretrained(folder, local_files_only=True, torch_dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NakawariError(f"{folder} could not be loaded ({reason}); save or convert the model again.") from error
     return pipeline
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Loading bars and remarks of the libraries would stand between a command's own lines."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    libraries = (of_diffusers, of_transformers)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
 
 
 def model_folder(base: str) -> Path:
@@ -121,14 +157,3 @@ def model_folder(base: str) -> Path:
     raise NakawariError(
         f"{base!r} is not a model: give mini, a folder with a model_index.json, or a run with a best/ folder."
     )
-
-
-def _add_adapter(pipeline: InterpolationPipeline, use: AdapterUse, name: str) -> None:
-    if not use.folder.is_dir():
-        raise NakawariError(f"Adapter {use.folder} is not a folder; give the one that training saved.")
-    try:
-        pipeline.denoiser.load_lora_adapter(use.folder, adapter_name=name, prefix=None)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NakawariError(f"Adapter {use.folder} does not fit this model ({reason}).") from error
-    pipeline.denoiser.set_adapters([name], [use.scale])

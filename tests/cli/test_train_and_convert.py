@@ -57,8 +57,8 @@ def test_train_json(cli: Cli, trained: list):
 def test_convert(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     calls = []
 
-    def convert_checkpoint(path: Path, output: Path, dtype: torch.dtype | None) -> SimpleNamespace:
-        calls.append((path, output, dtype))
+    def convert_checkpoint(path: Path, output: Path, dtype: torch.dtype | None, words: Path | None) -> SimpleNamespace:
+        calls.append((path, output, dtype, words))
         return SimpleNamespace(
             keys={"unet": 3, "extra": 1}, parameters={"unet": 1234}, output_dir=output, schedule_matches=False
         )
@@ -66,7 +66,7 @@ def test_convert(cli: Cli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(convert, "convert_checkpoint", convert_checkpoint)
     result = cli("convert", "model.ckpt", "-o", "out", "--dtype", "fp16")
     assert result.exit_code == 0, result.stderr
-    assert calls == [(Path("model.ckpt"), Path("out"), torch.float16)]
+    assert calls == [(Path("model.ckpt"), Path("out"), torch.float16, None)]
     assert [line.split() for line in result.stdout.splitlines()[1:4]] == [
         ["unet", "3", "1,234"],
         ["extra", "1", "-"],

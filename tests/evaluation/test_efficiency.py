@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from evaluation_stubs import StubPipeline
 
-from conftest import StubPipeline
 from nakawari.evaluation.contestants import Model, Task
 from nakawari.evaluation.efficiency import counted, measure, size_of
 from nakawari.evaluation.protocol import Protocol

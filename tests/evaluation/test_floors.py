@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from evaluation_stubs import picture
 
-from conftest import picture
 from nakawari.evaluation.contestants import Task
 from nakawari.evaluation.floors import (
     GuideAlone,

@@ -40,6 +40,11 @@ def test_the_gradient_is_finite_even_where_features_are_flat(metric):
     metric(flat, torch.ones(1, 3, 32, 32)).sum().backward()
     assert flat.grad.isfinite().all()
     assert flat.grad.abs().max() > 0
+    silent = load_perceptual()
+    silent.convs[4].bias.fill_(-1e4)  # no channel of the last map answers anywhere
+    dark = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    silent(dark, torch.ones(1, 3, 32, 32)).sum().backward()
+    assert dark.grad.isfinite().all()
     assert not any(parameter.requires_grad for parameter in metric.parameters())
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from evaluation_stubs import StubPipeline
 
-from conftest import StubPipeline
 from nakawari.errors import NakawariError, UsageError
 from nakawari.evaluation import runner
 from nakawari.evaluation.contestants import Model, sample_generator
@@ -66,7 +66,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, triplets, protocol, 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", triplets, protocol, [Model("stub", pipeline)])
     part = tmp_path / "cut/stub/seed-1.part-0.csv"
-    part.write_text(part.read_text() + "s4,easy,12.3")  # the kill came in the middle of a line
+    part.write_text(part.read_text() + "s4,easy,12.345678,0.9,3")  # the kill came in the middle of a line
     monkeypatch.setattr(runner.Run, "_score", original)
     pipeline.calls = 0
     run(tmp_path / "cut", triplets, protocol, [Model("stub", pipeline)])
@@ -76,7 +76,9 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, triplets, protocol, 
 
 def test_batch_size_and_order_change_nothing(tmp_path, triplets, protocol):
     run(tmp_path / "one", triplets, protocol)
-    run(tmp_path / "four", triplets, protocol.model_copy(update={"batch_size": 4}))
+    pipeline = StubPipeline(device="meta")  # anything but a CPU
+    run(tmp_path / "four", triplets, protocol.model_copy(update={"batch_size": 4}), [Model("stub", pipeline)])
+    assert pipeline.largest == 4
     one, four = files(tmp_path / "one"), files(tmp_path / "four")
     different = {name for name in one if one[name] != four[name]}
     assert different == {"protocol.yaml", "aggregates.json"}  # they say which batch size was asked for
@@ -85,13 +87,19 @@ def test_batch_size_and_order_change_nothing(tmp_path, triplets, protocol):
     assert lines[0] != lines[1] and sorted(lines[0]) == sorted(lines[1])
 
 
+def test_a_cpu_draws_one_clip_at_a_time(tmp_path, triplets, protocol):
+    pipeline = StubPipeline()
+    run(tmp_path / "out", triplets, protocol.model_copy(update={"batch_size": 4}), [Model("stub", pipeline)])
+    assert pipeline.largest == 1
+
+
 def test_two_processes_write_the_same_file_as_one(tmp_path, triplets, protocol):
     run(tmp_path / "one", triplets, protocol)
     script = tmp_path / "work.py"
     script.write_text(
         "import pickle, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from conftest import StubPipeline\n"
+        "from evaluation_stubs import StubPipeline\n"
         "from nakawari.evaluation.contestants import Model\n"
         "from nakawari.evaluation.runner import evaluate\n"
         "samples, protocol = pickle.load(open(sys.argv[1], 'rb'))\n"
@@ -113,7 +121,7 @@ def test_two_processes_write_the_same_file_as_one(tmp_path, triplets, protocol):
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_sample_that_fails_is_named_and_gives_no_mean(tmp_path, triplets, protocol, batch_size):
     protocol = protocol.model_copy(update={"batch_size": batch_size})
-    broken = [Model("sound", StubPipeline()), Model("stub", StubPipeline(bad=[3], poison=[4]))]
+    broken = [Model("sound", StubPipeline()), Model("stub", StubPipeline(bad=[3], poison=[4], device="meta"))]
     with pytest.raises(NakawariError, match="stub failed on sample s3: it broke; 2 failures"):
         run(tmp_path / "out", triplets, protocol, broken)
     result = json.loads((tmp_path / "out/aggregates.json").read_text())

@@ -30,10 +30,16 @@ class Net(ModelMixin, ConfigMixin):
 class FakePipeline(InterpolationPipeline):
     family = "fake"
 
-    def __init__(self, process: Process, guided_model: bool = True, tokens: bool = False) -> None:
+    def __init__(self, unet: Net, vae: Net) -> None:
         super().__init__()
-        self.register_modules(unet=Net(), vae=Net())
-        self.fake = SimpleNamespace(process=process, guided=guided_model, tokens=tokens, oracle=None, seen=[])
+        self.register_modules(unet=unet, vae=vae)
+        self.fake = SimpleNamespace()
+
+    @classmethod
+    def make(cls, process: Process, guided_model: bool = True, tokens: bool = False) -> FakePipeline:
+        pipeline = cls(Net(), Net())
+        pipeline.fake = SimpleNamespace(process=process, guided=guided_model, tokens=tokens, oracle=None, seen=[])
+        return pipeline
 
     @property
     def process(self) -> Process:

@@ -19,7 +19,7 @@ def generators(batch, seed=0):
 
 
 def denoising(process="velocity", oracle=False, tokens=False, guided_model=True, **params) -> denoise.Denoise:
-    pipeline = FakePipeline(PROCESSES[process], guided_model=guided_model, tokens=tokens)
+    pipeline = FakePipeline.make(PROCESSES[process], guided_model=guided_model, tokens=tokens)
     objective = denoise.Denoise(denoise.Params(**params), pipeline)
     if oracle:
         install_oracle(pipeline, lambda p, x0, noise, t: p.output(x0, noise, t))
@@ -143,7 +143,7 @@ def test_inner_only_leaves_the_keys_out():
 
 def test_a_perfect_autoencoder_scores_its_own_blur_and_the_base_is_the_baseline():
     batch = clips()
-    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline(VelocityProcess()))
+    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline.make(VelocityProcess()))
     output = objective(batch, generators(batch))
     assert output.loss < 0.5 * output.logs["baseline"]
     output.loss.backward()
@@ -153,7 +153,7 @@ def test_a_perfect_autoencoder_scores_its_own_blur_and_the_base_is_the_baseline(
 
 def test_dropped_latents_leave_the_base_alone():
     batch = clips()
-    pipeline = FakePipeline(VelocityProcess())
+    pipeline = FakePipeline.make(VelocityProcess())
     objective = autoencode.Autoencode(autoencode.Params(latent_dropout=1.0), pipeline)
     condition = objective.guided_condition(batch)
     zeros = torch.zeros_like(pipeline.encode(batch["frames"]))
@@ -164,7 +164,7 @@ def test_dropped_latents_leave_the_base_alone():
 def test_noise_on_the_latents_costs():
     batch = clips()
     losses = [
-        autoencode.Autoencode(autoencode.Params(latent_noise=level), FakePipeline(VelocityProcess()))(
+        autoencode.Autoencode(autoencode.Params(latent_noise=level), FakePipeline.make(VelocityProcess()))(
             batch, generators(batch)
         ).loss
         for level in (0.0, 1.0)
@@ -177,7 +177,7 @@ def test_validation_scores_beside_nothing():
     scores = denoising().validate([batch])
     assert scores.keys() == {"psnr", "psnr_nothing", "psnr_unguided"}
     assert denoising(guided_model=False).validate([batch]).keys() == {"psnr", "psnr_nothing"}
-    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline(VelocityProcess()))
+    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline.make(VelocityProcess()))
     assert objective.validate([batch])["psnr"] > objective.validate([batch])["psnr_nothing"]
 
 
@@ -190,4 +190,4 @@ def test_samples_are_pictures(tmp_path):
 
 def test_a_model_without_guide_cannot_train_one():
     with pytest.raises(UsageError, match="needs a model with a guide"):
-        guide.Guide(guide.Params(), FakePipeline(VelocityProcess()))
+        guide.Guide(guide.Params(), FakePipeline.make(VelocityProcess()))

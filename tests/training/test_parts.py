@@ -49,7 +49,7 @@ def test_guards_sleep_until_enabled():
             guards.check("x", bad)
         with pytest.raises(NakawariError, match=r"has shape \(3,\), not \('any', 2\)"):
             guards.check("x", bad, shape=(None, 2))
-        with pytest.raises(NakawariError, match="has dtype torch.float32, not torch.float16"):
+        with pytest.raises(NakawariError, match=r"has dtype torch\.float32, not torch\.float16"):
             guards.check("x", bad, dtype=torch.float16)
         fine = torch.ones(2, 3)
         assert guards.check("y", fine, shape=(None, 3), dtype=torch.float32) is fine

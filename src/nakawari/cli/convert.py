@@ -21,6 +21,9 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="An upstream model.ckpt.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     dtype: Annotated[Precision | None, typer.Option(help="Number format to write; default: the checkpoint's.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of CLIP's tokenizer (vocab.json, merges.txt); prompts need it.")
+    ] = None,
 ) -> None:
     """Upstream checkpoint to safetensors."""
     import torch
@@ -28,7 +31,7 @@ def command(
     from ..families.tooncrafter.convert import convert_checkpoint
 
     dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-    report = convert_checkpoint(checkpoint, output, dtype=dtypes[dtype.value] if dtype else None)
+    report = convert_checkpoint(checkpoint, output, dtypes[dtype.value] if dtype else None, tokenizer)
     typer.echo(f"{'component':<20}{'tensors':>9}{'parameters':>16}")
     for name, tensors in report.keys.items():
         parameters = report.parameters.get(name)

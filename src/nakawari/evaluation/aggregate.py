@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.triplets import LEVELS
 from ..errors import NakawariError
 from ..files import read_json
 from .groups import Group
@@ -97,7 +98,8 @@ def _levels(
             if done[name][1]:
                 levels.setdefault(done[name][1], []).append(name)
         break
-    return levels
+    order = ("all", *LEVELS)
+    return dict(sorted(levels.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 def _entry(

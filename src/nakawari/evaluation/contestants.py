@@ -59,6 +59,13 @@ class Contestant(ABC):
     settings_matter = False
     """Whether sampler settings change anything; otherwise rows that change only those are skipped."""
 
+    @property
+    def batched(self) -> bool:
+        """Whether several clips are drawn at once. Not on a CPU: it gains nothing there, and kernels that round
+        differently for another batch would let the batch size into the numbers."""
+        pipeline = getattr(self, "pipeline", None)
+        return torch.device(getattr(pipeline, "device", "cpu")).type != "cpu"
+
     def num_frames(self, task: Task) -> int:
         """How many frames `draw` makes for a task."""
         return task.num_frames
@@ -142,9 +149,10 @@ def call_settings(pipeline: Any, protocol: Protocol, guided: bool = True) -> dic
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     given = {name: value for name, value in wanted.items() if value is not None}
     unknown = [name for name in given if name not in parameters and not open_ended]
-    if unknown == ["guided"]:
+    if "guided" in unknown:  # a family without motion guidance
+        unknown.remove("guided")
         del given["guided"]
-    elif unknown:
+    if unknown:
         raise UsageError(
             f"Protocol {protocol.name} sets {unknown[0]}, which {type(pipeline).__name__} does not know; leave it out."
         )

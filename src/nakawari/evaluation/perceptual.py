@@ -62,8 +62,8 @@ class ShiftTolerantLPIPS(nn.Module):
                     h = self._halve(F.max_pool2d(h, 3, stride=1))
                 h = conv(h)
                 h = (self._halve(h) if index == 0 else h).relu()
-                # 1e-20 keeps the gradient of the root finite where every channel is zero.
-                norm = (h.square().sum(1, keepdim=True) + 1e-20).sqrt()
+                # Where every channel is zero the root has no gradient; the ReLU above masks it there.
+                norm = h.square().sum(1, keepdim=True).sqrt()
                 maps.append(h / (norm + 1e-10))
         return maps
 

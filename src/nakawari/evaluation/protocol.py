@@ -46,7 +46,8 @@ class Protocol(BaseModel):
         spacing, eta, guidance_rescale: sampler settings; None = the pipeline's own default.
         precision: `as-loaded`, or autocast to a lower one on top of it (which is what "FP32" tables often hide).
         seeds: one table entry averages over these; a sample's own seed follows from this and its name alone.
-        batch_size: clips at once; never changes the numbers.
+        batch_size: clips at once on a GPU; noise does not depend on it. A CPU draws one at a time whatever it says, so
+            that the numbers do not either.
         scored: which generated frame stands for a true one at time t. `middle`: the frame exactly there, for samples
             with one true frame; `all`: the same for every true frame; where no frame lies there, `lower` and `upper`
             take the neighbour before and after, and `mid-pair` scores both and averages.

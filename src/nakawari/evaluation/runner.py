@@ -82,7 +82,7 @@ class Run:
         ]
         finished = len(self.samples) - len(mine)
         failures: dict[str, str] = {}
-        for batch in _batches(mine, group.protocols[0], failures):
+        for batch in _batches(mine, group.protocols[0], contestant.batched, failures):
             failures |= self._batch(contestant, group, seed, batch, records)
             finished += len(batch)
             if self.progress is not None:
@@ -147,16 +147,19 @@ def _same_scene(row: Protocol, main: Protocol) -> bool:
     return all(getattr(row, name) == getattr(main, name) for name in ("size", "fit", "resample", "num_frames", "split"))
 
 
-def _batches(samples: Sequence[Sample], protocol: Protocol, failures: dict[str, str]) -> Iterator[list[Prepared]]:
+def _batches(
+    samples: Sequence[Sample], protocol: Protocol, batched: bool, failures: dict[str, str]
+) -> Iterator[list[Prepared]]:
     """Prepared samples in batches of one size and length, in order; unreadable ones go to `failures`."""
     batch: list[Prepared] = []
+    limit = protocol.batch_size if batched else 1
     for sample in samples:
         try:
             prepared = prepare(sample, protocol)
         except (NakawariError, OSError) as error:
             failures[sample.name] = _reason(error)
             continue
-        full = len(batch) == protocol.batch_size
+        full = len(batch) == limit
         if batch and (full or _shape(prepared) != _shape(batch[0])):
             yield batch
             batch = []

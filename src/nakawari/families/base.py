@@ -9,6 +9,8 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -16,6 +18,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from ..diffusion import Process
+from ..errors import NakawariError
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ class InterpolationPipeline(DiffusionPipeline):
 
     family: str
     lora_presets: Mapping[str, str]
-    """Preset name -> regular expression over the denoiser's module names, for `LoraConfig(target_modules=...)`."""
+    """Preset name -> regular expression over the denoiser's module names; linear and convolution layers among them count."""
+    condition_dropout: Mapping[str, float] = MappingProxyType({})
+    """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
+    without text and image, `image_only` with text alone, `guide` without motion guidance."""
 
     @property
     @abstractmethod
@@ -164,3 +170,14 @@ class InterpolationPipeline(DiffusionPipeline):
 
         `chunk` bounds how many clips or frames are decoded at once, to bound memory.
         """
+
+    def add_image_adapter(self) -> bool:
+        """Put a linear layer, component `image_adapter`, behind an image tower whose width its projector cannot read.
+
+        Returns: whether one was needed and made.
+        """
+        return False
+
+    def load_image_adapter(self, folder: Path) -> None:
+        """Load the layer that training saved beside an adapter."""
+        raise NakawariError(f"{folder} is for a model with an image tower and a projector; this one has none.")

@@ -26,8 +26,10 @@ from nakawari.families.tooncrafter.convert import (
     schedule_matches,
 )
 from nakawari.families.tooncrafter.resampler import Resampler
+from nakawari.families.tooncrafter.towers import tokenize
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
+from nakawari.variants import load
 
 BUFFERS = [
     "betas",
@@ -49,7 +51,7 @@ TINY_UNET: dict[str, Any] = {
     "num_res_blocks": 1,
     "attention_resolutions": (2,),
     "num_head_channels": 16,
-    "context_dim": 24,
+    "context_dim": 64,
     "temporal_length": 3,
 }
 TINY_VAE: dict[str, Any] = {"ch": 32, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_levels": (1,), "fusion_head_dim": 2}
@@ -58,11 +60,11 @@ TINY_RESAMPLER: dict[str, Any] = {
     "depth": 2,
     "heads": 1,
     "embedding_dim": 64,
-    "output_dim": 24,
+    "output_dim": 64,
     "video_length": 3,
 }
 FULL_TOWERS = {"text_width": 1024, "text_layers": 24, "vocabulary": 49408, "width": 1280, "layers": 32, "joint": 1024}
-TINY_TOWERS = {"text_width": 64, "text_layers": 3, "vocabulary": 70, "width": 64, "layers": 2, "joint": 8}
+TINY_TOWERS = {"text_width": 64, "text_layers": 3, "vocabulary": 49408, "width": 64, "layers": 2, "joint": 8}
 
 
 def _blocks(prefix: str, width: int, layers: int) -> dict[str, tuple[int, ...]]:
@@ -197,7 +199,9 @@ def report(tiny: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_checkpoint_becomes_a_folder(tiny: dict[str, Tensor], report: ConversionReport) -> None:
     out = report.output_dir
-    assert sorted(path.name for path in out.iterdir()) == sorted([*COMPONENTS, EXTRA_FILE])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*COMPONENTS, "scheduler", "model_index.json", EXTRA_FILE]
+    )
     assert sum(report.keys.values()) == len(tiny)
     extra = load_file(out / EXTRA_FILE)
     assert len(extra) == report.keys[EXTRA]
@@ -208,10 +212,32 @@ def test_a_checkpoint_becomes_a_folder(tiny: dict[str, Tensor], report: Conversi
     assert ToonCrafterUNet.from_pretrained(out / "unet").config.num_head_channels == 16
 
 
+def test_the_folder_is_a_pipeline(report: ConversionReport) -> None:
+    pipeline = load(str(report.output_dir)).pipeline
+    keys = torch.zeros(2, 1, 3, 20, 20)
+    frames = pipeline(*keys, num_frames=3, num_inference_steps=1, output_type="pt").frames
+    assert frames.shape == (1, 3, 3, 20, 20)
+    with pytest.raises(NakawariError, match="needs a tokenizer"):
+        pipeline(*keys, num_frames=3, num_inference_steps=1, prompt="a cat")
+
+
+def test_a_tokenizer_comes_along(tiny: dict[str, Tensor], tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    words.mkdir()
+    (words / "vocab.json").write_text('{"!": 0, "a</w>": 1, "<|startoftext|>": 2, "<|endoftext|>": 3}')
+    (words / "merges.txt").write_text("#version: 0.2\n")
+    out = convert_checkpoint(save({"state_dict": tiny}, tmp_path), tmp_path / "out", tokenizer=words).output_dir
+    tokenizer = load(str(out)).pipeline.tokenizer
+    assert tokenize(tokenizer, ["a"])[0, :3].tolist() == [49406, 1, 49407]
+    with pytest.raises(NakawariError, match="holds no CLIP tokenizer"):
+        convert_checkpoint(tmp_path / "model.ckpt", tmp_path / "other", tokenizer=tmp_path / "absent")
+    assert not (tmp_path / "other").exists()
+
+
 def test_same_checkpoint_same_bytes(tiny: dict[str, Tensor], report: ConversionReport, tmp_path: Path) -> None:
     convert_checkpoint(save({"state_dict": tiny}, tmp_path), tmp_path / "again")
     files = [path for path in report.output_dir.rglob("*") if path.is_file()]
-    assert len(files) == 2 * len(COMPONENTS) + 1
+    assert len(files) == 2 * len(COMPONENTS) + 3
     for file in files:
         assert file.read_bytes() == (tmp_path / "again" / file.relative_to(report.output_dir)).read_bytes()
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 from transformers.utils import logging
 
 from ...diffusion import VelocityProcess
@@ -24,6 +25,8 @@ from ...errors import NakawariError
 from ...files import atomic_path
 from .checkpoint_configs import Shapes, build_empty
 from .checkpoint_layout import COMPONENTS, EXTRA, Place, classify, last_text_block
+from .pipeline import ToonCrafterPipeline
+from .scheduler import ToonCrafterScheduler
 from .towers import named_parts, tower_prefix
 
 EXTRA_FILE = "upstream_extra.safetensors"
@@ -203,9 +206,12 @@ def component_state(
     return converted
 
 
-def write_components(path: Path | str, folder: Path, dtype: torch.dtype | None = None) -> ConversionReport:
+def write_components(
+    path: Path | str, folder: Path, dtype: torch.dtype | None = None, tokenizer: Path | None = None
+) -> ConversionReport:
     """Write every component of the checkpoint at `path` into `folder`, which exists; see `convert_checkpoint`."""
     path = Path(path)
+    words = None if tokenizer is None else read_tokenizer(tokenizer)
     state = read_state(path)
     layout = plan({key: tuple(value.shape) for key, value in state.items()}, str(path))
     matches = schedule_matches(state)
@@ -214,6 +220,7 @@ def write_components(path: Path | str, folder: Path, dtype: torch.dtype | None =
         component: _write_component(path, folder / component, module, layout.sources[component], dtype)
         for component, module in layout.empty.items()
     }
+    _write_index(folder, layout.empty, words)
     extra = {key: value.contiguous() for key, value in read_state(path).items() if key in layout.sources[EXTRA]}
     save_file(extra, folder / EXTRA_FILE, metadata={"format": "pt"})
     return ConversionReport(
@@ -247,6 +254,25 @@ def _batches(sources: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, tuple
         yield dict(items[start : start + _BATCH])
 
 
+def read_tokenizer(folder: Path) -> CLIPTokenizer:
+    """CLIP's tokenizer from a folder with vocab.json and merges.txt, or with a tokenizer.json."""
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise NakawariError(
+            f"{folder} holds no CLIP tokenizer; give a folder with vocab.json and merges.txt."
+        ) from error
+
+
+def _write_index(folder: Path, components: Mapping[str, nn.Module], tokenizer: CLIPTokenizer | None) -> None:
+    """The scheduler, the tokenizer, and `model_index.json`, which make the folder a pipeline."""
+    pipeline = ToonCrafterPipeline(**components, scheduler=ToonCrafterScheduler(), tokenizer=tokenizer)
+    pipeline.scheduler.save_pretrained(folder / "scheduler")
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder / "tokenizer")
+    pipeline.save_config(folder)
+
+
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing its own bar: a library does not print."""
@@ -272,8 +298,11 @@ def schedule_matches(state: Mapping[str, Tensor]) -> bool | None:
     )
 
 
-def convert_checkpoint(path: Path | str, output_dir: Path | str, dtype: torch.dtype | None = None) -> ConversionReport:
-    """Write an upstream checkpoint as a folder with one subfolder per component, in diffusers layout.
+def convert_checkpoint(
+    path: Path | str, output_dir: Path | str, dtype: torch.dtype | None = None, tokenizer: Path | None = None
+) -> ConversionReport:
+    """Write an upstream checkpoint as a pipeline's folder in diffusers layout, one subfolder per component.
+
 
     Tensors that no component uses go into `upstream_extra.safetensors` under their own names. The folder appears
     whole or not at all.
@@ -282,6 +311,7 @@ def convert_checkpoint(path: Path | str, output_dir: Path | str, dtype: torch.dt
         path: upstream `model.ckpt`.
         output_dir: folder to make; it must not exist, or be empty.
         dtype: what the components' tensors are cast to; None = as they are.
+        tokenizer: folder of CLIP's tokenizer, which no checkpoint holds; without it prompts must stay empty.
 
     Raises:
         NakawariError: when the checkpoint is broken or incomplete, or the folder is taken or cannot be written.
@@ -292,7 +322,7 @@ def convert_checkpoint(path: Path | str, output_dir: Path | str, dtype: torch.dt
     with atomic_path(output) as temporary:
         temporary.mkdir()
         try:
-            report = write_components(path, temporary, dtype)
+            report = write_components(path, temporary, dtype, tokenizer)
         except SafetensorError as error:
             raise NakawariError(f"Could not write {output}: {error}; nothing was left half-written.") from error
     return ConversionReport(output, report.keys, report.parameters, report.schedule_matches)

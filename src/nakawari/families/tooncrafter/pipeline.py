@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from ...diffusion import VelocityProcess
 from ...guide import blend, still
 from ..base import Condition, InterpolationPipeline
 from ..motion import MotionGuide
+from .image_adapter import ImageAdapter
 from .resampler import Resampler
 from .scheduler import Spacing, ToonCrafterScheduler
 from .unet import ToonCrafterUNet
@@ -45,6 +47,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         unet, vae, scheduler: always there.
         resampler, text_encoder, tokenizer, image_encoder: the towers; all None in a model without context tokens.
         guide: motion guidance; None in the full-size model.
+        image_adapter: stands between an image tower and a resampler of different widths; None where they fit.
         residual: the denoiser's latents are relative to those of the guide's own blend.
         max_frames: the longest clip, keys included, that is made at once.
         default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
@@ -56,9 +59,18 @@ class ToonCrafterPipeline(InterpolationPipeline):
     lora_presets: ClassVar[dict[str, str]] = {
         "cross-attention": rf".*{_ATTENTION}",
         "spatial-cross-attention": rf"((in|out)put_blocks\.\d+|middle_block)\.1\..*{_ATTENTION}",
+        "linear-and-convolution": r"(?!guide_in|time_embed|fps_embedding|out\.).*",
     }
+    condition_dropout: ClassVar[dict[str, float]] = {"guide": 0.1, "text": 0.05, "image": 0.05, "image_only": 0.05}
     model_cpu_offload_seq = "text_encoder->image_encoder->resampler->vae->unet->vae"
-    _optional_components: ClassVar[list[str]] = ["resampler", "text_encoder", "tokenizer", "image_encoder", "guide"]
+    _optional_components: ClassVar[list[str]] = [
+        "resampler",
+        "text_encoder",
+        "tokenizer",
+        "image_encoder",
+        "guide",
+        "image_adapter",
+    ]
 
     def __init__(
         self,
@@ -70,6 +82,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         tokenizer: Any = None,
         image_encoder: Any = None,
         guide: MotionGuide | None = None,
+        image_adapter: ImageAdapter | None = None,
         residual: bool = False,
         max_frames: int = 16,
         default_steps: int = 50,
@@ -89,6 +102,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             tokenizer=tokenizer,
             image_encoder=image_encoder,
             guide=guide,
+            image_adapter=image_adapter,
         )
         self.register_to_config(
             residual=residual,
@@ -336,13 +350,31 @@ class ToonCrafterPipeline(InterpolationPipeline):
         text, empty = self._text(prompts), self._text([""]).expand(len(start), -1, -1)
         # "No image" is mid-grey through the tower, not zero tokens.
         images = torch.cat([start, torch.zeros_like(start[:1])])
-        seen = self.resampler(encode_image(self.image_encoder, images), num_frames=num_frames)
+        seen = self.resampler(self._fitted(encode_image(self.image_encoder, images)), num_frames=num_frames)
         image, no_image = seen[:-1], seen[-1:].expand(len(start), -1, -1)
         return {
             "tokens": torch.cat([text, image], dim=1),
             "null_tokens": torch.cat([empty, no_image], dim=1),
             "image_tokens": torch.cat([empty, image], dim=1),
         }
+
+    def _fitted(self, tokens: Tensor) -> Tensor:
+        """Image tokens at the width that the resampler reads."""
+        return tokens if self.image_adapter is None else self.image_adapter(tokens)
+
+    def add_image_adapter(self) -> bool:
+        """See the contract."""
+        if self.image_encoder is None or self.resampler is None or self.image_adapter is not None:
+            return False
+        tower, projector = self.image_encoder.config.hidden_size, self.resampler.config.embedding_dim
+        if tower != projector:
+            self.register_modules(image_adapter=ImageAdapter(tower, projector).to(self.resampler.device))
+        return tower != projector
+
+    def load_image_adapter(self, folder: Path) -> None:
+        """See the contract."""
+        adapter = ImageAdapter.from_pretrained(folder, local_files_only=True)
+        self.register_modules(image_adapter=adapter.to(self.resampler.dtype))
 
     def _text(self, prompts: list[str]) -> Tensor:
         from .towers import encode_text, tokenize

@@ -141,8 +141,8 @@ def _word_ids(tokenizer: Any | None, text: str) -> list[int]:
         return []
     if tokenizer is None:
         raise NakawariError(
-            f"The prompt {text[:40]!r} needs a tokenizer, and this model was saved without one; put the CLIP files "
-            "vocab.json and merges.txt into its tokenizer folder, or leave the prompt empty."
+            f"The prompt {text[:40]!r} needs a tokenizer, and this model has none; add CLIP's with "
+            "`nakawari convert --tokenizer FOLDER`, or leave the prompt empty."
         )
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 

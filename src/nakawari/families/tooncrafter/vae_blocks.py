@@ -117,7 +117,7 @@ class SpatialAttention(nn.Module):
 
 
 class MiddleBlock(nn.Module):
-    """The lowest resolution: block, optional self-attention, block; `Block` decides whether frames are mixed."""
+    """The lowest resolution: two blocks, self-attention between them if asked; `block` is their class."""
 
     def __init__(self, block: type[ResnetBlock], channels: int, groups: int, attention: bool) -> None:
         super().__init__()

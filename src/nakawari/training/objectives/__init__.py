@@ -11,6 +11,7 @@ from types import ModuleType
 from pydantic import BaseModel, ConfigDict
 
 OBJECTIVES: dict[str, str] = {
+    "adapt": "nakawari.training.objectives.adapt",
     "autoencode": "nakawari.training.objectives.autoencode",
     "denoise": "nakawari.training.objectives.denoise",
     "guide": "nakawari.training.objectives.guide",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -29,6 +30,8 @@ class Params(ObjectiveParams):
     latent_dropout: share of samples whose latents are zero: the decoder alone.
     guide_dropout: share of samples without motion guidance.
     inner_only: leave the two key frames out of the loss.
+    latent_std: the standard deviation that the in-betweens' latents get, as the denoiser will see them, measured on
+        the held-out samples by each validation and written into the saved model's `scaling_factor`; None leaves it.
     """
 
     kind: Literal["autoencode"] = "autoencode"
@@ -38,6 +41,7 @@ class Params(ObjectiveParams):
     latent_dropout: float = Field(0.0, ge=0, le=1)
     guide_dropout: float = Field(0.0, ge=0, le=1)
     inner_only: bool = False
+    latent_std: float | None = Field(None, gt=0)
 
 
 class Autoencode(PipelineObjective):
@@ -48,6 +52,7 @@ class Autoencode(PipelineObjective):
         self.params = params
         self.networks["vae"].requires_grad_(True)
         self.pixel = PixelLoss(params.pixel)
+        self.measured_std: float | None = None
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         p, frames = self.params, batch["frames"]
@@ -77,6 +82,21 @@ class Autoencode(PipelineObjective):
         posterior = self.networks["vae"].encode(frames)
         values = posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
         return 0.5 * values.reshape(len(frames), -1).mean(1)
+
+    @torch.no_grad()
+    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        values = [inner(self.pipeline.encode(b["frames"], self.guided_condition(b))).double() for b in batches]
+        self.measured_std = torch.cat([value.flatten() for value in values]).std().item()
+        return super().validate(batches) | {"latent_std": self.measured_std}
+
+    def save(self, folder: Path) -> None:
+        vae = self.networks["vae"]
+        trained = vae.config.scaling_factor
+        if self.params.latent_std is not None and self.measured_std:
+            vae.register_to_config(scaling_factor=trained * self.params.latent_std / self.measured_std)
+        super().save(folder)
+        # The run itself goes on in the units it began with.
+        vae.register_to_config(scaling_factor=trained)
 
     def draw(self, batch: Batch, guided: bool) -> Tensor:
         frames = batch["frames"]

@@ -47,6 +47,18 @@ def exchange(condition: Condition, other: Condition, taken: Sequence[bool]) -> C
     return joined.select([index + condition.batch * flag for index, flag in enumerate(taken)])
 
 
+def without_image(condition: Condition) -> Condition:
+    """The condition with text and without image.
+
+    Where the two stand among the tokens is the family's affair; but tokens that are the same with and without the
+    image are text.
+    """
+    if condition.tokens is None or condition.image_tokens is None or condition.null_tokens is None:
+        return condition
+    is_text = condition.image_tokens == condition.null_tokens
+    return condition.replace(tokens=torch.where(is_text, condition.tokens, condition.null_tokens))
+
+
 def pick(values: Tensor, frames: Tensor) -> Tensor:
     """Per sample the frames listed in `frames` (B, k), from `values` (B, F, ...)."""
     rows = torch.arange(len(values), device=values.device)[:, None]

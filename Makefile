@@ -1,0 +1,36 @@
+# Two commands set everything up on a machine with Python >= 3.11: `make demo` and `make test`.
+# Both install only what is missing: a second run starts at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+EXAMPLES := src/nakawari/assets/examples
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/nakawari interpolate $(EXAMPLES) --between 5 --overwrite -o demo
+	@echo "Open demo/contact-sheet.png and demo/in-betweens.gif; the frames are demo/0001.png and on."
+
+test: $(VENV)/.installed-test lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo

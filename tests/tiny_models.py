@@ -1,0 +1,78 @@
+"""Tiny, untrained models of the ToonCrafter family, every weight random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nakawari.families import build
+from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
+
+UNET: dict[str, Any] = {
+    "in_channels": 8,
+    "model_channels": 8,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (2,),
+    "num_head_channels": 8,
+    "context_dim": None,
+    "image_cross_attention": False,
+    "addition_attention": False,
+    "fps_condition": False,
+    "norm_num_groups": 4,
+    "dropout": 0.0,
+}
+VAE: dict[str, Any] = {
+    "ch": 8,
+    "ch_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attn_levels": (),
+    "mid_attention": False,
+    "norm_num_groups": 4,
+}
+
+
+def shaken(module: torch.nn.Module, seed: int = 0) -> None:
+    """Fill every parameter with small random values, those that start at zero too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+
+def plain_model(seed: int = 0) -> ToonCrafterPipeline:
+    """A model without towers and without motion guidance."""
+    pipeline = build({"family": "tooncrafter", "unet": UNET, "vae": VAE, "pipeline": {"max_frames": 8}})
+    return _finished(pipeline, seed)
+
+
+def guided_model(seed: int = 0) -> ToonCrafterPipeline:
+    """A model of the shape of mini: motion guidance, residual latents, no second decode, deterministic sampling."""
+    pipeline = build(
+        {
+            "family": "tooncrafter",
+            "unet": UNET | {"guide_channels": 9, "guide_stride": 2},
+            "vae": VAE | {"guide_channels": 9, "guide_hidden": 4, "scaling_factor": 1.0},
+            "scheduler": {"base_scale": 1.0, "set_alpha_to_one": True},
+            "guide": {"refine_channels": (4, 4)},
+            "pipeline": {
+                "residual": True,
+                "max_frames": 8,
+                "default_steps": 2,
+                "default_guidance": 1.0,
+                "default_guidance_rescale": 0.0,
+                "default_eta": 0.0,
+                "double_decode": False,
+            },
+        }
+    )
+    return _finished(pipeline, seed)
+
+
+def _finished(pipeline: ToonCrafterPipeline, seed: int) -> ToonCrafterPipeline:
+    for part in (pipeline.unet, pipeline.vae):
+        shaken(part, seed)
+        part.eval()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -1,0 +1,126 @@
+"""A run from a recipe file on a real, tiny model: the folder it leaves, resuming, refusing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nakawari import variants
+from nakawari.errors import NakawariError, UsageError
+from nakawari.training.recipe import load_recipe
+from nakawari.training.run import train_from_recipe
+
+UNET = {
+    "model_channels": 8,
+    "attention_resolutions": [],
+    "num_res_blocks": 1,
+    "channel_mult": [1, 2],
+    "dropout": 0.1,
+    "num_head_channels": 4,
+    "context_dim": None,
+    "temporal_length": 3,
+    "addition_attention": False,
+    "image_cross_attention": False,
+    "fps_condition": False,
+    "norm_num_groups": 4,
+    "guide_channels": 9,
+    "guide_stride": 2,
+    "guide_hidden": 4,
+}
+VAE = {
+    "ch": 4,
+    "ch_mult": [1, 2],
+    "num_res_blocks": 1,
+    "attn_levels": [],
+    "mid_attention": False,
+    "norm_num_groups": 2,
+    "guide_channels": 9,
+    "guide_hidden": 4,
+    "zero_init_output": True,
+}
+RECIPE = {
+    "name": "tiny",
+    "seed": 3,
+    "model": {
+        "new": {
+            "family": "tooncrafter",
+            "unet": UNET,
+            "vae": VAE,
+            "guide": {"refine_channels": [4]},
+            "pipeline": {"residual": True, "max_frames": 3, "double_decode": False, "default_guidance": 1.0},
+        }
+    },
+    "objective": {"kind": "denoise", "pixel": {"weight": 1.0}, "guide_dropout": 0.3, "sampling": {"steps": 2}},
+    "data": {"sources": [{"kind": "synthetic"}], "size": [16, 24], "frames": [3]},
+    "optim": {"lr": 1e-3, "steps": 4, "batch_size": 2, "ema": 0.9},
+    "validation": {"every": 2, "samples": 1},
+    "checkpoint": {"every": 2},
+    "log": {"samples_every": 4},
+}
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+def lines(run: Path) -> list[dict]:
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in entry.items() if k not in ("seconds", "samples_per_second")} for entry in entries]
+
+
+def weights(run: Path) -> bytes:
+    return (run / "checkpoints" / "step-4" / "weights.safetensors").read_bytes()
+
+
+class Cut(Exception):
+    pass
+
+
+def cut_at_3(progress) -> None:
+    if progress.step == 3:
+        raise Cut
+
+
+def test_a_run_that_was_cut_goes_on_as_if_nothing_had_happened(recipe, tmp_path):
+    train_from_recipe(recipe, tmp_path / "uncut")
+    with pytest.raises(Cut):
+        train_from_recipe(recipe, tmp_path / "cut", progress=cut_at_3)
+    outcome = train_from_recipe(recipe, tmp_path / "cut", resume="auto")
+    assert (outcome.status, outcome.step) == ("finished", 4)
+    assert lines(tmp_path / "cut") == lines(tmp_path / "uncut")
+    assert weights(tmp_path / "cut") == weights(tmp_path / "uncut")
+    run = tmp_path / "cut"
+    assert (run / "samples" / "step-4" / "000.png").exists()
+    assert json.loads((run / "summary.json").read_text())["status"] == "finished"
+    assert {"packages", "git", "machine", "data"} == load_recipe(run / "recipe.yaml").provenance.keys()
+    assert variants.load(str(run)).pipeline.config.max_frames == 3
+
+
+@pytest.mark.parametrize("kind", ["autoencode", "guide"])
+def test_the_other_objectives_train_the_same_model(recipe, tmp_path, kind):
+    overrides = [f"objective={{kind: {kind}}}", "optim.steps=2", "log.samples_every=null"]
+    train_from_recipe(recipe, tmp_path / "run", overrides)
+    assert all(entry["loss"] > 0 and entry["baseline"] > 0 for entry in lines(tmp_path / "run"))
+
+
+def test_what_a_run_refuses(recipe, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(NakawariError, match="no whole checkpoint to resume"):
+        train_from_recipe(recipe, run, resume=True)
+    assert not run.exists()
+    short = ["optim.steps=2", "validation.samples=0"]
+    train_from_recipe(recipe, run, short)
+    with pytest.raises(UsageError, match="holds a run already"):
+        train_from_recipe(recipe, run, short)
+    with pytest.raises(UsageError, match=r"differs .* in optim\.lr; resume with"):
+        train_from_recipe(recipe, run, [*short, "optim.lr=1"], resume=True)
+    with pytest.raises(UsageError, match=r"data folder .*absent does not exist"):
+        train_from_recipe(recipe, tmp_path / "b", [f"data.sources=[{{kind: clips, path: {tmp_path}/absent}}]"])
+    longer = train_from_recipe(recipe, run, ["optim.steps=3", "validation.samples=0"], resume=True)
+    assert [entry["step"] for entry in lines(run)] == [1, 2, 3] and longer.step == 3

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPVisionModel
 
+from nakawari.families import clip_images
 from nakawari.families.tooncrafter import towers
 from parity.vectors import assert_near, load_case, weights
 
@@ -74,7 +75,7 @@ def _image(tensors: dict[str, Tensor], index: int, size: list[int]) -> Tensor:
 def test_preprocessing(folder: Any) -> None:
     tensors, page = load_case("clip")
     for index, size in enumerate(page["img_hw"]):
-        pixels = towers.preprocess_clip_images(_image(tensors, index, size))
+        pixels = clip_images.preprocess_clip_images(_image(tensors, index, size))
         assert_near(pixels[:, :, ::16, ::16], tensors[f"pre{index}_probe"], ATOL)
         if f"pre{index}_row100" in tensors:
             assert_near(pixels[:, :, 100], tensors[f"pre{index}_row100"], ATOL)

@@ -115,7 +115,7 @@ class InterpolationPipeline(DiffusionPipeline):
 
     family: str
     lora_presets: Mapping[str, str]
-    """Preset name -> regular expression over the denoiser's module names; linear and convolution layers among them count."""
+    """Preset name -> regular expression over the denoiser's module names; its linear and convolution layers count."""
     condition_dropout: Mapping[str, float] = MappingProxyType({})
     """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
     without text and image, `image_only` with text alone, `guide` without motion guidance."""

@@ -114,7 +114,7 @@ def _project(source: Tensor, target: Tensor, flow: Tensor, reach: float) -> tupl
 class FlowRefiner(nn.Module):
     """A small U-Net at half resolution that chooses between two motion guesses, corrects them and weighs the keys.
 
-    Its last layer starts at zero: untrained it takes the mean of the two guesses and sees both keys alike.
+    Untrained it takes the splatted guess and sees both keys alike.
 
     Args:
         channels: width per level, each level half the size of the one before.
@@ -132,6 +132,8 @@ class FlowRefiner(nn.Module):
         self.head = nn.Conv2d(channels[0], _REFINER_OUTPUTS * 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        # The four pixels of output 0, the choice: nearly all splatted.
+        nn.init.constant_(self.head.bias[:4], 4.0)
 
     def forward(
         self, keys: tuple[Tensor, Tensor], splatted: Flows, in_place: Flows, seen: Tensor, time: float

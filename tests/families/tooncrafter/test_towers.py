@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from transformers import CLIPTextModel, CLIPVisionModel
 
 from nakawari.errors import NakawariError
+from nakawari.families import clip_images
 from nakawari.families.tooncrafter import towers
 
 
@@ -50,9 +51,9 @@ def test_prompts_are_cleaned_as_open_clip_does() -> None:
 
 def test_preprocessing_of_the_right_size_only_normalises() -> None:
     images = torch.rand(2, 3, 224, 224) * 2 - 1
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (towers.MEAN, towers.STD))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (clip_images.MEAN, clip_images.STD))
     expected = ((images + 1) / 2 - mean) / std
-    torch.testing.assert_close(towers.preprocess_clip_images(images), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(clip_images.preprocess_clip_images(images), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(224, 448), (448, 224), (320, 512), (100, 300)])
@@ -68,8 +69,10 @@ def test_shrinking_blurs_both_axes_by_their_own_sigma(size: tuple[int, int]) -> 
         pad = (0, 0, half, half) if axis == 0 else (half, half, 0, 0)
         padded = F.pad(blurred, pad, mode="reflect")
         blurred = sum(w * padded.narrow(2 + axis, i, side) for i, w in enumerate(weights))
-    expected = towers.preprocess_clip_images(F.interpolate(blurred.float(), 224, mode="bicubic", align_corners=True))
-    torch.testing.assert_close(towers.preprocess_clip_images(images), expected, rtol=0, atol=1e-5)
+    expected = clip_images.preprocess_clip_images(
+        F.interpolate(blurred.float(), 224, mode="bicubic", align_corners=True)
+    )
+    torch.testing.assert_close(clip_images.preprocess_clip_images(images), expected, rtol=0, atol=1e-5)
 
 
 def test_padding_is_attended_to_causally() -> None:

@@ -1,7 +1,7 @@
-"""Named configurations of the parts of a Framer pipeline, and a pipeline with random weights made from one.
+"""Named configurations of the parts of a Framer pipeline, and an untrained pipeline made from one.
 
 `FULL` is the released model: Framer (Wang et al. 2024) on Stable Video Diffusion XT (Blattmann et al. 2023).
-`TINY` has the same parts at a size for tests and small experiments; its CLIP tower looks at 32 pixels.
+`TINY` has the same parts at a size for tests and small experiments.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from diffusers import AutoencoderKLTemporalDecoder
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -45,21 +44,20 @@ FULL: Config = {
 }
 """Parameters: UNet 1,524,625,966; ControlNet 682,024,417; autoencoder 97,742,847; image encoder 632,076,800."""
 
-_TINY_UNET: Mapping[str, Any] = {
-    "sample_size": 8,
-    "block_out_channels": (32, 64),
-    "down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
-    "layers_per_block": 1,
-    "num_attention_heads": (2, 4),
-    "cross_attention_dim": 16,
-    "addition_time_embed_dim": 8,
-    "projection_class_embeddings_input_dim": 24,
-    "num_frames": 5,
-}
-
 TINY: Config = {
-    "unet": {**_TINY_UNET, "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")},
-    "controlnet": {**_TINY_UNET, "conditioning_embedding_out_channels": (4, 8, 8, 16)},
+    "unet": {
+        "sample_size": 8,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        "up_block_types": ("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        "layers_per_block": 1,
+        "num_attention_heads": (2, 4),
+        "cross_attention_dim": 16,
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 24,
+        "num_frames": 5,
+    },
+    "controlnet": {"conditioning_embedding_out_channels": (4, 8, 8, 16)},
     "vae": {
         "block_out_channels": (32, 32, 32, 32),
         "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -74,28 +72,35 @@ TINY: Config = {
         "intermediate_size": 32,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "image_size": 32,
-        "patch_size": 16,
+        "image_size": 224,
+        "patch_size": 56,
         "projection_dim": 16,
         "hidden_act": "gelu",
     },
 }
 
 
-def build(config: Config, *, seed: int = 0, temporal_context: str = "interleaved") -> FramerPipeline:
-    """A pipeline with random weights, the same for the same seed; the global random state is left as it was.
+def build(
+    *,
+    unet: Mapping[str, Any],
+    vae: Mapping[str, Any],
+    image_encoder: Mapping[str, Any],
+    controlnet: Mapping[str, Any] | None = None,
+) -> FramerPipeline:
+    """A pipeline with fresh weights, drawn from torch's global random state.
 
     Args:
-        config: keyword arguments per part, as `FULL` and `TINY`.
-        seed: of the weights.
-        temporal_context: of UNet and ControlNet, "interleaved" or "blocked".
+        unet: arguments of `FramerUNet`.
+        vae: of `AutoencoderKLTemporalDecoder`.
+        image_encoder: of `CLIPVisionConfig`.
+        controlnet: what `ControlNetSVD` has and the UNet has not; it starts as a copy of the UNet's encoder.
+            None = a pipeline without point control.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return FramerPipeline(
-            vae=AutoencoderKLTemporalDecoder(**config["vae"]).eval(),
-            image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**config["image_encoder"])).eval(),
-            unet=FramerUNet(**config["unet"], temporal_context=temporal_context).eval(),
-            controlnet=ControlNetSVD(**config["controlnet"], temporal_context=temporal_context).eval(),
-            scheduler=make_scheduler("euler"),
-        )
+    denoiser = FramerUNet(**unet).eval()
+    return FramerPipeline(
+        vae=AutoencoderKLTemporalDecoder(**vae).eval(),
+        image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**image_encoder)).eval(),
+        unet=denoiser,
+        scheduler=make_scheduler("euler"),
+        controlnet=None if controlnet is None else ControlNetSVD.from_unet(denoiser, **controlnet).eval(),
+    )

@@ -51,7 +51,6 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype = tor
         unet=_load(FramerUNet, framer / "unet", dtype),
         scheduler=make_scheduler("euler", config=schedule),
         controlnet=_load(ControlNetSVD, framer / "controlnet", dtype),
-        **_normalisation(svd / "feature_extractor" / "preprocessor_config.json"),
     )
 
 
@@ -66,21 +65,14 @@ def convert(framer: Path | str, svd: Path | str, output: Path | str, dtype: torc
         pipeline.save_pretrained(temporary)
 
 
-def _normalisation(path: Path) -> dict[str, list[float]]:
-    if not path.is_file():
-        return {}
-    page = read_json(path)
-    return {name: page[name] for name in ("image_mean", "image_std") if name in page}
-
-
 def _load(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     """A model from its folder, after its weights were held against its configuration."""
     config = read_json(folder / "config.json")
     file = _weights_file(folder, _WEIGHTS[kind])
     check_weights(_empty(kind, config, folder), file)
     variant = {"variant": "fp16"} if file.name.endswith(".fp16.safetensors") else {}
-    model = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, **variant)
-    return model.eval()
+    model = kind.from_pretrained(folder, use_safetensors=True, **variant)
+    return model.to(dtype).eval()
 
 
 def _weights_file(folder: Path, stem: str) -> Path:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
-from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import _resize_with_antialiasing
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
@@ -23,6 +23,7 @@ from transformers import CLIPVisionModelWithProjection
 from ...diffusion import EDMProcess
 from ...errors import UsageError
 from ..base import Condition, InterpolationPipeline
+from ..clip_images import preprocess_clip_images
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
 from .inputs import KeyFrames, check_call, read_pair
@@ -39,6 +40,11 @@ DEFAULT_MOTION_BUCKET = 127
 DEFAULT_NOISE_AUG = 0.02
 
 
+def _unwrapped(model: Any) -> Any:
+    """The model itself, where training on several processes has wrapped it."""
+    return getattr(model, "module", model)
+
+
 class FramerPipeline(InterpolationPipeline):
     """Framer made runnable; it knows no text, so a prompt changes nothing.
 
@@ -48,11 +54,12 @@ class FramerPipeline(InterpolationPipeline):
         scheduler: a sampler as `make_scheduler` makes them.
         controlnet: what follows tracks; None = a pipeline without point control.
         few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
-        image_mean, image_std: what the CLIP tower's input is normalised with.
+        max_frames: the longest clip that the model is good at; None = what the denoiser is made for.
     """
 
     family = "framer"
     lora_presets: Mapping[str, str] = LORA_PRESETS
+    condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
     model_cpu_offload_seq = "image_encoder->controlnet->unet->vae"
     _optional_components = ["controlnet"]  # noqa: RUF012 (diffusers compares it with lists)
     _callback_tensor_inputs = ["latents", "tracks"]  # noqa: RUF012
@@ -65,14 +72,13 @@ class FramerPipeline(InterpolationPipeline):
         scheduler: SchedulerMixin,
         controlnet: ControlNetSVD | None = None,
         few_step: bool = False,
-        image_mean: Sequence[float] = (0.48145466, 0.4578275, 0.40821073),
-        image_std: Sequence[float] = (0.26862954, 0.26130258, 0.27577711),
+        max_frames: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
             vae=vae, image_encoder=image_encoder, unet=unet, scheduler=scheduler, controlnet=controlnet
         )
-        self.register_to_config(few_step=few_step, image_mean=list(image_mean), image_std=list(image_std))
+        self.register_to_config(few_step=few_step, max_frames=max_frames or unet.config.num_frames)
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)
@@ -121,17 +127,8 @@ class FramerPipeline(InterpolationPipeline):
     @torch.no_grad()
     def image_tokens(self, start: Tensor, end: Tensor) -> Tensor:
         """CLIP tokens of both keys, (B, 2, D), from keys (B, 3, H, W) in [-1, 1] of any size."""
-        side = self.image_encoder.config.image_size
-        mean, std = (
-            torch.tensor(values, device=start.device).reshape(1, 3, 1, 1)
-            for values in (self.config.image_mean, self.config.image_std)
-        )
-        tokens = []
-        for keys in (start, end):
-            pixels = _resize_with_antialiasing(keys.float(), (side, side)) / 2 + 0.5
-            pixels = ((pixels - mean) / std).to(self.image_encoder.dtype)
-            tokens.append(self.image_encoder(pixels).image_embeds)
-        return torch.stack(tokens, dim=1)
+        pixels = (preprocess_clip_images(keys).to(self.image_encoder.dtype) for keys in (start, end))
+        return torch.stack([self.image_encoder(keys).image_embeds for keys in pixels], dim=1)
 
     @torch.no_grad()
     def condition(
@@ -239,17 +236,17 @@ class FramerPipeline(InterpolationPipeline):
 
         `branches` is how many guidance branches the batch holds, see `FramerUNet.forward`.
         """
-        dtype = self.unet.dtype
+        bare = _unwrapped(self.unet)
+        dtype = bare.dtype
         keys, mask = condition.latents[:, :, :-1], condition.latents[:, :, -1:]
-        token = getattr(self.unet, "module", self.unet).mask_token
-        sample = torch.cat([scaled, keys + mask * token, mask], dim=2).to(dtype)
+        sample = torch.cat([scaled, keys + mask * bare.mask_token, mask], dim=2).to(dtype)
         assert condition.tokens is not None and condition.fps is not None
         extra = condition.extra
         ids = torch.stack([condition.fps - 1, extra["motion_bucket"], extra["noise_aug"]], dim=1).to(dtype)
         told = (sample, time, condition.tokens.to(dtype), ids)
         residuals: dict[str, Any] = {}
         if condition.control is not None:
-            channels = getattr(self.controlnet, "module", self.controlnet).config.conditioning_channels
+            channels = _unwrapped(self.controlnet).config.conditioning_channels
             maps = condition.control.to(dtype).expand(-1, -1, channels, -1, -1)
             down, middle = self.controlnet(*told, maps, extra["control_scale"], branches=branches)
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
@@ -277,6 +274,7 @@ class FramerPipeline(InterpolationPipeline):
         min_guidance_scale: float = 1.0,
         max_guidance_scale: float = 3.0,
         middle_max_guidance: bool = False,
+        prompt: str | Sequence[str] = "",
         height: int | None = None,
         width: int | None = None,
         fps: int | Sequence[int] | None = None,
@@ -298,12 +296,13 @@ class FramerPipeline(InterpolationPipeline):
 
         Args:
             start, end: the keys, one or a batch; see `read_keys`. Any size: they are padded inside and cut back.
-            num_frames: F, at least 2; None = what the denoiser is made for.
+            num_frames: F, at least 2; None = the longest that the model is good at.
             num_inference_steps: steps of the scheduler.
             guidance_scale: one guidance for all frames; None = the ramp of the next three.
             min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame. Where none is above
                 1, the unconditional branch is not computed.
             middle_max_guidance: rise to the middle frame and fall again.
+            prompt: for callers that have one for every family; Framer reads no text.
             height, width: resize the keys to this first (pictures and arrays only); None = leave them.
             fps: frames per second that the motion is meant for; None = 7.
             motion_bucket_id: how much motion, 1 to 255.
@@ -323,7 +322,7 @@ class FramerPipeline(InterpolationPipeline):
         Raises:
             NakawariError: keys, tracks or options that cannot be used.
         """
-        frames = self.unet.config.num_frames if num_frames is None else num_frames
+        frames = self.config.max_frames if num_frames is None else num_frames
         check_call(frames, num_inference_steps, control_range, output_type)
         self._warn_undistilled()
         device = self._execution_device

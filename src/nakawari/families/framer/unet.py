@@ -13,6 +13,7 @@ from types import MappingProxyType
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders import PeftAdapterMixin
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn

@@ -1,0 +1,94 @@
+"""`nakawari evaluate`: variants, one data set, one protocol; per-sample CSV, costs, intervals, paired differences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .progress import Bar
+
+
+def command(
+    variants: Annotated[
+        list[str],
+        typer.Argument(metavar="VARIANT…", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."),
+    ],
+    data: Annotated[Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")],
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="quick, atd12k, reference-table, or a YAML file.")
+    ] = "quick",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Results folder; default: results/ and the protocol's name.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many samples.")] = None,
+    floors: Annotated[bool, typer.Option(help="Put floors, flow anchor and ceiling into the table.")] = True,
+    cost: Annotated[bool, typer.Option(help="Measure time and memory with the settings of the quality run.")] = True,
+    device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
+) -> None:
+    """Every variant by one protocol: quality, cost, intervals."""
+    from ..data.triplets import open_dataset
+    from ..evaluation.protocol import load_protocol
+    from ..evaluation.runner import evaluate
+
+    how = load_protocol(protocol)
+    samples = list(open_dataset(data, how.split))[:limit]
+    results = output or Path("results") / how.name
+    with _Bars() as bars:
+        found = evaluate(
+            variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show
+        )
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for line in table(found):
+        typer.echo(line)
+    typer.echo(f"{len(samples)} samples, protocol {how.name}; all numbers: {results}")
+
+
+class _Bars:
+    """One progress bar after the other, one per row of the table."""
+
+    def __init__(self) -> None:
+        self.bar: Bar | None = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def show(self, row: str, done: int, total: int) -> None:
+        if self.bar is None or self.bar.what != row:
+            self.__exit__()
+            self.bar = Bar(row, "sample")
+            self.bar.__enter__()
+        self.bar.show(done, total)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(*error)
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """The aggregates as lines: rows as evaluated, one column per metric, the first metric also per level."""
+    name = found["protocol"]["name"]
+    metrics, levels = found["metrics"], [level for level in found["levels"] if level != "all"]
+    heads = [metric["title"] for metric in metrics] + levels + ["ms/frame"]
+    first = metrics[0]["name"]
+    lines = [f"{'':<28}" + "".join(f"{head:>16}" for head in heads)]
+    for entry in found["entries"]:
+        results = entry["results"].get(name, {})
+        cells = [_mean(results, metric["name"], "all") for metric in metrics]
+        cells += [_mean(results, first, level) for level in levels]
+        cells.append(_number(((entry.get("cost") or {}).get("ms_per_frame") or {}).get("median")))
+        lines.append(f"{entry['name'][:27]:<28}" + "".join(f"{cell:>16}" for cell in cells))
+    return lines
+
+
+def _mean(results: dict[str, Any], metric: str, level: str) -> str:
+    return _number(results.get(metric, {}).get(level, {}).get("mean"))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"

@@ -1,0 +1,168 @@
+"""Tracks: words and files to points, points to every frame, frames to heatmaps; matching, following, refining."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nakawari.errors import NakawariError, UsageError
+from nakawari.families.framer.heatmaps import STAMP_RADIUS, heatmaps, template
+from nakawari.families.framer.matching import (
+    Refinement,
+    TrackRefiner,
+    automatic_tracks,
+    match_keys,
+    track_points,
+)
+from nakawari.families.framer.tracks import check_tracks, drags_to_tracks, interpolate, parse_drag, read_drags
+
+SIZE = (60, 80)
+
+
+def test_a_drag_is_parsed_from_words() -> None:
+    np.testing.assert_array_equal(parse_drag("10,20 30.5,-4"), [[10, 20], [30.5, -4]])
+    np.testing.assert_array_equal(parse_drag(" 7,8 "), [[7, 8]])
+
+
+@pytest.mark.parametrize("text", ["", "10", "10,20,30", "a,b", "1,2 3", "nan,1", "1,inf"])
+def test_words_that_are_no_drag_get_one_sentence(text: str) -> None:
+    with pytest.raises(UsageError, match="The track"):
+        parse_drag(text)
+
+
+def test_drags_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tracks.json"
+    file.write_text(json.dumps([[[1, 2], [3, 4]], [[5, 6]]]))
+    drags = read_drags(file)
+    assert [drag.tolist() for drag in drags] == [[[1, 2], [3, 4]], [[5, 6]]]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "[[1, 2]]", '[["a"]]', "[[[1, 2], [3]]]"])
+def test_files_that_hold_no_drags_get_one_sentence(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "tracks.json"
+    file.write_text(content)
+    with pytest.raises(UsageError, match=r"tracks\.json"):
+        read_drags(file)
+    with pytest.raises(NakawariError, match="does not exist"):
+        read_drags(tmp_path / "absent.json")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.floats(0, 70), st.floats(0, 50)), min_size=1, max_size=9),
+    frames=st.integers(2, 12),
+)
+def test_a_drag_starts_and_ends_where_it_was_put_and_stays_within(points: list, frames: int) -> None:
+    drag = np.array(points)
+    tracks = drags_to_tracks([drag], frames)
+    assert tracks.shape == (frames, 1, 2)
+    np.testing.assert_allclose(tracks[0, 0], drag[0], atol=1e-9)
+    np.testing.assert_allclose(tracks[-1, 0], drag[-1], atol=1e-9)
+    assert (tracks[:, 0] >= drag.min(axis=0) - 1e-9).all()
+    assert (tracks[:, 0] <= drag.max(axis=0) + 1e-9).all()
+
+
+def test_one_point_stays_and_no_track_is_refused() -> None:
+    np.testing.assert_array_equal(drags_to_tracks([np.array([[5.0, 6.0]])], 4)[:, 0], [[5, 6]] * 4)
+    with pytest.raises(UsageError, match="no track"):
+        drags_to_tracks([], 4)
+
+
+def test_more_points_than_frames_keep_the_times() -> None:
+    drag = np.stack([np.arange(9.0), np.zeros(9)], axis=1)
+    np.testing.assert_allclose(drags_to_tracks([drag], 3)[:, 0, 0], [0, 4, 8])
+
+
+def test_tracks_must_fit_the_clip() -> None:
+    inside = np.zeros((3, 1, 2))
+    assert check_tracks(inside, 3, SIZE) is inside
+    leaving = np.array([[[5.0, 5.0]], [[200.0, 5.0]], [[-4.0, 5.0]]])
+    check_tracks(leaving, 3, SIZE)
+    with pytest.raises(UsageError, match="Track 2 never enters the image of 80x60"):
+        check_tracks(np.concatenate([inside, inside + 80], axis=1), 3, SIZE)
+
+
+def test_a_heatmap_peaks_at_its_point_and_nowhere_far() -> None:
+    point = np.array([[[40.0, 30.0]]])
+    drawn = heatmaps(point, SIZE)[0]
+    top = np.argwhere(drawn == drawn.max()).mean(axis=0)
+    assert np.abs(top - [30, 40]).max() <= 1
+    assert drawn.max() > 245
+    rows, columns = np.nonzero(drawn)
+    assert np.abs(rows - 30).max() <= STAMP_RADIUS
+    assert np.abs(columns - 40).max() <= STAMP_RADIUS
+
+
+def test_points_outside_or_hidden_are_not_drawn_and_later_ones_win() -> None:
+    assert heatmaps(np.array([[[-1.0, 5.0], [80.0, 5.0], [5.0, 60.0]]]), SIZE).max() == 0
+    two = np.array([[[30.0, 30.0], [34.0, 30.0]]])
+    assert np.array_equal(heatmaps(two, SIZE, np.array([[True, False]])), heatmaps(two[:, :1], SIZE))
+    both = heatmaps(two, SIZE)
+    last = heatmaps(two[:, 1:], SIZE)
+    assert np.array_equal(both[0, 11:49, 15:53], last[0, 11:49, 15:53])
+    assert template().max() == 255
+
+
+def picture(shift: int) -> np.ndarray:
+    """Random texture, shifted to the right."""
+    texture = np.random.default_rng(0).integers(0, 256, (30, 50), dtype=np.uint8)
+    texture = cv2.GaussianBlur(cv2.resize(texture, (150, 90), interpolation=cv2.INTER_CUBIC), (0, 0), 1)
+    return np.repeat(np.roll(texture, shift, axis=1)[..., None], 3, axis=2)
+
+
+def test_matching_finds_the_shift_and_is_seeded() -> None:
+    start, end = picture(0), picture(12)
+    first = match_keys(start, end, seed=3)
+    assert first is not None
+    assert first.shape == (2, 5, 2)
+    np.testing.assert_allclose(np.median(first[1] - first[0], axis=0), [12, 0], atol=1)
+    np.testing.assert_array_equal(first, match_keys(start, end, seed=3))
+    assert not np.array_equal(first, match_keys(start, end, seed=4))
+    tracks = automatic_tracks(start, end, 7, seed=3)
+    assert tracks is not None
+    np.testing.assert_allclose(tracks[[0, -1]], first, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["random", "max_dist", "max_score", "max_score_even"])
+def test_nothing_to_match_is_none(rule: str) -> None:
+    blank = np.full((40, 40, 3), 255, np.uint8)
+    assert match_keys(blank, blank, rule=rule) is None
+    assert match_keys(picture(0), blank, rule=rule) is None
+    assert automatic_tracks(blank, blank, 5) is None
+
+
+def test_points_are_found_again_at_borders_too() -> None:
+    features = torch.rand(4, 20, 30, generator=torch.Generator().manual_seed(0))
+    places = np.array([[0.0, 0.0], [29.0, 19.0], [12.0, 7.0]])
+    query = torch.stack([features[:, int(y), int(x)] for x, y in places])
+    moved = places + np.array([[2, 1], [-2, -2], [1.9, -1.2]])
+    np.testing.assert_array_equal(track_points(query, features, moved, 3), places)
+    far = np.array([[-50.0, 400.0]] * 3)
+    assert track_points(query, features, far, 2).shape == (3, 2)
+
+
+def test_refined_tracks_follow_what_moves() -> None:
+    """A bright spot goes another way than the straight track between its two ends; the track learns it."""
+    frames, truth = 5, np.array([[10, 10], [13, 15], [18, 17], [25, 15], [30, 10]])
+    maps = torch.zeros(frames, 3, 30, 40)
+    for frame, (x, y) in enumerate(truth):
+        maps[frame, :, y, x] = torch.tensor([1.0, 2.0, 3.0])
+    straight = interpolate(truth[[0, -1]][:, None].astype(float), frames)
+    refiner = TrackRefiner(straight, Refinement(radius=8, tolerance=2.0))
+    refiner.update(lambda frame: maps[frame])
+    np.testing.assert_allclose(refiner.tracks[:, 0], truth, atol=1e-5)
+
+
+def test_disagreement_leaves_a_track_as_it_was() -> None:
+    maps = torch.rand(4, 3, 30, 40, generator=torch.Generator().manual_seed(0))
+    straight = interpolate(np.array([[[5.0, 5.0]], [[20.0, 15.0]]]), 4)
+    refiner = TrackRefiner(straight, Refinement(radius=4, tolerance=0.0))
+    refiner.update(lambda frame: maps[frame])
+    np.testing.assert_allclose(refiner.tracks, straight, atol=1e-5)

@@ -48,7 +48,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         resampler, text_encoder, tokenizer, image_encoder: the towers; all None in a model without context tokens.
         guide: motion guidance; None in the full-size model.
         image_adapter: stands between an image tower and a resampler of different widths; None where they fit.
-        residual: the denoiser's latents are relative to those of the guide's own blend.
+        residual: latents are those of the frames minus those of the guide's own blend; denoiser and decoder know only
+            this difference, and what they say is added to the blend.
         max_frames: the longest clip, keys included, that is made at once.
         default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
             names none; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
@@ -177,15 +178,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
-        whole = latents if condition.base is None else latents + condition.base
-        parts = (
-            [
-                self._decode_clips(whole[i : i + chunk], condition.select(slice(i, i + chunk)))
-                for i in range(0, len(whole), chunk)
-            ]
-            if chunk
-            else [self._decode_clips(whole, condition)]
-        )
+        step = chunk or len(latents)
+        starts = range(0, len(latents), step)
+        parts = [self._decode_clips(latents[i : i + step], condition.select(slice(i, i + step))) for i in starts]
         height, width = condition.size
         return torch.cat(parts)[..., :height, :width]
 

@@ -14,9 +14,12 @@ from . import RecipePart
 
 
 class PixelParams(RecipePart):
-    """The loss between drawn and true frames: l1 * mean absolute error + perceptual_weight * perceptual distance."""
+    """The loss between drawn and true frames: l1 * mean absolute error + l2 * mean squared error
+    + perceptual_weight * perceptual distance. Squared error looks at what moved; absolute error also counts the
+    faintest noise on a held background."""
 
     l1: float = Field(1.0, ge=0)
+    l2: float = Field(0.0, ge=0)
     perceptual: Literal["none", "st-lpips"] = "none"
     perceptual_weight: float = Field(1.0, ge=0)
 
@@ -36,7 +39,8 @@ class PixelLoss(nn.Module):
     def forward(self, drawn: Tensor, truth: Tensor) -> Tensor:
         """Frames (B, F, 3, H, W) in [-1, 1] -> loss per sample (B,), float32."""
         drawn, truth = drawn.float(), truth.float()
-        loss = self.params.l1 * (drawn - truth).abs().flatten(1).mean(1)
+        difference = (drawn - truth).flatten(1)
+        loss = self.params.l1 * difference.abs().mean(1) + self.params.l2 * difference.square().mean(1)
         if self.perceptual is not None:
             distance = self.perceptual(drawn.flatten(0, 1), truth.flatten(0, 1)).reshape(drawn.shape[:2])
             loss = loss + self.params.perceptual_weight * distance.mean(1)

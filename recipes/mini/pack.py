@@ -1,0 +1,78 @@
+"""Pack finished runs as the mini that ships: half precision, with the record of what made it and how it scores.
+
+python recipes/mini/pack.py runs/mini/1-autoencoder runs/mini/2-denoiser --results results/quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from nakawari.files import atomic_path, read_json, write_json
+from nakawari.variants import MINI, load
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("runs", nargs="+", type=Path, help="the runs in order; the last one holds the model")
+    words.add_argument(
+        "--results", type=Path, help="an evaluation of the packed model, to put its scores in the record"
+    )
+    words.add_argument("-o", "--output", type=Path, default=MINI)
+    arguments = words.parse_args()
+    if arguments.results is None:
+        pack(arguments.runs, arguments.output)
+    else:
+        add_scores(arguments.output, arguments.results)
+
+
+def pack(runs: list[Path], output: Path) -> None:
+    """Write model, record and logs; the scores come later, from an evaluation of what was packed."""
+    pipeline = load(str(runs[-1])).pipeline
+    pipeline.to(torch.float16)
+    with atomic_path(output) as folder:
+        pipeline.save_pretrained(folder)
+        write_json(folder / "record.json", {"runs": [described(run) for run in runs]})
+        for number, run in enumerate(runs, start=1):
+            with (
+                (run / "log.jsonl").open("rb") as log,
+                gzip.GzipFile(folder / f"log-{number}.jsonl.gz", "wb", mtime=0) as to,
+            ):
+                shutil.copyfileobj(log, to)
+
+
+def described(run: Path) -> dict[str, Any]:
+    """A run in the record: its recipe, whole, where data and code stood, and how it ended."""
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    provenance = recipe.pop("provenance")
+    for source in recipe["data"]["sources"]:
+        if "path" in source:
+            source["path"] = Path(source["path"]).name
+    recipe["data"].pop("cache", None)
+    summary = read_json(run / "summary.json")
+    return {"recipe": recipe, "provenance": provenance, "steps": summary["step"], "best": summary["best"]}
+
+
+def add_scores(folder: Path, results: Path) -> None:
+    """Put the means of an evaluation into the record."""
+    found = read_json(results / "aggregates.json")
+    name = found["protocol"]["name"]
+    scores = {
+        entry["name"]: {
+            metric: {level: round(value["mean"], 5) for level, value in levels.items()}
+            for metric, levels in entry["results"].get(name, {}).items()
+        }
+        for entry in found["entries"]
+    }
+    record = read_json(folder / "record.json")
+    write_json(folder / "record.json", record | {"scores": {"protocol": found["protocol"], "means": scores}})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""What the objectives share that train a denoiser on noisy latents, with losses written in x0 and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from ...diffusion import Weighting
+from ...families.base import Condition, InterpolationPipeline
+from ..guards import check
+from . import ObjectiveParams, RecipePart
+from .base import Batch, StepOutput, rand, randn, sample_generator
+from .conditions import condition_of, drawn_by_nothing, exchange, inner, keys_of, pick, some_frames, without_image
+from .pipeline_objective import PipelineObjective
+from .pixels import PixelLoss, PixelParams
+
+Weights = dict[Weighting, float]
+
+
+class PixelTerm(PixelParams):
+    """A loss on decoded frames: `weight` times the pixel loss, on `frames` random in-betweens of each clip."""
+
+    weight: float = Field(gt=0)
+    frames: int = Field(2, ge=1)
+
+
+class Sampling(RecipePart):
+    """How validation draws: steps, guidance scale (1 = none), eta."""
+
+    steps: int = Field(8, ge=1)
+    guidance: float = 1.0
+    eta: float = Field(0.0, ge=0)
+
+
+class DenoisingParams(ObjectiveParams):
+    """Args:
+    weighting: the factor on the squared error of x0, one of native, x0, noise, min-snr, or a weighted sum of them.
+    inner_only: leave the two key frames out of the loss.
+    pixel: a loss on decoded frames, with gradient through the decoder; None = none.
+    guide_dropout: share of samples without motion guidance.
+    text_dropout, image_dropout: shares of samples without text, and without text and image.
+    image_only_dropout: share of samples with text and without image.
+    sampling: how validation draws.
+    """
+
+    weighting: Weighting | Weights = "native"
+    inner_only: bool = False
+    pixel: PixelTerm | None = None
+    guide_dropout: float = Field(0.0, ge=0, le=1)
+    text_dropout: float = Field(0.0, ge=0, le=1)
+    image_dropout: float = Field(0.0, ge=0, le=1)
+    image_only_dropout: float = Field(0.0, ge=0, le=1)
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        # A subclass may leave rates open (None) until it knows the family.
+        if sum(rate or 0 for rate in (self.text_dropout, self.image_dropout, self.image_only_dropout)) > 1:
+            raise ValueError(
+                "text_dropout, image_dropout and image_only_dropout are shares of one whole, together at most 1"
+            )
+        return self
+
+    @property
+    def weights(self) -> Weights:
+        """The weighting as a sum."""
+        return {self.weighting: 1.0} if isinstance(self.weighting, str) else self.weighting
+
+
+class Denoising(PipelineObjective):
+    """A step on the pipeline's denoiser; a subclass says what of it learns.
+
+    Args:
+        params: of the objective.
+        pipeline: the model.
+        learns_condition: whether something learns that makes the condition.
+
+    A batch may hold `known` (B, F), False for frames without a true picture: they are left out of every loss.
+    """
+
+    def __init__(
+        self, params: DenoisingParams, pipeline: InterpolationPipeline, learns_condition: bool = False
+    ) -> None:
+        super().__init__(pipeline)
+        self.params, self.learns_condition = params, learns_condition
+        self.pixel = PixelLoss(params.pixel) if params.pixel else None
+
+    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        process = self.pipeline.process
+        guided = rand(generators) >= self.params.guide_dropout
+        condition, x0 = self.encoded(batch, guided.tolist())
+        condition = self._drop(condition, generators)
+        t = torch.cat([process.training_times(1, generator) for generator in generators]).to(x0.device)
+        noise = randn(generators, x0.shape[1:], x0)
+        noisy = process.add_noise(x0, noise, t)
+        estimate = process.x0(check("output", self.pipeline.denoise(noisy, t, condition)), noisy, t)
+        known = batch.get("known")
+        loss = self.latent_loss(estimate, x0, t, known)
+        baseline = self.latent_loss(torch.zeros_like(x0), x0, t, known)
+        spread = estimate.detach().std() / x0.std().clamp(min=1e-8)
+        logs = {"latent": loss.mean(), "latent_baseline": baseline.mean(), "spread": spread, "x0_std": x0.std()}
+        if self.pixel is not None:
+            pixel, nothing = self._pixel_loss(estimate, batch, condition, generators)
+            loss, baseline = loss + pixel, baseline + nothing
+            logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
+        logs["baseline"] = baseline.mean()
+        return StepOutput(loss.mean(), logs, {"t": t, "loss": loss.detach(), "guided": guided})
+
+    def encoded(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
+        """The condition of a batch, sample i with motion guidance where `guided[i]`, and its clean latents."""
+        with torch.set_grad_enabled(self.learns_condition):
+            condition = condition_of(self.pipeline, batch, guided)
+        with torch.no_grad():
+            return condition, check("x0", self.pipeline.encode(batch["frames"], condition).float())
+
+    def latent_loss(self, estimate: Tensor, x0: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
+        """The weighted squared error of x0, per sample (B,)."""
+        error = self.frame_mean((estimate - x0).square(), known)
+        process = self.pipeline.process
+        return sum(share * process.loss_weight(t, name) for name, share in self.params.weights.items()) * error
+
+    def frame_mean(self, values: Tensor, known: Tensor | None) -> Tensor:
+        """(B, F, ...) -> (B,), over the frames that count."""
+        values = inner(values, self.params.inner_only)
+        if known is None:
+            return values.flatten(1).mean(1)
+        counted = inner(known, self.params.inner_only).to(values)
+        return (values.flatten(2).mean(2) * counted).sum(1) / counted.sum(1).clamp(min=1)
+
+    def _drop(self, condition: Condition, generators: Sequence[torch.Generator]) -> Condition:
+        drawn, p = rand(generators), self.params
+        if condition.tokens is None:
+            return condition
+        both, text = p.image_dropout, p.image_dropout + p.text_dropout
+        alone = text + p.image_only_dropout
+        without_text = self.pipeline.unconditional(condition, keep_image=True)
+        for other, low, high in (
+            (without_text, both, text),
+            (without_image(condition), text, alone),
+            (self.pipeline.unconditional(condition), 0.0, both),
+        ):
+            condition = exchange(condition, other, ((drawn >= low) & (drawn < high)).tolist())
+        return condition
+
+    def _pixel_loss(
+        self, estimate: Tensor, batch: Batch, condition: Condition, generators: Sequence[torch.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted pixel term and what drawing nothing scores on it, each per sample (B,)."""
+        params, frames = self.params.pixel, batch["frames"]
+        chosen = self._some(batch, params.frames, generators).to(frames.device)
+        truth = pick(frames, chosen)
+        # A decoder with references treats the first and the last frame as the keys: these are always decoded.
+        ends = chosen.new_tensor([0, frames.shape[1] - 1]).expand(len(chosen), 2)
+        decoded = torch.cat([ends[:, :1], chosen, ends[:, 1:]], dim=1)
+        pixels = self.pipeline.decode(pick(estimate, decoded), some_frames(condition, decoded))[:, 1:-1]
+        with torch.no_grad():
+            nothing = self.pixel(pick(drawn_by_nothing(frames, condition), chosen), truth)
+        return params.weight * self.pixel(pixels, truth), params.weight * nothing
+
+    def _some(self, batch: Batch, number: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """Indices (B, k) of at most `number` random in-betweens that count, in order of time, as the decoder's
+        temporal layers know frames."""
+        count = batch["frames"].shape[1]
+        known = batch.get("known")
+        places = inner(torch.arange(count)[None])[0]
+        allowed = [places if known is None else places[known[row].cpu()[places]] for row in range(len(generators))]
+        number = min(number, *(len(row) for row in allowed))
+        drawn = [
+            row[torch.randperm(len(row), generator=g)[:number].sort().values]
+            for row, g in zip(allowed, generators, strict=True)
+        ]
+        return torch.stack(drawn)
+
+    def draw(self, batch: Batch, guided: bool) -> Tensor:
+        frames, how = batch["frames"], self.params.sampling
+        words = {name: batch[name] for name in ("prompt", "fps") if batch.get(name) is not None}
+        if not guided:
+            words["guided"] = False
+        drawn = self.pipeline(
+            *keys_of(frames),
+            num_frames=frames.shape[1],
+            num_inference_steps=how.steps,
+            guidance_scale=how.guidance,
+            eta=how.eta,
+            generator=[sample_generator(0, index) for index in batch["index"]],
+            output_type="pt",
+            **words,
+        )
+        return drawn.frames * 2 - 1

@@ -39,7 +39,8 @@ def main() -> None:
         cost = measure(model, task, protocol, repeats=3)
         found[f"{width}x{height}"] = cost
         per_frame, clip = cost["ms_per_frame"]["median"] / 1000, cost["seconds_per_clip"]
-        print(f"{width}x{height}: {clip:.1f} s for {FRAMES} frames, {per_frame:.2f} s a frame drawn, {cost['peak_rss']}")
+        memory = cost["peak_rss"] / 2**30
+        print(f"{width}x{height}: {clip:.1f} s for {FRAMES} frames, {per_frame:.2f} s a frame, {memory:.2f} GiB")
     write_json(words.output, found)
 
 

@@ -19,7 +19,7 @@ from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler, spaced
 from parity.test_tooncrafter_clip import _load, _vision
 from parity.test_tooncrafter_unet import build_unet
 from parity.test_tooncrafter_vae import Case
-from parity.vectors import assert_near, case_params, frames_first, load_case, weights
+from parity.vectors import assert_near, case_params, frames_first, load_case, load_json, weights
 
 pytestmark = pytest.mark.parity
 SAMPLING_ATOL = 1e-3
@@ -29,7 +29,7 @@ SPACING = {"uniform_trailing": "trailing", "uniform": "uniform"}
 
 def test_schedule_is_the_references_to_the_last_bit_of_float32(folder: Path) -> None:
     tensors, page = load_case("schedule")
-    process = VelocityProcess()
+    process = VelocityProcess(base_scale=load_json("INDEX")["config"]["base_scale"])
     assert torch.equal(process.betas.float(), tensors["betas"])
     assert torch.equal(process.alphas_cumprod.float(), tensors["alphas_cumprod"])
     assert torch.equal(process.alphas_cumprod.sqrt().float(), tensors["sqrt_alphas_cumprod"])
@@ -50,14 +50,14 @@ def test_ddim_coefficients(listed: tuple[str, Any]) -> None:
     tensors, _ = load_case("schedule")
     name = listed[0]
     spacing, steps, eta = name.rsplit("_", 2)
-    scheduler = ToonCrafterScheduler()
+    scheduler = ToonCrafterScheduler(base_scale=load_json("INDEX")["config"]["base_scale"])
     scheduler.set_timesteps(int(steps), spacing=SPACING[spacing])
     process, times = scheduler.process, scheduler.timesteps.tolist()
     for index, time in enumerate(reversed(times)):
         x0, noise, fresh = (torch.tensor(v).reshape(1, 1) for v in (0.7, -1.3, 0.4))
         t = torch.tensor([time])
         noisy, output = process.add_noise(x0, noise, t), process.output(x0, noise, t)
-        got = scheduler.step(output, time, noisy, float(eta.removeprefix("eta")), fresh).prev_sample
+        got = scheduler.step(output, time, noisy, _eta(eta), fresh).prev_sample
         before = tensors[f"{name}.alphas_prev"][index].double()
         sigma = tensors[f"{name}.sigmas"][index].double()
         scale = tensors[f"{name}.scale_arr"][index].double()
@@ -65,6 +65,12 @@ def test_ddim_coefficients(listed: tuple[str, Any]) -> None:
             scale = tensors[f"{name}.scale_arr_prev"][index].double()
         wanted = before.sqrt() * scale * x0 + (1 - before - sigma**2).clamp(min=0).sqrt() * noise + sigma * fresh
         assert_near(got, wanted.float(), 2e-6)
+
+
+def _eta(word: str) -> float:
+    """`eta0`, `eta1`, `eta05` (a half) -> the number."""
+    digits = word.removeprefix("eta")
+    return float(digits) if "." in digits or len(digits) == 1 else float(f"{digits[0]}.{digits[1:]}")
 
 
 @pytest.mark.parametrize("case", case_params("ddim"))

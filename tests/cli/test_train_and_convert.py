@@ -14,6 +14,7 @@ import torch
 from typer.testing import Result
 
 from nakawari.families.tooncrafter import convert
+from nakawari.training import guards
 from nakawari.training.run_state import Outcome, Progress
 
 Cli = Callable[..., Result]
@@ -41,6 +42,18 @@ def test_train(cli: Cli, trained: list):
     assert trained == [((Path("recipes/a.yaml"), Path("runs/a"), ["seed=3", "optim.lr=1e-4"]), {"resume": True})]
     assert "finished at step 2: All steps are done." in result.stdout
     assert "30.5" in result.stdout
+
+
+def test_debug_switches_the_tensor_guards_on(cli: Cli, trained: list, monkeypatch: pytest.MonkeyPatch):
+    def broken(*words: Any, **options: Any) -> Outcome:
+        guards.check("latents", torch.tensor([float("nan")]))
+        return Outcome("finished", 2, "All steps are done.", {})
+
+    monkeypatch.setattr(sys.modules["nakawari.training.run"], "train_from_recipe", broken)
+    assert cli("train", "a.yaml").exit_code == 0
+    guarded = cli("train", "a.yaml", "--debug")
+    assert guarded.exit_code == 1
+    assert "Tensor latents is not finite" in guarded.stderr
 
 
 def test_train_json(cli: Cli, trained: list):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +17,7 @@ from nakawari.families.base import Condition, InterpolationPipeline
 from nakawari.guide import blend, still
 
 
-class Net(ModelMixin, ConfigMixin):
+class Net(ModelMixin, ConfigMixin, PeftAdapterMixin):
     @register_to_config
     def __init__(self, channels: int = 3) -> None:
         super().__init__()

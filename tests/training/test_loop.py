@@ -164,7 +164,7 @@ def test_a_nonfinite_step_leaves_the_weights_alone(tmp_path):
     toy = toy_training.Toy(recipe.objective)
     before = [parameter.clone() for parameter in toy.parameters()]
     trainer = Trainer(recipe, toy, toy_training.Samples(), [], tmp_path)
-    trainer.step(trainer._data())
+    trainer.step(trainer.data())
     assert all(torch.equal(a, b) for a, b in zip(before, toy.parameters(), strict=True))
 
 

@@ -14,9 +14,13 @@ from .progress import Bar
 def command(
     variants: Annotated[
         list[str],
-        typer.Argument(metavar="VARIANT…", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."),
+        typer.Argument(
+            metavar="VARIANT…", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."
+        ),
     ],
-    data: Annotated[Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")
+    ],
     protocol: Annotated[
         str, typer.Option("--protocol", help="quick, atd12k, reference-table, or a YAML file.")
     ] = "quick",
@@ -38,9 +42,7 @@ def command(
     samples = list(open_dataset(data, how.split))[:limit]
     results = output or Path("results") / how.name
     with _Bars() as bars:
-        found = evaluate(
-            variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show
-        )
+        found = evaluate(variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)
     if as_json:
         typer.echo(json.dumps(found))
         return

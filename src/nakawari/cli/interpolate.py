@@ -32,6 +32,10 @@ def command(
     model: Annotated[
         str, typer.Option(help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.")
     ] = "mini",
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; repeated, they add up."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     guidance: Annotated[
         float | None, typer.Option(min=0, max=100, help="Guidance scale; default: the model's.")
@@ -55,6 +59,10 @@ def command(
     from .. import interpolation
     from ..interpolation import Output, Settings
 
+    if adapter:
+        from ..variants import with_adapters
+
+        model = with_adapters(model, adapter)
     _check_numbers(guidance=guidance, fps=fps)
     counts = interpolation.parse_counts(between)
     target = Output.parse(output, formats, overwrite)

@@ -20,19 +20,19 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import NakawariError, UsageError
 
-COMMANDS = ("interpolate", "train", "convert")
+COMMANDS = ("interpolate", "train", "adapt", "merge", "evaluate", "report", "data", "convert", "diagnose")
 
 
 class Program(TyperGroup):
     """The group of all commands; every error ends as one sentence on stderr and an exit status.
 
     0 done, 1 the work failed, 2 the words were wrong, 130 interrupted. `--debug`, anywhere before a `--`, shows the
-    traceback first.
+    traceback first; commands find it as `context.obj`.
     """
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
-        extra["standalone_mode"] = False
+        extra |= {"standalone_mode": False, "obj": debug}
         try:
             with warnings.catch_warnings():
                 if not debug:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .progress import Bar
-
-if TYPE_CHECKING:
-    from ..training.run_state import Progress
+from .training_run import follow
 
 
 def command(
+    context: typer.Context,
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file that says the run, whole.")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -26,21 +22,15 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
-    """Any recipe; what adapt and distill call."""
+    """Any recipe; what adapt and distill call. With --debug, tensors are checked at every step."""
+    from ..training import guards
     from ..training.run import train_from_recipe
 
     run = output or Path("runs") / recipe.stem
-    with Bar("training", "step") as bar:
-
-        def show(progress: Progress) -> None:
-            loss = progress.entry.get("loss")
-            bar.show(progress.step, progress.steps, f"loss {loss:.4g}" if isinstance(loss, float) else "")
-
-        outcome = train_from_recipe(recipe, run, changes or [], resume=resume, progress=show)
-    if as_json:
-        typer.echo(json.dumps({"run": str(run)} | dataclasses.asdict(outcome)))
-        return
-    typer.echo(f"{outcome.status} at step {outcome.step}: {outcome.reason}")
-    for name, value in outcome.best.items():
-        typer.echo(f"  best {name:<20}{value:>12.5g}")
-    typer.echo(f"  {run}")
+    with guards.enable(bool(context.obj)):
+        follow(
+            "training",
+            run,
+            lambda show: train_from_recipe(recipe, run, changes or [], resume=resume, progress=show),
+            as_json,
+        )

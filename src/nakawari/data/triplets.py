@@ -109,7 +109,7 @@ def _triplets(root: Path, split: str | None) -> Dataset | None:
 
 
 def _folders(root: Path, split: str | None) -> Dataset | None:
-    if not any(_images(child) for child in _children(root)):
+    if not any(frame_images(child) for child in _children(root)):
         return None
     if split is not None:
         raise _no_split(root, split, ())
@@ -117,7 +117,7 @@ def _folders(root: Path, split: str | None) -> Dataset | None:
 
 
 def _pairs(root: Path, split: str | None) -> Dataset | None:
-    samples, skipped = find_pairs(root, _captions(root))
+    samples, skipped = find_pairs(root, read_captions(root))
     if not samples:
         return None
     if split is not None:
@@ -129,7 +129,7 @@ def _children(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
+def frame_images(folder: Path) -> list[Path]:
     """Images in natural order; where some are named frame<n> or im<n>, only those: results often lie beside them."""
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     named = [p for p in found if re.fullmatch(r"(frame|im)_?\d+", p.stem)]
@@ -144,11 +144,11 @@ def _gather(
     group: Callable[[str], str] = lambda name: name,
 ) -> Dataset:
     """One sample for each folder of three or more images; first and last are the keys."""
-    captions = _captions(root)
+    captions = read_captions(root)
     samples: list[Sample] = []
     skipped: list[str] = []
     for child in _children(folder):
-        images = _images(child)
+        images = frame_images(child)
         if len(images) < 3:
             skipped.append(f"{child} has {len(images)} images and needs 3 or more")
             continue
@@ -250,7 +250,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
         raise NakawariError(f"{path} is not a readable CSV file ({error}); save it as UTF-8 CSV.") from error
 
 
-def _captions(root: Path) -> dict[str, str]:
+def read_captions(root: Path) -> dict[str, str]:
     """`captions.csv`: file or folder name (a suffix is ignored) -> caption."""
     path = root / "captions.csv"
     if not path.is_file():

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..adapters import adapter_folder
 from ..errors import NakawariError
 from ..training.provenance import git_revision, machine, packages
 from ..variants import load, model_folder, parse
@@ -147,7 +148,7 @@ def _bytes(module: torch.nn.Module) -> int:
 def variant_bytes(variant: str) -> int:
     """Bytes on disk of a variant's model folder and its adapters' folders."""
     spec = parse(variant)
-    folders = [model_folder(spec.base), *(use.folder for use in spec.adapters)]
+    folders = [model_folder(spec.base), *(adapter_folder(use.folder) for use in spec.adapters)]
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
 
 

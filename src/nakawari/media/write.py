@@ -53,7 +53,8 @@ def write_video(path: Path | str, frames: Sequence[np.ndarray], fps: float) -> N
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         # One thread: the bytes then do not depend on how many cores wrote them.
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": "12", "preset": "medium"}
+        # mbtree looks ahead in threads, and the bytes would depend on their timing.
+        stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0"}
         stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
         for frame in frames:
             container.mux(stream.encode(_video_frame(frame)))

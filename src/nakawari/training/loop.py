@@ -93,7 +93,7 @@ class Trainer:
         main = self.accelerator.is_main_process
         log = RunLog(self.folder / "log.jsonl", state.step) if main else None
         outcome = self._outcome(None, terminated=False)
-        data = self._data()
+        data = self.data()
         with StopSignal() as signal, log or nullcontext():
             while outcome is None:
                 entry = self.step(data)
@@ -141,7 +141,8 @@ class Trainer:
             checkpoints.save(self.folder, self.parameters, self.optimizer.optimizer, self.average, state, keep)
         self.accelerator.wait_for_everyone()
 
-    def _data(self) -> Iterator[Batch]:
+    def data(self) -> Iterator[Batch]:
+        """The micro-batches of this process, from the state's step to the last."""
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         o = self.optim
         indices = StepIndices(self.state.step, o.steps, o.batch_size, o.accumulation, rank, processes)

@@ -48,11 +48,13 @@ class SyntheticParams(RecipePart):
 
 
 class ClipsParams(RecipePart):
-    """Windows of the clips below `path`; see `nakawari.data.training_data.ClipSource`.
+    """Windows of the clips below `path`; see `nakawari.data.training_data.ClipSource`. A `captions.csv` in that folder
+    (columns name, caption) gives prompts.
 
     Args:
         decode_size: height and width at which clips are kept on disk, decoded once; None = in memory, as they are.
         held_out: share of the clips' sources that training never sees: validation draws from these.
+    balance: the folders directly below `path` (shows) count alike, however many clips each has.
     """
 
     kind: Literal["clips"]
@@ -61,6 +63,25 @@ class ClipsParams(RecipePart):
     span: tuple[Positive, Positive] = (2, 30)
     min_change: float = Field(0.4, ge=0)
     decode_size: tuple[Positive, Positive] | None = None
+    held_out: float = Field(0.05, ge=0, lt=1)
+    balance: bool = False
+
+
+class TripletsParams(RecipePart):
+    """A data set with true drawings between its keys; see `nakawari.data.triplets.open_dataset` for its layouts.
+
+    With as many `data.frames` as a sample has, every frame is true. With more, the true drawings stand at their times
+    (on both neighbours of a time between two frames), the others are cross-fades, and no loss sees them.
+
+    Args:
+        split: train, val or test, where the layout has splits.
+        held_out: as in `ClipsParams`.
+    """
+
+    kind: Literal["triplets"]
+    path: Path
+    weight: float = Field(1.0, ge=0)
+    split: Literal["train", "val", "test"] | None = None
     held_out: float = Field(0.05, ge=0, lt=1)
 
 
@@ -72,14 +93,25 @@ class CurriculumParams(RecipePart):
 
 
 class DataParams(RecipePart):
-    """Training data: sources mixed by weight; `size` is (height, width); `frames` the counts to choose from."""
+    """Training data: sources mixed by weight; `size` is (height, width); `frames` the counts to choose from.
 
-    sources: list[Annotated[SyntheticParams | ClipsParams, Field(discriminator="kind")]] = Field(min_length=1)
+    Args:
+        buckets: sizes that take the place of `size` in training, one for each batch, clips in the one nearest their
+            own aspect; validation keeps to `size`.
+        distinct: so many samples, then the same ones again in another order, which makes a cache worth its while;
+            0 = always new ones.
+    """
+
+    sources: list[Annotated[SyntheticParams | ClipsParams | TripletsParams, Field(discriminator="kind")]] = Field(
+        min_length=1
+    )
     size: tuple[Positive, Positive]
     frames: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
     augment: bool = True
     curriculum: CurriculumParams = CurriculumParams()
     cache: Path = Path("~/.cache/nakawari/pools")
+    buckets: tuple[tuple[Positive, Positive], ...] = ()
+    distinct: Count = 0
 
 
 class OptimParams(RecipePart):
@@ -143,6 +175,14 @@ class Recipe(RecipePart):
     checkpoint: CheckpointParams = CheckpointParams()
     log: LogParams = LogParams()
     provenance: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Self:
+        if self.data.distinct % self.optim.batch_size:
+            raise ValueError(
+                f"data.distinct {self.data.distinct} is not a multiple of optim.batch_size {self.optim.batch_size}"
+            )
+        return self
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:

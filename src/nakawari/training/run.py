@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from accelerate import PartialState
 
 from .. import families, variants
 from ..errors import NakawariError, UsageError
@@ -15,6 +16,7 @@ from . import checkpoints
 from .data_sources import data_fingerprint, held_out_samples, training_samples
 from .loop import train
 from .objectives import module_of
+from .objectives.base import Objective
 from .provenance import provenance
 from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
 from .run_state import Outcome, Progress
@@ -42,18 +44,38 @@ def train_from_recipe(
         UsageError: wrong recipe or override, a folder that holds a run already, another recipe than the run's.
         NakawariError: three non-finite steps in a row, a full disk, data or model that cannot be read.
     """
-    recipe, run = load_recipe(recipe_path, overrides), Path(output)
-    checkpoints.sweep(run)
+    return train_recipe(load_recipe(recipe_path, overrides), output, resume=resume, progress=progress)
+
+
+def train_recipe(
+    recipe: Recipe,
+    output: Path | str,
+    *,
+    resume: Resume = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Outcome:
+    """As `train_from_recipe`, for a recipe that was read or made already."""
+    run, processes = Path(output), PartialState()
+    if processes.is_main_process:
+        checkpoints.sweep(run)
+    processes.wait_for_everyone()
     step = _resume_step(run, resume)
     fingerprint = data_fingerprint(recipe.data)
     if step is not None:
         _check_same(run, recipe, fingerprint)
-    # New weights follow from the recipe's seed alone.
-    torch.manual_seed(recipe.seed)
-    objective = module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model), recipe)
+    objective = build_objective(recipe)
     samples, held_out = training_samples(recipe), held_out_samples(recipe)
-    write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint))
+    # No process may look into the folder after another has begun to fill it.
+    processes.wait_for_everyone()
+    if processes.is_main_process:
+        write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint))
     return train(recipe, objective, samples, held_out, run, resume_step=step, progress=progress)
+
+
+def build_objective(recipe: Recipe) -> Objective:
+    """The model that a recipe names, and what is to be done with it; new weights follow from its seed alone."""
+    torch.manual_seed(recipe.seed)
+    return module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model), recipe)
 
 
 def _model(params: ModelParams) -> InterpolationPipeline:

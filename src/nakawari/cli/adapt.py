@@ -1,0 +1,110 @@
+"""`nakawari adapt`: a low-rank adapter that makes a model better at one show."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .training_run import follow
+
+if TYPE_CHECKING:
+    from ..training.plan import Plan
+    from ..training.recipe import Recipe
+
+
+def command(
+    context: typer.Context,
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A YAML file that says the run, whole; or give --data.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets of the show.")] = None,
+    model: Annotated[str, typer.Option(help="What is adapted: mini, or a folder.")] = "mini",
+    target: Annotated[
+        str, typer.Option(help="Which layers: a preset of the model, or a regular expression over their names.")
+    ] = "linear-and-convolution",
+    rank: Annotated[int, typer.Option(min=1, help="Width of the adapter.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 600,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
+    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 5e-4,
+    frames: Annotated[int, typer.Option(min=3, help="Frames per clip, both keys included.")] = 3,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "160x96",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what it would take, from two probe steps, and leave.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plan or outcome as JSON.")] = False,
+) -> None:
+    """LoRA: an adapter that makes a model better at one show."""
+    from ..errors import UsageError
+    from ..training import guards
+    from ..training.adaptation import Words, make_recipe
+    from ..training.plan import make_plan
+    from ..training.recipe import load_recipe
+    from ..training.run import train_recipe
+
+    changes = changes or []
+    if (recipe is None) == (data is None):
+        raise UsageError("nakawari adapt needs either a RECIPE or --data FOLDER; see nakawari adapt --help.")
+    if recipe is not None:
+        whole = load_recipe(recipe, changes)
+        _check_kind(whole, recipe)
+    else:
+        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, _size(size), seed)
+        whole = make_recipe(words, changes)
+    if plan:
+        show_plan(make_plan(whole), as_json)
+        return
+    run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
+    with guards.enable(bool(context.obj)):
+        follow("adapting", run, lambda show: train_recipe(whole, run, resume=resume, progress=show), as_json)
+
+
+def _check_kind(recipe: Recipe, path: Path) -> None:
+    from ..errors import UsageError
+
+    if recipe.objective.kind != "adapt":
+        raise UsageError(f"{path} has the objective {recipe.objective.kind}; train it with nakawari train {path}.")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width from WIDTHxHEIGHT."""
+    from ..errors import UsageError
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 160x96.")
+    return int(match[2]), int(match[1])
+
+
+def show_plan(plan: Plan, as_json: bool) -> None:
+    """A plan as a table, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(plan.to_json()))
+        return
+    typer.echo(f"trains {plan.trained:,} of {plan.parameters:,} parameters of the denoiser ({plan.share:.2%})")
+    typer.echo("memory")
+    for name, size in plan.memory.items():
+        typer.echo(f"  {name:<20}{size / 2**20:>12.1f} MiB")
+    typer.echo(f"  {'all':<20}{sum(plan.memory.values()) / 2**20:>12.1f} MiB")
+    if plan.peak is not None:
+        typer.echo(f"  {'peak on the GPU':<20}{plan.peak / 2**20:>12.1f} MiB")
+    typer.echo(
+        f"{plan.steps} steps of {plan.seconds_per_step:.2f} s: {_duration(plan.seconds)}, validation not counted"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,32 @@
+"""`nakawari report`: results in; one page, tables and figures out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT", help="Folders that nakawari evaluate wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write; an earlier report is replaced.")],
+    cases: Annotated[
+        int, typer.Option(min=0, max=10, help="Filmstrips of each kind: best, median, worst, most disputed.")
+    ] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """HTML with pictures, Markdown, LaTeX, CSV, and figures."""
+    from ..reporting.page import write_report
+
+    written = write_report(results, output, cases=cases)
+    if as_json:
+        typer.echo(json.dumps({"page": str(written.page), "files": [str(file) for file in written.files]}))
+        return
+    size = written.page.stat().st_size / 2**20
+    typer.echo(f"{written.page} ({size:.1f} MiB, opens anywhere, needs no network)")
+    for folder, what in (("tables", "Markdown, LaTeX, CSV"), ("figures", "PNG, PDF")):
+        count = len({file.stem for file in written.files if file.parent.name == folder})
+        typer.echo(f"  {output / folder}: {count} {folder} as {what}")
+    typer.echo(f"  {output / 'report.md'}: tables and figures in one Markdown file")

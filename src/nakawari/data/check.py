@@ -1,0 +1,189 @@
+"""Is this folder fit to train or to score on? Counts, sizes, and every fault by name."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import NakawariError, UsageError
+from .drawings import Changes, Watch, scenedetect_missing, thumbnail
+from .inventory import Fault, Inventory, Item, frame_rate, take_inventory
+
+KINDS = {
+    "broken": "a file that cannot be decoded, or to its end",
+    "mixed-sizes": "frames of one clip or sample that differ in size",
+    "missing-frame": "a numbered frame that is not there",
+    "too-short": "a clip with too few frames to train or to score on",
+    "static": "a clip in which nothing moves",
+    "held": "drawings that stand for several frames: the truth between them shows no motion",
+    "scene-cut": "a clip that holds more than one scene",
+    "flashing": "brightness that jumps up and back within a third of a second",
+    "duplicate": "a clip that lies there twice",
+    "lone-key": "one key of a pair without the other",
+    "empty-folder": "a folder with nothing in it",
+    "caption": "a caption for a clip that is not there, or captions that cannot be read",
+    "index": "an index entry for a clip that is not there, or an index that cannot be read",
+}
+HELD_SHARE = 1 / 3
+"""A clip counts as held when at least this share of its frames repeats the drawing before: on twos it is a half."""
+
+
+@dataclass
+class CheckReport:
+    """What lies there and what is wrong with it. `items`, `frame_rates`: counts by kind; `sizes`: "WxH" -> clips;
+    `frames`, `bytes`: of all readable items; `held_frames`: frames that repeat the drawing before them; `notes`: what
+    could not be looked at."""
+
+    root: str
+    layout: str
+    items: dict[str, int] = field(default_factory=dict)
+    frames: int = 0
+    held_frames: int = 0
+    bytes: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    frame_rates: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One readable item: size (width, height) of each frame, changes, and a hash of what is seen."""
+
+    sizes: list[tuple[int, int]]
+    changes: Changes
+    content: str
+
+
+def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Look at every frame below `root`.
+
+    Args:
+        min_frames: clips with fewer are too short; 3 are two keys and one frame between.
+        progress: called with items done and items in all.
+
+    Raises:
+        NakawariError: `root` is not a folder, or holds neither clips nor pairs nor anything that is wrong.
+        UsageError: `min_frames` under 2.
+    """
+    if min_frames < 2:
+        raise UsageError(f"--min-frames {min_frames} is too small; a clip has at least 2 frames.")
+    inventory = take_inventory(root)
+    if not inventory.items and not inventory.faults:
+        raise NakawariError(f"{root} holds no videos, image sequences or pairs; give another folder.")
+    report = CheckReport(str(root), inventory.layout, faults=list(inventory.faults))
+    missing = scenedetect_missing()
+    if missing:
+        report.notes.append(missing)
+    seen: dict[str, str] = {}
+    for done, item in enumerate(inventory.items, 1):
+        report.faults += _check_item(item, inventory, report, seen, min_frames, cuts=missing is None)
+        if progress is not None:
+            progress(done, len(inventory.items))
+    report.items = dict(Counter(item.kind for item in inventory.items))
+    for name in ("sizes", "frame_rates", "lengths"):
+        setattr(report, name, dict(sorted(getattr(report, name).items(), key=lambda pair: (-pair[1], pair[0]))))
+    report.faults.sort(key=lambda fault: (fault.path, fault.kind))
+    return report
+
+
+def _check_item(
+    item: Item, inventory: Inventory, report: CheckReport, seen: dict[str, str], min_frames: int, *, cuts: bool
+) -> list[Fault]:
+    where = item.path.relative_to(inventory.root).as_posix()
+
+    def fault(kind: str, sentence: str) -> list[Fault]:
+        return [Fault(kind, where, f"{item.path} {sentence}")]
+
+    report.bytes += sum(file.stat().st_size for file in item.files)
+    rate = frame_rate(item.path) if item.kind == "video" else 0.0
+    try:
+        look = _look(item, rate, cuts=cuts and item.kind != "pair")
+    except NakawariError as error:
+        return [Fault("broken", where, str(error))]
+    _count(report, item, look, rate)
+    if len(set(look.sizes)) > 1:
+        found = ", ".join(f"{width}x{height}" for width, height in dict.fromkeys(look.sizes))
+        return fault("mixed-sizes", f"has frames of {found}; export all at one size.")
+    gap = _missing(item, inventory) if item.kind == "sequence" else None
+    if gap:
+        return fault("missing-frame", f"{gap}; put it back, or remove the folder.")
+    if item.kind != "pair" and len(look.sizes) < min_frames:
+        return fault("too-short", f"has {len(look.sizes)} frames and needs {min_frames} or more; remove it.")
+    twin = seen.setdefault(look.content, item.name)
+    if twin != item.name:
+        return fault(
+            "duplicate", f"shows the same as {twin}; keep one of them, and never one in train and one in test."
+        )
+    return [Fault(kind, where, f"{item.path} {sentence}") for kind, sentence in _motion_faults(item, look.changes)]
+
+
+def _look(item: Item, rate: float, *, cuts: bool) -> _Look:
+    watch = Watch(rate, cuts=cuts)
+    sizes: list[tuple[int, int]] = []
+    digest = hashlib.sha256()
+    for frame in item.frames():
+        sizes.append((frame.shape[1], frame.shape[0]))
+        if sizes[-1] == sizes[0]:
+            watch.add(frame)
+        digest.update(thumbnail(frame).round().astype("uint8").tobytes())
+    return _Look(sizes, watch.changes(), digest.hexdigest())
+
+
+def _count(report: CheckReport, item: Item, look: _Look, rate: float) -> None:
+    report.frames += len(look.sizes)
+    report.held_frames += int(look.changes.held.sum())
+    for table, key in (
+        (report.sizes, "{}x{}".format(*look.sizes[0])),
+        (report.lengths, str(len(look.sizes))),
+        (report.frame_rates, f"{rate:g}" if rate else "unknown"),
+    ):
+        table[key] = table.get(key, 0) + 1
+
+
+def _missing(item: Item, inventory: Inventory) -> str | None:
+    """Which numbers a sequence lacks. Names such as frame7 count by ones; others by their own smallest step."""
+    numbers = [int(match.group(1)) for file in item.files if (match := re.search(r"(\d+)$", file.stem))]
+    if len(numbers) != len(item.files) or len(set(numbers)) != len(numbers):
+        return None
+    named = all(re.fullmatch(r"(frame|im)_?\d+", file.stem) for file in item.files)
+    step = 1 if named else min((b - a for a, b in itertools.pairwise(numbers)), default=1)
+    absent = sorted(set(range(numbers[0], numbers[-1] + 1, step)) - set(numbers))
+    if not absent and named and inventory.is_dataset:
+        # A triplet that lost an end is contiguous still: names start at 0 or 1, and there are three.
+        expected = range(min(numbers[0], 1), min(numbers[0], 1) + 3)
+        absent = sorted(set(expected) - set(numbers))
+    if not absent:
+        return None
+    return f"lacks frame {', '.join(str(number) for number in absent[:5])}{' and more' if len(absent) > 5 else ''}"
+
+
+def _motion_faults(item: Item, changes: Changes) -> list[tuple[str, str]]:
+    if changes.still:
+        return [("static", "shows one drawing throughout; remove it.")]
+    if item.kind == "pair":
+        return []
+    found: list[tuple[str, str]] = []
+    if changes.cuts:
+        places = ", ".join(str(cut) for cut in changes.cuts[:5]) + (" and more" if len(changes.cuts) > 5 else "")
+        found.append(("scene-cut", f"holds a scene cut at frame {places}; split it with nakawari data prepare."))
+    if changes.flashing.any():
+        first = int(changes.flashing.argmax())
+        found.append(("flashing", f"flashes at frame {first}; nakawari data prepare drops such stretches."))
+    repeated = int(changes.held.sum())
+    if repeated >= HELD_SHARE * len(changes):
+        found.append(
+            ("held", f"repeats the drawing before in {repeated} of {len(changes)} frames; keep each drawing once.")
+        )
+    return found

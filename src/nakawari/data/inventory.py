@@ -1,0 +1,168 @@
+"""What lies in a folder of data: clips, triplets, pairs, and what is odd about how they lie there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import NakawariError
+from .clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frames, clip_name
+from .pairs import find_pairs
+from .samples import read_image
+from .triplets import frame_images, open_dataset, read_captions
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`kind`: one word for machines (see `check.KINDS`); `path`: the file or folder; `sentence`: for people."""
+
+    kind: str
+    path: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One clip or pair. `kind`: "video", "sequence" or "pair"; `files`: one video, or images in order."""
+
+    name: str
+    kind: str
+    path: Path
+    files: tuple[Path, ...]
+
+    def frames(self) -> Iterator[Frames]:
+        """Its frames (H, W, 3) in order. Raises `NakawariError` with the file's name when one cannot be read."""
+        if self.kind == "video":
+            from ..media import iter_video
+
+            yield from iter_video(self.path)
+        else:
+            yield from (read_image(file) for file in self.files)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """`layout`: as `open_dataset` names it, or "clips"; `faults`: found without opening a picture."""
+
+    root: Path
+    layout: str
+    items: tuple[Item, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether the items are samples with two keys, and not clips of any length."""
+        return self.layout != "clips"
+
+
+def take_inventory(root: Path | str) -> Inventory:
+    """Walk a folder. Hidden files are passed over, and so is a single picture beside other folders.
+
+    Raises:
+        NakawariError: `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise NakawariError(f"{root} is not a folder; give a folder of clips, triplets or pairs.")
+    items: list[Item] = []
+    faults: list[Fault] = []
+    for folder in [root, *sorted(path for path in root.rglob("*") if path.is_dir() and not _hidden(path, root))]:
+        _look_into(folder, root, items, faults)
+    items.sort(key=lambda item: item.path)
+    faults += _captions(root, items) + _index(root, items)
+    return Inventory(root, _layout(root), tuple(items), tuple(faults))
+
+
+def frame_rate(path: Path) -> float:
+    """Frames per second that a video claims; 0 when unknown or unreadable."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return float(container.streams.video[0].average_rate or 0) if container.streams.video else 0.0
+    except (av.error.FFmpegError, OSError):
+        return 0.0
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` indices spread over `count`, first and last included."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int)).tolist()
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _layout(root: Path) -> str:
+    try:
+        return open_dataset(root).layout
+    except NakawariError:
+        return "clips"
+
+
+def _look_into(folder: Path, root: Path, items: list[Item], faults: list[Fault]) -> None:
+    children = [child for child in sorted(folder.iterdir()) if not child.name.startswith(".")]
+    where = folder.relative_to(root).as_posix()
+    if not children:
+        faults.append(Fault("empty-folder", where, f"{folder} is empty; remove it, or put its frames back."))
+        return
+    videos = [child for child in children if child.is_file() and child.suffix.lower() in VIDEO_SUFFIXES]
+    items += [Item(clip_name(video, root), "video", video, (video,)) for video in videos]
+    images = [child for child in children if child.is_file() and child.suffix.lower() in IMAGE_SUFFIXES]
+    if any(re.search(r"_(start|end)$", image.stem) for image in images):
+        _pairs(folder, root, items, faults)
+    elif len(images) > 1 or (images and not any(child.is_dir() for child in children) and not videos):
+        files = tuple(frame_images(folder))
+        items.append(Item(clip_name(folder, root), "sequence", folder, files))
+
+
+def _pairs(folder: Path, root: Path, items: list[Item], faults: list[Fault]) -> None:
+    samples, skipped = find_pairs(folder, {})
+    inside = folder.relative_to(root).as_posix()
+    for sample in samples:
+        name = sample.name if inside == "." else f"{inside}/{sample.name}"
+        items.append(Item(name, "pair", sample.keys[0], sample.keys))
+    for sentence in skipped:
+        path = Path(sentence.split(" has no ")[0]).relative_to(root).as_posix()
+        faults.append(Fault("lone-key", path, f"{sentence}; add it, or remove this one."))
+
+
+def _names(items: list[Item]) -> set[str]:
+    return {Path(item.name).name for item in items} | {file.stem for item in items for file in item.files}
+
+
+def _captions(root: Path, items: list[Item]) -> list[Fault]:
+    try:
+        captions = read_captions(root)
+    except NakawariError as error:
+        return [Fault("caption", "captions.csv", str(error))]
+    absent = sorted(set(captions) - _names(items))
+    return [
+        Fault(
+            "caption", "captions.csv", f"{root / 'captions.csv'} describes {name}, which is not there; mend the name."
+        )
+        for name in absent
+    ]
+
+
+def _index(root: Path, items: list[Item]) -> list[Fault]:
+    path = root / "index.json"
+    if not path.is_file():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return [Fault("index", "index.json", f"{path} is not readable JSON ({error}); restore it or remove it.")]
+    rows = entries if isinstance(entries, list) else []
+    files = [str(entry["file"]) for entry in rows if isinstance(entry, dict) and "file" in entry]
+    there = {item.path.stem for item in items} | {Path(item.name).name for item in items}
+    return [
+        Fault("index", "index.json", f"{path} lists {file}, which is not there; put it back, or remove the entry.")
+        for file in files
+        if Path(file).stem not in there
+    ]

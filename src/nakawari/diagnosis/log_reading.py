@@ -1,0 +1,204 @@
+"""Training logs, ours (`log.jsonl` in a run folder) and plain text as tqdm and accelerate print it, in one form."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import NakawariError
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
+_PAIR = re.compile(rf"\b([A-Za-z_][\w/]*)\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
+_BAR = re.compile(r"(\d+)/(\d+)\s*\[")
+_STEP = re.compile(r"\b(?:global_)?step\s*[=:\s]\s*(\d+)(?:\s*/\s*(\d+))?", re.IGNORECASE)
+_EPOCH = re.compile(r"\bepoch\s*[=:\s]\s*(\d+)", re.IGNORECASE)
+_PEFT = re.compile(r"trainable params:\s*([\d,]+)\s*\|\|\s*all params:\s*([\d,]+)", re.IGNORECASE)
+_SETTING = re.compile(r"^\s*(?:[-*•]\s*)?([A-Za-z][\w \-./()]{1,48}?)\s*[=:]\s*(\S.*?)\s*$")
+_STAMP = re.compile(
+    r"^\s*(?:\d{4}-\d\d-\d\d[ T])?\d\d?[/:]\d\d[/:\d., ]*(?:\s*-\s*\w+\s*-\s*[\w.]+\s*-\s*)?|^\s*\[?INFO\]?\s*"
+)
+_LOSSES = ("loss", "train_loss", "step_loss", "avg_loss")
+_RATES = ("lr", "learning_rate")
+
+
+@dataclass
+class Entry:
+    """One optimizer step. `loss` is None where it was not finite or not logged; `nonfinite` tells the two apart.
+    `epoch` counts from what the log says; `baseline`: what predicting nothing scores on the same batch."""
+
+    step: int
+    loss: float | None = None
+    rate: float | None = None
+    epoch: int | None = None
+    baseline: float | None = None
+    nonfinite: bool = False
+    skipped: bool = False
+
+
+@dataclass
+class TrainingLog:
+    """A log, read. `steps`: how many were planned; `peak_rate`: the configured learning rate; `trainable`, `total`:
+    parameter counts; None where the log does not say."""
+
+    path: Path
+    kind: str
+    entries: list[Entry]
+    config: dict[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    peak_rate: float | None = None
+    trainable: int | None = None
+    total: int | None = None
+
+
+def read(path: Path | str) -> TrainingLog:
+    """Read a run folder, a `log.jsonl`, or a text log.
+
+    Raises:
+        NakawariError: nothing there, or no line of it is a training step.
+    """
+    path = Path(path)
+    file = path / "log.jsonl" if path.is_dir() else path
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise NakawariError(
+            f"{file} cannot be read ({error.strerror}); give a run folder, its log.jsonl, or a text log."
+        ) from error
+    log = _read_jsonl(file, text) if file.suffix == ".jsonl" else _read_text(file, text)
+    if not log.entries:
+        raise NakawariError(
+            f"{file} holds no training step; a step is a line of log.jsonl, or one with a progress bar or step number "
+            "and loss=."
+        )
+    return log
+
+
+# --- ours ---------------------------------------------------------------------------------------------------------
+
+
+def _read_jsonl(file: Path, text: str) -> TrainingLog:
+    log = TrainingLog(file, "log.jsonl", list(_json_entries(text)))
+    folder = file.parent
+    if (folder / "recipe.yaml").is_file():
+        import yaml
+
+        try:
+            recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            recipe = None
+        if isinstance(recipe, dict):
+            recipe.pop("provenance", None)
+            log.config = dict(_flat(recipe))
+            log.steps, log.peak_rate = log.config.get("optim.steps"), log.config.get("optim.lr")
+    if (folder / "summary.json").is_file():
+        try:
+            log.trainable = json.loads((folder / "summary.json").read_text(encoding="utf-8")).get("trained_parameters")
+        except (OSError, ValueError, AttributeError):
+            log.trainable = None
+    log.total = _parameters(folder / "best")
+    return log
+
+
+def _json_entries(text: str) -> Iterator[Entry]:
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            return  # cut short by a kill; what came before counts
+        if not isinstance(row, dict) or "step" not in row:
+            continue
+        loss = row.get("loss")
+        yield Entry(
+            int(row["step"]),
+            loss,
+            row.get("lr"),
+            row.get("epoch"),
+            row.get("baseline"),
+            nonfinite="loss" in row and loss is None,
+            skipped=bool(row.get("skipped")),
+        )
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def _parameters(folder: Path) -> int | None:
+    """Parameters of a saved model, read from the headers of its weights; None where no whole model is saved."""
+    if not (folder / "model_index.json").is_file():
+        return None
+    from safetensors import safe_open
+
+    count = 0
+    for file in folder.glob("*/*.safetensors"):
+        with safe_open(file, "numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dict
+                size = 1
+                for length in tensors.get_slice(name).get_shape():
+                    size *= length
+                count += size
+    return count or None
+
+
+# --- text ---------------------------------------------------------------------------------------------------------
+
+
+def _read_text(file: Path, text: str) -> TrainingLog:
+    log = TrainingLog(file, "text", [])
+    steps: dict[int, Entry] = {}
+    epoch: int | None = None
+    offset, last = 0, 0
+    for line in re.split(r"[\r\n]+", text):
+        if match := _PEFT.search(line):
+            log.trainable, log.total = (int(group.replace(",", "")) for group in match.groups())
+            continue
+        said = _EPOCH.search(line)
+        epoch = int(said.group(1)) if said else epoch
+        pairs = {name.lower(): value for name, value in _PAIR.findall(line)}
+        loss = next((pairs[name] for name in _LOSSES if name in pairs), None)
+        place = _BAR.search(line) or (_STEP.search(line) if loss is not None else None)
+        if loss is None or place is None:
+            if not place and not steps:
+                _setting(log.config, line)
+            continue
+        number = int(place.group(1))
+        if number < last:
+            offset += last  # a bar for every epoch starts again at 1
+        last = number
+        log.steps = max(log.steps or 0, offset + int(place.group(2))) if place.group(2) else log.steps
+        # tqdm prints a step twice, first with the figures of the step before: the later line is the right one.
+        steps[offset + number] = _entry(offset + number, loss, pairs, epoch)
+    log.entries = [steps[number] for number in sorted(steps)]
+    log.peak_rate = _configured(log.config, "learning_rate", "lr")
+    return log
+
+
+def _entry(step: int, loss: str, pairs: dict[str, str], epoch: int | None) -> Entry:
+    value = float(loss)
+    rate = next((float(pairs[name]) for name in _RATES if name in pairs), None)
+    finite = value - value == 0
+    return Entry(step, value if finite else None, rate, epoch, nonfinite=not finite)
+
+
+def _setting(config: dict[str, Any], line: str) -> None:
+    match = _SETTING.match(_STAMP.sub("", line))
+    if match and "/" not in match.group(1) and "://" not in line:
+        config.setdefault(match.group(1).strip(), match.group(2))
+
+
+def _configured(config: dict[str, Any], *names: str) -> float | None:
+    for key, value in config.items():
+        if key.lower().replace(" ", "_").replace("-", "_") in names:
+            try:
+                return float(value)
+            except ValueError:
+                return None
+    return None

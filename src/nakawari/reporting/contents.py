@@ -1,0 +1,328 @@
+"""Which tables a report has, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .results import UNGUIDED, Difference, Evidence, Interval, MetricInfo, Row, compare
+from .tables import EMPTY, Cell, Column, Line, Raw, Table, digits, interval, number
+
+GUIDE = ": guide alone"
+
+_GROUPS = {"floor": "floors", "anchor": "anchors", "peer": "peers", "model": "models", "ceiling": "ceilings"}
+
+
+def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
+    """The report's tables by section: quality, differences, levels, cost, departures; sections may be empty."""
+    return {
+        "quality": [quality(evidence)],
+        "differences": [*gains(evidence), *differences(evidence)],
+        "levels": levels(evidence),
+        "cost": costs(evidence),
+        "departures": departures(evidence),
+    }
+
+
+def quality(evidence: Evidence) -> Table:
+    """Every row's means with intervals, fidelity to the parent, and the two costs that matter most."""
+    protocol = evidence.protocol
+    columns, cells = _metric_columns(evidence, evidence.rows, [(protocol.name, "all")] * len(evidence.rows))
+    faithful = [row.entry.fidelity for row in evidence.rows]
+    if any(faithful):
+        title = next(item.title for item in faithful if item)
+        shown = digits([item.mean for item in faithful if item])
+        columns.append(Column("fidelity", title, "higher"))
+        cells.append([_mean(item, shown) for item in faithful])
+    for key, title, read, decimals in (
+        ("ms_per_frame", "ms per frame", _median, 1),
+        ("network_evaluations", "Network evaluations per clip", _evaluations, 0),
+    ):
+        found = [read(row) for row in evidence.rows]
+        if any(value is not None for value in found):
+            columns.append(Column(key, title, "lower"))
+            cells.append([_value(value, number(value, decimals) if value is not None else "") for value in found])
+    count = len(evidence.sample_names)
+    caption = (
+        f"Means over {count:,} samples under protocol {protocol.name}, with {_percent(evidence)} intervals in "
+        "brackets. Bold: the best model."
+    )
+    return _table("quality", "Quality", caption, columns, evidence.rows, cells)
+
+
+def differences(evidence: Evidence) -> list[Table]:
+    """Paired differences from the reference, and from every other row that is a parent."""
+    tables = []
+    for against in dict.fromkeys([evidence.reference, *(row.entry.parent for row in evidence.rows)]):
+        found = evidence.differences_from(against) if against in evidence.by_name and against else []
+        if found:
+            tables.append(_difference_table(evidence, against or "", found))
+    return tables
+
+
+def _difference_table(evidence: Evidence, against: str, found: Sequence[Difference]) -> Table:
+    label = evidence.by_name[against].label
+    role = "the reference" if against == evidence.reference else "a parent"
+    caption = (
+        f"Row minus {label} ({role}) on the same samples: mean paired difference, its {_percent(evidence)} interval, "
+        "samples won : lost. ▲ better, ▼ worse, ○ the interval holds 0."
+    )
+    rows = [row for row in evidence.rows if any(item.entry == row.name for item in found)]
+    name = "differences" if against == evidence.reference else f"differences-{_slug(against)}"
+    columns, cells = _difference_columns(evidence, [(row.name, found) for row in rows])
+    return _table(name, f"Paired differences from {label}", caption, columns, rows, cells)
+
+
+def gains(evidence: Evidence) -> list[Table]:
+    """How much each model adds to its own motion guide; empty where no row is a guide."""
+    pairs = [(row, guide) for row in evidence.models if (guide := _guide_of(row, evidence))]
+    if not pairs:
+        return []
+    found = [
+        (row.name, compare(row, guide, evidence.metrics, {"all": evidence.levels["all"]}, evidence.protocol.name))
+        for row, guide in pairs
+    ]
+    caption = (
+        "What a model adds to the guide it is given: model minus guide alone on the same samples, with the "
+        f"{_percent(evidence)} interval and samples won : lost."
+    )
+    columns, cells = _difference_columns(evidence, found)
+    return [_table("gain", "Gain over the guide", caption, columns, [row for row, _ in pairs], cells)]
+
+
+def _guide_of(row: Row, evidence: Evidence) -> Row | None:
+    names = [name.removesuffix(UNGUIDED) for name in (row.name, row.entry.parent) if name]
+    return next((evidence.by_name[name + GUIDE] for name in names if name + GUIDE in evidence.by_name), None)
+
+
+def levels(evidence: Evidence) -> list[Table]:
+    """One table per metric: rows by difficulty; empty where no sample is annotated."""
+    if len(evidence.levels) < 2:
+        return []
+    tables = []
+    for metric in evidence.metrics:
+        rows = [row for row in evidence.rows if row.interval(evidence.protocol.name, metric.name)]
+        found = {
+            level: [row.interval(evidence.protocol.name, metric.name, level) for row in rows]
+            for level in evidence.levels
+        }
+        shown = evidence.decimals(metric.name)
+        columns = [
+            Column(level, f"{level} ({len(members):,})", _direction(metric))
+            for level, members in evidence.levels.items()
+        ]
+        cells = [_with_best([_mean(item, shown) for item in items], rows, metric.sense) for items in found.values()]
+        caption = f"{metric.title} by difficulty; samples of each level in brackets in the head."
+        tables.append(_table(f"levels-{_slug(metric.name)}", metric.title, caption, columns, rows, cells))
+    return tables
+
+
+def costs(evidence: Evidence) -> list[Table]:
+    """Time, memory and size of every measured row; empty where none was measured."""
+    rows = [row for row in evidence.rows if row.entry.cost]
+    if not rows:
+        return []
+    columns, cells = [], []
+    for key, title, better, read in _COSTS:
+        found = [read(row.entry.cost or {}) for row in rows]
+        if any(raw is not None for _, raw in found):
+            columns.append(Column(key, title, better, text=isinstance(found[0][1], str)))
+            cells.append([_value(raw, text) for text, raw in found])
+    caption = (
+        "Cost of one clip at a time with the settings of the quality run. Time is per in-between drawn; network "
+        "evaluations count a batch of two for guidance as two; memory is the allocator's peak on a GPU and the peak "
+        "resident size of a fresh process on a CPU."
+    )
+    return [_table("cost", "Cost", caption, columns, rows, cells)]
+
+
+def departures(evidence: Evidence) -> list[Table]:
+    """For every model: its numbers under each named departure from the protocol; empty where there are none."""
+    rows = evidence.protocol.rows
+    if not rows:
+        return []
+    names = [evidence.protocol.name, *(row.name for row in rows)]
+    tables = []
+    for row in evidence.models:
+        measured = [name for name in names if name in row.entry.results]
+        columns, cells = _metric_columns(
+            evidence, [row] * len(measured), [(name, "all") for name in measured], best=False
+        )
+        lines = tuple(
+            Line(name, "protocol" if name == names[0] else "departures", tuple(column[index] for column in cells))
+            for index, name in enumerate(measured)
+        )
+        caption = f"{row.label}: the same model under the protocol and under each departure from it."
+        tables.append(Table(f"departures-{_slug(row.name)}", row.label, caption, "Protocol row", tuple(columns), lines))
+    return tables
+
+
+def findings(evidence: Evidence) -> list[str]:
+    """One sentence per model about its difference from the reference in the first metric."""
+    metric = evidence.metrics[0]
+    reference = evidence.by_name[evidence.reference]
+    sentences = []
+    for row in evidence.models:
+        item = next(
+            (
+                item
+                for item in evidence.differences_from(evidence.reference)
+                if (item.entry, item.metric, item.level) == (row.name, metric.name, "all")
+            ),
+            None,
+        )
+        if item:
+            sentences.append(_sentence(row.label, reference.label, metric, item, evidence.decimals(metric.name)))
+    return sentences
+
+
+def _sentence(label: str, reference: str, metric: MetricInfo, item: Difference, shown: int) -> str:
+    gap = item.difference
+    change = f"{number(gap.mean, shown, sign=True)} {interval(gap.low, gap.high, shown, sign=True)}"
+    verdict = {
+        True: f"is better than {reference}",
+        False: f"is worse than {reference}",
+        None: f"cannot be told from {reference}",
+    }[item.better]
+    ties = f", {item.ties:,} equal" if item.ties else ""
+    return f"{label} {verdict} in {metric.title}: {change}; {item.wins:,} samples won, {item.losses:,} lost{ties}."
+
+
+def _table(
+    name: str, title: str, caption: str, columns: Sequence[Column], rows: Sequence[Row], cells: Sequence[Sequence[Cell]]
+) -> Table:
+    lines = tuple(
+        Line(row.label, _GROUPS[row.entry.role], tuple(column[index] for column in cells), row.name)
+        for index, row in enumerate(rows)
+    )
+    return Table(name, title, caption, "Row", tuple(columns), lines)
+
+
+def _metric_columns(
+    evidence: Evidence, rows: Sequence[Row], places: Sequence[tuple[str, str]], *, best: bool = True
+) -> tuple[list[Column], list[list[Cell]]]:
+    columns, cells = [], []
+    for metric in evidence.metrics:
+        found = [row.interval(name, metric.name, level) for row, (name, level) in zip(rows, places, strict=True)]
+        if not any(found):
+            continue
+        shown = evidence.decimals(metric.name)
+        column = [_mean(item, shown) for item in found]
+        columns.append(Column(metric.name, metric.title, _direction(metric)))
+        cells.append(_with_best(column, rows, metric.sense) if best else column)
+    return columns, cells
+
+
+def _difference_columns(
+    evidence: Evidence, rows: Sequence[tuple[str, Sequence[Difference]]]
+) -> tuple[list[Column], list[list[Cell]]]:
+    columns, cells = [], []
+    for metric in evidence.metrics:
+        found = [
+            next((i for i in items if (i.entry, i.metric, i.level) == (name, metric.name, "all")), None)
+            for name, items in rows
+        ]
+        if any(found):
+            shown = evidence.decimals(metric.name)
+            columns.append(Column(metric.name, metric.title, _direction(metric)))
+            cells.append([_difference(item, shown) for item in found])
+    return columns, cells
+
+
+def _difference(item: Difference | None, decimals: int) -> Cell:
+    if item is None:
+        return EMPTY
+    gap = item.difference
+    return Cell(
+        number(gap.mean, decimals, sign=True),
+        interval(gap.low, gap.high, decimals, sign=True),
+        f"{item.wins:,} : {item.losses:,}",
+        {True: "better", False: "worse", None: "undecided"}[item.better],
+        raw=(
+            *(("", gap.mean), ("_low", gap.low), ("_high", gap.high)),
+            *(("_wins", item.wins), ("_losses", item.losses), ("_ties", item.ties)),
+        ),
+    )
+
+
+def _mean(item: Interval | None, decimals: int) -> Cell:
+    if item is None:
+        return EMPTY
+    raw = (("", item.mean), ("_low", item.low), ("_high", item.high), ("_count", item.count))
+    return Cell(number(item.mean, decimals), interval(item.low, item.high, decimals), raw=raw)
+
+
+def _with_best(cells: Sequence[Cell], rows: Sequence[Row], sense: int) -> list[Cell]:
+    """Mark the best model, where there are several to choose from."""
+    values = {
+        index: sense * float(dict(cell.raw)[""] or 0)
+        for index, (cell, row) in enumerate(zip(cells, rows, strict=True))
+        if row.entry.role == "model" and cell is not EMPTY
+    }
+    best = max(values, key=values.__getitem__) if len(values) > 1 else None
+    return [
+        Cell(cell.text, cell.range, cell.note, cell.verdict, index == best, cell.raw)
+        for index, cell in enumerate(cells)
+    ]
+
+
+def _value(value: Raw, text: str) -> Cell:
+    return EMPTY if value is None else Cell(text, raw=(("", value),))
+
+
+def _direction(metric: MetricInfo) -> str:
+    return "higher" if metric.higher_is_better else "lower"
+
+
+def _percent(evidence: Evidence) -> str:
+    found = next(row.interval(evidence.protocol.name, evidence.metrics[0].name) for row in evidence.rows)
+    return f"{100 * found.level:g}\u00a0%" if found else "bootstrap"
+
+
+def _slug(name: str) -> str:
+    return "".join(character if character.isalnum() else "-" for character in name).strip("-").lower()
+
+
+def _median(row: Row) -> float | None:
+    return (row.entry.cost or {}).get("ms_per_frame", {}).get("median")
+
+
+def _evaluations(row: Row) -> float | None:
+    return (row.entry.cost or {}).get("network_evaluations")
+
+
+def _at(*path: str, scale: float = 1.0, decimals: int = 1, unit: str = "") -> Any:
+    """Reads one number of a cost record, as (text, raw value)."""
+
+    def read(cost: dict[str, Any]) -> tuple[str, float | None]:
+        value: Any = cost
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return ("", None) if value is None else (f"{value / scale:,.{decimals}f}{unit}", value)
+
+    return read
+
+
+def _word(key: str) -> Any:
+    def read(cost: dict[str, Any]) -> tuple[str, str | None]:
+        value = cost.get(key)
+        return ("", None) if value is None else (str(value), str(value))
+
+    return read
+
+
+_COSTS = (
+    ("ms_per_frame_median", "ms per frame, median", "lower", _at("ms_per_frame", "median")),
+    ("ms_per_frame_p95", "ms per frame, p95", "lower", _at("ms_per_frame", "p95")),
+    ("network_evaluations", "Network evaluations per clip", "lower", _at("network_evaluations", decimals=0)),
+    ("allocated_bytes", "Peak GPU memory allocated (MiB)", "lower", _at("memory", "allocated", scale=2**20)),
+    ("reserved_bytes", "Peak GPU memory reserved (MiB)", "lower", _at("memory", "reserved", scale=2**20)),
+    ("peak_rss_bytes", "Peak resident memory (MiB)", "lower", _at("peak_rss", scale=2**20)),
+    ("parameters", "Parameters (M)", "lower", _at("parameters", scale=1e6, decimals=2)),
+    ("denoiser_parameters", "of the denoiser (M)", "lower", _at("denoiser_parameters", scale=1e6, decimals=2)),
+    ("bytes_on_disk", "On disk (MiB)", "lower", _at("bytes_on_disk", scale=2**20)),
+    ("load_seconds", "Load (s)", "lower", _at("load_seconds", decimals=2)),
+    ("guidance", "Guidance", "", _word("guidance")),
+    ("precision", "Precision", "", _word("precision")),
+    ("device", "Device", "", _word("device")),
+)

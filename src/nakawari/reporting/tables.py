@@ -1,0 +1,221 @@
+"""One table, written as Markdown, LaTeX (booktabs) or CSV; the page draws it from the same object."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Raw = str | float | int | bool | None
+
+MINUS = "−"
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of cells.
+
+    Args:
+        key: as CSV files call it.
+        title: as readers see it.
+        better: `higher`, `lower`, or empty where no direction is better.
+        text: words instead of numbers; aligned left.
+    """
+
+    key: str
+    title: str
+    better: str = ""
+    text: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """An arrow that points to the better side."""
+        return {"higher": "↑", "lower": "↓"}.get(self.better, "")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table.
+
+    Args:
+        text: the value, as it is printed.
+        range: its interval, as it is printed; empty where there is none.
+        note: a third line, such as wins and losses.
+        verdict: `better`, `worse`, `undecided` for a difference, else empty.
+        best: the best of its column.
+        raw: CSV values by suffix of the column's key; the empty suffix is the value itself.
+    """
+
+    text: str
+    range: str = ""
+    note: str = ""
+    verdict: str = ""
+    best: bool = False
+    raw: tuple[tuple[str, Raw], ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """The verdict as a sign that needs no colour."""
+        return {"better": "▲", "worse": "▼", "undecided": "○"}.get(self.verdict, "")
+
+
+EMPTY = Cell(NOTHING)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its head, the group it stands in (a rule is drawn where the group changes), and its cells."""
+
+    head: str
+    group: str
+    cells: tuple[Cell, ...]
+    name: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The head before it was shortened."""
+        return self.name or self.head
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; `name` is its file name."""
+
+    name: str
+    title: str
+    caption: str
+    head: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+
+
+def digits(values: Sequence[float]) -> int:
+    """Decimals that suit a column: two from 10 up, three from 1 up, else four."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return 2 if largest >= 10 else 3 if largest >= 1 else 4
+
+
+def number(value: float, decimals: int, *, sign: bool = False) -> str:
+    """A number for readers, with a true minus sign; `sign` writes a plus, too."""
+    text = f"{abs(value):.{decimals}f}"
+    zero = not text.strip("0.")
+    return ("" if zero else MINUS if value < 0 else "+" if sign else "") + text
+
+
+def interval(low: float, high: float, decimals: int, *, sign: bool = False) -> str:
+    """`[low, high]` for readers."""
+    return f"[{number(low, decimals, sign=sign)}, {number(high, decimals, sign=sign)}]"
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table; the best of a column is bold."""
+    titles = [_pipe(" ".join(filter(None, (column.title, column.arrow)))) for column in table.columns]
+    rows = [
+        f"| {' | '.join([table.head, *titles])} |",
+        f"| {' | '.join(['---', *('---' if column.text else '---:' for column in table.columns)])} |",
+        *(f"| {' | '.join([_pipe(line.head), *map(_markdown_cell, line.cells)])} |" for line in table.lines),
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = f"**{_pipe(cell.text)}**" if cell.best else _pipe(cell.text)
+    return " ".join(filter(None, (cell.mark, text, cell.range, cell.note and f"({cell.note})")))
+
+
+def _pipe(text: str) -> str:
+    return re.sub(r"([\\|*_`<])", r"\\\1", text)
+
+
+def latex(table: Table) -> str:
+    """A booktabs table environment; needs `\\usepackage{booktabs}` and nothing else."""
+    heads = [_tex(table.head), *(" ".join(filter(None, (_tex(c.title), _arrow(c)))) for c in table.columns)]
+    body: list[str] = []
+    group = table.lines[0].group if table.lines else ""
+    for line in table.lines:
+        if line.group != group:
+            body.append(r"\midrule")
+            group = line.group
+        body.append(" & ".join([_tex(line.head), *map(_latex_cell, line.cells)]) + r" \\")
+    layout = "l" + "".join("l" if column.text else "r" for column in table.columns)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(table.caption)}}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{{layout}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _arrow(column: Column) -> str:
+    return {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}.get(column.better, "")
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text)
+    text = " ".join(filter(None, (_tex(cell.mark), text)))
+    small = "; ".join(filter(None, (cell.range, cell.note)))
+    return f"{text} {{\\scriptsize {_tex(small)}}}" if small else text
+
+
+_TEX = {
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "\u00a0": "~",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "²": r"\textsuperscript{2}",
+    "‰": r"\textperthousand{}",
+    "▲": r"$\bigtriangleup$",
+    "▼": r"$\bigtriangledown$",
+    "○": r"$\circ$",
+    "[": "{[}",
+    "]": "{]}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def comma_separated(table: Table) -> str:
+    """CSV with full precision and full names: every column as `key`, then `key_low`, `key_high` and so on."""
+    suffixes = [
+        list(dict.fromkeys(suffix for line in table.lines for suffix, _ in line.cells[index].raw)) or [""]
+        for index in range(len(table.columns))
+    ]
+    header = [
+        "name",
+        "group",
+        *(column.key + suffix for column, own in zip(table.columns, suffixes, strict=True) for suffix in own),
+    ]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    for line in table.lines:
+        cells = [dict(cell.raw) for cell in line.cells]
+        values = [cell.get(suffix) for cell, own in zip(cells, suffixes, strict=True) for suffix in own]
+        writer.writerow([line.full_name, line.group, *map(_plain, values)])
+    return buffer.getvalue()
+
+
+def _plain(value: Raw) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)

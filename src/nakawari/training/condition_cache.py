@@ -1,0 +1,113 @@
+"""Latents and conditions on disk, keyed by what they were made of: a clip seen again costs a read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..families.base import Condition, InterpolationPipeline
+from ..files import atomic_path
+from .objectives.base import Batch
+
+_VERSION = 1
+_TUPLE, _MAPPING = "references", "extra"
+Encode = Callable[[Batch, Sequence[bool]], tuple[Condition, Tensor]]
+
+
+class ConditionCache:
+    """A folder of safetensors files, one per clip, guide on or off, prompt, rate, and model.
+
+    Args:
+        folder: where; made when absent, shared by runs and processes.
+        pipeline: the model whose networks make the conditions; every weight but the denoiser's is part of the key.
+        references: keep the decoder's reference features, which only a pixel term reads and which are large.
+    """
+
+    def __init__(self, folder: Path, pipeline: InterpolationPipeline, references: bool) -> None:
+        self.folder = folder.expanduser()
+        self.references = references
+        self.model = model_key(pipeline)
+        self.hits = self.misses = 0
+
+    def encoded(self, batch: Batch, guided: Sequence[bool], encode: Encode) -> tuple[Condition, Tensor]:
+        """As `encode`, reading what is there and writing what is not; sample by sample."""
+        found = [self._one(batch, row, flag, encode) for row, flag in enumerate(guided)]
+        conditions, latents = zip(*found, strict=True)
+        device = batch["frames"].device
+        return Condition.cat(conditions).map(lambda tensor: tensor.to(device)), torch.cat(latents).to(device)
+
+    def _one(self, batch: Batch, row: int, guided: bool, encode: Encode) -> tuple[Condition, Tensor]:
+        path = self._path(batch, row, guided)
+        found = _read(path)
+        if found is not None:
+            self.hits += 1
+            return found
+        self.misses += 1
+        one = {name: values[row : row + 1] for name, values in batch.items()}
+        condition, latents = encode(one, [guided])
+        if not self.references:
+            condition = condition.replace(references=())
+        _write(path, condition, latents)
+        return condition, latents
+
+    def _path(self, batch: Batch, row: int, guided: bool) -> Path:
+        digest = hashlib.sha256(self.model.encode())
+        words = {name: batch[name][row] for name in ("prompt", "fps") if batch.get(name) is not None}
+        shape = list(batch["frames"].shape[1:])
+        digest.update(json.dumps([_VERSION, guided, self.references, shape, words], default=str).encode())
+        digest.update(batch["frames"][row].detach().cpu().contiguous().numpy().tobytes())
+        name = digest.hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+
+def model_key(pipeline: InterpolationPipeline) -> str:
+    """SHA-256 over the pipeline's settings and the weights of all its networks but the denoiser."""
+    digest = hashlib.sha256(json.dumps(dict(pipeline.config), default=str, sort_keys=True).encode())
+    for name, part in sorted(pipeline.components.items()):
+        if isinstance(part, torch.nn.Module) and part is not pipeline.denoiser:
+            for key, value in part.state_dict().items():
+                digest.update(f"{name}.{key}:{value.dtype}".encode())
+                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, condition: Condition, latents: Tensor) -> None:
+    tensors = {"latents of the clip": latents}
+    for name, value in condition._tensors().items():
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif name == _TUPLE:
+            tensors |= {f"{name}.{index}": part for index, part in enumerate(value)}
+        elif name == _MAPPING:
+            tensors |= {f"{name}.{key}": part for key, part in value.items()}
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    about = {"num_frames": str(condition.num_frames), "size": json.dumps(condition.size)}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata=about)
+
+
+def _read(path: Path) -> tuple[Condition, Tensor] | None:
+    """What `_write` wrote; None where nothing whole is there."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError):
+        return None
+    latents = tensors.pop("latents of the clip")
+    fields: dict[str, Any] = {name: value for name, value in tensors.items() if "." not in name}
+    levels = sorted((name for name in tensors if name.startswith(f"{_TUPLE}.")), key=lambda n: int(n.split(".")[1]))
+    fields[_TUPLE] = tuple(tensors[name] for name in levels)
+    fields[_MAPPING] = {n.partition(".")[2]: v for n, v in tensors.items() if n.startswith(f"{_MAPPING}.")}
+    size = tuple(json.loads(about["size"]))
+    return Condition(num_frames=int(about["num_frames"]), size=size, **fields), latents

@@ -1,0 +1,134 @@
+"""What a training run will take, measured on two steps before it begins; nothing of them is kept."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .data_sources import training_samples
+from .loop import Trainer
+from .objectives.pipeline_objective import PipelineObjective
+from .recipe import Recipe
+from .run import build_objective
+
+PROBES = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will take on this machine, in bytes and seconds.
+
+    Args:
+        trained, parameters: parameters that learn, and all of the denoiser, adapter included.
+        memory: part -> bytes: frozen weights by network, `trained weights`, `gradients`, `optimizer`, and
+            `activations`, which are what one forward pass keeps for its backward pass.
+        peak: most bytes that were in use on the GPU; None on a CPU.
+        steps: optimizer steps of the run.
+        seconds_per_step: of the last probe step, data included; those before it warm up.
+    """
+
+    trained: int
+    parameters: int
+    memory: dict[str, int]
+    peak: int | None
+    steps: int
+    seconds_per_step: float
+
+    @property
+    def share(self) -> float:
+        """Trained of the denoiser's parameters, 0 to 1."""
+        return self.trained / self.parameters
+
+    @property
+    def seconds(self) -> float:
+        """The whole run, without validation."""
+        return self.steps * self.seconds_per_step
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"share": self.share, "seconds": self.seconds}
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Build all that `recipe` names, take two optimizer steps, and forget them. Raises as training would."""
+    objective = build_objective(recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(recipe, objective, training_samples(recipe), [], Path(folder))
+        kept = Kept(objective)
+        data = trainer.data()
+        for _ in range(min(PROBES, recipe.optim.steps)):
+            with kept.watching():
+                entry = trainer.step(data)
+    on_gpu = trainer.accelerator.device.type == "cuda"
+    return Plan(
+        trained=sum(value.numel() for value in trainer.parameters.values()),
+        parameters=sum(value.numel() for value in objective.pipeline.denoiser.parameters()),
+        memory=_memory(objective, trainer, kept.bytes),
+        peak=torch.cuda.max_memory_allocated() if on_gpu else None,
+        steps=recipe.optim.steps,
+        seconds_per_step=entry["seconds"],
+    )
+
+
+class Kept:
+    """Counts what a forward pass keeps for its backward pass, weights left out."""
+
+    def __init__(self, objective: PipelineObjective) -> None:
+        self._weights = {value.untyped_storage().data_ptr() for value in objective.parameters()}
+        self._storages: dict[int, int] = {}
+        objective.register_forward_pre_hook(lambda *_: self._storages.clear())
+        denoiser = objective.pipeline.denoiser
+        for module in denoiser.modules():
+            if getattr(module, "gradient_checkpointing", False):
+                module._gradient_checkpointing_func = self._noting(module._gradient_checkpointing_func)
+
+    @property
+    def bytes(self) -> int:
+        """Of the last pass."""
+        return sum(self._storages.values())
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Inside the block passes are watched."""
+        return torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
+
+    def _note(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._weights:
+            self._storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def _noting(self, checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+        """A checkpointed stage keeps its inputs, which autograd does not see."""
+
+        def run(stage: nn.Module, *inputs: Any) -> Any:
+            for value in inputs:
+                if isinstance(value, Tensor):
+                    self._note(value)
+            return checkpoint(stage, *inputs)
+
+        return run
+
+
+def _memory(objective: PipelineObjective, trainer: Trainer, activations: int) -> dict[str, int]:
+    learning = set(trainer.parameters.values())
+    found = {
+        name: _bytes(value for value in network.parameters() if value not in learning)
+        for name, network in objective.networks.items()
+    }
+    found["trained weights"] = _bytes(learning)
+    # The loop has freed the gradients: each is as large as its weight.
+    found["gradients"] = found["trained weights"]
+    states = trainer.optimizer.state_dict()["state"].values()
+    found["optimizer"] = _bytes(value for state in states for value in state.values() if isinstance(value, Tensor))
+    return found | {"activations": activations}
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,137 @@
+"""`nakawari adapt` as a user runs it, on a tiny model and real pictures, and the adapter in `nakawari interpolate`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import Result
+
+from nakawari.media import read_frames
+from tiny_models import guided_model
+
+Cli = Callable[..., Result]
+QUICK = ["--steps", "2", "--batch", "2", "--size", "32x32", "--rank", "2", "--lr", "0.05", "--set", "optim.ema=0"]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    guided_model().save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Path:
+    """One clip of 12 frames, a square that moves."""
+    folder = tmp_path / "show" / "clip"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        picture = np.full((40, 48, 3), 230, np.uint8)
+        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
+        Image.fromarray(picture).save(folder / f"frame{number:02d}.png")
+    return tmp_path / "show"
+
+
+def test_an_adapter_is_trained_and_drawn_with(cli: Cli, base: Path, show: Path, keys: list[Path], tmp_path: Path):
+    run = tmp_path / "run"
+    result = cli("adapt", "--data", show, "--model", base, *QUICK, "-o", run)
+    assert result.exit_code == 0, result.stderr
+    assert "finished at step 2" in result.stdout
+    assert sorted(path.name for path in (run / "best").iterdir()) == ["pytorch_lora_weights.safetensors"]
+    saved = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert (saved["objective"]["kind"], saved["objective"]["lora"]["rank"]) == ("adapt", 2)
+
+    def frames(name: str, *words: Any) -> np.ndarray:
+        drawn = cli("interpolate", *keys[:2], "-o", tmp_path / name, "--between", "1", "--model", base, *words)
+        assert drawn.exit_code == 0, drawn.stderr
+        return np.stack(read_frames(tmp_path / name))
+
+    plain, adapted = frames("plain"), frames("adapted", "--adapter", f"{run}@0.7")
+    assert np.array_equal(frames("off", "--adapter", f"{run}@0"), plain)
+    assert not np.array_equal(adapted, plain)
+    merged = cli("merge", f"{base}+{run}@0.7", "-o", tmp_path / "merged")
+    assert merged.exit_code == 0, merged.stderr
+    drawn = frames("merged-drawn", "--model", tmp_path / "merged")
+    assert np.abs(drawn.astype(int) - adapted).max() <= 1
+    assert cli("merge", base, "-o", tmp_path / "again").exit_code == 2
+
+
+def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path, tmp_path: Path):
+    result = cli("adapt", "--data", show, "--model", base, *QUICK, "-o", tmp_path / "run", "--plan")
+    assert result.exit_code == 0, result.stderr
+    assert "parameters of the denoiser (" in result.stdout and "2 steps of " in result.stdout
+    for part in ("unet", "vae", "trained weights", "gradients", "optimizer", "activations", "all"):
+        assert f"  {part} " in result.stdout
+    assert not (tmp_path / "run").exists()
+    asked = cli("adapt", "--data", show, "--model", base, *QUICK, "--plan", "--json")
+    assert json.loads(asked.stdout)["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "needs either a RECIPE or --data FOLDER"),
+        (["a.yaml", "--data", "show"], "needs either a RECIPE or --data FOLDER"),
+        (["a.yaml"], "a.yaml cannot be read"),
+        (["--data", "absent"], "The data folder absent does not exist"),
+        (["--data", "show", "--size", "big"], "'big' is not a size; give --size WIDTHxHEIGHT"),
+        (["--data", "show", "--target", "attn9"], "'attn9' matches no layer of this tooncrafter denoiser; presets are"),
+        (
+            ["--data", "show", "--set", "objective.lora.rnk=4"],
+            "unknown key 'objective.lora.rnk' (did you mean 'rank'?)",
+        ),
+        (["--data", "empty"], "holds no clips; put videos"),
+        (["--data", "show", "--frames", "20"], "No clip has 20 frames (the longest has 12)"),
+    ],
+)
+def test_wrong_words_get_one_sentence(
+    cli: Cli, base: Path, show: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    result = cli("adapt", *words, "--model", "base", "-o", "run", "--set", "optim.steps=1")
+    assert result.exit_code in (1, 2)
+    assert sentence in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_recipe_of_another_kind_is_refused(cli: Cli, tmp_path: Path):
+    recipe = Path(__file__).parents[2] / "recipes" / "guide.yaml"
+    result = cli("adapt", recipe)
+    assert result.exit_code == 2 and "has the objective guide; train it with nakawari train" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("adapter", "sentence"),
+    [
+        ("runs/a@abc", "'abc' is not a scale for adapter runs/a"),
+        ("absent@0.5", "absent is not an adapter: it holds no pytorch_lora_weights.safetensors"),
+    ],
+)
+def test_wrong_adapters_get_one_sentence(
+    cli: Cli, base: Path, keys: list[Path], tmp_path: Path, adapter: str, sentence: str
+):
+    result = cli("interpolate", *keys[:2], "-o", tmp_path / "out", "--model", base, "--adapter", adapter)
+    assert result.exit_code in (1, 2) and sentence in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_loss_curve_of_one(base: Path, show: Path, tmp_path: Path):
+    words = ["-m", "nakawari", "adapt", "--data", show, "--model", base, "--steps", "4", "--batch", "4"]
+    words += ["--size", "32x32", "--rank", "2", "--set", "validation.samples=0"]
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    curves = []
+    for number, start in enumerate(([], [*launch, "--mixed_precision", "no", "--main_process_port", "29611"])):
+        run = tmp_path / f"run{number}"
+        subprocess.run([sys.executable, *start, *map(str, words), "-o", str(run)], check=True, timeout=300)
+        curves.append([json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()])
+    assert len(curves[0]) == 4
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)

@@ -1,0 +1,134 @@
+"""`check` names every planted fault and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from footage import scene, write_clip, write_images
+from PIL import Image
+from typer.testing import Result
+
+from nakawari.data.check import KINDS, check
+from nakawari.errors import NakawariError, UsageError
+
+
+@pytest.fixture
+def triplets(tmp_path: Path) -> Path:
+    """Four sound triplets and captions for two."""
+    root = tmp_path / "set"
+    for number in range(4):
+        write_images(root / "train" / f"clip{number}", scene(number, 3))
+    (root / "captions.csv").write_text("name,caption\nclip0,a disc\nclip3,another disc\n")
+    return root
+
+
+def found(root: Path) -> list[tuple[str, str]]:
+    return [(fault.kind, fault.path) for fault in check(root).faults]
+
+
+def test_sound_data_have_no_faults(triplets: Path):
+    report = check(triplets)
+    assert report.faults == [] and report.notes == []
+    assert (report.layout, report.items, report.frames, report.held_frames) == ("splits", {"sequence": 4}, 12, 0)
+    assert report.sizes == {"64x48": 4} and report.lengths == {"3": 4}
+
+
+def test_planted_faults_are_named_and_nothing_else(tmp_path: Path):
+    root = tmp_path / "set"
+    for number in range(3):
+        write_clip(root / "clips" / f"sound{number}.mp4", scene(number, 12))
+        write_images(root / "triplets" / f"sound{number}", scene(10 + number, 3))
+    planted: dict[str, str] = {}
+
+    damaged = write_images(root / "triplets" / "damaged", scene(20, 3)) / "frame2.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    planted["triplets/damaged"] = "broken"
+    (root / "clips" / "noise.mp4").write_bytes(b"not a video" * 100)
+    planted["clips/noise.mp4"] = "broken"
+    write_clip(root / "clips" / "short.mp4", scene(21, 2))
+    planted["clips/short.mp4"] = "too-short"
+    write_clip(root / "clips" / "still.mp4", scene(22, 1) * 12)
+    planted["clips/still.mp4"] = "static"
+    write_clip(root / "clips" / "two.mp4", scene(23, 8) + scene(33, 8))
+    planted["clips/two.mp4"] = "scene-cut"
+    write_clip(root / "clips" / "twos.mp4", [frame for frame in scene(24, 8) for _ in range(2)])
+    planted["clips/twos.mp4"] = "held"
+    write_images(root / "triplets" / "sizes", [*scene(25, 2), scene(25, 3, (40, 64))[2]])
+    planted["triplets/sizes"] = "mixed-sizes"
+    write_images(root / "triplets" / "gap", scene(26, 3)[::2], ("frame1.png", "frame3.png"))
+    planted["triplets/gap"] = "missing-frame"
+    (root / "triplets" / "empty").mkdir()
+    planted["triplets/empty"] = "empty-folder"
+    write_images(root / "triplets" / "twin", scene(11, 3))
+    planted["triplets/twin"] = "duplicate"
+    dark, light = scene(27, 12), [255 - frame // 4 for frame in scene(27, 12)]
+    write_clip(root / "clips" / "flash.mp4", [*dark[:5], *light[5:7], *dark[7:]])
+    planted["clips/flash.mp4"] = "flashing"
+    write_images(root / "pairs", scene(28, 3), ("a_start.png", "a_end.png", "b_start.png"))
+    planted["pairs/b_start.png"] = "lone-key"
+    (root / "captions.csv").write_text("name,caption\nsound0,a disc\nnobody,not there\n")
+    planted["captions.csv"] = "caption"
+    (root / "index.json").write_text(json.dumps([{"file": "clips/sound0.mp4"}, {"file": "clips/gone.mp4"}]))
+    planted["index.json"] = "index"
+
+    assert found(root) == sorted(((kind, path) for path, kind in planted.items()), key=lambda pair: (pair[1], pair[0]))
+    assert set(planted.values()) == set(KINDS)
+    sentences = {fault.path: fault.sentence for fault in check(root).faults}
+    assert "frame 8" in sentences["clips/two.mp4"]
+    assert "lacks frame 2" in sentences["triplets/gap"]
+    assert "8 of 16" in sentences["clips/twos.mp4"]
+    assert "nobody" in sentences["captions.csv"] and "gone.mp4" in sentences["index.json"]
+
+
+def test_middle_that_repeats_a_key_is_held(triplets: Path):
+    first, _, last = scene(40, 3)
+    write_images(triplets / "train" / "still_middle", [first, first, last])
+    assert found(triplets) == [("held", "train/still_middle")]
+
+
+def test_a_triplet_that_lost_an_end_is_named(triplets: Path):
+    (triplets / "train" / "clip2" / "frame3.png").unlink()
+    (triplets / "train" / "clip1" / "frame1.png").unlink()
+    assert found(triplets) == [("missing-frame", "train/clip1"), ("missing-frame", "train/clip2")]
+
+
+def test_a_clip_that_moves_only_a_little_is_not_static(tmp_path: Path):
+    frames = scene(1, 1, (160, 256)) * 8
+    blinking = [frame.copy() for frame in frames]
+    for number, frame in enumerate(blinking):
+        frame[70:76, 100:106] = 20 * number
+    write_clip(tmp_path / "blink.mp4", blinking)
+    assert found(tmp_path) == []
+
+
+def test_without_scenedetect_cuts_are_noted_as_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "scenedetect", None)
+    write_clip(tmp_path / "two.mp4", scene(23, 8) + scene(33, 8))
+    report = check(tmp_path)
+    assert report.faults == []
+    assert "PySceneDetect" in report.notes[0]
+
+
+def test_nothing_to_check(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("words")
+    with pytest.raises(NakawariError, match="no videos"):
+        check(tmp_path)
+    with pytest.raises(NakawariError, match="not a folder"):
+        check(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="min-frames"):
+        check(tmp_path, min_frames=1)
+
+
+def test_command_and_exit_status(cli: Callable[..., Result], triplets: Path):
+    clean = cli("data", "check", triplets)
+    assert clean.exit_code == 0, clean.output
+    assert "layout splits, 4 sequences, 12 frames" in clean.stdout and "no faults" in clean.stdout
+    Image.new("RGB", (9, 9)).save(triplets / "train" / "clip1" / "frame2.png")
+    faulty = cli("data", "check", triplets, "--json")
+    assert faulty.exit_code == 1 and faulty.stderr == ""
+    assert [fault["kind"] for fault in json.loads(faulty.stdout)["faults"]] == ["mixed-sizes"]
+    assert "mixed-sizes" in cli("data", "check", triplets).stdout

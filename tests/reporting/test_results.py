@@ -1,0 +1,142 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from nakawari.errors import NakawariError, UsageError
+from nakawari.reporting.results import load_evidence, short_names
+from reporting.conftest import NAMES, PROTOCOL, evaluated
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_rows_levels_and_samples_are_read(kept):
+    evidence = load_evidence([kept])
+    roles = [row.entry.role for row in evidence.rows]
+    assert roles == ["floor", "floor", "anchor", "anchor", "model", "model", "model"]
+    assert [row.name for row in evidence.models] == list(NAMES)
+    assert evidence.models[1].label == "stub+show/best@0.5"
+    assert {name: list(members) for name, members in evidence.levels.items()} == {
+        "all": [0, 1, 2, 3, 4, 5],
+        "easy": [0, 2, 4],
+        "hard": [1, 3, 5],
+    }
+    stub = evidence.by_name["stub"]
+    lines = [(kept / f"stub/seed-{seed}.csv").read_text().splitlines()[1:] for seed in (0, 1)]
+    values = np.array([[float(line.split(",")[2]) for line in seed] for seed in lines])
+    np.testing.assert_array_equal(stub.samples.mean["psnr"], values.mean(0))
+    np.testing.assert_array_equal(stub.samples.first["psnr"], values[0])
+    assert evidence.reference == "stub"
+    assert [metric.name for metric in evidence.headline] == ["psnr", "flicker"]
+
+
+def test_two_results_become_one_table_with_the_same_differences(tmp_path, kept):
+    first = evaluated(tmp_path / "a", NAMES[:1])
+    second = evaluated(tmp_path / "b", NAMES[1:], cost=False)
+    joined, whole = load_evidence([first, second]), load_evidence([kept])
+    assert [row.name for row in joined.rows] == [row.name for row in whole.rows]
+
+    def found(evidence):
+        items = [item for item in evidence.differences_from("stub") if item.entry in NAMES]
+        return {(item.entry, item.metric, item.level): item for item in items}
+
+    assert found(joined) == found(whole) and len(found(whole)) == 12
+    assert {item.against for item in joined.differences} == {"stub"}
+
+
+def test_the_same_folder_twice_is_one_result(kept):
+    assert len(load_evidence([kept, kept]).sources) == 1
+
+
+def test_one_row_with_two_sets_of_numbers_is_refused(tmp_path, kept):
+    other = evaluated(tmp_path, ("stub+runs/show/best@1",), cost=False, guide=False)
+    edited = shutil.copytree(other, tmp_path / "edited")
+    shutil.move(edited / "stub+runs_show_best@1", edited / "stub")
+    text = (edited / "aggregates.json").read_text()
+    (edited / "aggregates.json").write_text(text.replace("stub+runs_show_best@1", "stub").replace(NAMES[2], "stub"))
+    with pytest.raises(UsageError, match="different numbers for stub"):
+        load_evidence([kept, edited])
+
+
+def test_protocols_are_never_mixed(tmp_path, kept):
+    other = evaluated(tmp_path, NAMES[:1], PROTOCOL.model_copy(update={"seeds": (0, 2)}), cost=False)
+    with pytest.raises(UsageError, match=r"different protocols \(seeds: \[0, 1\] and \[0, 2\]\)"):
+        load_evidence([kept, other])
+
+
+def test_samples_are_never_mixed(result, kept):
+    edit(result / "aggregates.json", lambda content: content["record"]["samples"].reverse())
+    for file in result.glob("*/seed-*.csv"):
+        head, *lines = file.read_text().splitlines()
+        file.write_text("\n".join([head, *lines[::-1]]) + "\n")
+    with pytest.raises(UsageError, match="of different samples"):
+        load_evidence([kept, result])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "stub/seed-1.csv").unlink(), r"stub/seed-1\.csv is missing"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: text[:-40]), "not a whole record"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda _: ""), "not a whole record"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", drop_last), "does not hold the 6 samples"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: put(text, "nan")), "not finite"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: put(text, "many")), "not a number"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: put(text, "99.0")), "mean psnr of stub is not"),
+        (lambda folder: (folder / "stub/seed-1.csv").write_bytes(b"\xff\xfe\x00"), "not a readable CSV"),
+        (lambda folder: (folder / "aggregates.json").write_text("{"), "not a readable JSON"),
+        (lambda folder: (folder / "aggregates.json").write_text("[]"), "not a record that this version reads"),
+        (lambda folder: edit(folder / "aggregates.json", lambda c: c.update(format=2)), "this version reads"),
+        (lambda folder: edit(folder / "aggregates.json", lambda c: c.update(entries=[])), "holds no rows"),
+        (lambda folder: edit(folder / "aggregates.json", fail_all), "has no finished row"),
+        (lambda folder: (folder / "aggregates.json").unlink(), "unfinished evaluation"),
+        (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "not a result of nakawari evaluate"),
+        (shutil.rmtree, "not a result of nakawari evaluate"),
+    ],
+)
+def test_broken_records_are_one_sentence(result, damage, message):
+    damage(result)
+    with pytest.raises(NakawariError, match=message) as caught:
+        load_evidence([result])
+    assert "\n" not in str(caught.value)
+
+
+def cut(path, change):
+    path.write_text(change(path.read_text()))
+
+
+def drop_last(text):
+    return "\n".join(text.splitlines()[:-1]) + "\n"
+
+
+def put(text, word):
+    head, first, *others = text.splitlines()
+    name, level, _, *values = first.split(",")
+    return "\n".join([head, ",".join([name, level, word, *values]), *others]) + "\n"
+
+
+def fail_all(content):
+    for entry in content["entries"]:
+        entry.update(status="failed", results={}, failures={"s0": "it broke"})
+
+
+def test_no_folder_is_refused():
+    with pytest.raises(UsageError, match="at least one result"):
+        load_evidence([])
+
+
+def test_short_names_stay_apart():
+    names = ["mini", "mini+runs/a/best@0.5:fp16", "mini+runs/b/best@0.5:fp16", "/models/x/tc: autoencoder"]
+    assert list(short_names(names).values()) == [
+        "mini",
+        "mini+a/best@0.5:fp16",
+        "mini+b/best@0.5:fp16",
+        "x/tc: autoencoder",
+    ]
+    deep = ["m+runs/1/show/best", "m+runs/2/show/best"]
+    assert list(short_names(deep).values()) == ["m+1/show/best", "m+2/show/best"]

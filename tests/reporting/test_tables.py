@@ -1,0 +1,134 @@
+import csv
+import io
+import json
+
+import pytest
+
+from nakawari.reporting.contents import all_tables, findings
+from nakawari.reporting.results import load_evidence
+from nakawari.reporting.tables import Cell, Column, Line, Table, comma_separated, digits, latex, markdown, number
+
+
+@pytest.fixture(scope="module")
+def tables(kept):
+    return {table.name: table for section in all_tables(load_evidence([kept])).values() for table in section}
+
+
+@pytest.fixture(scope="module")
+def record(kept):
+    return json.loads((kept / "aggregates.json").read_text())
+
+
+def read(table):
+    return {row["name"]: row for row in csv.DictReader(io.StringIO(comma_separated(table)))}
+
+
+def test_sections(tables):
+    assert list(tables) == [
+        *("quality", "gain", "differences", "levels-psnr", "levels-flicker", "cost"),
+        *("departures-stub", "departures-stub-runs-show-best-0-5", "departures-stub-runs-show-best-1"),
+    ]
+
+
+def test_quality_repeats_the_record_exactly(tables, record):
+    rows = read(tables["quality"])
+    for entry in record["entries"]:
+        row = rows[entry["name"]]
+        for metric in ("psnr", "flicker"):
+            found = entry["results"]["tiny"][metric]["all"]
+            assert [float(row[metric + tail]) for tail in ("", "_low", "_high")] == [
+                found[name] for name in ("mean", "low", "high")
+            ]
+        if entry.get("fidelity"):
+            assert float(row["fidelity"]) == entry["fidelity"]["mean"]
+        else:
+            assert row["fidelity"] == ""
+        cost = entry.get("cost")
+        assert row["ms_per_frame"] == (repr(cost["ms_per_frame"]["median"]) if cost else "")
+    best = [line.full_name for line in tables["quality"].lines if line.cells[0].best]
+    assert best == ["stub+runs/show/best@0.5"]  # the least noise; the floors, which are better still, do not count
+
+
+def test_differences_and_levels_repeat_the_record_exactly(tables, record):
+    rows = read(tables["differences"])
+    for item in record["paired"]:
+        if item["row"] == "tiny" and item["level"] == "all":
+            row, metric = rows[item["entry"]], item["metric"]
+            assert float(row[metric]) == item["difference"]["mean"]
+            assert [int(row[f"{metric}_{name}"]) for name in ("wins", "losses", "ties")] == [
+                item[name] for name in ("wins", "losses", "ties")
+            ]
+    levels = read(tables["levels-psnr"])
+    entry = next(entry for entry in record["entries"] if entry["name"] == "stub")
+    for level in ("all", "easy", "hard"):
+        assert float(levels["stub"][level]) == entry["results"]["tiny"]["psnr"][level]["mean"]
+
+
+def test_gain_is_the_difference_from_the_guide(tables, record):
+    means = {entry["name"]: entry["results"]["tiny"]["psnr"]["all"]["mean"] for entry in record["entries"]}
+    rows = read(tables["gain"])
+    assert list(rows) == ["stub", "stub+runs/show/best@0.5", "stub+runs/show/best@1"]
+    for name, row in rows.items():
+        assert float(row["psnr"]) == pytest.approx(means[name] - means["stub: guide alone"], abs=1e-9)
+    assert [line.cells[0].verdict for line in tables["gain"].lines] == ["worse"] * 3
+
+
+def test_departures_stand_beside_the_protocol(tables, record):
+    rows = read(tables["departures-stub"])
+    entry = next(entry for entry in record["entries"] if entry["name"] == "stub")
+    assert list(rows) == ["tiny", "pooled"]
+    assert float(rows["pooled"]["psnr"]) == entry["results"]["pooled"]["psnr"]["all"]["mean"]
+
+
+def test_findings_say_what_the_intervals_say(kept):
+    first, second = findings(load_evidence([kept]))
+    assert first.startswith("stub+show/best@0.5 is better than stub in PSNR (dB): +")
+    assert first.endswith("6 samples won, 0 lost.")
+    assert second.startswith("stub+show/best@1 is better than stub")
+
+
+WORD = Cell("p|q", raw=(("", "p|q"),))
+TABLE = Table(
+    "t",
+    "T",
+    "50 % of A_b & c",
+    "Row",
+    (Column("x", "X (‰)", "higher"), Column("w", "Word", text=True)),
+    (
+        Line("a_b", "floors", (Cell("1.0", "[0.5, 1.5]", raw=(("", 1.0), ("_low", 0.5))), WORD)),
+        Line("m", "models", (Cell("−2.0", "", "3 : 4", "worse", True, (("", -2.0),)), Cell("–"))),
+    ),
+)  # fmt: skip
+
+
+def test_markdown():
+    assert markdown(TABLE) == (
+        "| Row | X (‰) ↑ | Word |\n| --- | ---: | --- |\n"
+        "| a\\_b | 1.0 [0.5, 1.5] | p\\|q |\n| m | ▼ **−2.0** (3 : 4) | – |\n"
+    )
+
+
+def test_latex():
+    text = latex(TABLE)
+    assert r"\caption{50 \% of A\_b \& c}" in text
+    assert r"\begin{tabular}{lrl}" in text
+    assert r"Row & X (\textperthousand{}) $\uparrow$ & Word \\" in text
+    assert r"a\_b & 1.0 {\scriptsize {[}0.5, 1.5{]}} & p|q \\" + "\n\\midrule\n" in text
+    assert r"m & $\bigtriangledown$ \textbf{$-$2.0} {\scriptsize 3 : 4} & -- \\" in text
+    assert text.isascii()
+
+
+def test_every_table_is_plain_latex(tables):
+    for table in tables.values():
+        text = latex(table).replace("×", "")
+        assert text.isascii(), [character for character in text if not character.isascii()]
+        assert text.count("{") == text.count("}")
+
+
+def test_csv():
+    assert comma_separated(TABLE) == "name,group,x,x_low,w\na_b,floors,1.0,0.5,p|q\nm,models,-2.0,,\n"
+
+
+def test_numbers():
+    assert [number(value, 2, sign=True) for value in (1.234, -1.234, -0.001, 0.0)] == ["+1.23", "−1.23", "0.00", "0.00"]
+    assert [digits([value]) for value in (27.3, -3.0, 0.4, 0.0)] == [2, 3, 4, 4]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import NakawariError, UsageError
 from .files import read_json
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .families.base import InterpolationPipeline
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+QUANTIZED = "quantization.json"
+"""The file that a quantized folder carries."""
 MINI = Path(__file__).parent / "assets" / "mini"
 
 
@@ -104,7 +106,8 @@ def load(name: str, device: str | torch.device = "cpu") -> Variant:
 
     spec = parse(name)
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[spec.precision]
-    pipeline = _load_base(spec.base, dtype)
+    folder = model_folder(spec.base)
+    pipeline = _load_base(folder, _how(folder, spec.precision, dtype))
     if spec.adapters:
         from .adapters import attach
 
@@ -114,15 +117,26 @@ def load(name: str, device: str | torch.device = "cpu") -> Variant:
     return Variant(name, spec, pipeline)
 
 
-def _load_base(base: str, dtype: torch.dtype) -> InterpolationPipeline:
-    folder = model_folder(base)
+def _how(folder: Path, precision: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Arguments for `from_pretrained`; a quantized folder brings its own formats and denoiser."""
+    if not (folder / QUANTIZED).is_file():
+        return {"torch_dtype": dtype}
+    if precision != "fp32":
+        raise UsageError(f"{folder} is quantized already; name it without :{precision}.")
+    from .quantization.folder import saved_parts
+
+    with _quiet():
+        return saved_parts(folder)
+
+
+def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
     from .families import pipeline_class
 
     index = read_json(folder / "model_index.json")
     try:
         with _quiet():
             cls = pipeline_class(index.get("_class_name", ""))
-            pipeline = cls.from_pretrained(folder, local_files_only=True, torch_dtype=dtype)
+            pipeline = cls.from_pretrained(folder, local_files_only=True, **how)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NakawariError(f"{folder} could not be loaded ({reason}); save or convert the model again.") from error

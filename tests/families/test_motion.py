@@ -101,9 +101,11 @@ def test_the_refiner_learns_through_the_blend() -> None:
     assert model.refiner.head.weight.grad.abs().max() > 0
 
 
-def test_saved_and_loaded(tmp_path: str) -> None:
-    model = MotionGuide(refine_channels=(8, 8))
-    torch.nn.init.normal_(model.refiner.head.weight, std=0.01)
+@pytest.mark.parametrize("channels", [(), (8, 8)], ids=["plain", "refined"])
+def test_saved_and_loaded(channels: tuple[int, ...], tmp_path: str) -> None:
+    model = MotionGuide(refine_channels=channels)
+    if model.refiner:
+        torch.nn.init.normal_(model.refiner.head.weight, std=0.01)
     model.save_pretrained(tmp_path)
     loaded = MotionGuide.from_pretrained(tmp_path)
     assert torch.equal(loaded(_scene(), _scene(8), TIMES), model(_scene(), _scene(8), TIMES))

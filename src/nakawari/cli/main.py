@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import NakawariError, UsageError
 
-COMMANDS = ("interpolate", "train", "adapt", "merge", "evaluate", "report", "data", "convert", "diagnose")
+COMMANDS = ("interpolate", "train", "adapt", "merge", "quantize", "evaluate", "report", "data", "convert", "diagnose")
 
 
 class Program(TyperGroup):

@@ -239,7 +239,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
                 sampler=range(first, last),
                 num_workers=workers,
                 worker_init_fn=_one_thread,
-                multiprocessing_context=_fresh_processes() if workers else None,
+                multiprocessing_context=fresh_processes() if workers else None,
                 pin_memory=torch.cuda.is_available(),
             )
         )
@@ -249,7 +249,7 @@ def _rng(seed: int, purpose: str, index: int) -> Rng:
     return np.random.default_rng([seed, *purpose.encode(), index])
 
 
-def _fresh_processes() -> multiprocessing.context.BaseContext:
+def fresh_processes() -> multiprocessing.context.BaseContext:
     """Workers that share no threads with this process: OpenCV's pool does not survive a plain fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

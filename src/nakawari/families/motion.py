@@ -9,6 +9,8 @@ how visible each key is; without it the splatted flow is used alone.
 from __future__ import annotations
 
 import itertools
+import os
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ _MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times le
 _MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
 _MOTION_LIMIT = 40.0
 _FLOW_UNIT = 16.0
+_LUMA = (77 / 256, 150 / 256, 29 / 256)
 _REFINER_INPUTS = 2 * (3 + 3 + 3 + 2 + 2) + 2 + 1
 _REFINER_OUTPUTS = 1 + 2 + 2 + 2
 
@@ -41,7 +44,7 @@ def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0) -> Tensor:
 
 
 def _grey(images: Tensor) -> list[np.ndarray]:
-    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)[:, None, None]
+    weights = torch.tensor(_LUMA, device=images.device)[:, None, None]
     grey = ((images.float() * weights).sum(1).clamp(-1, 1) + 1) * 127.5
     return [np.ascontiguousarray(image) for image in grey.round().byte().cpu().numpy()]
 
@@ -58,7 +61,17 @@ class MotionGuide(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, finest_scale: int = 0, min_size: int = 16, refine_channels: tuple[int, ...] = ()) -> None:
         super().__init__()
+        # diffusers asks every model for its dtype, and one without any tensor cannot answer.
+        self.register_buffer("dtype_holder", torch.zeros(1), persistent=False)
         self.refiner = FlowRefiner(tuple(refine_channels)) if refine_channels else None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """As diffusers' own; a guide without a network has a configuration and no weights file, which fails there."""
+        config = cls.load_config(pretrained_model_name_or_path, local_files_only=kwargs.get("local_files_only", False))
+        if not config.get("refine_channels"):
+            return cls.from_config(config).eval()
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
         """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
+from ..data.training_data import fresh_processes
 from ..errors import UsageError
 from .objectives.base import Batch, collate
 
@@ -65,6 +66,7 @@ def batches(samples: Samples, indices: StepIndices, workers: int) -> Iterator[Ba
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=_prepare_worker,
+        multiprocessing_context=fresh_processes() if workers else None,
     )
     return iter(loader)
 

@@ -1,0 +1,173 @@
+"""`nakawari quantize`: a smaller variant, or a plan that says which layer needs which precision."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..families.base import InterpolationPipeline
+    from ..quantization.planning import Planned
+
+
+def command(
+    variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE[+ADAPTER@SCALE]; adapters are merged.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    precision: Annotated[
+        str | None, typer.Option(help="fp16, bf16, int8, int8-dynamic, fp8 or int4, for every layer.")
+    ] = None,
+    parts: Annotated[str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all.")] = "denoiser",
+    plan_file: Annotated[Path | None, typer.Option(help="A plan: layer pattern -> precision, YAML.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Measure, and write a plan instead of a variant.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="With --plan: the denoiser's size, such as 0.35x (of its fp16 size) or 12-MB.")
+    ] = None,
+    min_psnr: Annotated[
+        float | None, typer.Option("--min-psnr-to-parent", min=1, help="With --plan: the fidelity to keep, dB.")
+    ] = None,
+    candidates: Annotated[str, typer.Option(help="With --plan: the precisions to choose from.")] = "int4,int8,fp16",
+    clips: Annotated[int, typer.Option(min=1, help="With --plan: synthetic clips to measure on.")] = 4,
+    frames: Annotated[int, typer.Option(min=3, help="With --plan: frames per clip, both keys included.")] = 4,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="With --plan: their size.")] = "96x64",
+    times: Annotated[int, typer.Option(min=1, help="With --plan: noise levels per clip.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="With --plan: another seed, other clips.")] = 0,
+    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """A smaller, faster variant, or a plan for one."""
+    from ..errors import UsageError
+
+    if sum([precision is not None, plan_file is not None, plan]) != 1:
+        raise UsageError("nakawari quantize needs one of --precision, --plan-file and --plan.")
+    if not plan and (budget is not None or min_psnr is not None):
+        raise UsageError("--budget and --min-psnr-to-parent go with --plan.")
+    if parts not in ("denoiser", "all"):
+        raise UsageError(f"{parts!r} is not a value for --parts; it may be denoiser or all.")
+    if precision is not None:
+        from ..quantization.precisions import check_name
+
+        check_name(precision)
+    if plan:
+        from ..quantization.sensitivity import Settings
+
+        settings = Settings(clips, frames, _size(size), times, seed)
+        _plan(_load(variant, device), variant, output, budget, min_psnr, _names(candidates), settings, as_json)
+        return
+    from ..quantization import make
+
+    pipeline = _load(variant, device)
+    if plan_file is not None:
+        record = make.quantize_by_plan(pipeline, variant, plan_file, output)
+    else:
+        record = make.quantize(pipeline, variant, str(precision), output, parts)  # type: ignore[arg-type]
+    show_record(record, output, as_json)
+
+
+def _load(variant: str, device: str) -> InterpolationPipeline:
+    from ..variants import load
+
+    return load(variant, device).pipeline
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width from WIDTHxHEIGHT."""
+    from ..errors import UsageError
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 96x64.")
+    return int(match[2]), int(match[1])
+
+
+def _names(text: str) -> list[str]:
+    from ..quantization.precisions import check_name
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names or [""]:
+        check_name(name, "--candidates")
+    return names
+
+
+def show_record(record: dict[str, Any], output: Path, as_json: bool) -> None:
+    """What was written, as a few lines or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(record))
+        return
+    before, after = record["source"]["bytes"], record["bytes"]
+    layers = ", ".join(f"{count} layers {name}" for name, count in sorted(record["layers"].items()))
+    formats = ", ".join(f"{part} {dtype}" for part, dtype in record["dtypes"].items())
+    typer.echo(f"denoiser {before / 1e6:.2f} MB -> {after / 1e6:.2f} MB ({after / before:.1%})")
+    typer.echo(f"{layers}; the rest: {formats}" if layers else formats)
+    typer.echo(f"written to {output}")
+
+
+def _plan(
+    pipeline: InterpolationPipeline,
+    variant: str,
+    output: Path,
+    budget: str | None,
+    min_psnr: float | None,
+    candidates: list[str],
+    settings: Any,
+    as_json: bool,
+) -> None:
+    from ..files import atomic_path, write_json
+    from ..quantization import plans
+    from ..quantization.figure import write_figure
+    from ..quantization.make import prepare
+    from ..quantization.planning import make_plan
+
+    prepare(pipeline, variant)
+    with Bar("measuring", "layer") as bar:
+        planned = make_plan(
+            pipeline,
+            budget=budget,
+            min_psnr=min_psnr,
+            candidates=candidates,
+            settings=settings,
+            progress=bar.show,
+        )
+    with atomic_path(output) as temporary:
+        temporary.mkdir()
+        plans.write(temporary / "plan.yaml", planned.plan)
+        write_json(temporary / "sensitivity.json", sensitivity_json(planned))
+        write_figure(temporary / "plan.png", planned, f"{variant}: sensitivity of each layer, and the plan")
+    if as_json:
+        typer.echo(json.dumps(planned.plan.about | {"output": str(output)}))
+        return
+    for line in plan_table(planned):
+        typer.echo(line)
+    typer.echo(f"written to {output}: plan.yaml, plan.png, sensitivity.json")
+
+
+def sensitivity_json(planned: Planned) -> dict[str, Any]:
+    """Every measured number, and what the layer got."""
+    found = planned.sensitivity
+    layers = {
+        name: {
+            "kind": found.kinds[name],
+            "plan": planned.precisions[name],
+            "costs": {key: {"bytes": cost.bytes, "error": min(cost.error, 1e300)} for key, cost in costs.items()},
+        }
+        for name, costs in found.costs.items()
+    }
+    return {"x0_variance": found.spread, "layers": layers}
+
+
+def plan_table(planned: Planned) -> list[str]:
+    """Sizes and fidelities of the plan and of each precision throughout, then how many layers got what."""
+    lines = [f"{'':<16}{'MB':>10}{'dB to the parent':>20}"]
+    for name, trial in planned.trials.items():
+        lines.append(f"{name:<16}{trial.bytes / 1e6:>10.3f}{trial.psnr:>20.2f}")
+    kinds = dict.fromkeys(planned.sensitivity.kinds.values())
+    for kind in kinds:
+        got = [value for name, value in planned.precisions.items() if planned.sensitivity.kinds[name] == kind]
+        shares = ", ".join(f"{got.count(value)} {value}" for value in sorted(set(got)))
+        lines.append(f"{kind:<16}{shares}")
+    return lines

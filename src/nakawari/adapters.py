@@ -149,9 +149,16 @@ def merge(denoiser: nn.Module) -> dict[str, Tensor]:
     """Put the active adapters into the weights, each at its scale; no time is lost to them any more.
 
     Returns: the weights as they were, by layer name, for `unmerge`; {} where everything was merged already.
+
+    Raises:
+        NakawariError: the denoiser is quantized.
     """
     kept = {}
     for name, layer in adapted_layers(denoiser).items():
+        if "weight" not in layer.get_base_layer()._parameters:
+            raise NakawariError(
+                f"Adapters cannot be merged into {name}, which is quantized; merge into the full model, then quantize."
+            )
         if not layer.merged:
             kept[name] = layer.get_base_layer().weight.clone()
             layer.merge(safe_merge=True)

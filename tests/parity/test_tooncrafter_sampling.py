@@ -13,7 +13,8 @@ from transformers import CLIPTextModel
 from nakawari.diffusion import VelocityProcess
 from nakawari.families.base import Condition
 from nakawari.families.tooncrafter import towers
-from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline, _Guidance
+from nakawari.families.tooncrafter.guidance import Guidance
+from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.families.tooncrafter.resampler import Resampler
 from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler, spaced_timesteps
 from parity.test_tooncrafter_clip import _load, _vision
@@ -88,7 +89,7 @@ def test_ddim_sequence(case: tuple[str, dict[str, Any]]) -> None:
         branches.append(tensors["uncond"])
     if settings["multicond"]:
         branches.append(tensors["uncond_img_nonetext"])
-    guidance = _Guidance(settings["cfg"], settings["cfg_img"], settings["guidance_rescale"])
+    guidance = Guidance(settings["cfg"], settings["cfg_img"], settings["guidance_rescale"])
     x = frames_first(tensors["x_T"])
     fps = torch.tensor([settings["fs"]])
     for index, time in enumerate(settings["timesteps"]):

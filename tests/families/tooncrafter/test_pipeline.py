@@ -11,7 +11,8 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from nakawari.families.base import Condition
-from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline, _Guidance
+from nakawari.families.tooncrafter.guidance import Guidance
+from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.guide import blend
 from tiny_models import guided_model, plain_model
 
@@ -161,10 +162,10 @@ def test_as_many_generators_as_samples() -> None:
 
 def test_guidance_formulas() -> None:
     c, u, i = torch.randn(3, 1, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(_Guidance(7.5, None, 0.0).combine([c]), c)
-    assert torch.allclose(_Guidance(3.0, None, 0.0).combine([c, u]), u + 3 * (c - u))
-    assert torch.allclose(_Guidance(3.0, 2.0, 0.0).combine([c, u, i]), u + 2 * (i - u) + 3 * (c - i), atol=1e-6)
-    assert torch.allclose(_Guidance(3.0, None, 1.0).combine([c, u]).std(), c.std(), rtol=1e-5)
+    assert torch.equal(Guidance(7.5, None, 0.0).combine([c]), c)
+    assert torch.allclose(Guidance(3.0, None, 0.0).combine([c, u]), u + 3 * (c - u))
+    assert torch.allclose(Guidance(3.0, 2.0, 0.0).combine([c, u, i]), u + 2 * (i - u) + 3 * (c - i), atol=1e-6)
+    assert torch.allclose(Guidance(3.0, None, 1.0).combine([c, u]).std(), c.std(), rtol=1e-5)
 
 
 def test_conditions_join_and_select() -> None:

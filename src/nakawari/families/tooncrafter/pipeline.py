@@ -8,13 +8,11 @@ size is padded inside to the multiple that the model needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
 import torch
-from diffusers.utils import BaseOutput
+from diffusers.video_processor import VideoProcessor
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -22,6 +20,7 @@ from ...diffusion import VelocityProcess
 from ...guide import blend, still
 from ..base import Condition, InterpolationPipeline
 from ..motion import MotionGuide
+from .guidance import Guidance, InterpolationOutput
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
 from .scheduler import Spacing, ToonCrafterScheduler
@@ -29,15 +28,9 @@ from .unet import ToonCrafterUNet
 from .vae import DualReferenceAutoencoder
 
 Generators = Generator | Sequence[Generator] | None
+OutputType = Literal["pil", "np", "pt", "latent"]
 StepCallback = Callable[[InterpolationPipeline, int, int, dict[str, Tensor]], dict[str, Tensor] | None]
 _ATTENTION = r"attn2\.to_(q|k|v|out\.0)$"
-
-
-@dataclass
-class InterpolationOutput(BaseOutput):
-    """`frames`: (B, F, 3, H, W) in [0, 1] for "pt", (B, F, H, W, 3) for "np", lists of images for "pil", or latents."""
-
-    frames: Any
 
 
 class ToonCrafterPipeline(InterpolationPipeline):
@@ -116,6 +109,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             double_decode=double_decode,
         )
         self.batched_guidance = True
+        self._video_processor = VideoProcessor()
 
     # --- the five verbs -------------------------------------------------------------------------------------------
 
@@ -207,7 +201,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         generator: Generators = None,
         latents: Tensor | None = None,
         decode_chunk: int | None = 1,
-        output_type: Literal["pil", "np", "pt", "latent"] = "pil",
+        output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
     ) -> InterpolationOutput:
         """Draw the frames between two keys.
@@ -233,6 +227,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
             output_type: what `frames` holds.
             callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
         """
+        if output_type not in get_args(OutputType):
+            raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, not {output_type!r}")
         defaults = self.config
         condition = self.condition(
             start.to(self._execution_device),
@@ -244,7 +240,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             generator=generator,
             interpolate=interpolate,
         )
-        guidance = _Guidance(
+        guidance = Guidance(
             _default(guidance_scale, defaults.default_guidance),
             image_guidance_scale,
             _default(guidance_rescale, defaults.default_guidance_rescale),
@@ -270,13 +266,14 @@ class ToonCrafterPipeline(InterpolationPipeline):
         frames = (
             self._decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
         )
-        return InterpolationOutput(frames=_finish(frames, output_type))
+        video = frames.float().transpose(1, 2)
+        return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
 
     def _sample(
         self,
         x: Tensor,
         condition: Condition,
-        guidance: _Guidance,
+        guidance: Guidance,
         eta: float,
         temperature: float,
         generator: Generators,
@@ -291,8 +288,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
                 x = (callback(self, index, time, {"latents": x, "x0": x0}) or {}).get("latents", x)
         return x
 
-    def _branches(self, condition: Condition, guidance: _Guidance) -> list[Condition]:
-        if (guidance.scale == 1 and guidance.image_scale in (None, 1)) or condition.null_tokens is None:
+    def _branches(self, condition: Condition, guidance: Guidance) -> list[Condition]:
+        if guidance.off or condition.null_tokens is None:
             return [condition]
         branches = [condition, self.unconditional(condition)]
         return branches if guidance.image_scale is None else [*branches, self.unconditional(condition, keep_image=True)]
@@ -410,28 +407,6 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return torch.cat([frames[:, : count // 2 - 1], middle, frames[:, count // 2 + 1 :]], dim=1)
 
 
-@dataclass(frozen=True)
-class _Guidance:
-    scale: float
-    image_scale: float | None
-    rescale: float
-
-    def combine(self, outputs: list[Tensor]) -> Tensor:
-        """Guided output from [conditional, unconditional, image only]; rescale as Lin et al. 2024, section 3.4."""
-        if len(outputs) == 1:
-            return outputs[0]
-        conditional, without = outputs[0], outputs[1]
-        if len(outputs) == 3:
-            guided = without + self.image_scale * (outputs[2] - without) + self.scale * (conditional - outputs[2])
-        else:
-            guided = without + self.scale * (conditional - without)
-        if self.rescale == 0:
-            return guided
-        axes = tuple(range(1, guided.ndim))
-        matched = guided * (conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))
-        return self.rescale * matched + (1 - self.rescale) * guided
-
-
 def _default(value: Any, fallback: Any) -> Any:
     return fallback if value is None else value
 
@@ -441,16 +416,3 @@ def _place(keys: Tensor, num_frames: int, interpolate: bool) -> Tensor:
         return keys[:, :1].expand(-1, num_frames, -1, -1, -1)
     between = keys.new_zeros(len(keys), num_frames - 2, *keys.shape[2:])
     return torch.cat([keys[:, :1], between, keys[:, 1:]], dim=1)
-
-
-def _finish(frames: Tensor, output_type: str) -> Any:
-    if output_type == "pt":
-        return (frames.float().clamp(-1, 1) + 1) / 2
-    array = (((frames.float().clamp(-1, 1) + 1) / 2).permute(0, 1, 3, 4, 2)).cpu().numpy()
-    if output_type == "np":
-        return array
-    if output_type == "pil":
-        from PIL import Image
-
-        return [[Image.fromarray(np.round(frame * 255).astype(np.uint8)) for frame in clip] for clip in array]
-    raise ValueError(f'output_type must be "pil", "np", "pt" or "latent", not {output_type!r}')

@@ -1,0 +1,51 @@
+"""Classifier-free guidance with one or two scales, and what a call gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diffusers.utils import BaseOutput
+from torch import Tensor
+
+
+@dataclass
+class InterpolationOutput(BaseOutput):
+    """`frames`: (B, F, 3, H, W) in [0, 1] for "pt", (B, F, H, W, 3) for "np", lists of images for "pil", or latents."""
+
+    frames: Any
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How the branches of one step become one output.
+
+    Args:
+        scale: of the conditional against the unconditional output; 1 = off.
+        image_scale: of the image alone, where guidance has two scales.
+        rescale: 0 to 1, how far the result gets back the deviation of the conditional output.
+    """
+
+    scale: float
+    image_scale: float | None
+    rescale: float
+
+    @property
+    def off(self) -> bool:
+        """Whether the conditional output is all that is needed."""
+        return self.scale == 1 and self.image_scale in (None, 1)
+
+    def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Guided output from [conditional, unconditional, image only]; rescale as Lin et al. 2024, section 3.4."""
+        if len(outputs) == 1:
+            return outputs[0]
+        conditional, without = outputs[0], outputs[1]
+        if len(outputs) == 3:
+            guided = without + self.image_scale * (outputs[2] - without) + self.scale * (conditional - outputs[2])
+        else:
+            guided = without + self.scale * (conditional - without)
+        if self.rescale == 0:
+            return guided
+        axes = tuple(range(1, guided.ndim))
+        matched = guided * (conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))
+        return self.rescale * matched + (1 - self.rescale) * guided

@@ -1,0 +1,76 @@
+"""`nakawari quantize` as a user runs it, on a tiny saved model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import Result
+
+from nakawari.media import read_image
+from nakawari.variants import load
+from tiny_models import guided_model
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    guided_model().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_one_precision(cli: Cli, model: Path, keys: list[Path], tmp_path: Path):
+    result = cli("quantize", model, "--precision", "int8-dynamic", "-o", tmp_path / "q")
+    assert result.exit_code == 0, result.output
+    assert "165 layers int8-dynamic" in result.stdout and "written to" in result.stdout
+    assert cli("interpolate", *keys[:2], "--model", tmp_path / "q", "--between", 1, "-o", tmp_path / "f").exit_code == 0
+    printed = cli("quantize", model, "--precision", "bf16", "-o", tmp_path / "b", "--json")
+    assert json.loads(printed.stdout)["dtypes"]["unet"] == "bfloat16"
+
+
+def test_plan_and_what_is_made_of_it(cli: Cli, model: Path, tmp_path: Path):
+    words = ("--clips", 1, "--times", 1, "--frames", 3, "--size", "16x16", "--candidates", "int4,int8")
+    made = cli("quantize", model, "--plan", "--budget", "0.46x", *words, "-o", tmp_path / "plan")
+    assert made.exit_code == 0, made.output
+    assert "dB to the parent" in made.stdout
+    plan = yaml.safe_load((tmp_path / "plan" / "plan.yaml").read_text())
+    trials = plan["about"]["trials"]
+    assert trials["int4"]["bytes"] < trials["plan"]["bytes"] < trials["int8"]["bytes"]
+    assert trials["plan"]["psnr"] > trials["int4"]["psnr"]
+    assert read_image(tmp_path / "plan" / "plan.png").shape[1] > 900
+    layers = json.loads((tmp_path / "plan" / "sensitivity.json").read_text())["layers"]
+    assert {layer["kind"] for layer in layers.values()} == {"linear", "conv", "temporal conv"}
+    assert all(layer["costs"]["int4"]["bytes"] > 0 for layer in layers.values())
+    result = cli("quantize", model, "--plan-file", tmp_path / "plan" / "plan.yaml", "-o", tmp_path / "q", "--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["bytes"] == trials["plan"]["bytes"] and record["plan"]["precisions"] == plan["precisions"]
+    assert {"int4", "int8"} == set(record["layers"])
+    assert load(str(tmp_path / "q")).pipeline.unet.dtype.is_floating_point
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "needs one of --precision, --plan-file and --plan"),
+        (("--precision", "int8", "--plan"), "needs one of"),
+        (("--precision", "int5"), "'int5' is not a precision for --precision; it may be fp16, bf16, int8"),
+        (("--precision", "int8", "--budget", "0.5x"), "go with --plan"),
+        (("--precision", "int8", "--parts", "all"), "--parts all goes with fp16 and bf16"),
+        (("--precision", "fp16", "--parts", "vae"), "it may be denoiser or all"),
+        (("--plan",), "needs either --budget or --min-psnr-to-parent"),
+        (("--plan", "--budget", "much"), "'much' is not a budget"),
+        (("--plan", "--budget", "0.5x", "--candidates", "int4,int3"), "'int3' is not a precision for --candidates"),
+        (("--plan", "--budget", "0.5x", "--size", "big"), "'big' is not a size"),
+        (("--plan-file", "absent.yaml"), "The plan absent.yaml cannot be read"),
+    ],
+)
+def test_wrong_words(cli: Cli, model: Path, tmp_path: Path, words: tuple[str, ...], sentence: str):
+    result = cli("quantize", model, *words, "-o", tmp_path / "q")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "q").exists()

@@ -59,6 +59,11 @@ class Process(ABC):
     def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         """Times for `batch` training samples, drawn as the family trains; shape (batch,), on the CPU."""
 
+    @property
+    @abstractmethod
+    def last_time(self) -> float:
+        """The noisiest time, where sampling starts."""
+
     @abstractmethod
     def output_gain(self, t: Tensor) -> Tensor:
         """How far the network output moves x0: |d x0 / d output| at `t`, shape of `t`."""
@@ -163,6 +168,10 @@ class VelocityProcess(Process):
         mixed = _column(self.alpha(t), noisy) * output.float() + _column(self.sigma(t), noisy) * noisy.float()
         return mixed.to(noisy.dtype)
 
+    @property
+    def last_time(self) -> float:
+        return self.steps - 1
+
     def output_gain(self, t: Tensor) -> Tensor:
         return self.sigma(t) / self.scale(t)
 
@@ -176,10 +185,12 @@ class EDMProcess(Process):
 
     Args:
         log_mean, log_std: ln sigma in training is normal with these.
+        sigma_max: where sampling starts.
     """
 
     log_mean: float = 0.7
     log_std: float = 1.6
+    sigma_max: float = 700.0
 
     def signal(self, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float32)
@@ -208,6 +219,10 @@ class EDMProcess(Process):
         sigma = _column(self.sigma(t), noisy)
         root = (sigma**2 + 1) ** 0.5
         return (noisy.float() * sigma / root**2 + output.float() / root).to(noisy.dtype)
+
+    @property
+    def last_time(self) -> float:
+        return self.sigma_max
 
     def output_gain(self, t: Tensor) -> Tensor:
         return self.sigma(t) * (self.sigma(t) ** 2 + 1) ** -0.5

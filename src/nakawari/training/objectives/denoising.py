@@ -41,6 +41,8 @@ class DenoisingParams(ObjectiveParams):
     weighting: the factor on the squared error of x0, one of native, x0, noise, min-snr, or a weighted sum of them.
     inner_only: leave the two key frames out of the loss.
     pixel: a loss on decoded frames, with gradient through the decoder; None = none.
+    last_time_share: share of samples at the noisiest time instead of a time drawn as the family trains: where few steps
+        decide everything and the noise tells nothing.
     guide_dropout: share of samples without motion guidance.
     text_dropout, image_dropout: shares of samples without text, and without text and image.
     image_only_dropout: share of samples with text and without image.
@@ -50,6 +52,7 @@ class DenoisingParams(ObjectiveParams):
     weighting: Weighting | Weights = "native"
     inner_only: bool = False
     pixel: PixelTerm | None = None
+    last_time_share: float = Field(0.0, ge=0, le=1)
     guide_dropout: float = Field(0.0, ge=0, le=1)
     text_dropout: float = Field(0.0, ge=0, le=1)
     image_dropout: float = Field(0.0, ge=0, le=1)
@@ -94,7 +97,7 @@ class Denoising(PipelineObjective):
         guided = rand(generators) >= self.params.guide_dropout
         condition, x0 = self.encoded(batch, guided.tolist())
         condition = self._drop(condition, generators)
-        t = torch.cat([process.training_times(1, generator) for generator in generators]).to(x0.device)
+        t = self._times(generators).to(x0.device)
         noise = randn(generators, x0.shape[1:], x0)
         noisy = process.add_noise(x0, noise, t)
         estimate = process.x0(check("output", self.pipeline.denoise(noisy, t, condition)), noisy, t)
@@ -109,6 +112,14 @@ class Denoising(PipelineObjective):
             logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
         logs["baseline"] = baseline.mean()
         return StepOutput(loss.mean(), logs, {"t": t, "loss": loss.detach(), "guided": guided})
+
+    def _times(self, generators: Sequence[torch.Generator]) -> Tensor:
+        process = self.pipeline.process
+        t = torch.cat([process.training_times(1, generator) for generator in generators])
+        if not self.params.last_time_share:
+            return t
+        last = rand(generators) < self.params.last_time_share
+        return torch.where(last, torch.full_like(t, process.last_time), t)
 
     def encoded(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
         """The condition of a batch, sample i with motion guidance where `guided[i]`, and its clean latents."""

@@ -78,14 +78,21 @@ def table(found: dict[str, Any]) -> list[str]:
     metrics, levels = found["metrics"], [level for level in found["levels"] if level != "all"]
     heads = [metric["title"] for metric in metrics] + levels + ["ms/frame"]
     first = metrics[0]["name"]
-    lines = [f"{'':<28}" + "".join(f"{head:>16}" for head in heads)]
+    rows = [["", *heads]]
     for entry in found["entries"]:
         results = entry["results"].get(name, {})
         cells = [_mean(results, metric["name"], "all") for metric in metrics]
         cells += [_mean(results, first, level) for level in levels]
         cells.append(_number(((entry.get("cost") or {}).get("ms_per_frame") or {}).get("median")))
-        lines.append(f"{entry['name'][:27]:<28}" + "".join(f"{cell:>16}" for cell in cells))
-    return lines
+        rows.append([entry["name"], *cells])
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if index else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _mean(results: dict[str, Any], metric: str, level: str) -> str:

@@ -22,7 +22,9 @@ def command(
     precision: Annotated[
         str | None, typer.Option(help="fp16, bf16, int8, int8-dynamic, fp8 or int4, for every layer.")
     ] = None,
-    parts: Annotated[str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all (but the motion guide).")] = "denoiser",
+    parts: Annotated[
+        str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all (but the motion guide).")
+    ] = "denoiser",
     plan_file: Annotated[Path | None, typer.Option(help="A plan: layer pattern -> precision, YAML.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Measure, and write a plan instead of a variant.")] = False,
     budget: Annotated[

@@ -15,11 +15,15 @@ from . import RecipePart
 
 class PixelParams(RecipePart):
     """The loss between drawn and true frames: l1 * mean absolute error + l2 * mean squared error
-    + perceptual_weight * perceptual distance. Squared error looks at what moved; absolute error also counts the
-    faintest noise on a held background."""
+    + log_l2 * log10 of the mean squared error + perceptual_weight * perceptual distance.
+
+    Squared error looks at what moved, in the clips where most is wrong. Its logarithm is PSNR: a clip that is nearly
+    right counts as much as a hopeless one, so noise on a held background costs. A floor of 50 dB keeps it finite.
+    """
 
     l1: float = Field(1.0, ge=0)
     l2: float = Field(0.0, ge=0)
+    log_l2: float = Field(0.0, ge=0)
     perceptual: Literal["none", "st-lpips"] = "none"
     perceptual_weight: float = Field(1.0, ge=0)
 
@@ -40,7 +44,11 @@ class PixelLoss(nn.Module):
         """Frames (B, F, 3, H, W) in [-1, 1] -> loss per sample (B,), float32."""
         drawn, truth = drawn.float(), truth.float()
         difference = (drawn - truth).flatten(1)
-        loss = self.params.l1 * difference.abs().mean(1) + self.params.l2 * difference.square().mean(1)
+        squared = difference.square().mean(1)
+        loss = self.params.l1 * difference.abs().mean(1) + self.params.l2 * squared
+        if self.params.log_l2:
+            # Frames span 2, so 50 dB is 4e-5.
+            loss = loss + self.params.log_l2 * (squared + 4e-5).log10()
         if self.perceptual is not None:
             distance = self.perceptual(drawn.flatten(0, 1), truth.flatten(0, 1)).reshape(drawn.shape[:2])
             loss = loss + self.params.perceptual_weight * distance.mean(1)

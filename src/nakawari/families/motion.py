@@ -180,7 +180,7 @@ class FlowRefiner(nn.Module):
         return torch.cat(parts, dim=1)
 
     def _unet(self, features: Tensor) -> Tensor:
-        hidden, skips = self.blocks[0](self.stem(features)), []
+        hidden, skips = self.blocks[0](self.stem(features.to(self.stem.weight.dtype))), []
         for down, block in zip(self.downs, list(self.blocks)[1:], strict=True):
             skips.append(hidden)
             hidden = block(down(hidden))

@@ -80,6 +80,16 @@ def test_saved_and_loaded_by_plain_diffusers(model: Model, tmp_path: Path) -> No
 
 
 @MODELS
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+def test_runs_in_half_precision(model: Model, dtype: torch.dtype) -> None:
+    pipeline = model()
+    exact = _draw(pipeline, _keys())
+    half = _draw(pipeline.to(dtype), _keys())
+    assert torch.isfinite(half).all()
+    assert (half - exact).abs().mean() < 0.05
+
+
+@MODELS
 def test_gradients_reach_the_latents_through_decode(model: Model) -> None:
     pipeline = model()
     condition = pipeline.condition(*_keys(2), num_frames=3)

@@ -168,7 +168,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         sample = torch.cat([noisy, condition.latents.to(noisy.dtype)], dim=2)
-        return self.unet(sample, t, context=condition.tokens, fps=condition.fps, guide=condition.guide)
+        tokens, guide = (None if part is None else part.to(noisy.dtype) for part in (condition.tokens, condition.guide))
+        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=guide)
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""

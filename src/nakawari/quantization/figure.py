@@ -1,0 +1,49 @@
+"""The picture of a plan: how much x0 minds each layer, and what each layer got."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..files import atomic_path
+from .planning import Planned
+
+_COLOURS = {
+    "int4": "#d64933",
+    "fp8": "#b8860b",
+    "int8": "#3a6ea5",
+    "int8-dynamic": "#6b4fa0",
+    "bf16": "#5a8f3c",
+    "fp16": "#2b8a6e",
+    "fp32": "#444444",
+}
+_MARKERS = {"linear": "o", "conv": "s", "temporal conv": "^"}
+
+
+def write_figure(path: Path, planned: Planned, title: str) -> None:
+    """Write the PNG: signal-to-noise ratio of x0 per layer and precision, the plan below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sensitivity = planned.sensitivity
+    names = list(sensitivity.costs)
+    figure = Figure(figsize=(max(9.0, 0.07 * len(names)), 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(6, 1))
+    shown = {precision for costs in sensitivity.costs.values() for precision in costs}
+    for precision in (p for p in _COLOURS if p in shown):
+        for kind, marker in _MARKERS.items():
+            places = [
+                i for i, n in enumerate(names) if sensitivity.kinds[n] == kind and precision in sensitivity.costs[n]
+            ]
+            values = [sensitivity.decibel(sensitivity.costs[names[i]][precision].error) for i in places]
+            above.plot(places, values, marker, color=_COLOURS[precision], markersize=3.5, label=f"{precision}, {kind}")
+    above.set_ylabel("x0 to the parent's, this layer alone (dB)")
+    above.grid(alpha=0.25)
+    above.legend(frameon=False, fontsize=8, ncols=len(shown))
+    below.bar(range(len(names)), 1, width=1, color=[_COLOURS[planned.precisions[name]] for name in names])
+    below.set_yticks([])
+    below.set_ylabel("plan")
+    below.set_xlabel("layer, in the order of the network")
+    figure.suptitle(title, fontsize=10)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, metadata={"Software": None})

@@ -1,0 +1,118 @@
+"""Layers that keep their weight packed and unpack it when they run: linear and convolution, of any subclass.
+
+Why not a library's: torchao covers linear layers alone, its int4 needs CUDA kernels, and its tensors do not go into
+safetensors as they are. More than half of these denoisers' weights are convolutions. A packed layer here is the layer
+itself, its own forward and constructor unchanged, so adapters (PEFT) treat it as what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import kernels
+from .formats import decode, encode
+
+_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Packed(nn.Module):
+    """What a packed layer has beside its own class: buffers `packed` and perhaps `scale` in place of `weight`.
+
+    Reading `weight` unpacks it into the format of the activations; there is no writing it. A new object of a packed
+    class is a plain layer until `pack` packs it, because PEFT builds an adapter's layers of the class of their base.
+    """
+
+    precision: str
+    shape: torch.Size
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight" and "packed" in self._buffers:
+            return decode(self.packed, self._buffers.get("scale"), self.shape, self.like.dtype)
+        return super().__getattr__(name)
+
+
+class PackedDynamic(Packed):
+    """A packed layer that also rounds its input to int8 and multiplies integers, see `kernels`.
+
+    Gradients pass straight through the rounding.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the layer's own class."""
+        if "packed" not in self._buffers:
+            return super().forward(x)
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return self._integer(x)
+        smooth = super().forward(x)
+        return smooth + (self._integer(x.detach()) - smooth).detach()
+
+    def _integer(self, x: Tensor) -> Tensor:
+        if isinstance(self, nn.Linear):
+            return kernels.linear(x, self.packed, self.scale, self.bias)
+        return kernels.convolve(self, x, self.packed, self.scale)
+
+
+@cache
+def _packed_class(layer: type[nn.Module], dynamic: bool) -> type[nn.Module]:
+    return type(f"Packed{layer.__name__}", (PackedDynamic if dynamic else Packed, layer), {"__doc__": Packed.__doc__})
+
+
+def pack(layer: nn.Module, precision: str) -> nn.Module:
+    """A packed copy of a linear or convolution layer; bias and settings are shared with it.
+
+    Raises:
+        ValueError: the layer is packed already, or has no integer form and the precision is `int8-dynamic`.
+    """
+    dynamic = precision == "int8-dynamic"
+    if isinstance(layer, Packed) or (dynamic and not kernels.has_integer_form(layer)):
+        raise ValueError(f"a {type(layer).__name__} cannot be packed as {precision}")
+    weight = layer.weight.detach()
+    tensors = encode(weight, precision)
+    packed = copy(layer)
+    packed._parameters = {name: value for name, value in layer._parameters.items() if name != "weight"}
+    packed._buffers = dict(layer._buffers)
+    packed.__class__ = _packed_class(type(layer), dynamic)
+    packed.precision, packed.shape = precision, weight.shape
+    for name, tensor in tensors.items():
+        packed.register_buffer(name, tensor)
+    # The format of the activations, which follows `.to(dtype)`; it holds nothing and is not saved.
+    packed.register_buffer("like", weight.new_empty(0), persistent=False)
+    return packed
+
+
+def packable(denoiser: nn.Module) -> dict[str, nn.Module]:
+    """Name -> layer of all linear and convolution layers, packed ones too, in the order of the modules."""
+    return {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, _LAYERS)}
+
+
+def kind(layer: nn.Module) -> str:
+    """`linear`, `conv` (within a frame) or `temporal conv` (a kernel along time alone)."""
+    if isinstance(layer, nn.Linear):
+        return "linear"
+    along_time = isinstance(layer, nn.Conv3d) and layer.kernel_size[0] > 1 and layer.kernel_size[1:] == (1, 1)
+    return "temporal conv" if along_time else "conv"
+
+
+def pack_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
+    """Put packed layers in the place of those named."""
+    for name, precision in precisions.items():
+        denoiser.set_submodule(name, pack(denoiser.get_submodule(name), precision))
+
+
+@contextmanager
+def packed_as(denoiser: nn.Module, precisions: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block the named layers are packed; after it they are what they were, bit for bit."""
+    kept = {name: denoiser.get_submodule(name) for name in precisions}
+    try:
+        pack_layers(denoiser, precisions)
+        yield
+    finally:
+        for name, layer in kept.items():
+            denoiser.set_submodule(name, layer)

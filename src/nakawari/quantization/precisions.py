@@ -1,0 +1,71 @@
+"""Precisions by name: what each becomes on a layer, and whether this machine can run it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from ..errors import UsageError
+from .formats import PRECISIONS
+from .kernels import has_integer_form
+from .layers import Packed, pack, pack_layers, packable
+
+HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""As the precision of a whole denoiser these are casts: the layers stay plain and diffusers loads the result."""
+
+
+def check_name(precision: str, what: str = "--precision") -> None:
+    """Raise `UsageError` for a name that is not a precision; fp32 is one only inside a plan."""
+    allowed = PRECISIONS[1:] if what == "--precision" else PRECISIONS
+    if precision not in allowed:
+        raise UsageError(f"{precision!r} is not a precision for {what}; it may be {', '.join(allowed)}.")
+
+
+@torch.no_grad()
+def check_runs(precision: str, device: str | torch.device) -> None:
+    """Run one small layer; raise `UsageError` where this machine cannot."""
+    layer = nn.Linear(32, 32, device=device)
+    try:
+        pack(layer, precision)(torch.zeros(32, 32, device=device))
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120].rstrip(".")
+        raise UsageError(
+            f"{precision} does not run on {device} of this machine ({reason}); choose another precision or device."
+        ) from error
+
+
+def uniform(denoiser: nn.Module, precision: str) -> dict[str, str]:
+    """The same precision for every linear and convolution layer, by layer name.
+
+    A layer whose activations cannot be rounded takes `int8` where `int8-dynamic` is asked for; the dictionary says so.
+    """
+    return {name: fitting(layer, precision) for name, layer in packable(denoiser).items()}
+
+
+def fitting(layer: nn.Module, precision: str) -> str:
+    """`precision`, or `int8` for `int8-dynamic` on a layer without an integer form."""
+    return "int8" if precision == "int8-dynamic" and not has_integer_form(layer) else precision
+
+
+def quantize_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
+    """Pack the named layers in place.
+
+    Raises:
+        UsageError: the denoiser is quantized already.
+    """
+    if any(isinstance(module, Packed) for module in denoiser.modules()):
+        raise UsageError("This denoiser is quantized already; quantize the model it was made from.")
+    pack_layers(denoiser, precisions)
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of all tensors that are saved."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+
+
+def counts(denoiser: nn.Module) -> dict[str, int]:
+    """Precision -> number of packed layers."""
+    return dict(Counter(layer.precision for layer in denoiser.modules() if isinstance(layer, Packed)))

@@ -1,0 +1,136 @@
+"""How much each layer minds each precision: the denoised x0 against the parent's, everything else left alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.synthetic import SyntheticScene
+from ..families.base import Condition, InterpolationPipeline
+from .formats import stored_bytes
+from .layers import kind, packable, packed_as
+from .precisions import fitting
+
+Progress = Callable[[int, int], None]
+_SCENE = 7_000_000
+"""Scenes for calibration start here, far from the seeds that training and tests draw."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured: `clips` synthetic scenes of `frames` frames of (height, width), at `times` noise levels."""
+
+    clips: int = 4
+    frames: int = 4
+    size: tuple[int, int] = (64, 96)
+    times: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`frames`: (N, F, 3, H, W); the rest is for T N clips, time by time, the same noise at each.
+
+    `times`: (T N,); `noisy`: (T N, F, C, h, w).
+    """
+
+    frames: Tensor
+    condition: Condition
+    times: Tensor
+    noisy: Tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One layer in one precision: bytes of its weight, mean squared error of x0 that it alone causes."""
+
+    bytes: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Layer name -> kind, and -> precision -> cost. `spread`: variance of the parent's x0."""
+
+    kinds: dict[str, str]
+    costs: dict[str, dict[str, Cost]]
+    spread: float
+
+    def decibel(self, error: float) -> float:
+        """A squared error of x0 as signal-to-noise ratio, dB; infinite for none."""
+        return math.inf if error <= 0 else 10 * math.log10(self.spread / error)
+
+
+@torch.no_grad()
+def calibrate(pipeline: InterpolationPipeline, settings: Settings) -> Calibration:
+    """Clips, conditions and noisy latents; the times are even quantiles of those that the family trains at."""
+    seeds = [_SCENE + settings.seed * 1000 + index for index in range(settings.clips)]
+    moments = np.linspace(0, 1, settings.frames)
+    clips = np.stack([SyntheticScene(seed, settings.size).render(moments.tolist()) for seed in seeds])
+    device = pipeline.denoiser.device
+    frames = (torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 127.5 - 1).to(device)
+    condition = pipeline.condition(frames[:, 0], frames[:, -1], num_frames=settings.frames)
+    x0 = pipeline.encode(frames, condition).float()
+    noise = torch.stack([torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    drawn = pipeline.process.training_times(4096, torch.Generator().manual_seed(0)).sort().values
+    places = [(2 * index + 1) * len(drawn) // (2 * settings.times) for index in range(settings.times)]
+    times = drawn[places].repeat_interleave(len(x0)).to(device)
+    copies = (settings.times, 1, 1, 1, 1)
+    noisy = pipeline.process.add_noise(x0.repeat(copies), noise.to(device).repeat(copies), times)
+    return Calibration(frames, Condition.cat([condition] * settings.times), times, noisy)
+
+
+@torch.no_grad()
+def estimates(pipeline: InterpolationPipeline, calibration: Calibration) -> Tensor:
+    """The denoised latents, (T N, F, C, h, w), float32."""
+    noisy, t = calibration.noisy, calibration.times
+    output = pipeline.denoise(noisy.to(pipeline.denoiser.dtype), t, calibration.condition)
+    return pipeline.process.x0(output.float(), noisy, t)
+
+
+def measure(
+    pipeline: InterpolationPipeline,
+    calibration: Calibration,
+    precisions: Sequence[str],
+    progress: Progress = lambda done, total: None,
+) -> Sensitivity:
+    """Pack one layer at a time, in each of `precisions`, and see how far x0 moves."""
+    parent = estimates(pipeline, calibration)
+    layers = packable(pipeline.denoiser)
+    costs: dict[str, dict[str, Cost]] = {}
+    for done, (name, layer) in enumerate(layers.items()):
+        progress(done, len(layers))
+        costs[name] = {}
+        for precision in dict.fromkeys(fitting(layer, precision) for precision in precisions):
+            with packed_as(pipeline.denoiser, {name: precision}):
+                error = error_of(estimates(pipeline, calibration), parent)
+            costs[name][precision] = Cost(stored_bytes(layer.weight.shape, precision), error)
+    progress(len(layers), len(layers))
+    return Sensitivity({name: kind(layer) for name, layer in layers.items()}, costs, parent.var().item())
+
+
+def error_of(estimate: Tensor, parent: Tensor) -> float:
+    """Mean squared difference; infinite where a number was lost."""
+    error = (estimate - parent).double().square().mean().item()
+    return error if math.isfinite(error) else math.inf
+
+
+@torch.no_grad()
+def drawn(pipeline: InterpolationPipeline, calibration: Calibration, seed: int = 0) -> Tensor:
+    """The clips as the model samples them from their keys with its default settings, (N, F, 3, H, W) in [0, 1]."""
+    start, end = calibration.frames[:, 0], calibration.frames[:, -1]
+    generators = [torch.Generator().manual_seed(seed + index) for index in range(len(start))]
+    frames = calibration.frames.shape[1]
+    return pipeline(start, end, num_frames=frames, generator=generators, output_type="pt").frames.float()
+
+
+def psnr(frames: Tensor, parent: Tensor) -> float:
+    """Fidelity of frames in [0, 1] to the parent's, dB, keys left out where there are others; infinite when equal."""
+    inner = slice(1, -1) if frames.shape[1] > 2 else slice(None)
+    error = error_of(frames[:, inner], parent[:, inner])
+    return math.inf if error == 0 else -10 * math.log10(error)

@@ -1,0 +1,115 @@
+"""Packed layers against plain layers with the same rounded weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nakawari.families.tooncrafter.attention import PointwiseConv
+from nakawari.families.tooncrafter.blocks import TimeConv
+from nakawari.quantization import kernels
+from nakawari.quantization.layers import kind, pack, packable, packed_as
+from nakawari.quantization.precisions import uniform
+from tiny_models import guided_model
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(24, 10), (2, 5, 24)),
+    "no bias": (lambda: nn.Linear(24, 10, bias=False), (3, 24)),
+    "conv": (lambda: nn.Conv2d(6, 9, 3, padding=1), (4, 6, 8, 7)),
+    "strided": (lambda: nn.Conv2d(6, 9, 3, stride=2, padding=1), (4, 6, 8, 7)),
+    "grouped": (lambda: nn.Conv2d(8, 8, 3, padding=(2, 1), dilation=(2, 1), groups=2), (2, 8, 8, 7)),
+    "pointwise": (lambda: PointwiseConv(12, 6, 1), (2, 12, 5)),
+    "1d": (lambda: nn.Conv1d(6, 9, 3, padding=1), (2, 6, 8)),
+    "time": (lambda: TimeConv(6, 8, (3, 1, 1), padding=(1, 0, 0)), (2, 6, 4, 5, 3)),
+}
+
+
+@pytest.fixture(params=LAYERS)
+def case(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    make, shape = LAYERS[request.param]
+    return make(), torch.randn(shape)
+
+
+def rounded(layer: nn.Module, precision: str) -> nn.Module:
+    """A plain layer whose weight is what the packed one unpacks."""
+    plain = deepcopy(layer)
+    plain.weight.data = pack(layer, precision).weight
+    return plain
+
+
+def by_hand(layer: nn.Module, x: Tensor) -> Tensor:
+    """Weights and activations rounded to 8 bits, then the plain layer in double precision."""
+    axis = x.ndim - 1 if isinstance(layer, nn.Linear) else tuple(range(1, x.ndim))
+    step = x.double().abs().amax(axis, keepdim=True) / 127
+    return rounded(layer, "int8").double()((x.double() / step).round() * step).float()
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "fp8", "int4"])
+def test_weight_only(case: tuple[nn.Module, Tensor], precision: str):
+    layer, x = case
+    packed = pack(layer, precision)
+    with torch.no_grad():
+        torch.testing.assert_close(packed(x), rounded(layer, precision)(x), atol=1e-6, rtol=1e-6)
+    assert isinstance(packed, type(layer)) and "weight" not in packed.state_dict()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_dynamic(case: tuple[nn.Module, Tensor], fast: bool, monkeypatch: pytest.MonkeyPatch):
+    if fast and not kernels._has_fast_kernels():
+        pytest.skip("this processor has no int8 products")
+    monkeypatch.setattr(kernels, "_has_fast_kernels", lambda: fast)
+    layer, x = case
+    packed = pack(layer, "int8-dynamic")
+    with torch.no_grad():
+        torch.testing.assert_close(packed(x), by_hand(layer, x), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(packed(x[:1]), packed(x)[:1], atol=1e-6, rtol=0)
+        assert packed(torch.zeros_like(x)).isfinite().all()
+        assert packed(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_gradients_pass_through_the_rounding(case: tuple[nn.Module, Tensor]):
+    layer, x = case
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    packed, plain = pack(layer, "int8-dynamic"), rounded(layer, "int8")
+    for module, value in zip((packed, plain), inputs, strict=True):
+        module(value).sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
+    with torch.no_grad():
+        expected = packed(x)
+    torch.testing.assert_close(packed(inputs[0]), expected)
+
+
+def test_a_layer_without_an_integer_form_is_not_taken_for_one():
+    assert not kernels.has_integer_form(nn.Conv3d(2, 2, 3, padding=1))
+    assert not kernels.has_integer_form(nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
+    with pytest.raises(ValueError, match="Conv3d cannot be packed as int8-dynamic"):
+        pack(nn.Conv3d(2, 2, 3), "int8-dynamic")
+    with pytest.raises(ValueError, match="cannot be packed"):
+        pack(pack(nn.Linear(2, 2), "int8"), "int8")
+    assert uniform(nn.ModuleDict({"a": nn.Conv3d(2, 2, 3), "b": nn.Linear(2, 2)}), "int8-dynamic") == {
+        "a": "int8",
+        "b": "int8-dynamic",
+    }
+
+
+def test_packing_is_undone_and_copies_stand_alone():
+    denoiser = guided_model().unet
+    before = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    with packed_as(denoiser, uniform(denoiser, "int4")):
+        copied = deepcopy(denoiser)
+    after = denoiser.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert {layer.precision for layer in packable(copied).values()} == {"int4"}
+
+
+def test_activations_follow_a_cast():
+    packed = pack(nn.Linear(8, 8), "int4")
+    assert packed.to(torch.bfloat16)(torch.ones(1, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_kinds():
+    assert [kind(LAYERS[name][0]()) for name in ("linear", "conv", "time")] == ["linear", "conv", "temporal conv"]

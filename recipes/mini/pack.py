@@ -1,6 +1,8 @@
 """Pack finished runs as the mini that ships: half precision, with the record of what made it and how it scores.
 
-python recipes/mini/pack.py runs/mini/1-autoencoder runs/mini/2-denoiser --results results/quick
+python recipes/mini/pack.py runs/mini/1-autoencoder runs/mini/2-denoiser runs/mini/3-polish --steps 1
+nakawari evaluate mini --data DATA --protocol quick -o results/quick
+python recipes/mini/pack.py --results results/quick
 """
 
 from __future__ import annotations
@@ -20,22 +22,29 @@ from nakawari.variants import MINI, load
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("runs", nargs="+", type=Path, help="the runs in order; the last one holds the model")
+    words.add_argument("runs", nargs="*", type=Path, help="the runs in order; the last one holds the model")
+    words.add_argument("--steps", type=int, help="sampling steps of a call that names none; see benchmarks/steps.py")
     words.add_argument(
         "--results", type=Path, help="an evaluation of the packed model, to put its scores in the record"
     )
     words.add_argument("-o", "--output", type=Path, default=MINI)
     arguments = words.parse_args()
     if arguments.results is None:
-        pack(arguments.runs, arguments.output)
+        pack(arguments.runs, arguments.output, arguments.steps)
     else:
         add_scores(arguments.output, arguments.results)
 
 
-def pack(runs: list[Path], output: Path) -> None:
+def pack(runs: list[Path], output: Path, steps: int | None) -> None:
     """Write model, record and logs; the scores come later, from an evaluation of what was packed."""
     pipeline = load(str(runs[-1])).pipeline
     pipeline.to(torch.float16)
+    pipeline.register_to_config(_name_or_path="mini")
+    for name in ("unet", "vae"):
+        # Where the run stood on the machine that made it is nobody's business.
+        pipeline.components[name].register_to_config(_name_or_path=f"mini/{name}")
+    if steps is not None:
+        pipeline.register_to_config(default_steps=steps)
     with atomic_path(output) as folder:
         pipeline.save_pretrained(folder)
         write_json(folder / "record.json", {"runs": [described(run) for run in runs]})
@@ -54,6 +63,8 @@ def described(run: Path) -> dict[str, Any]:
     for source in recipe["data"]["sources"]:
         if "path" in source:
             source["path"] = Path(source["path"]).name
+    if recipe["model"]["base"]:
+        recipe["model"]["base"] = Path(recipe["model"]["base"]).name
     recipe["data"].pop("cache", None)
     summary = read_json(run / "summary.json")
     return {"recipe": recipe, "provenance": provenance, "steps": summary["step"], "best": summary["best"]}

@@ -36,7 +36,7 @@ def main() -> None:
         protocol = Protocol(name="speed", width=width, height=height, num_frames=FRAMES, scored="mid-pair")
         keys = np.stack([resize(read_image(EXAMPLES / f"key{n}.png"), (width, height)) for n in (1, 2)])
         task = Task("examples", keys, keys[:0], FRAMES, ())
-        cost = measure(model, task, protocol, repeats=3)
+        cost = measure(model, task, protocol, repeats=2)
         found[f"{width}x{height}"] = cost
         per_frame, clip = cost["ms_per_frame"]["median"] / 1000, cost["seconds_per_clip"]
         memory = cost["peak_rss"] / 2**30

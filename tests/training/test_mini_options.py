@@ -1,0 +1,46 @@
+"""The parameters that mini's recipes rest on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fake_pipeline import FakePipeline, clips
+
+from nakawari.diffusion import EDMProcess, Process, VelocityProcess
+from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
+from nakawari.training.objectives import autoencode, denoise
+from nakawari.training.objectives.base import sample_generator
+from nakawari.training.objectives.pixels import PixelLoss, PixelParams
+from tiny_models import guided_model
+
+
+def test_squared_error_and_its_logarithm() -> None:
+    truth = torch.zeros(2, 1, 3, 4, 4)
+    drawn = truth + torch.tensor([0.1, 0.2]).view(2, 1, 1, 1, 1)
+    squared = PixelLoss(PixelParams(l1=0, l2=3.0))(drawn, truth)
+    assert torch.allclose(squared, 3 * torch.tensor([0.01, 0.04]))
+    logarithm = PixelLoss(PixelParams(l1=0, log_l2=2.0))(drawn, truth)
+    assert torch.allclose(logarithm, 2 * (torch.tensor([0.01, 0.04]) + 4e-5).log10())
+    assert torch.isfinite(PixelLoss(PixelParams(l1=0, log_l2=1.0))(truth, truth)).all()
+
+
+@pytest.mark.parametrize(("process", "last"), [(VelocityProcess(), 999), (EDMProcess(), 700)], ids=["velocity", "edm"])
+def test_a_share_of_training_stands_at_the_last_time(process: Process, last: float) -> None:
+    generators = [sample_generator(0, index) for index in range(400)]
+    for share in (0.0, 0.5, 1.0):
+        objective = denoise.Denoise(denoise.Params(last_time_share=share), FakePipeline.make(process))
+        at_last = (objective._times(generators) == last).float().mean()
+        assert abs(at_last - share) < 0.08
+
+
+def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
+    pipeline = guided_model()
+    objective = autoencode.Autoencode(autoencode.Params(latent_std=0.5), pipeline)
+    batch = clips(count=3, frames=4)
+    measured = objective.validate([batch])["latent_std"]
+    objective.save(tmp_path)
+    assert pipeline.vae.config.scaling_factor == 1.0
+    saved = DualReferenceAutoencoder.from_pretrained(tmp_path / "vae").config.scaling_factor
+    assert saved == pytest.approx(0.5 / measured)

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from nakawari.diffusion import EDMProcess, Process, VelocityProcess
 
-PROCESSES = [VelocityProcess(), VelocityProcess(base_scale=1.0), EDMProcess()]
+PROCESSES = [
+    VelocityProcess(),
+    VelocityProcess(base_scale=1.0),
+    VelocityProcess(data_std=0.2),
+    VelocityProcess(base_scale=1.0, data_std=0.03),
+    EDMProcess(),
+]
+NAMES = ["velocity", "velocity-unscaled", "preconditioned", "preconditioned-unscaled", "edm"]
 TOLERANCE = {torch.float32: 2e-4, torch.bfloat16: 5e-2}
 
 
@@ -21,7 +28,7 @@ def _time(process: Process, position: float) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["fp32", "bf16"])
-@pytest.mark.parametrize("process", PROCESSES, ids=["velocity", "velocity-unscaled", "edm"])
+@pytest.mark.parametrize("process", PROCESSES, ids=NAMES)
 @given(position=st.floats(0, 1), seed=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_x0_and_noise_come_back_from_the_output(
@@ -39,7 +46,7 @@ def test_x0_and_noise_come_back_from_the_output(
     ) * max(1.0, float(process.signal(t)))
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=["velocity", "velocity-unscaled", "edm"])
+@pytest.mark.parametrize("process", PROCESSES, ids=NAMES)
 @given(position=st.floats(0, 1), seed=st.integers(0, 1000))
 @settings(max_examples=40, deadline=None)
 def test_any_output_stands_for_an_x0_and_noise_that_make_x_t(process: Process, position: float, seed: int) -> None:
@@ -64,7 +71,7 @@ def test_the_terminal_step_is_pure_noise_and_still_gives_x0(dtype: torch.dtype) 
     assert torch.equal(process.noise(output, noisy, t), noise)
 
 
-@pytest.mark.parametrize("process", PROCESSES, ids=["velocity", "velocity-unscaled", "edm"])
+@pytest.mark.parametrize("process", PROCESSES, ids=NAMES)
 def test_loss_weights_are_the_named_losses(process: Process) -> None:
     t = _time(process, 0.4)
     x0, noise, off = torch.randn(3, 1, 4096, generator=torch.Generator().manual_seed(1))
@@ -97,3 +104,25 @@ def test_edm_network_inputs_are_those_of_stable_video_diffusion() -> None:
     # x0 = x / (sigma^2 + 1) - F sigma / sqrt(sigma^2 + 1)
     x, output = torch.tensor([[2.0]]), torch.tensor([[0.5]])
     assert torch.allclose(process.x0(output, x, sigma), x / 10 - output * 3 / 10**0.5)
+
+
+@pytest.mark.parametrize("std", [0.03, 0.5])
+def test_a_preconditioned_network_answers_at_unit_variance_and_sees_no_pure_noise(std: float) -> None:
+    process = VelocityProcess(base_scale=1.0, data_std=std)
+    x0, noise = torch.randn(2, 1, 200_000, generator=torch.Generator().manual_seed(0)) * torch.tensor([[[std]], [[1]]])
+    for time in (0, 200, 700, 999):
+        t = torch.tensor([time])
+        seen = process.network_input(process.add_noise(x0, noise, t), t)
+        assert process.output(x0, noise, t).std().item() == pytest.approx(1, rel=0.01)
+        # The Wiener filter keeps the share of the variance that is signal.
+        kept = (process.signal(t) * std) ** 2 / ((process.signal(t) * std) ** 2 + process.sigma(t) ** 2)
+        assert seen.var().item() == pytest.approx(kept.item(), rel=0.02, abs=1e-12)
+    assert torch.equal(seen, torch.zeros_like(seen))
+
+
+def test_silence_of_a_preconditioned_network_is_the_best_linear_guess() -> None:
+    process, t = VelocityProcess(base_scale=1.0, data_std=0.3), torch.tensor([300])
+    x0, noise = torch.randn(2, 1, 200_000, generator=torch.Generator().manual_seed(1)) * torch.tensor([[[0.3]], [[1]]])
+    noisy = process.add_noise(x0, noise, t)
+    guess = process.x0(torch.zeros_like(noisy), noisy, t)
+    assert torch.allclose(guess, noisy * ((x0 * noisy).mean() / noisy.square().mean()), atol=2e-2)

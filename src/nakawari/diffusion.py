@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,12 @@ Weighting = Literal["native", "x0", "noise", "min-snr"]
 def _column(values: Tensor, like: Tensor) -> Tensor:
     """Per-sample values (B,) as (B,1,1,...), float32, on the device of `like`."""
     return values.to(device=like.device, dtype=torch.float32).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def trailing_times(steps: int, schedule: int) -> list[int]:
+    """`steps` times of a schedule of that length, evenly, from its very last one down (Lin et al. 2024, section 3.3)."""
+    # numpy rounds halves to even, as ToonCrafter's reference does.
+    return (np.round(np.arange(schedule, 0, -schedule / steps)).astype(int)[:steps] - 1).tolist()
 
 
 class Process(ABC):
@@ -65,6 +72,10 @@ class Process(ABC):
         """The noisiest time, where sampling starts."""
 
     @abstractmethod
+    def sampling_times(self, steps: int) -> Tensor:
+        """`steps` times from `last_time` down, (steps,), on the CPU; the clean end, which follows, is not among them."""
+
+    @abstractmethod
     def output_gain(self, t: Tensor) -> Tensor:
         """How far the network output moves x0: |d x0 / d output| at `t`, shape of `t`."""
 
@@ -80,6 +91,10 @@ class Process(ABC):
         """x_t from clean latents and noise, all of one shape (B, ...)."""
         mixed = _column(self.signal(t), x0) * x0.float() + _column(self.sigma(t), x0) * noise.float()
         return mixed.to(x0.dtype)
+
+    def ddim(self, output: Tensor, noisy: Tensor, t: Tensor, following: Tensor) -> Tensor:
+        """x at the times `following` (B,), one solver step from x_t = `noisy` (Song et al. 2021, eq. 12 without noise)."""
+        return self.add_noise(self.x0(output, noisy, t), self.noise(output, noisy, t), following)
 
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio of x_t for data of unit variance, shape of `t`."""
@@ -109,6 +124,10 @@ class VelocityProcess(Process):
         beta_start, beta_end: ends of the schedule, linear in the square root.
         base_scale: x0 is multiplied by s_t, which falls linearly from 1 to this over `turning_step` steps and stays.
         turning_step: where the fall ends; 1.0 as `base_scale` switches the rescale off.
+        data_std: None = the network answers the velocity itself, as the released weights do. Otherwise the network is
+            preconditioned as in EDM (Karras et al. 2022, section 5) for data of this deviation d: it sees x_t through
+            the Wiener filter, in units of d, and its answer F, of unit variance, makes the velocity
+            `skip x_t + gain F`. Where x_t is noise the network sees nothing of it and need not learn to cancel it.
     """
 
     steps: int = 1000
@@ -116,6 +135,7 @@ class VelocityProcess(Process):
     beta_end: float = 0.012
     base_scale: float = 0.7
     turning_step: int = 400
+    data_std: float | None = None
 
     @cached_property
     def betas(self) -> Tensor:
@@ -155,25 +175,60 @@ class VelocityProcess(Process):
     def sigma(self, t: Tensor) -> Tensor:
         return self._at((1 - self.alphas_cumprod).sqrt(), t)
 
+    def network_input(self, noisy: Tensor, t: Tensor) -> Tensor:
+        if self.data_std is None:
+            return noisy
+        wiener = self.alpha(t) * self.scale(t) * self.data_std / self._variance(t)
+        return (_column(wiener, noisy) * noisy.float()).to(noisy.dtype)
+
     def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         scaled = _column(self.scale(t), x0) * x0.float()
-        velocity = _column(self.alpha(t), x0) * noise.float() - _column(self.sigma(t), x0) * scaled
+        alpha, sigma = _column(self.alpha(t), x0), _column(self.sigma(t), x0)
+        velocity = alpha * noise.float() - sigma * scaled
+        if self.data_std is not None:
+            noisy = alpha * scaled + sigma * noise.float()
+            velocity = (velocity - _column(self._skip(t), x0) * noisy) / _column(self._gain(t), x0)
         return velocity.to(x0.dtype)
 
     def x0(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        scaled = _column(self.alpha(t), noisy) * noisy.float() - _column(self.sigma(t), noisy) * output.float()
+        velocity = self._velocity(output, noisy, t)
+        scaled = _column(self.alpha(t), noisy) * noisy.float() - _column(self.sigma(t), noisy) * velocity
         return (scaled / _column(self.scale(t), noisy)).to(noisy.dtype)
 
     def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        mixed = _column(self.alpha(t), noisy) * output.float() + _column(self.sigma(t), noisy) * noisy.float()
+        velocity = self._velocity(output, noisy, t)
+        mixed = _column(self.alpha(t), noisy) * velocity + _column(self.sigma(t), noisy) * noisy.float()
         return mixed.to(noisy.dtype)
+
+    def _velocity(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
+        """The velocity that a network output stands for, float32."""
+        if self.data_std is None:
+            return output.float()
+        return _column(self._skip(t), noisy) * noisy.float() + _column(self._gain(t), noisy) * output.float()
+
+    def _variance(self, t: Tensor) -> Tensor:
+        """The variance of x_t for data of deviation `data_std`."""
+        return (self.alpha(t) * self.scale(t) * (self.data_std or 0.0)) ** 2 + self.sigma(t) ** 2
+
+    def _skip(self, t: Tensor) -> Tensor:
+        """The best linear guess of the velocity from x_t, as a factor of x_t."""
+        data = (self.scale(t) * (self.data_std or 0.0)) ** 2
+        return self.alpha(t) * self.sigma(t) * (1 - data) / self._variance(t)
+
+    def _gain(self, t: Tensor) -> Tensor:
+        """The deviation of what that guess leaves open."""
+        return self.scale(t) * (self.data_std or 0.0) / self._variance(t).sqrt()
 
     @property
     def last_time(self) -> float:
         return self.steps - 1
 
+    def sampling_times(self, steps: int) -> Tensor:
+        return torch.tensor(trailing_times(steps, self.steps))
+
     def output_gain(self, t: Tensor) -> Tensor:
-        return self.sigma(t) / self.scale(t)
+        gain = self.sigma(t) / self.scale(t)
+        return gain if self.data_std is None else gain * self._gain(t)
 
     def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
         return torch.randint(0, self.steps, (batch,), generator=generator)
@@ -185,12 +240,15 @@ class EDMProcess(Process):
 
     Args:
         log_mean, log_std: ln sigma in training is normal with these.
-        sigma_max: where sampling starts.
+        sigma_max, sigma_min: where sampling starts and ends, before the clean end.
+        rho: how sampling times crowd towards the clean end (Karras et al. 2022, eq. 5).
     """
 
     log_mean: float = 0.7
     log_std: float = 1.6
     sigma_max: float = 700.0
+    sigma_min: float = 0.002
+    rho: float = 7.0
 
     def signal(self, t: Tensor) -> Tensor:
         return torch.ones_like(t, dtype=torch.float32)
@@ -223,6 +281,12 @@ class EDMProcess(Process):
     @property
     def last_time(self) -> float:
         return self.sigma_max
+
+    def sampling_times(self, steps: int) -> Tensor:
+        high, low = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
+        times = torch.linspace(high, low, steps, dtype=torch.float64) ** self.rho
+        # The ends are exact.
+        return torch.cat([times.new_tensor([self.sigma_max]), times[1:]]).float()
 
     def output_gain(self, t: Tensor) -> Tensor:
         return self.sigma(t) * (self.sigma(t) ** 2 + 1) ** -0.5

@@ -44,3 +44,14 @@ def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
     assert pipeline.vae.config.scaling_factor == 1.0
     saved = DualReferenceAutoencoder.from_pretrained(tmp_path / "vae").config.scaling_factor
     assert saved == pytest.approx(0.5 / measured)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_share_of_the_pixel_term_decodes_the_true_latents(share: float) -> None:
+    pixel = {"weight": 1.0, "true_latents": share}
+    pipeline = FakePipeline.make(VelocityProcess())
+    objective = denoise.Denoise(denoise.Params.model_validate({"pixel": pixel}), pipeline)
+    estimate, truth = torch.zeros(300, 1, 1, 1, 1), torch.ones(300, 1, 1, 1, 1)
+    decoded = objective._some_true(estimate, truth, [sample_generator(0, index) for index in range(300)])
+    assert abs(decoded.mean().item() - share) < 0.07
+    assert set(decoded.flatten().tolist()) <= {0.0, 1.0}

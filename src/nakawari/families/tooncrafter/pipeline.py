@@ -23,7 +23,7 @@ from ..motion import MotionGuide
 from .guidance import Guidance, InterpolationOutput
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
-from .scheduler import Spacing, ToonCrafterScheduler
+from .scheduler import Sampler, Spacing, ToonCrafterScheduler
 from .unet import ToonCrafterUNet
 from .vae import DualReferenceAutoencoder
 
@@ -167,7 +167,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        sample = torch.cat([noisy, condition.latents.to(noisy.dtype)], dim=2)
+        seen = self.process.network_input(noisy, t)
+        sample = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
         tokens, guide = (None if part is None else part.to(noisy.dtype) for part in (condition.tokens, condition.guide))
         return self.unet(sample, t, context=tokens, fps=condition.fps, guide=guide)
 
@@ -193,6 +194,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         guidance_rescale: float | None = None,
         eta: float | None = None,
         spacing: Spacing | None = None,
+        sampler: Sampler | None = None,
         temperature: float = 1.0,
         prompt: str | Sequence[str] = "",
         fps: int | Sequence[int] | None = None,
@@ -216,6 +218,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             guidance_rescale: 0 to 1, how far guided outputs get back the deviation of the conditional ones.
             eta: 0 deterministic, 1 ancestral.
             spacing: "trailing" or "uniform".
+            sampler: "ddim", or "consistency" for weights distilled to few steps; see `ToonCrafterScheduler`.
             temperature: factor on the noise of each step.
             prompt: what is seen, one for all or one per sample.
             fps: frame stride, one for all or one per sample.
@@ -246,7 +249,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             image_guidance_scale,
             _default(guidance_rescale, defaults.default_guidance_rescale),
         )
-        self.scheduler.set_timesteps(num_inference_steps or defaults.default_steps, spacing=spacing)
+        self.scheduler.set_timesteps(num_inference_steps or defaults.default_steps, spacing=spacing, sampler=sampler)
         x = (
             self.draw(condition.latents[:, :, : self.unet.config.out_channels], generator)
             if latents is None
@@ -283,7 +286,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         branches = self._branches(condition, guidance)
         for index, time in enumerate(self.progress_bar(self.scheduler.timesteps.tolist())):
             output = guidance.combine(self._outputs(x, time, branches))
-            noise = self.draw(x, generator) if eta > 0 else None
+            noise = self.draw(x, generator) if self.scheduler.wants_noise(time, eta) else None
             x, x0 = self.scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
             if callback is not None:
                 x = (callback(self, index, time, {"latents": x, "x0": x0}) or {}).get("latents", x)
@@ -350,6 +353,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
             "null_tokens": torch.cat([empty, no_image], dim=1),
             "image_tokens": torch.cat([empty, image], dim=1),
         }
+
+    def sample_in_few_steps(self, steps: int) -> None:
+        """See the contract."""
+        self.scheduler.register_to_config(sampler="consistency", spacing="trailing")
+        self.register_to_config(default_steps=steps, default_guidance=1.0)
 
     def _fitted(self, tokens: Tensor) -> Tensor:
         """Image tokens at the width that the resampler reads."""

@@ -1,6 +1,7 @@
-"""DDIM for a zero-terminal-SNR velocity model with dynamic rescale.
+"""DDIM and consistency sampling for a zero-terminal-SNR velocity model with dynamic rescale.
 
-Song et al. 2021 (DDIM), Lin et al. 2024 (trailing steps), Xing et al. 2024 (ToonCrafter's rescale of x0). Differs from
+Song et al. 2021 (DDIM), Song et al. 2023 (consistency models, algorithm 1), Lin et al. 2024 (trailing steps), Xing et
+al. 2024 (ToonCrafter's rescale of x0). Differs from
 the scheduler of diffusers where the family does: each step goes to the next entry of the list of times, whatever the
 number of steps; the last one goes to the noise level of step 0; x0 follows the dynamic scale from step to step.
 """
@@ -17,10 +18,12 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from ...diffusion import VelocityProcess
+from ...diffusion import VelocityProcess, trailing_times
 
 Spacing = Literal["trailing", "uniform"]
 SPACINGS: tuple[Spacing, ...] = ("trailing", "uniform")
+Sampler = Literal["ddim", "consistency"]
+SAMPLERS: tuple[Sampler, ...] = ("ddim", "consistency")
 
 
 @dataclass
@@ -41,9 +44,7 @@ def spaced_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> l
     if not 1 <= steps <= train_steps:
         raise ValueError(f"the number of steps must be between 1 and {train_steps}, not {steps}")
     if spacing == "trailing":
-        # numpy rounds halves to even, as the reference does.
-        times = np.round(np.arange(train_steps, 0, -train_steps / steps)).astype(int)[:steps] - 1
-        return times.tolist()
+        return trailing_times(steps, train_steps)
     if spacing == "uniform":
         times = np.arange(0, train_steps, train_steps // steps) + 1
         return times[times < train_steps][::-1].tolist()
@@ -51,13 +52,13 @@ def spaced_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> l
 
 
 class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
-    """DDIM over a `VelocityProcess`; the configuration is the process's own, and `process` gives it.
+    """Samplers over a `VelocityProcess`; the configuration is the process's own, and `process` gives it.
 
     Args:
-        num_train_timesteps, beta_start, beta_end, base_scale, turning_step: see `VelocityProcess`.
-        spacing: default of `set_timesteps`.
-        set_alpha_to_one: the last step gives x0 itself instead of x at the noise level of step 0, where the
-            reference ends.
+        num_train_timesteps, beta_start, beta_end, base_scale, turning_step, data_std: see `VelocityProcess`.
+        spacing, sampler: defaults of `set_timesteps`.
+        set_alpha_to_one: the last step of DDIM gives x0 itself instead of x at the noise level of step 0, where the
+            reference ends. The consistency sampler always ends at x0.
     """
 
     order = 1
@@ -72,23 +73,37 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         turning_step: int = 400,
         spacing: Spacing = "trailing",
         set_alpha_to_one: bool = False,
+        data_std: float | None = None,
+        sampler: Sampler = "ddim",
     ) -> None:
-        self.process = VelocityProcess(num_train_timesteps, beta_start, beta_end, base_scale, turning_step)
+        self.process = VelocityProcess(num_train_timesteps, beta_start, beta_end, base_scale, turning_step, data_std)
         self.init_noise_sigma = 1.0
         self.num_inference_steps: int | None = None
+        self.sampler: Sampler = sampler
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
 
     def set_timesteps(
-        self, num_inference_steps: int, device: torch.device | str | None = None, spacing: Spacing | None = None
+        self,
+        num_inference_steps: int,
+        device: torch.device | str | None = None,
+        spacing: Spacing | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
-        """Choose the times of a run; see `spaced_timesteps`."""
+        """Choose the times of a run, see `spaced_timesteps`, and how it steps.
+
+        `consistency` is for weights whose single answer is already a sample: clean x_t, add fresh noise of the next
+        time, repeat. Ordinary weights answer with a mean, and the result is blurred.
+        """
+        self.sampler = sampler or self.config.sampler
+        if self.sampler not in SAMPLERS:
+            raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}")
         times = spaced_timesteps(num_inference_steps, spacing or self.config.spacing, self.config.num_train_timesteps)
         self.timesteps = torch.tensor(times, device=device)
         self.num_inference_steps = len(times)
 
-    def scale_model_input(self, sample: Tensor, timestep: Tensor | int | None = None) -> Tensor:
-        """x_t as it is: this process does not scale the network's input."""
-        return sample
+    def scale_model_input(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
+        """x_t as the network wants to see it."""
+        return self.process.network_input(sample, torch.as_tensor(timestep).expand(len(sample)))
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x_t from clean latents; `timesteps` (B,)."""
@@ -104,42 +119,64 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         temperature: float = 1.0,
         return_dict: bool = True,
     ) -> DDIMOutput | tuple[Tensor, Tensor]:
-        """One DDIM step from `timestep` to the next entry of `timesteps`.
+        """One step from `timestep` to the next entry of `timesteps`.
 
         Args:
-            model_output: velocity, (B, ...), float.
+            model_output: what the network answered, (B, ...), float.
             timestep: an entry of `timesteps`.
             sample: x_t, same shape.
-            eta: 0 deterministic, 1 ancestral; needs `noise` above 0.
-            noise: standard normal, same shape.
+            eta: of DDIM, 0 deterministic, 1 ancestral.
+            noise: standard normal, same shape; see `wants_noise`.
             temperature: factor on the noise.
         """
-        if eta > 0 and noise is None:
-            raise ValueError("eta above 0 needs the noise of this step")
         time = int(timestep)
+        if noise is None and self.wants_noise(time, eta):
+            raise ValueError(f"a step of the {self.sampler} sampler with eta {eta:g} needs its noise")
         x0, epsilon = self._predictions(model_output, sample, time)
+        if self.sampler == "consistency":
+            previous = self._noised_again(x0, time, noise, temperature).to(sample.dtype)
+        else:
+            previous = self._ddim(x0, epsilon, time, eta, noise, temperature).to(sample.dtype)
+        return DDIMOutput(prev_sample=previous, pred_original_sample=x0) if return_dict else (previous, x0)
+
+    def wants_noise(self, time: int, eta: float) -> bool:
+        """Whether the step from `time` draws fresh noise."""
+        return self._following(time) is not None if self.sampler == "consistency" else eta > 0
+
+    def _noised_again(self, x0: Tensor, time: int, noise: Tensor | None, temperature: float) -> Tensor:
+        following = self._following(time)
+        if following is None or noise is None:
+            return x0
+        times = torch.full((len(x0),), following)
+        return self.process.add_noise(x0, temperature * noise.float(), times)
+
+    def _ddim(
+        self, x0: Tensor, epsilon: Tensor, time: int, eta: float, noise: Tensor | None, temperature: float
+    ) -> Tensor:
         here, there, scale = self._levels(time)
         sigma = eta * max((1 - there) / (1 - here) * (1 - here / there), 0.0) ** 0.5
         # Rounding can push this below zero where the whole next noise is fresh (eta 1, first step): clamp, not NaN.
         direction = max(1 - there - sigma**2, 0.0) ** 0.5
         previous = there**0.5 * scale * x0 + direction * epsilon
-        if eta > 0:
-            previous = previous + sigma * temperature * noise
-        previous = previous.to(sample.dtype)
-        return DDIMOutput(prev_sample=previous, pred_original_sample=x0) if return_dict else (previous, x0)
+        return previous if noise is None or eta == 0 else previous + sigma * temperature * noise
 
     def _predictions(self, output: Tensor, sample: Tensor, time: int) -> tuple[Tensor, Tensor]:
         times = torch.full((sample.shape[0],), time)
-        x, v = sample.float(), output.float()
-        return self.process.x0(v, x, times), self.process.noise(v, x, times)
+        x, answer = sample.float(), output.float()
+        return self.process.x0(answer, x, times), self.process.noise(answer, x, times)
 
     def _levels(self, time: int) -> tuple[float, float, float]:
         """Signal level at `time` and at the next entry, and the scale that x0 gets there."""
-        levels, scales, times = self.process.alphas_cumprod.float(), self.process.scales, self.timesteps.tolist()
-        after = times[times.index(time) + 1 :]
-        if after:
-            return float(levels[time]), float(levels[after[0]]), float(scales[after[0]])
+        levels, scales, following = self.process.alphas_cumprod.float(), self.process.scales, self._following(time)
+        if following is not None:
+            return float(levels[time]), float(levels[following]), float(scales[following])
         if self.config.set_alpha_to_one:
             return float(levels[time]), 1.0, 1.0
         # The reference ends at the level of step 0 and leaves x0 scaled as at the last time.
         return float(levels[time]), float(levels[0]), float(scales[time])
+
+    def _following(self, time: int) -> int | None:
+        """The entry of `timesteps` after `time`; None after the last."""
+        times = self.timesteps.tolist()
+        place = times.index(time) + 1
+        return times[place] if place < len(times) else None

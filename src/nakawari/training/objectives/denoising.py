@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -22,10 +22,15 @@ Weights = dict[Weighting, float]
 
 
 class PixelTerm(PixelParams):
-    """A loss on decoded frames: `weight` times the pixel loss, on `frames` random in-betweens of each clip."""
+    """A loss on decoded frames: `weight` times the pixel loss, on `frames` random in-betweens of each clip.
+
+    For the share `true_latents` of the samples the true latents are decoded: a decoder that learns here goes on
+    reading what its encoder writes.
+    """
 
     weight: float = Field(gt=0)
     frames: int = Field(2, ge=1)
+    true_latents: float = Field(0.0, ge=0, lt=1)
 
 
 class Sampling(RecipePart):
@@ -34,6 +39,18 @@ class Sampling(RecipePart):
     steps: int = Field(8, ge=1)
     guidance: float = 1.0
     eta: float = Field(0.0, ge=0)
+
+
+class Noised(NamedTuple):
+    """What the network is asked: x_t = `noisy`, made of `x0` and `noise` (B, F, C, h, w), at times `t` (B,); `guided`
+    (B,), where the condition has motion guidance."""
+
+    condition: Condition
+    x0: Tensor
+    noise: Tensor
+    noisy: Tensor
+    t: Tensor
+    guided: Tensor
 
 
 class DenoisingParams(ObjectiveParams):
@@ -93,25 +110,34 @@ class Denoising(PipelineObjective):
         self.pixel = PixelLoss(params.pixel) if params.pixel else None
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
-        process = self.pipeline.process
+        step = self.noised(batch, generators)
+        answer = check("output", self.pipeline.denoise(step.noisy, step.t, step.condition))
+        estimate = self.pipeline.process.x0(answer, step.noisy, step.t)
+        wanted, known = self.wanted(batch, step), batch.get("known")
+        loss = self.latent_loss(estimate, wanted, step.t, known)
+        baseline = self.latent_loss(torch.zeros_like(wanted), wanted, step.t, known)
+        spread = estimate.detach().std() / wanted.std().clamp(min=1e-8)
+        logs = {"latent": loss.mean(), "latent_baseline": baseline.mean(), "spread": spread, "x0_std": wanted.std()}
+        if self.pixel is not None:
+            read = self.read_by_decoder(estimate, step, generators)
+            pixel, nothing = self._pixel_loss(read, wanted, batch, step.condition, generators)
+            loss, baseline = loss + pixel, baseline + nothing
+            logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
+        logs["baseline"] = baseline.mean()
+        return StepOutput(loss.mean(), logs, {"t": step.t, "loss": loss.detach(), "guided": step.guided})
+
+    def noised(self, batch: Batch, generators: Sequence[torch.Generator]) -> Noised:
+        """Noise on the clean latents of a batch, and the condition, with its parts dropped at their rates."""
         guided = rand(generators) >= self.params.guide_dropout
         condition, x0 = self.encoded(batch, guided.tolist())
         condition = self._drop(condition, generators)
         t = self._times(generators).to(x0.device)
         noise = randn(generators, x0.shape[1:], x0)
-        noisy = process.add_noise(x0, noise, t)
-        estimate = process.x0(check("output", self.pipeline.denoise(noisy, t, condition)), noisy, t)
-        known = batch.get("known")
-        loss = self.latent_loss(estimate, x0, t, known)
-        baseline = self.latent_loss(torch.zeros_like(x0), x0, t, known)
-        spread = estimate.detach().std() / x0.std().clamp(min=1e-8)
-        logs = {"latent": loss.mean(), "latent_baseline": baseline.mean(), "spread": spread, "x0_std": x0.std()}
-        if self.pixel is not None:
-            pixel, nothing = self._pixel_loss(estimate, batch, condition, generators)
-            loss, baseline = loss + pixel, baseline + nothing
-            logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
-        logs["baseline"] = baseline.mean()
-        return StepOutput(loss.mean(), logs, {"t": t, "loss": loss.detach(), "guided": guided})
+        return Noised(condition, x0, noise, self.pipeline.process.add_noise(x0, noise, t), t, guided)
+
+    def wanted(self, batch: Batch, step: Noised) -> Tensor:
+        """The clean latents (B, F, C, h, w) that the network's answer should stand for."""
+        return step.x0
 
     def _times(self, generators: Sequence[torch.Generator]) -> Tensor:
         process = self.pipeline.process
@@ -157,18 +183,39 @@ class Denoising(PipelineObjective):
             condition = exchange(condition, other, ((drawn >= low) & (drawn < high)).tolist())
         return condition
 
+    def read_by_decoder(self, estimate: Tensor, step: Noised, generators: Sequence[torch.Generator]) -> Tensor:
+        """The estimates, some of them exchanged for the truth."""
+        if not self.params.pixel.true_latents:
+            return estimate
+        true = (rand(generators) < self.params.pixel.true_latents).to(estimate.device)
+        return torch.where(true[:, None, None, None, None], step.x0, estimate)
+
+    def pictures(self, batch: Batch, chosen: Tensor, wanted: Callable[[], Tensor]) -> Tensor:
+        """The frames (B, k, 3, H, W) that the drawn ones should be, at the places `chosen` (B, k); `wanted` decodes
+        the wanted latents there."""
+        return pick(batch["frames"], chosen)
+
     def _pixel_loss(
-        self, estimate: Tensor, batch: Batch, condition: Condition, generators: Sequence[torch.Generator]
+        self,
+        estimate: Tensor,
+        wanted: Tensor,
+        batch: Batch,
+        condition: Condition,
+        generators: Sequence[torch.Generator],
     ) -> tuple[Tensor, Tensor]:
         """The weighted pixel term and what drawing nothing scores on it, each per sample (B,)."""
         params, frames = self.params.pixel, batch["frames"]
         chosen = self._some(batch, params.frames, generators).to(frames.device)
-        truth = pick(frames, chosen)
         # A decoder with references treats the first and the last frame as the keys: these are always decoded.
         ends = chosen.new_tensor([0, frames.shape[1] - 1]).expand(len(chosen), 2)
         decoded = torch.cat([ends[:, :1], chosen, ends[:, 1:]], dim=1)
-        pixels = self.pipeline.decode(pick(estimate, decoded), some_frames(condition, decoded))[:, 1:-1]
+
+        def drawn(latents: Tensor) -> Tensor:
+            return self.pipeline.decode(pick(latents, decoded), some_frames(condition, decoded))[:, 1:-1]
+
+        pixels = drawn(estimate)
         with torch.no_grad():
+            truth = self.pictures(batch, chosen, lambda: drawn(wanted))
             nothing = self.pixel(pick(drawn_by_nothing(frames, condition), chosen), truth)
         return params.weight * self.pixel(pixels, truth), params.weight * nothing
 

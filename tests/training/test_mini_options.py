@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,6 +53,7 @@ def test_a_share_of_the_pixel_term_decodes_the_true_latents(share: float) -> Non
     pipeline = FakePipeline.make(VelocityProcess())
     objective = denoise.Denoise(denoise.Params.model_validate({"pixel": pixel}), pipeline)
     estimate, truth = torch.zeros(300, 1, 1, 1, 1), torch.ones(300, 1, 1, 1, 1)
-    decoded = objective._some_true(estimate, truth, [sample_generator(0, index) for index in range(300)])
+    step = SimpleNamespace(x0=truth)
+    decoded = objective.read_by_decoder(estimate, step, [sample_generator(0, index) for index in range(300)])
     assert abs(decoded.mean().item() - share) < 0.07
     assert set(decoded.flatten().tolist()) <= {0.0, 1.0}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.families.tooncrafter.vae_blocks import FusionAttention, TemporalConv
@@ -189,3 +190,31 @@ def test_half_precision_runs(vae: DualReferenceAutoencoder) -> None:
     decoded = half.decode(torch.randn(1, 2, 4, *LATENT, dtype=torch.bfloat16), references(half, 1))
     assert decoded.dtype == torch.bfloat16
     assert decoded.isfinite().all()
+
+
+@pytest.mark.parametrize("channels", [12, 48])
+def test_a_linear_path_codes_differences_of_pictures(channels: int) -> None:
+    vae = DualReferenceAutoencoder(
+        latent_channels=channels, ch=8, ch_mult=(1, 2, 2), num_res_blocks=1, attn_levels=(), mid_attention=False,
+        norm_num_groups=4, scaling_factor=0.3, zero_init_output=True, linear_path=True,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    frames, base = torch.randn(2, 1, 3, 3, 16, 24, generator=generator)
+
+    def latents(pictures: Tensor) -> Tensor:
+        return vae.encode(pictures).mode().unflatten(0, (1, 3)) * 0.3
+
+    drawn = vae.decode(latents(frames) - latents(base), base_frames=base)
+    patches = functional.pixel_unshuffle((frames - base)[0], 4)
+    if channels == 48:
+        assert torch.allclose(drawn, frames, atol=1e-5)
+    else:
+        # A projection: what is lost is orthogonal to what is kept.
+        kept = functional.pixel_unshuffle((drawn - base)[0], 4)
+        assert (kept * (patches - kept)).mean().abs() < 1e-5
+        assert 0.2 < kept.square().mean() / patches.square().mean() < 0.3
+
+
+def test_a_linear_path_wider_than_a_patch_is_refused() -> None:
+    with pytest.raises(ValueError, match="48 values, too few for 49"):
+        DualReferenceAutoencoder(latent_channels=49, ch=8, ch_mult=(1, 2, 2), norm_num_groups=4, linear_path=True)

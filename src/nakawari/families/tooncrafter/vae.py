@@ -23,6 +23,7 @@ from .vae_blocks import (
     Combiner,
     Downsample,
     FusionAttention,
+    LinearPath,
     MiddleBlock,
     OutputConv,
     ResnetBlock,
@@ -180,9 +181,12 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         guide_channels: channels of motion guidance (see `nakawari.guide`) taken by the decoder; None = none.
         guide_hidden: inner channels of the layers that read the guide.
         zero_init_output: the untrained decoder answers zero, so with `base_frames` it answers exactly those.
+        linear_path: a linear map of square patches beside encoder and decoder, there and back, which the two networks
+            add to; untrained it is the lowest frequencies of the cosine transform. Differences of latents are then,
+            but for the networks, latents of differences.
 
     Raises:
-        ValueError: when `ch_mult` does not begin with 1.
+        ValueError: when `ch_mult` does not begin with 1, or `linear_path` has more latent channels than a patch.
     """
 
     _supports_gradient_checkpointing = True
@@ -205,6 +209,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         guide_channels: int | None = None,
         guide_hidden: int = 32,
         zero_init_output: bool = False,
+        linear_path: bool = False,
     ) -> None:
         super().__init__()
         if ch_mult[0] != 1:
@@ -219,6 +224,10 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
         if zero_init_output:
             self.decoder.conv_out.zero_output()
+        if linear_path:
+            self.patches = LinearPath(in_channels, out_channels, latent_channels, self.spatial_factor)
+            nn.init.zeros_(self.quant_conv.weight)
+            nn.init.zeros_(self.quant_conv.bias)
 
     @property
     def spatial_factor(self) -> int:
@@ -232,7 +241,11 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         H and W are multiples of `spatial_factor`.
         """
         moments, hidden = self.encoder(images)
-        return self.quant_conv(moments), hidden
+        moments = self.quant_conv(moments)
+        if self.config.linear_path:
+            mean, log_variance = moments.chunk(2, dim=1)
+            moments = torch.cat([mean + self.patches.to_latents(images), log_variance], dim=1)
+        return moments, hidden
 
     def encode(
         self, frames: Tensor, return_hidden: bool = False
@@ -270,7 +283,10 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
             ValueError: when the references do not fit the levels or the batch, or a guide comes to a model without.
         """
         self._check(latents, references, guide)
-        frames = self.decoder(latents / self.config.scaling_factor, references, guide)
+        unscaled = latents / self.config.scaling_factor
+        frames = self.decoder(unscaled, references, guide)
+        if self.config.linear_path:
+            frames = frames + self.patches.to_pixels(unscaled.flatten(0, 1)).unflatten(0, latents.shape[:2])
         return frames if base_frames is None else base_frames + frames
 
     def _check(self, latents: Tensor, references: Sequence[Tensor], guide: Tensor | None) -> None:

@@ -6,6 +6,8 @@ that works along time is told F. Parameter names are those of the published chec
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -221,3 +223,42 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class LinearPath(nn.Module):
+    """Patches of `factor` x `factor` pixels to latents and back, linearly, by an orthonormal basis until trained.
+
+    Args:
+        in_channels, out_channels: channels of a picture that goes in and comes out.
+        latent_channels: C; the lowest frequencies of each colour first.
+        factor: pixels per latent cell, along each side.
+
+    Raises:
+        ValueError: when C is more than the values of a patch.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, latent_channels: int, factor: int) -> None:
+        super().__init__()
+        values = min(in_channels, out_channels) * factor**2
+        if latent_channels > values:
+            raise ValueError(f"a patch has {values} values, too few for {latent_channels} latent channels")
+        self.to_latents = nn.Conv2d(in_channels, latent_channels, factor, stride=factor, bias=False)
+        self.to_pixels = nn.ConvTranspose2d(latent_channels, out_channels, factor, stride=factor, bias=False)
+        # Latents of unit size for pixels of unit size, as the networks beside this path find easiest.
+        nn.init.zeros_(self.to_latents.weight)
+        nn.init.zeros_(self.to_pixels.weight)
+        basis = _cosine_basis(factor)
+        for index in range(latent_channels):
+            frequency, colour = divmod(index, in_channels)
+            self.to_latents.weight.data[index, colour] = basis[frequency] / factor
+            self.to_pixels.weight.data[index, colour] = basis[frequency] * factor
+
+
+def _cosine_basis(size: int) -> Tensor:
+    """The orthonormal two-dimensional cosine transform, (size^2, size, size), low frequencies first."""
+    places = (torch.arange(size) + 0.5) * math.pi / size
+    waves = torch.cos(torch.arange(size)[:, None] * places) * (2 / size) ** 0.5
+    waves[0] /= 2**0.5
+    pairs = [(u, v) for u in range(size) for v in range(size)]
+    order = sorted(pairs, key=lambda pair: (sum(pair), abs(pair[0] - pair[1])))
+    return torch.stack([torch.outer(waves[u], waves[v]) for u, v in order])

@@ -17,7 +17,7 @@ from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.fitting import resize
 from nakawari.evaluation.floors import average, copy_nearest, dis_both_ways
 from nakawari.evaluation.metrics import psnr
-from nakawari.families.motion import dis_flow, splat_to
+from nakawari.families.motion import dis_flow, searched, splat_to
 from nakawari.families.warp import backward_warp
 from nakawari.files import write_json
 from nakawari.media import to_tensor, to_uint8
@@ -38,6 +38,21 @@ def _splatted(start: Tensor, end: Tensor) -> Tensor:
     return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
 
 
+def _filled(start: Tensor, end: Tensor) -> Tensor:
+    """As splatted, agreeing vectors in front, holes filled from around them."""
+    return _middle(start, end, (dis_flow(start, end), dis_flow(end, start)))
+
+
+def _searched(start: Tensor, end: Tensor) -> Tensor:
+    """As filled, with large shifts tried exhaustively; what the guide does with `search`."""
+    return _middle(start, end, searched(start, end, (dis_flow(start, end), dis_flow(end, start))))
+
+
+def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor]) -> Tensor:
+    motion, _ = splat_to(start, end, flows, 0.5, trusted=True)
+    return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
+
+
 def _both(start: Tensor, end: Tensor) -> Tensor:
     """The mean picture of the two guesses: higher PSNR, more ghosts."""
     return (_in_place(start, end) + _splatted(start, end)) / 2
@@ -47,6 +62,8 @@ STEPS: dict[str, Draw] = {
     "DIS, finest scale, read in place": _in_place,
     "DIS, finest scale, splatted to the middle": _splatted,
     "mean of the two": _both,
+    "splatted, agreeing vectors first, holes filled": _filled,
+    "the same, large shifts searched": _searched,
 }
 
 
@@ -67,7 +84,7 @@ def main() -> None:
                 scores.setdefault(name, {}).setdefault(level, []).append(psnr(frame, middle))
     means = {name: {level: float(np.mean(values)) for level, values in row.items()} for name, row in scores.items()}
     for name, row in means.items():
-        print(f"{name:<44}" + "".join(f"{level} {value:6.2f}  " for level, value in row.items()))
+        print(f"{name:<48}" + "".join(f"{level} {value:6.2f}  " for level, value in row.items()))
     record = {"psnr": means, "size": SIZE, "packages": packages(), "git": git_revision(), "machine": machine()}
     write_json(arguments.output, record)
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from nakawari.families.large_motion import fill_holes
 from nakawari.families.motion import MotionGuide, dis_flow
 from nakawari.families.warp import backward_warp, forward_splat
-from nakawari.guide import GUIDE_CHANNELS, blend, still, warped
+from nakawari.guide import GUIDE_CHANNELS, blend, doubt, still, warped
 
 TIMES = torch.linspace(0, 1, 5)
 
@@ -101,6 +102,47 @@ def test_the_refiner_learns_through_the_blend() -> None:
     assert model.refiner.head.weight.grad.abs().max() > 0
 
 
+def _far(shift: int, size: tuple[int, int] = (64, 96)) -> Tensor:
+    """A small red dotted square on a grey ground with faint waves, (1, 3, H, W)."""
+    y, x = torch.meshgrid(torch.arange(float(size[0])), torch.arange(float(size[1])), indexing="ij")
+    picture = (0.1 * torch.sin(x * 0.3 + y * 0.4)).expand(3, -1, -1).clone()
+    picture[:, 26:38, 20 + shift : 32 + shift] = torch.tensor([0.9, -0.8, -0.8]).view(3, 1, 1)
+    picture[:, 30:34, 24 + shift : 28 + shift] = 0.9
+    return picture[None]
+
+
+def test_search_finds_a_small_thing_that_moved_far() -> None:
+    start, end, middle = _far(0), _far(20), _far(10)
+    plain, searched = (blend(MotionGuide(search=on)(start, end, torch.tensor([0.5])))[:, 0] for on in (False, True))
+    assert _error(searched, middle) < 0.5 * _error(plain, middle)
+
+
+def test_search_keeps_the_keys_and_is_deterministic() -> None:
+    start, end = torch.cat([_far(0), _scene()]), torch.cat([_far(12), _scene(8)])
+    guide = MotionGuide(search=True)
+    once = guide(start, end, TIMES)
+    assert torch.equal(once, guide(start, end, TIMES))
+    assert torch.equal(blend(once)[:, 0], start)
+    assert torch.equal(blend(once)[:, -1], end)
+    assert torch.allclose(once[1:], guide(start[1:], end[1:], TIMES), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (50, 33)])
+def test_search_takes_any_size(size: tuple[int, int]) -> None:
+    keys = torch.rand(2, 1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    guide = MotionGuide(search=True)(keys[0], keys[1], torch.tensor([0.3]))
+    assert guide.shape == (1, 1, GUIDE_CHANNELS, *size)
+    assert torch.isfinite(guide).all()
+
+
+def test_holes_take_the_motion_around_them() -> None:
+    motion = torch.full((1, 2, 24, 24), 5.0)
+    motion[:, :, 8:16, 8:16] = -30
+    cover = torch.ones(1, 1, 24, 24)
+    cover[:, :, 8:16, 8:16] = 0
+    assert torch.allclose(fill_holes(motion, cover), torch.full_like(motion, 5.0), atol=0.05)
+
+
 @pytest.mark.parametrize("channels", [(), (8, 8)], ids=["plain", "refined"])
 def test_saved_and_loaded(channels: tuple[int, ...], tmp_path: str) -> None:
     model = MotionGuide(refine_channels=channels)
@@ -109,3 +151,38 @@ def test_saved_and_loaded(channels: tuple[int, ...], tmp_path: str) -> None:
     model.save_pretrained(tmp_path)
     loaded = MotionGuide.from_pretrained(tmp_path)
     assert torch.equal(loaded(_scene(), _scene(8), TIMES), model(_scene(), _scene(8), TIMES))
+
+
+def test_trust_is_high_where_the_flow_explains_and_low_where_it_cannot() -> None:
+    start, end = _scene(), _scene(8)
+    plain, guide = (MotionGuide(trust=on)(start, end, TIMES) for on in (False, True))
+    assert torch.equal(guide[:, :, :9], plain)
+    assert guide.shape[2] == 11
+    assert (guide[:, (0, -1), 9:] == 1).all()
+    unrelated = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    assert guide[:, 2, 9:].mean() > 2 * MotionGuide(trust=True)(start, unrelated, TIMES)[:, 2, 9:].mean()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_guide_without_motion_has_the_same_channels(trust: bool) -> None:
+    guide = MotionGuide(trust=trust)
+    start, end = _scene(), _scene(8)
+    silent = guide.still(start, end, TIMES)
+    assert silent.shape == guide(start, end, TIMES).shape
+    assert torch.equal(silent[:, :, :9], still(start, end, TIMES))
+    assert not silent[:, :, 9:].any()
+
+
+@pytest.mark.parametrize("stride", [1, 4])
+def test_doubt_stands_where_the_warped_keys_differ(stride: int) -> None:
+    first = torch.zeros(1, 3, 32, 48)
+    last = first.clone()
+    last[..., 16, 24] = 0.125
+    guide = still(first, last, torch.tensor([0.5]))
+    found = doubt(guide, 0.1, stride)
+    assert found.shape == (1, 1, 1, 32 // stride, 48 // stride)
+    assert found.min() == pytest.approx(0.1)
+    # Half the difference that is doubtful altogether: half way up.
+    assert found.max() == pytest.approx(0.55)
+    assert found[0, 0, 0, 16 // stride, 24 // stride] == found.max()
+    assert (found > 0.1).sum() <= max(25 // stride**2, 4)

@@ -19,12 +19,16 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..guide import still
+from .large_motion import agreement, arriving, choose, fill_holes, match, search_shifts
 from .warp import backward_warp, forward_splat
 
 _MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
 _MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
 _MOTION_LIMIT = 40.0
 _FLOW_UNIT = 16.0
+_INITIAL_SCALE = 2
+_LEAST_CREDIT = 0.05  # what a vector still counts that the other direction contradicts
 _LUMA = (77 / 256, 150 / 256, 29 / 256)
 _REFINER_INPUTS = 2 * (3 + 3 + 3 + 2 + 2) + 2 + 1
 _REFINER_OUTPUTS = 1 + 2 + 2 + 2
@@ -32,14 +36,22 @@ _REFINER_OUTPUTS = 1 + 2 + 2 + 2
 Flows = tuple[Tensor, Tensor]
 
 
-def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0) -> Tensor:
-    """DIS optical flow from `first` to `second`, images (B, 3, H, W) in [-1, 1] -> (B, 2, H, W) in pixels."""
+def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0, initial: Tensor | None = None) -> Tensor:
+    """DIS optical flow from `first` to `second`, images (B, 3, H, W) in [-1, 1] -> (B, 2, H, W) in pixels.
+
+    With `initial`, a flow of the same shape as the result, DIS starts there, at a quarter of the size.
+    """
     import cv2
 
     # One thread: the pyramid is small, and the result does not depend on how the work is split.
     solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     solver.setFinestScale(finest_scale)
-    flows = [solver.calc(a, b, None) for a, b in zip(_grey(first), _grey(second), strict=True)]
+    begins: list[np.ndarray | None] = [None] * len(first)
+    if initial is not None:
+        patches = min(first.shape[-2:]) // solver.getPatchSize()
+        solver.setCoarsestScale(max(finest_scale, min(_INITIAL_SCALE, patches.bit_length() - 1)))
+        begins = [np.ascontiguousarray(flow) for flow in initial.permute(0, 2, 3, 1).float().cpu().numpy()]
+    flows = [solver.calc(a, b, c) for a, b, c in zip(_grey(first), _grey(second), begins, strict=True)]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(first.device)
 
 
@@ -56,10 +68,21 @@ class MotionGuide(ModelMixin, ConfigMixin):
         finest_scale: the finest pyramid level of DIS; 0 is full resolution.
         min_size: images with a shorter side than this get no flow (DIS needs a few patches): the keys stay in place.
         refine_channels: width of the refining network per level, half resolution first; empty = no network.
+        search: also try every large shift (`large_motion`), take the better flow per pixel and fill what neither
+            explains from around it.
+        trust: two more channels at the end: how far each warped key is to be trusted, in [0, 1], where both
+            directions of the flow agree and the keys' colours match along it. The blend does not use them.
     """
 
     @register_to_config
-    def __init__(self, finest_scale: int = 0, min_size: int = 16, refine_channels: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        finest_scale: int = 0,
+        min_size: int = 16,
+        refine_channels: tuple[int, ...] = (),
+        search: bool = False,
+        trust: bool = False,
+    ) -> None:
         super().__init__()
         # diffusers asks every model for its dtype, and one without any tensor cannot answer.
         self.register_buffer("dtype_holder", torch.zeros(1), persistent=False)
@@ -74,23 +97,40 @@ class MotionGuide(ModelMixin, ConfigMixin):
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
-        """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1."""
+        """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1.
+        With `trust` it has 11 channels."""
         start, end = start.float(), end.float()
         flows = self._flows(start, end)
-        return torch.stack([self._at(start, end, flows, float(time)) for time in times], dim=1)
+        trusted = self._trusted(start, end, flows) if self.config.trust else None
+        return torch.stack([self._at(start, end, flows, trusted, float(time)) for time in times], dim=1)
+
+    def still(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
+        """As a call, without motion; nothing is trusted."""
+        guide = still(start, end, times)
+        return functional.pad(guide, (0, 0, 0, 0, 0, 2)) if self.config.trust else guide
+
+    def _trusted(self, start: Tensor, end: Tensor, flows: Flows) -> Flows:
+        """Trust in each place of the two keys, each (B, 1, H, W)."""
+        forward, backward = flows
+        return (
+            match(start, end, forward) * agreement(forward, backward),
+            match(end, start, backward) * agreement(backward, forward),
+        )
 
     def _flows(self, start: Tensor, end: Tensor) -> Flows:
         if min(start.shape[-2:]) < self.config.min_size:
             still = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
             return still, still
         scale = self.config.finest_scale
-        return dis_flow(start, end, scale), dis_flow(end, start, scale)
+        flows = dis_flow(start, end, scale), dis_flow(end, start, scale)
+        return searched(start, end, flows, scale) if self.config.search else flows
 
-    def _at(self, start: Tensor, end: Tensor, flows: Flows, time: float) -> Tensor:
+    def _at(self, start: Tensor, end: Tensor, flows: Flows, trusted: Flows | None, time: float) -> Tensor:
         if time in (0.0, 1.0):
             key = end if time else start
-            return self._pack(key, key, torch.ones_like(key[:, :2]), time)
-        splatted, seen = splat_to(start, end, flows, time)
+            sure = torch.ones_like(key[:, :2])
+            return self._pack(key, key, sure, time, [] if trusted is None else [sure])
+        splatted, seen = splat_to(start, end, flows, time, trusted=self.config.search)
         to_start, to_end = -time * splatted, (1 - time) * splatted
         if self.refiner is not None:
             in_place = time * flows[1], (1 - time) * flows[0]
@@ -98,27 +138,48 @@ class MotionGuide(ModelMixin, ConfigMixin):
         else:
             # Splat density says what was uncovered, but weighing the keys by it alone loses 0.1 dB on real drawings.
             visible = torch.ones_like(seen)
-        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time)
+        ways = to_start, to_end
+        trust = [] if trusted is None else [backward_warp(part, way) for part, way in zip(trusted, ways, strict=True)]
+        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time, trust)
 
-    def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float) -> Tensor:
-        return torch.cat([first, last, visible, torch.full_like(first[:, :1], time)], dim=1)
+    def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float, trust: list[Tensor]) -> Tensor:
+        return torch.cat([first, last, visible, torch.full_like(first[:, :1], time), *trust], dim=1)
 
 
-def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float) -> tuple[Tensor, Tensor]:
-    """The start-to-end motion seen at `time` (B, 2, H, W), and how visible each key is there (B, 2, H, W) in [0, 1]."""
+def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) -> Flows:
+    """Per pixel the better of `flows` and of DIS begun at an exhaustive search for large shifts."""
+    shifts = [search_shifts(a, b) for a, b in zip(start, end, strict=True)]
+    forward, backward = (torch.stack(way) for way in zip(*shifts, strict=True))
+    others = dis_flow(start, end, finest_scale, forward), dis_flow(end, start, finest_scale, backward)
+    return choose(start, end, flows, others)
+
+
+def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: bool = False) -> tuple[Tensor, Tensor]:
+    """The start-to-end motion seen at `time` (B, 2, H, W), and how visible each key is there (B, 2, H, W) in [0, 1].
+
+    `trusted`: vectors that both directions agree on go in front, and what they leave open is filled from around it.
+    """
     forward, backward = flows
-    sum_start, weight_start, seen_start = _project(start, end, forward, time)
-    sum_end, weight_end, seen_end = _project(end, start, backward, 1 - time)
+    credits = (agreement(forward, backward), agreement(backward, forward)) if trusted else (None, None)
+    sum_start, weight_start, seen_start = _project(start, end, forward, time, credits[0])
+    sum_end, weight_end, seen_end = _project(end, start, backward, 1 - time, credits[1])
     total = weight_start + weight_end
     in_place = 0.5 * (forward - backward)
     motion = ((sum_start - sum_end) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
+    if trusted:
+        cover = arriving(start, end, forward, backward, time) + arriving(end, start, backward, forward, 1 - time)
+        motion = fill_holes(motion, cover)
     return motion, torch.cat([seen_start, seen_end], dim=1)
 
 
-def _project(source: Tensor, target: Tensor, flow: Tensor, reach: float) -> tuple[Tensor, Tensor, Tensor]:
+def _project(
+    source: Tensor, target: Tensor, flow: Tensor, reach: float, credit: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     mismatch = (source - backward_warp(target, flow)).abs().mean(1, keepdim=True)
     length = flow.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
     weight = ((-mismatch / _MATCH_SCALE).exp() + 1e-4) * (length / _MOTION_SCALE).exp()
+    if credit is not None:
+        weight = weight * (credit + _LEAST_CREDIT)
     total, arrived = forward_splat(flow, reach * flow, weight)
     _, count = forward_splat(flow[:, :0], reach * flow, torch.ones_like(weight))
     return total, arrived, count.clamp(max=1)

@@ -85,7 +85,7 @@ def test_a_missing_or_broken_file_is_named(published: tuple[Path, Path]) -> None
     with pytest.raises(NakawariError, match=r"holds no diffusion_pytorch_model\.safetensors"):
         load_published(framer, svd)
     shutil.rmtree(svd / "vae")
-    with pytest.raises(NakawariError, match=r"vae/config.json does not exist"):
+    with pytest.raises(NakawariError, match=r"svd holds no folder vae; give"):
         load_published(framer, svd)
 
 

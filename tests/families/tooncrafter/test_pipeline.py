@@ -187,3 +187,22 @@ def test_conditions_join_and_select() -> None:
     assert torch.equal(joined.select(slice(0, 1)).references[0], parts[0].references[0])
     with pytest.raises(ValueError, match="same number of frames"):
         Condition.cat([parts[0], pipeline.condition(*_keys(), num_frames=4)])
+
+
+def test_the_consistency_sampler_is_asked_for_by_name_or_remembered(tmp_path: Path) -> None:
+    pipeline = guided_model()
+    words = {"num_inference_steps": 4, "sampler": "consistency", "eta": 0.0}
+    drawn = _draw(pipeline, _keys(3), **words)
+    assert not torch.equal(drawn, _draw(pipeline, _keys(3), num_inference_steps=4))
+    assert torch.equal(drawn, _draw(pipeline, _keys(3), **words))
+    alone = _draw(pipeline, tuple(key[2:] for key in _keys(3)), generator=_seeds(3)[2:], **words)
+    assert torch.allclose(drawn[2:], alone, atol=2e-5)
+    with pytest.raises(ValueError, match="sampler must be one of ddim, consistency"):
+        _draw(pipeline, _keys(), sampler="euler")
+
+    pipeline.sample_in_few_steps(4)
+    pipeline.save_pretrained(tmp_path)
+    loaded = ToonCrafterPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    seeds = {"generator": _seeds(3), "output_type": "pt"}
+    assert torch.equal(loaded(*_keys(3), num_frames=4, **seeds).frames, drawn)

@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
-from transformers.utils import logging
 
 from ...diffusion import VelocityProcess
 from ...errors import NakawariError
 from ...files import atomic_path
+from ..conversion import ConversionReport, check_output, no_progress_bar
 from .checkpoint_configs import Shapes, build_empty
 from .checkpoint_layout import COMPONENTS, EXTRA, Place, classify, last_text_block
 from .pipeline import ToonCrafterPipeline
@@ -46,24 +46,6 @@ class Plan:
 
     sources: Mapping[str, Mapping[str, tuple[str, ...]]]
     empty: Mapping[str, nn.Module]
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """What a conversion did.
-
-    Args:
-        output_dir: the folder that was written.
-        keys: component (and `extra`) -> upstream tensors that went there; their sum is all tensors of the checkpoint.
-        parameters: component -> parameters written.
-        schedule_matches: whether the checkpoint's noise schedule is the one that the scheduler computes; None when
-            the checkpoint has none.
-    """
-
-    output_dir: Path
-    keys: Mapping[str, int]
-    parameters: Mapping[str, int]
-    schedule_matches: bool | None
 
 
 @dataclass
@@ -241,7 +223,7 @@ def _write_component(
         filled |= component_state(read_state(path), batch, dtype)
     module.load_state_dict(filled, strict=True, assign=True)
     del filled
-    with _no_progress_bar():
+    with no_progress_bar():
         module.save_pretrained(folder)
     count = sum(parameter.numel() for parameter in module.parameters())
     module.to_empty(device="meta")
@@ -271,18 +253,6 @@ def _write_index(folder: Path, components: Mapping[str, nn.Module], tokenizer: C
     if tokenizer is not None:
         tokenizer.save_pretrained(folder / "tokenizer")
     pipeline.save_config(folder)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing its own bar: a library does not print."""
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()
 
 
 def schedule_matches(state: Mapping[str, Tensor]) -> bool | None:
@@ -317,8 +287,7 @@ def convert_checkpoint(
         NakawariError: when the checkpoint is broken or incomplete, or the folder is taken or cannot be written.
     """
     output = Path(output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise NakawariError(f"{output} exists already; give a new or empty folder.")
+    check_output(output)
     with atomic_path(output) as temporary:
         temporary.mkdir()
         try:

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from ...diffusion import VelocityProcess
-from ...guide import blend, still
+from ...guide import blend
 from ..base import Condition, InterpolationPipeline
 from ..motion import MotionGuide
 from .guidance import Guidance, InterpolationOutput
@@ -385,7 +385,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def _guided(self, condition: Condition, keys: Tensor, guided: bool) -> Condition:
         times = torch.linspace(0, 1, condition.num_frames)
         first, last = keys[:, 0], keys[:, 1]
-        guide = (self.guide(first, last, times) if guided else still(first, last, times)).to(keys.dtype)
+        guide = (self.guide if guided else self.guide.still)(first, last, times).to(keys.dtype)
         base = None
         if self.config.residual:
             moments, _ = self.vae.encode_features(blend(guide).flatten(0, 1))

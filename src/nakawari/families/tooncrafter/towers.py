@@ -152,6 +152,22 @@ def vision_names(key: str) -> tuple[str, ...]:
     return _names(key, _VISION_NAMES)
 
 
+def text_keys(blocks: int) -> list[str]:
+    """The OpenCLIP names, below `model.`, of all tensors that a text tower of so many running blocks uses."""
+    return [*_TEXT_NAMES, *_block_keys(blocks)]
+
+
+def vision_keys(blocks: int) -> list[str]:
+    """As `text_keys`, for the image tower, below `model.visual.`."""
+    return [*_VISION_NAMES, *_block_keys(blocks)]
+
+
+def _block_keys(blocks: int) -> list[str]:
+    inside = [f"{name}.{kind}" for name in _BLOCK_NAMES for kind in ("weight", "bias")]
+    inside += [f"attn.in_proj_{kind}" for kind in ("weight", "bias")]
+    return [f"transformer.resblocks.{index}.{name}" for index in range(blocks) for name in inside]
+
+
 def _names(key: str, table: Mapping[str, str]) -> tuple[str, ...]:
     if key in table:
         return (table[key],)

@@ -15,6 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 
+from ...guide import doubt
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
 from .blocks import Downsample, GroupNorm32, GuideEncoder, ResBlock, Stage, Upsample, scalar_mlp, sinusoidal_embedding
 
@@ -49,9 +50,12 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         guide_channels: channels of the motion guide; None = the network takes none.
         guide_stride: guide pixels per latent along each side.
         guide_hidden: channels inside the guide's encoder.
+        doubt_floor: None = the answer stands as it is. Otherwise it is multiplied by the doubt of the guide (see
+            `nakawari.guide.doubt`), so that the network is quiet where both warped keys show the same.
+        removed_layers: names of residual layers (see `removable_layers`) that are left out and pass on what they get.
 
     Raises:
-        ValueError: where widths, heads and groups do not fit together.
+        ValueError: where widths, heads and groups do not fit together, or a layer cannot be left out.
     """
 
     _supports_gradient_checkpointing = True
@@ -83,6 +87,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         guide_channels: int | None = None,
         guide_stride: int = 8,
         guide_hidden: int = 64,
+        doubt_floor: float | None = None,
+        removed_layers: Sequence[str] = (),
     ) -> None:
         super().__init__()
         _check(model_channels, channel_mult, num_head_channels, norm_num_groups)
@@ -113,6 +119,27 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             nn.SiLU(),
             zero_init(nn.Conv2d(model_channels, out_channels, 3, padding=1)),
         )
+        self._remove(removed_layers)
+
+    def removable_layers(self) -> list[str]:
+        """Names of the layers that add to what they get and can therefore be left out: transformers, and residual
+        blocks that keep the width."""
+        return [
+            f"{name}.{index}"
+            for name, stage in self.named_modules()
+            if isinstance(stage, Stage)
+            for index, layer in enumerate(stage)
+            if isinstance(layer, (SpatialTransformer, TemporalTransformer))
+            or (isinstance(layer, ResBlock) and isinstance(layer.skip_connection, nn.Identity))
+        ]
+
+    def _remove(self, names: Sequence[str]) -> None:
+        allowed = self.removable_layers()
+        for name in names:
+            if name not in allowed:
+                raise ValueError(f"{name!r} cannot be left out; allowed are {', '.join(allowed)}")
+            stage, _, index = name.rpartition(".")
+            self.get_submodule(stage)[int(index)] = nn.Identity()
 
     def _build_levels(self) -> None:
         """The way down, the middle and the way up, each output block taking one skip of the way down."""
@@ -210,7 +237,10 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         h = self._run(self.middle_block, h, embedding, tokens, num_frames)
         for stage in self.output_blocks:
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
-        return self.out(h).unflatten(0, (batch, num_frames))
+        answer = self.out(h).unflatten(0, (batch, num_frames))
+        if guide is None or self.config.doubt_floor is None:
+            return answer
+        return answer * self._doubt(guide, guide_mask).to(answer)
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -254,6 +284,13 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if mask is None:
             return features
         return features * mask.to(features).repeat_interleave(num_frames)[:, None, None, None]
+
+    def _doubt(self, guide: Tensor, mask: Tensor | None) -> Tensor:
+        """Doubt per latent (B, F, 1, h, w), 1 for the clips that drop the guide."""
+        found = doubt(guide, self.config.doubt_floor, self.config.guide_stride)
+        if mask is None:
+            return found
+        return torch.lerp(torch.ones_like(found), found, mask.to(found)[:, None, None, None, None])
 
     def _check_size(self, sample: Tensor) -> None:
         multiple = 2 ** (len(self.config.channel_mult) - 1)

@@ -18,6 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
+from ...guide import doubt, warped
 from .vae_blocks import (
     SPATIAL_EPS,
     Combiner,
@@ -184,6 +185,9 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         linear_path: a linear map of square patches beside encoder and decoder, there and back, which the two networks
             add to; untrained it is the lowest frequencies of the cosine transform. Differences of latents are then,
             but for the networks, latents of differences.
+        blend_gate: the decoder's last channel moves the blend of the guide's two warped keys from one to the other,
+            by this share of their difference; needs a guide.
+        doubt_floor: as in the denoiser, for what the decoder's network adds to the pixels.
 
     Raises:
         ValueError: when `ch_mult` does not begin with 1, or `linear_path` has more latent channels than a patch.
@@ -210,6 +214,8 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         guide_hidden: int = 32,
         zero_init_output: bool = False,
         linear_path: bool = False,
+        blend_gate: bool = False,
+        doubt_floor: float | None = None,
     ) -> None:
         super().__init__()
         if ch_mult[0] != 1:
@@ -217,7 +223,13 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         shared = (latent_channels, ch, ch_mult, num_res_blocks, norm_num_groups, mid_attention)
         self.encoder = Encoder(in_channels, *shared)
         self.decoder = Decoder(
-            out_channels, *shared, attn_levels, fusion_heads, fusion_head_dim, guide_channels, guide_hidden
+            out_channels + blend_gate,
+            *shared,
+            attn_levels,
+            fusion_heads,
+            fusion_head_dim,
+            guide_channels,
+            guide_hidden,
         )
         self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
         # In the checkpoint, but the published inference never applies it.
@@ -285,9 +297,22 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
         self._check(latents, references, guide)
         unscaled = latents / self.config.scaling_factor
         frames = self.decoder(unscaled, references, guide)
+        if self.config.blend_gate:
+            frames = self._gated(frames, guide)
+        if self.config.doubt_floor is not None and guide is not None:
+            frames = frames * doubt(guide, self.config.doubt_floor).to(frames)
         if self.config.linear_path:
             frames = frames + self.patches.to_pixels(unscaled.flatten(0, 1)).unflatten(0, latents.shape[:2])
         return frames if base_frames is None else base_frames + frames
+
+    @staticmethod
+    def _gated(answer: Tensor, guide: Tensor | None) -> Tensor:
+        """The decoder's answer (B, F, 4, H, W) as frames to be added; without a guide there is nothing to move."""
+        frames, share = answer[:, :, :-1], answer[:, :, -1:]
+        if guide is None:
+            return frames
+        first, last = warped(guide)
+        return frames + share * (last - first)
 
     def _check(self, latents: Tensor, references: Sequence[Tensor], guide: Tensor | None) -> None:
         wanted = len(self.decoder.attn_refinement)

@@ -1,0 +1,133 @@
+"""Large motion: a second flow from an exhaustive coarse search, the better of two flows per pixel, and filled holes.
+
+DIS descends from a coarse pyramid and loses small things that move farther than their own size. Here every shift up to
+a quarter of the picture is tried in colour at 1/4 size or less; DIS starts again from the best shift of each place.
+Per pixel the flow wins that both directions agree on and whose colours match. Where no agreeing surface arrives at the
+drawn time, the motion is filled in from around it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .warp import backward_warp, forward_splat
+
+Flows = tuple[Tensor, Tensor]
+
+_COARSE_SIDE = 64
+_LARGEST_DIFFERENCE = 0.25
+_SHIFT_COST = 0.002
+_WINDOW = 5
+_MATCH_SCALE = 10 / 127.5
+_CHOICE_WINDOW = 9
+_CHOICE_MARGIN = 0.1
+_FULL_COVER = 0.3
+_FILL_SCALE = 30.0  # 30 pixels of motion make a surface e times less likely to show through a hole
+_FILL_LEVELS = 6
+_MOTION_LIMIT = 40.0
+
+
+def search_shifts(start: Tensor, end: Tensor) -> Flows:
+    """Best shift per place, tried exhaustively: images (3, H, W) in [-1, 1] -> two flows (2, H, W) in pixels."""
+    import cv2
+
+    height, width = start.shape[-2:]
+    divisor = max(4, -(-max(height, width) // _COARSE_SIDE))
+    size = max(height // divisor, 1), max(width // divisor, 1)
+    first, last = (functional.interpolate(key[None].cpu(), size, mode="area")[0].numpy() for key in (start, end))
+    scale = width / size[1], height / size[0]
+    flows = _best_shifts(first, last)
+    out = []
+    for flow in flows:
+        calm = [cv2.medianBlur(np.ascontiguousarray(flow[..., axis]), 5) * scale[axis] for axis in (0, 1)]
+        out.append(torch.from_numpy(np.stack([cv2.resize(part, (width, height)) for part in calm])).to(start.device))
+    return out[0], out[1]
+
+
+def _best_shifts(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Winner of all shifts, both ways, for small images (3, h, w): flows (h, w, 2)."""
+    import cv2
+
+    height, width = first.shape[1:]
+    reach_x, reach_y = max(width // 4, 1), max(3 * height // 10, 1)
+    padded = np.pad(last, ((0, 0), (reach_y, reach_y), (reach_x, reach_x)), mode="edge")
+    best = [np.full((height, width), np.inf, np.float32) for _ in range(2)]
+    flows = [np.zeros((height, width, 2), np.float32) for _ in range(2)]
+    for y in range(-reach_y, reach_y + 1):
+        for x in range(-reach_x, reach_x + 1):
+            shifted = padded[:, reach_y + y : reach_y + y + height, reach_x + x : reach_x + x + width]
+            difference = np.minimum(np.abs(first - shifted).mean(0), _LARGEST_DIFFERENCE)
+            cost = cv2.blur(difference, (_WINDOW, _WINDOW)) + np.float32(_SHIFT_COST * np.hypot(x, y))
+            _take(best[0], flows[0], cost, (x, y))
+            # The same cost, seen from where the shift arrives.
+            here = slice(max(0, y), height + min(0, y)), slice(max(0, x), width + min(0, x))
+            there = slice(max(0, -y), height + min(0, -y)), slice(max(0, -x), width + min(0, -x))
+            _take(best[1][here], flows[1][here], cost[there], (-x, -y))
+    return flows[0], flows[1]
+
+
+def _take(best: np.ndarray, flow: np.ndarray, cost: np.ndarray, shift: tuple[int, int]) -> None:
+    better = cost < best
+    best[better] = cost[better]
+    flow[better] = shift
+
+
+def agreement(flow: Tensor, back: Tensor) -> Tensor:
+    """How well `back` leads home from where `flow` (B, 2, H, W) goes: (B, 1, H, W) in [0, 1]."""
+    miss = (flow + backward_warp(back, flow)).norm(dim=1, keepdim=True)
+    return (-((miss / (1 + 0.1 * flow.norm(dim=1, keepdim=True))) ** 2)).exp()
+
+
+def match(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+    """How well the colours at both ends of the flow agree: (B, 1, H, W) in [0, 1]."""
+    return (-(source - backward_warp(target, flow)).abs().mean(1, keepdim=True) / _MATCH_SCALE).exp()
+
+
+def choose(start: Tensor, end: Tensor, flows: Flows, others: Flows) -> Flows:
+    """Per pixel the flow that agrees and matches better in its neighbourhood; `flows` where it is about even."""
+    (forward, backward), (other_forward, other_backward) = flows, others
+    pairs = ((start, end, forward, backward, other_forward, other_backward),)
+    pairs += ((end, start, backward, forward, other_backward, other_forward),)
+    chosen = []
+    for source, target, flow, back, other, other_back in pairs:
+        gain = _trust(source, target, other, other_back) - _trust(source, target, flow, back)
+        chosen.append(torch.where(gain > _CHOICE_MARGIN, other, flow))
+    return chosen[0], chosen[1]
+
+
+def _trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> Tensor:
+    score = match(source, target, flow) * agreement(flow, back)
+    padded = functional.pad(score, [_CHOICE_WINDOW // 2] * 4, mode="replicate")
+    return functional.avg_pool2d(padded, _CHOICE_WINDOW, 1)
+
+
+def fill_holes(motion: Tensor, cover: Tensor) -> Tensor:
+    """Motion (B, 2, H, W), replaced from around where `cover` (B, 1, H, W), trusted surface that arrived, is small."""
+    sure = (cover / _FULL_COVER).clamp(max=1)
+    length = motion.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
+    # A hole opens behind a moving surface: what shows through it is what moves less.
+    weight = (sure * (-length / _FILL_SCALE).exp()).clamp(1e-6, 1)
+    return torch.lerp(_pull_push(motion, weight, _FILL_LEVELS), motion, sure)
+
+
+def _pull_push(values: Tensor, weight: Tensor, levels: int) -> Tensor:
+    """Weighted means of ever larger squares show through where the weight is below one (Gortler et al. 1996)."""
+    height, width = values.shape[-2:]
+    if not levels or min(height, width) < 4:
+        mean = (values * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)
+        return torch.lerp(mean, values, weight)
+    pad = (0, width % 2, 0, height % 2)
+    values_even, weight_even = (functional.pad(part, pad, mode="replicate") for part in (values, weight))
+    coarse_weight = functional.avg_pool2d(weight_even, 2)
+    coarse = functional.avg_pool2d(values_even * weight_even, 2) / coarse_weight.clamp(min=1e-8)
+    below = _pull_push(coarse, (2 * coarse_weight).clamp(max=1), levels - 1)
+    wide = functional.interpolate(below, size=values_even.shape[-2:], mode="bilinear")[..., :height, :width]
+    return torch.lerp(wide, values, weight)
+
+
+def arriving(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, reach: float) -> Tensor:
+    """Trusted surface of `source` that lies at each place once it has gone `reach` of its flow: (B, 1, H, W)."""
+    return forward_splat(flow[:, :0], reach * flow, match(source, target, flow) * agreement(flow, back))[1]

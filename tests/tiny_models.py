@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers import CLIPTextModel, CLIPVisionModel
 
 from nakawari.families import build
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
+from nakawari.families.tooncrafter.resampler import Resampler
+from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler
+from nakawari.families.tooncrafter.towers import text_config, vision_config
+from nakawari.families.tooncrafter.unet import ToonCrafterUNet
+from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 
 UNET: dict[str, Any] = {
     "in_channels": 8,
@@ -68,6 +74,24 @@ def guided_model(seed: int = 0) -> ToonCrafterPipeline:
         }
     )
     return _finished(pipeline, seed)
+
+
+def towered_model(projector: int = 6) -> ToonCrafterPipeline:
+    """A tiny model with towers, the image tower 8 wide, every weight random."""
+    torch.manual_seed(0)
+    context = {"context_dim": 8, "image_cross_attention": True, "image_tokens_per_frame": 2}
+    pipeline = ToonCrafterPipeline(
+        unet=ToonCrafterUNet(**UNET | context),
+        vae=DualReferenceAutoencoder(**VAE),
+        scheduler=ToonCrafterScheduler(),
+        resampler=Resampler(8, 1, 4, 2, num_queries=2, embedding_dim=projector, output_dim=8, video_length=3),
+        text_encoder=CLIPTextModel(text_config(width=8, layers=1, heads=2)),
+        image_encoder=CLIPVisionModel(vision_config(width=8, layers=1, heads=2, patch_size=112)),
+        double_decode=False,
+    )
+    for part in (pipeline.resampler, pipeline.text_encoder, pipeline.image_encoder):
+        part.eval()
+    return _finished(pipeline, 0)
 
 
 def _finished(pipeline: ToonCrafterPipeline, seed: int) -> ToonCrafterPipeline:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from nakawari.data.samples import Region, read_image
+from nakawari.data.samples import Region, Sample, read_image, spread
 from nakawari.data.triplets import open_dataset, read_annotation
 from nakawari.errors import NakawariError, UsageError
 
@@ -155,3 +156,20 @@ def test_bad_data_is_one_sentence(tmp_path: Path) -> None:
 def test_transparency_is_read_over_white(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), 255)
+
+
+def test_a_part_of_a_data_set_is_spread_over_its_films() -> None:
+    films = {"a": 10, "b": 3, "c": 1}
+    samples = [
+        Sample(f"{film}{i}", (Path(), Path()), group=film) for film, count in films.items() for i in range(count)
+    ]
+    samples.append(Sample("alone", (Path(), Path())))
+    parts = [spread(samples, count) for count in range(1, 16)]
+    for count, part in enumerate(parts, 1):
+        assert len(part) == count and part == [sample for sample in samples if sample in part]
+    assert all(set(less) < set(more) for less, more in pairwise(parts))
+    assert {sample.group for sample in parts[3]} == {"a", "b", "c", ""}
+    assert [sum(sample.group == film for sample in parts[7]) for film in "abc"] == [3, 3, 1]
+    assert spread(samples[::-1], 5) == spread(samples, 5)[::-1]
+    assert {tuple(spread(samples, 4, seed)) for seed in range(6)} != {tuple(parts[3])}
+    assert spread(samples, None) == samples == spread(samples, 99)

@@ -7,7 +7,9 @@ from evaluation_stubs import StubPipeline
 
 from nakawari.evaluation.contestants import Model, Task
 from nakawari.evaluation.efficiency import counted, measure, size_of
-from nakawari.evaluation.protocol import Protocol
+from nakawari.evaluation.protocol import Protocol, Row
+from nakawari.evaluation.runner import evaluate
+from tiny_models import towered_model
 
 TASK = Task("a", np.zeros((2, 32, 40, 3), np.uint8), np.zeros((1, 32, 40, 3), np.uint8), 5, (0.5,))
 
@@ -46,3 +48,17 @@ def test_size_counts_parts():
     size = size_of(StubPipeline())
     assert size["parameters"] == size["denoiser_parameters"] == 12
     assert size["bytes"] == size["parts"]["unet"]["bytes"] == 48
+
+
+def test_a_row_shows_the_cost_without_guidance_beside_the_quality_with_it(tmp_path, triplets):
+    rows = (Row(name="cost-without-guidance", note="n", change={"cost_guidance": 1.0}),)
+    protocol = Protocol(name="table", guidance=3.0, steps=2, metrics=("psnr",), captions=False, rows=rows)
+    model = Model("tiny", towered_model(projector=8))
+    entry = evaluate([model], triplets[:1], protocol, tmp_path / "out", floors=False)["entries"][0]
+    without = entry["costs"]["cost-without-guidance"]
+    assert (entry["cost"]["network_evaluations"], without["network_evaluations"]) == (4, 2)
+    assert (entry["cost"]["guidance"], without["guidance"]) == (3.0, 1.0)
+    assert entry["results"]["cost-without-guidance"] == entry["results"]["table"]
+    unguided = protocol.model_copy(update={"guidance": 1.0, "rows": ()})
+    quality = evaluate([model], triplets[:1], unguided, tmp_path / "plain", floors=False)["entries"][0]["results"]
+    assert quality["table"] != entry["results"]["table"]  # guidance does change this model's pictures

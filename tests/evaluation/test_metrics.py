@@ -99,6 +99,25 @@ def test_key_drift_counts_levels():
     assert METRICS["key-drift"](scored(drawing(), drawing(), ends=ends)) == pytest.approx(6 / 6)
 
 
+def test_drift_is_the_largest_mean_shift_of_what_is_held():
+    keys, truth = np.stack([drawing(-9), drawing(9)]), drawing()
+    output = truth.astype(np.int16)
+    output[..., 1] -= 3
+    output[..., 2] += np.where(np.indices((48, 64)).sum(0) % 2, 5, -5)  # noise that averages out
+    output[truth[..., 0] < 60] = 0  # the moving outline is no background
+    output = output.clip(0, 255).astype(np.uint8)
+    drift = METRICS["drift"]
+    found = drift(scored(output, truth, keys=keys))
+    held = np.abs(np.diff(np.stack([keys[0], truth, keys[1]]).astype(int), axis=0)).max((0, -1)) == 0
+    theirs = [ndimage.mean(output[..., c].astype(float) - truth[..., c], held, True) for c in range(3)]
+    _print("drift", found, max(map(abs, theirs)))
+    assert found == pytest.approx(max(map(abs, theirs)), abs=1e-12) and 2.9 < found < 3.1
+    two = replace(scored(output, truth, keys=keys), output=np.stack([output, truth]), truth=np.stack([truth, truth]))
+    assert drift(two) == pytest.approx(found / 2)
+    nothing_held = np.stack([truth, 255 - truth])
+    assert drift(scored(output, truth, keys=nothing_held)) is None
+
+
 def test_a_constant_error_does_not_flicker_and_a_jump_does():
     grey = np.full((4, 16, 16, 3), 100, np.uint8)
     steady = Scored(grey[:2] + 5, grey[:2], grey[:2], grey[:2] + 5)

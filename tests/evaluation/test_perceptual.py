@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -71,3 +74,29 @@ def test_errors_name_the_thing(metric, monkeypatch, tmp_path):
     monkeypatch.setattr(perceptual, "WEIGHTS", tmp_path / "absent.safetensors")
     with pytest.raises(NakawariError, match=r"absent\.safetensors"):
         load_perceptual()
+
+
+@pytest.mark.parametrize("kind", ["lpips-vgg", "lpips-alex"])
+def test_canonical_lpips_stands_behind_the_same_call_where_it_is_installed(monkeypatch, kind):
+    class Fake(torch.nn.Module):
+        def __init__(self, net, verbose):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x, y):
+            return (x - y).abs().mean((1, 2, 3), keepdim=True)
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Fake))
+    found = load_perceptual(kind)
+    assert found.distance.net == kind.removeprefix("lpips-") and not found.training
+    assert found(torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)).tolist() == [1.0, 1.0]
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=_without_network))
+    with pytest.raises(UsageError, match=r"could not fetch its .* take st-lpips, which ships"):
+        load_perceptual(kind)
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(UsageError, match="install them, or take st-lpips, which ships"):
+        load_perceptual(kind)
+
+
+def _without_network(net, verbose):
+    raise OSError("no route to host")

@@ -4,7 +4,7 @@ from nakawari.errors import UsageError
 from nakawari.evaluation.protocol import Protocol, load_protocol, selection
 
 
-@pytest.mark.parametrize("name", ["quick", "atd12k", "reference-table"])
+@pytest.mark.parametrize("name", ["quick", "atd12k", "reference-table", "steps"])
 def test_shipped_protocols_load_and_round_trip(name, tmp_path):
     protocol = load_protocol(name)
     assert protocol.name == name
@@ -17,7 +17,7 @@ def test_shipped_protocols_load_and_round_trip(name, tmp_path):
 def test_what_the_shipped_protocols_promise():
     quick, published, table = (load_protocol(name) for name in ("quick", "atd12k", "reference-table"))
     assert (quick.size, quick.num_frames, quick.scored, quick.steps) == ((256, 160), 3, "middle", None)
-    assert quick.metrics == ("psnr", "ssim", "st-lpips") and quick.seeds == (0,)
+    assert quick.metrics == ("psnr", "ssim", "st-lpips", "drift") and quick.seeds == (0,)
     assert len(published.seeds) >= 3 and "roi-psnr" in published.metrics
     rows = {row.name: row for row in table.variants()}
     assert rows["frame-7"].scored == "lower" and rows["frame-8"].scored == "upper"

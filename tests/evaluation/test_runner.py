@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from nakawari.evaluation import runner
 from nakawari.evaluation.contestants import Model, sample_generator
 from nakawari.evaluation.protocol import Protocol, Row
 from nakawari.evaluation.runner import evaluate
+from nakawari.evaluation.samples import folder_name
+
+# What `accelerate launch` does on several GPUs; asked for two processes on a CPU, it starts one.
+IN_TWO_PROCESSES = (*(sys.executable, "-m", "torch.distributed.run"), *("--standalone", "--nproc_per_node", "2"))
+ON_A_CPU = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -101,21 +107,42 @@ def test_two_processes_write_the_same_file_as_one(tmp_path, triplets, protocol):
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from evaluation_stubs import StubPipeline\n"
         "from nakawari.evaluation.contestants import Model\n"
+        "from nakawari.evaluation.processes import processes\n"
         "from nakawari.evaluation.runner import evaluate\n"
         "samples, protocol = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "assert processes().count == 2\n"
         "evaluate([Model('stub', StubPipeline())], samples, protocol, sys.argv[2], cost=False)\n"
     )
     import pickle
 
     (tmp_path / "job.pkl").write_bytes(pickle.dumps((triplets, protocol)))
-    command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
-        *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
-        *(str(script), str(tmp_path / "job.pkl"), str(tmp_path / "two")),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [*IN_TWO_PROCESSES, str(script), str(tmp_path / "job.pkl"), str(tmp_path / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ON_A_CPU})
     assert done.returncode == 0, done.stderr[-2000:]
     assert files(tmp_path / "two") == files(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_mini_in_two_processes_and_in_batches_writes_the_same_files(tmp_path, triplets):
+    for sample in triplets[:3]:
+        sample.keys[0].parent.rename(tmp_path / sample.name)
+    protocol = (
+        "name: three\nwidth: 64\nheight: 48\nfit: stretch\nguided: both\nmetrics: [psnr, ssim, st-lpips, drift]\n"
+    )
+    words = ["-m", "nakawari", "evaluate", "mini", "--data", str(tmp_path), "--no-cost"]
+    for name, lead, batch in (
+        ("one", [sys.executable], 1),
+        ("two", IN_TWO_PROCESSES, 1),
+        ("four", [sys.executable], 4),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(protocol + f"batch_size: {batch}\n")
+        command = [*lead, *words, "--protocol", str(tmp_path / f"{name}.yaml"), "-o", str(tmp_path / "out" / name)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ON_A_CPU})
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two, four = (files(tmp_path / "out" / name) for name in ("one", "two", "four"))
+    assert "mini/seed-0.csv" in one and f"{folder_name('mini (unguided)')}/seed-0.csv" in one
+    assert two == one
+    assert {name for name in one if one[name] != four[name]} == {"protocol.yaml", "aggregates.json"}
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -188,6 +215,41 @@ def test_a_folder_holds_one_evaluation(tmp_path, triplets, protocol):
         run(tmp_path / "two", triplets, protocol, [Model("stub", StubPipeline()), Model("stub", StubPipeline())])
     with pytest.raises(UsageError, match="empty"):
         run(tmp_path / "none", [], protocol)
+
+
+def test_the_record_names_pictures_films_and_resamples(tmp_path, triplets, protocol):
+    films = ["x", "x", "x", "y", "y", ""]
+    samples = [replace(sample, group=film) for sample, film in zip(triplets, films, strict=True)]
+    result = run(tmp_path / "films", samples, protocol)
+    plain = run(tmp_path / "plain", triplets, protocol)
+    assert result["record"]["films"] == ["x", "x", "x", "y", "y", "s5"]
+    assert result["record"]["bootstrap"] == {"resamples": 2000, "level": 0.95}
+    assert result["record"]["data"] == plain["record"]["data"] and len(result["record"]["data"]) == 64
+    drawn, alone = (found["entries"][-1]["results"]["tiny"]["psnr"] for found in (result, plain))
+    assert (drawn["all"]["films"], drawn["easy"]["films"], alone["all"]["films"]) == (3, 2, 6)
+    assert drawn["all"]["mean"] == alone["all"]["mean"] and drawn["all"]["low"] != alone["all"]["low"]
+    assert result["paired"][0]["difference"]["films"] == 3
+    triplets[1].truth[0].write_bytes(triplets[2].truth[0].read_bytes())
+    with pytest.raises(UsageError, match="no longer those"):
+        run(tmp_path / "films", samples, protocol)
+
+
+def test_every_row_that_draws_or_times_otherwise_has_a_cost_of_its_own(tmp_path, triplets):
+    rows = (
+        Row(name="unguided-cost", note="n", change={"cost_guidance": 1.0}),
+        Row(name="more-steps", note="n", change={"steps": 9}),
+        Row(name="pooled", note="n", change={"pool": 2}),
+    )
+    protocol = Protocol(name="table", guidance=7.5, metrics=("psnr",), rows=rows)
+    pipeline = StubPipeline()
+    entry = evaluate([Model("stub", pipeline)], triplets, protocol, tmp_path / "out", floors=False)["entries"][0]
+    assert list(entry["costs"]) == ["unguided-cost", "more-steps"]
+    settings = [(cost["guidance"], cost["network_evaluations"]) for cost in (entry["cost"], *entry["costs"].values())]
+    assert settings == [(7.5, 4), (1.0, 4), (7.5, 9)]
+    assert entry["results"]["unguided-cost"] == entry["results"]["table"]  # quality is measured with guidance
+    calls = pipeline.calls
+    again = evaluate([Model("stub", pipeline)], triplets, protocol, tmp_path / "out", floors=False)["entries"][0]
+    assert pipeline.calls == calls and again == entry
 
 
 def test_a_samples_stream_depends_on_seed_and_name_alone():

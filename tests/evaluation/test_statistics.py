@@ -60,3 +60,43 @@ def test_degenerate_values():
             mean_interval(bad)
     with pytest.raises(ValueError, match="same samples"):
         paired([1.0], [1.0, 2.0], higher_is_better=True)
+
+
+def _clustered(generator, repetitions, truth):
+    """Samples of 40 films of 1 to 5 samples each: what a film adds is shared by its samples. -> values, films."""
+    sizes = 1 + np.arange(40) % 5
+    films = np.repeat([f"film{index}" for index in range(40)], sizes)
+    shared = np.repeat(generator.normal(0, 1.0, (repetitions, 40)), sizes, axis=1)
+    return truth + shared + generator.normal(0, 0.5, (repetitions, len(films))), list(films)
+
+
+def test_drawing_films_covers_the_truth_where_drawing_samples_does_not():
+    repetitions, truth, level = 400, 0.3, 0.95
+    values, films = _clustered(np.random.default_rng(2), repetitions, truth)
+    covered = {}
+    for name, given in (("films", films), ("samples", None)):
+        low, high = bca_bounds(values, level, resamples=1000, films=given).T
+        covered[name] = ((low <= truth) & (truth <= high)).mean()
+    spread = 3 * np.sqrt(level * (1 - level) / repetitions)
+    print(f"stated {level}, covered {covered}, allowed within {spread:.3f} (+0.015 for 40 films)")
+    assert level - spread - 0.015 <= covered["films"] <= level + spread
+    assert covered["samples"] < level - spread - 0.015
+
+
+def test_films_of_one_sample_are_the_plain_bootstrap():
+    values = np.random.default_rng(5).gamma(2.0, 2.0, 30)
+    plain = mean_interval(values)
+    assert mean_interval(values, films=[str(index) for index in range(30)]) == plain
+    assert plain.films == 30
+    one = mean_interval(values, films=["only"] * 30)  # nothing is known of other films
+    assert (one.low, one.high, one.films) == (plain.low, plain.high, 1)
+
+
+def test_the_order_and_the_names_of_films_change_nothing_but_the_draw():
+    values = np.random.default_rng(6).normal(size=12)
+    films = ["a", "b", "c", "d"] * 3
+    means = resampled_means(values, 50, films=films)
+    sums, draws = values.reshape(3, 4).sum(0), np.random.default_rng(0).integers(0, 4, (50, 4))
+    np.testing.assert_allclose(means, sums[draws].sum(1) / 12)
+    with pytest.raises(ValueError, match="3 films for 12 values"):
+        mean_interval(values, films=films[:3])

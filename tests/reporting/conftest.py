@@ -16,7 +16,7 @@ from nakawari.evaluation.contestants import Model
 from nakawari.evaluation.floors import Floor, average
 from nakawari.evaluation.protocol import Protocol, Row
 from nakawari.evaluation.runner import evaluate
-from nakawari.reporting import figures
+from nakawari.reporting import drawing
 
 PROTOCOL = Protocol(
     name="tiny",
@@ -66,17 +66,19 @@ def evaluated(
     noises = dict(zip(NAMES, (0.3, 0.1, 0.2), strict=True))
     rows = [Floor("stub: guide alone", average, "anchor")] if guide else []
     models = [Model(name, Faulty(noises.get(name, 0.05)), parent=None if name == "stub" else "stub") for name in names]
-    evaluate([*rows, *models], samples(folder / "data"), protocol, folder / "result", cost=cost)
+    with pytest.MonkeyPatch.context() as patch:  # the same rows whatever else is installed
+        patch.setattr("nakawari.evaluation.runner.installed_peers", lambda *_: ())
+        evaluate([*rows, *models], samples(folder / "data"), protocol, folder / "result", cost=cost)
     return folder / "result"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_fonts():
     """Figures with fonts that are quick to embed."""
-    before = figures._STYLE["pdf.fonttype"]
-    figures._STYLE["pdf.fonttype"] = 3
+    before = drawing._STYLE["pdf.fonttype"]
+    drawing._STYLE["pdf.fonttype"] = 3
     yield
-    figures._STYLE["pdf.fonttype"] = before
+    drawing._STYLE["pdf.fonttype"] = before
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nakawari.reporting.figures import all_figures, pareto, spread, sweeps
+from nakawari.reporting.cost_figures import pareto, spread
+from nakawari.reporting.figures import all_figures, sweeps
 from nakawari.reporting.results import load_evidence
 
 

@@ -3,10 +3,16 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from nakawari.errors import NakawariError, UsageError
+from nakawari.media.sheet import BORDER, KEY_COLOUR, MARGIN
+from nakawari.reporting.filmstrips import kept_reference
 from nakawari.reporting.page import write_report
+from nakawari.reporting.results import load_evidence
+from nakawari.reporting.sheet import motion
 from reporting.conftest import NAMES, evaluated
 
 
@@ -64,6 +70,58 @@ def test_the_page_tells_where_it_comes_from(report, kept):
         assert part in text
     assert re.search(r"seeds</th><td class=\"code\">0, 1<", text)
     assert "is better than stub" in text
+    assert "bootstrap intervals over the 6 samples (BCa, 2,000 resamples)" in text
+    assert f"SHA-256 of the pictures {record['data']}" in text
+    assert f"SHA-256 of the pictures {record['data']}" in (report / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("films", "words"),
+    [
+        (
+            ["a", "a", "a", "b", "b", "b"],
+            "over the 2 films or clips that the samples were cut from (BCa, 50 resamples)",
+        ),
+        (["a"] * 6, "over the 6 samples of one film, so they say nothing about other films (BCa, 50 resamples)"),
+    ],
+)
+def test_the_method_says_what_was_drawn(result, tmp_path, films, words):
+    path = result / "aggregates.json"
+    content = json.loads(path.read_text())
+    content["record"].update(films=films, bootstrap={"resamples": 50})
+    path.write_text(json.dumps(content))
+    write_report([result], tmp_path / "out", cases=0)
+    assert words in (tmp_path / "out/index.html").read_text()
+    assert words in (tmp_path / "out/report.md").read_text()
+
+
+def test_the_sheet_shows_the_fastest_first(kept, tmp_path):
+    write_report([kept], tmp_path / "out", cases=0, sheet=4)
+    assert "sheet.png" in json.loads((tmp_path / "out/report.json").read_text())["files"]
+    with Image.open(tmp_path / "out/sheet.png") as image:
+        picture = np.asarray(image.convert("RGB")).astype(int)
+    borders = np.flatnonzero((picture[:, MARGIN] == KEY_COLOUR).all(-1))  # of the start keys, one after the other
+    tops = borders[np.flatnonzero(np.diff(borders, prepend=-9) > 1)]
+    evidence = load_evidence([kept])
+    motions = [motion(kept_reference(evidence, name).keys) for name in evidence.sample_names]
+    fastest = np.argsort(motions)[::-1][:4]
+    inside = BORDER + 2
+    assert [picture[top + inside, MARGIN + inside].max() for top in tops] == [200 - 10 * index for index in fastest]
+
+
+def test_motion_is_the_length_of_what_moves():
+    y, x = np.mgrid[:64, :96].astype(float)
+    pictures = [
+        np.stack([128 + 60 * np.sin((x - shift) / 5) * np.cos(y / 7)] * 3, -1).astype(np.uint8) for shift in (0, 2, 4)
+    ]
+    assert motion((pictures[0], pictures[0])) == 0
+    assert [motion((pictures[0], other)) for other in pictures[1:]] == pytest.approx([2, 4], abs=0.6)
+
+
+def test_a_sheet_needs_kept_frames(result, tmp_path):
+    shutil.rmtree(result / "frames")
+    with pytest.raises(NakawariError, match="no pictures for a sheet"):
+        write_report([result], tmp_path / "out", sheet=3)
 
 
 def test_the_same_records_give_the_same_bytes(report, kept, tmp_path):

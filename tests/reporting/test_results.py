@@ -69,6 +69,12 @@ def test_protocols_are_never_mixed(tmp_path, kept):
         load_evidence([kept, other])
 
 
+def test_pictures_are_never_mixed(result, kept):
+    edit(result / "aggregates.json", lambda content: content["record"].update(data="0" * 64))
+    with pytest.raises(UsageError, match="different pictures of one name"):
+        load_evidence([kept, result])
+
+
 def test_samples_are_never_mixed(result, kept):
     edit(result / "aggregates.json", lambda content: content["record"]["samples"].reverse())
     for file in result.glob("*/seed-*.csv"):

@@ -25,7 +25,7 @@ def read(table):
 
 def test_sections(tables):
     assert list(tables) == [
-        *("quality", "gain", "differences", "levels-psnr", "levels-flicker", "cost"),
+        *("quality", "gain", "differences", "wins-psnr", "wins-flicker", "levels-psnr", "levels-flicker", "cost"),
         *("departures-stub", "departures-stub-runs-show-best-0-5", "departures-stub-runs-show-best-1"),
     ]
 
@@ -64,6 +64,21 @@ def test_differences_and_levels_repeat_the_record_exactly(tables, record):
         assert float(levels["stub"][level]) == entry["results"]["tiny"]["psnr"][level]["mean"]
 
 
+def test_wins_are_counted_from_the_samples(tables, kept):
+    evidence = load_evidence([kept])
+    rows = read(tables["wins-flicker"])
+    models = ("stub", "stub+runs/show/best@0.5", "stub+runs/show/best@1")
+    others = ("copy of the nearest key", "average of the keys", "DIS flow, both ways", "stub: guide alone")
+    assert list(rows) == [f"{model} over {other}" for model in models for other in others]
+    ours, theirs = (evidence.by_name[name].samples.mean["flicker"] for name in (models[1], others[0]))
+    row = rows[f"{models[1]} over {others[0]}"]
+    for level, members in evidence.levels.items():
+        won = int((ours[members] < theirs[members]).sum())  # less flicker is better
+        assert (int(row[f"{level}_wins"]), float(row[level])) == (won, won / len(members))
+    cell = tables["wins-psnr"].lines[0].cells[0]
+    assert cell.text == "0\u00a0%" and cell.note == "0 : 6"
+
+
 def test_gain_is_the_difference_from_the_guide(tables, record):
     means = {entry["name"]: entry["results"]["tiny"]["psnr"]["all"]["mean"] for entry in record["entries"]}
     rows = read(tables["gain"])
@@ -78,6 +93,19 @@ def test_departures_stand_beside_the_protocol(tables, record):
     entry = next(entry for entry in record["entries"] if entry["name"] == "stub")
     assert list(rows) == ["tiny", "pooled"]
     assert float(rows["pooled"]["psnr"]) == entry["results"]["pooled"]["psnr"]["all"]["mean"]
+    assert rows["pooled"]["ms_per_frame"] == rows["tiny"]["ms_per_frame"]  # it only scores anew
+
+
+def test_a_departure_that_costs_otherwise_shows_its_own_cost(result):
+    path = result / "aggregates.json"
+    content = json.loads(path.read_text())
+    entry = next(entry for entry in content["entries"] if entry["name"] == "stub")
+    entry["costs"] = {"pooled": {"ms_per_frame": {"median": 7.0}, "network_evaluations": 2.0}}
+    path.write_text(json.dumps(content))
+    found = all_tables(load_evidence([result]))["departures"]
+    rows = read(next(table for table in found if table.name == "departures-stub"))
+    assert (rows["pooled"]["ms_per_frame"], rows["pooled"]["network_evaluations"]) == ("7.0", "2.0")
+    assert float(rows["tiny"]["ms_per_frame"]) == entry["cost"]["ms_per_frame"]["median"] != 7.0
 
 
 def test_findings_say_what_the_intervals_say(kept):

@@ -95,6 +95,25 @@ def prepare(
 
 
 @app.command()
+def triplets(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Clips: videos or image sequences.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    per_clip: Annotated[int, typer.Option(min=1, help="At most so many of one clip.")] = 6,
+    gaps: Annotated[str, typer.Option(help="Frames from picture to picture, in turn.")] = "1,2,4,8",
+    min_change: Annotated[float, typer.Option(min=0, help="Least change between the keys, of 255.")] = 1.0,
+) -> None:
+    """Cut clips into triplets (key, true middle, key) to evaluate on."""
+    from ..data.triplet_cutting import cut_triplets
+    from ..errors import UsageError
+
+    if not all(word.strip().isdigit() for word in gaps.split(",")):
+        raise UsageError(f"--gaps {gaps!r} is not a list of frame counts; write such as 1,2,4,8.")
+    steps = [int(word) for word in gaps.split(",")]
+    found = cut_triplets(source, output, per_clip=per_clip, gaps=steps, min_change=min_change)
+    typer.echo(f"{len(found)} triplets of {len({cut.clip.name for cut in found})} clips in {output}")
+
+
+@app.command()
 def show(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Clips, triplets or pairs.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path("sheet.png"),

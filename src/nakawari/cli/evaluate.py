@@ -27,19 +27,24 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Results folder; default: results/ and the protocol's name.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first so many samples.")] = None,
-    floors: Annotated[bool, typer.Option(help="Put floors, flow anchor and ceiling into the table.")] = True,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only so many samples, spread over the films.")
+    ] = None,
+    floors: Annotated[
+        bool, typer.Option(help="Put floors, flow anchor, installed peers and ceiling into the table.")
+    ] = True,
     cost: Annotated[bool, typer.Option(help="Measure time and memory with the settings of the quality run.")] = True,
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
     """Every variant by one protocol: quality, cost, intervals."""
+    from ..data.samples import spread
     from ..data.triplets import open_dataset
     from ..evaluation.protocol import load_protocol
     from ..evaluation.runner import evaluate
 
     how = load_protocol(protocol)
-    samples = list(open_dataset(data, how.split))[:limit]
+    samples = spread(open_dataset(data, how.split), limit)
     results = output or Path("results") / how.name
     with _Bars() as bars:
         found = evaluate(variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)

@@ -15,12 +15,15 @@ def command(
     cases: Annotated[
         int, typer.Option(min=0, max=10, help="Filmstrips of each kind: best, median, worst, most disputed.")
     ] = 2,
+    sheet: Annotated[
+        int, typer.Option(min=0, max=500, help="Draw sheet.png: so many samples, those that move most.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """HTML with pictures, Markdown, LaTeX, CSV, and figures."""
     from ..reporting.page import write_report
 
-    written = write_report(results, output, cases=cases)
+    written = write_report(results, output, cases=cases, sheet=sheet)
     if as_json:
         typer.echo(json.dumps({"page": str(written.page), "files": [str(file) for file in written.files]}))
         return
@@ -29,4 +32,6 @@ def command(
     for folder, what in (("tables", "Markdown, LaTeX, CSV"), ("figures", "PNG, PDF")):
         count = len({file.stem for file in written.files if file.parent.name == folder})
         typer.echo(f"  {output / folder}: {count} {folder} as {what}")
+    if sheet:
+        typer.echo(f"  {output / 'sheet.png'}: keys, every row and truth, fastest samples first")
     typer.echo(f"  {output / 'report.md'}: tables and figures in one Markdown file")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +59,28 @@ class Sample:
     def read(self) -> Frames:
         """All frames in order: start, truth, end, (N + 2, H, W, 3)."""
         return _read((self.keys[0], *self.truth, self.keys[1]))
+
+
+def spread(samples: Sequence[Sample], count: int | None, seed: int = 0) -> list[Sample]:
+    """`count` samples from as many films as there are, in their own order; all of them for None.
+
+    Films take turns in a seeded order, each giving its samples in a seeded order, so a smaller count is a part of a
+    larger one, and which are chosen depends on their names alone.
+    """
+    if count is None or count >= len(samples):
+        return list(samples)
+
+    def drawn(name: str) -> str:
+        return hashlib.sha256(f"{seed}/{name}".encode()).hexdigest()
+
+    turns: Counter[str] = Counter()
+    order: list[tuple[int, str, str]] = []
+    for sample in sorted(samples, key=lambda sample: drawn(sample.name)):
+        film = sample.group or sample.name
+        order.append((turns[film], drawn(film), sample.name))
+        turns[film] += 1
+    chosen = {name for *_, name in sorted(order)[:count]}
+    return [sample for sample in samples if sample.name in chosen]
 
 
 def even_times(count: int) -> tuple[float, ...]:

@@ -33,7 +33,7 @@ def aggregate(
     *,
     reference: str,
 ) -> dict[str, Any]:
-    """The contents of `aggregates.json`; see `docs/evaluation.md` for the layout. Failed rows have no numbers.
+    """The contents of `aggregates.json`; see `docs/evaluate.md` for the layout. Failed rows have no numbers.
 
     Args:
         output: the evaluation's folder.
@@ -42,18 +42,20 @@ def aggregate(
         names: samples in order.
         reference: the row that all others are compared with.
     """
+    record = read_json(output / "record.json")
+    films = dict(zip(names, record.get("films") or names, strict=True))
     tables = {entry["name"]: _table(output, groups, entry, names) for entry in entries if entry["status"] == "ok"}
     levels = _levels(output, groups, entries, names)
     shown = [{"name": m.name, "title": m.title, "higher_is_better": m.higher_is_better} for m in _columns(groups)]
     return {
         "format": FORMAT,
         "protocol": protocol.model_dump(mode="json"),
-        "record": read_json(output / "record.json"),
+        "record": record,
         "levels": {level: len(members) for level, members in levels.items()},
         "metrics": shown,
         "reference": reference,
-        "entries": [_entry(output, protocol, groups, entry, tables, levels, names) for entry in entries],
-        "paired": _comparisons(entries, tables, levels, names, reference),
+        "entries": [_entry(output, protocol, groups, entry, tables, levels, films) for entry in entries],
+        "paired": _comparisons(entries, tables, levels, films, reference),
     }
 
 
@@ -109,22 +111,27 @@ def _entry(
     entry: dict[str, Any],
     tables: dict[str, Table],
     levels: dict[str, list[str]],
-    names: Sequence[str],
+    films: dict[str, str],
 ) -> dict[str, Any]:
     table = tables.get(entry["name"], {})
     rows = {p.name: p for group in groups for p in group.protocols}
     results: dict[str, dict[str, Any]] = {}
     for (row, metric), values in table.items():
-        results.setdefault(row, {})[metric] = _means(rows[row], metric, values, table, levels)
+        results.setdefault(row, {})[metric] = _means(rows[row], metric, values, table, levels, films)
     described = {**entry, "results": results}
     parent = entry["parent"]
     if parent in tables and table and protocol.keep_frames:
-        described["fidelity"] = _fidelity(output, protocol, entry["name"], parent, names)
+        described["fidelity"] = _fidelity(output, protocol, entry["name"], parent, films)
     return described
 
 
 def _means(
-    row: Protocol, metric: str, values: dict[str, float], table: Table, levels: dict[str, list[str]]
+    row: Protocol,
+    metric: str,
+    values: dict[str, float],
+    table: Table,
+    levels: dict[str, list[str]],
+    films: dict[str, str],
 ) -> dict[str, Any]:
     means = {}
     for level, members in levels.items():
@@ -132,10 +139,11 @@ def _means(
         if metric == "psnr" and row.pool > 1:
             errors = [table[row.name, "mse"][name] for name in kept]
             numbers = [psnr_of(float(np.mean(errors[i : i + row.pool]))) for i in range(0, len(errors), row.pool)]
+            drawn = None  # a pool may hold several films
         else:
-            numbers = [values[name] for name in kept]
+            numbers, drawn = [values[name] for name in kept], [films[name] for name in kept]
         if numbers:
-            means[level] = mean_interval(numbers).to_dict()
+            means[level] = mean_interval(numbers, films=drawn).to_dict()
     return means
 
 
@@ -146,11 +154,11 @@ def _kept(row: Protocol, members: list[str], table: Table) -> list[str]:
     return [name for name in members if name not in worst]
 
 
-def _fidelity(output: Path, protocol: Protocol, name: str, parent: str, names: Sequence[str]) -> dict[str, Any]:
+def _fidelity(output: Path, protocol: Protocol, name: str, parent: str, films: dict[str, str]) -> dict[str, Any]:
     """PSNR (dB) of a row's scored frames against its parent's at the same seed, mean over samples with its interval."""
     folders = [output / "frames" / folder_name(row) for row in (name, parent)]
     values = []
-    for sample in names:
+    for sample in films:
         found = []
         for seed in protocol.seeds:
             ours, theirs = (read_frames(folder / f"seed-{seed}", sample) for folder in folders)
@@ -160,14 +168,15 @@ def _fidelity(output: Path, protocol: Protocol, name: str, parent: str, names: S
                 )
             found += [psnr(ours[key], theirs[key]) for key in ours]
         values.append(float(np.mean(found)))
-    return {"metric": "psnr", "title": "PSNR to the parent (dB)", "parent": parent, **mean_interval(values).to_dict()}
+    found = mean_interval(values, films=list(films.values())).to_dict()
+    return {"metric": "psnr", "title": "PSNR to the parent (dB)", "parent": parent, **found}
 
 
 def _comparisons(
     entries: Sequence[dict[str, Any]],
     tables: dict[str, Table],
     levels: dict[str, list[str]],
-    names: Sequence[str],
+    films: dict[str, str],
     reference: str,
 ) -> list[dict[str, Any]]:
     found = []
@@ -176,11 +185,13 @@ def _comparisons(
         for other in others:
             if other not in tables or entry["name"] not in tables or other == entry["name"]:
                 continue
-            found += _compare(entry["name"], other, tables, levels)
+            found += _compare(entry["name"], other, tables, levels, films)
     return found
 
 
-def _compare(name: str, other: str, tables: dict[str, Table], levels: dict[str, list[str]]) -> list[dict[str, Any]]:
+def _compare(
+    name: str, other: str, tables: dict[str, Table], levels: dict[str, list[str]], films: dict[str, str]
+) -> list[dict[str, Any]]:
     ours, theirs = tables[name], tables[other]
     found = []
     for key in ours.keys() & theirs.keys():
@@ -189,7 +200,8 @@ def _compare(name: str, other: str, tables: dict[str, Table], levels: dict[str, 
             if shared:
                 better = METRICS[key[1]].higher_is_better
                 pair = [[table[key][sample] for sample in shared] for table in (ours, theirs)]
-                result = paired(*pair, higher_is_better=better).to_dict()
+                drawn = [films[sample] for sample in shared]
+                result = paired(*pair, higher_is_better=better, films=drawn).to_dict()
                 found.append(
                     {"entry": name, "against": other, "row": key[0], "metric": key[1], "level": level, **result}
                 )

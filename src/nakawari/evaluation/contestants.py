@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import NakawariError, UsageError
+from ..errors import NakawariError
+from ..families.calling import settings_for
 from .metrics import Frames, to_uint8
 from .protocol import Protocol
 
@@ -145,15 +146,4 @@ def call_settings(pipeline: Any, protocol: Protocol, guided: bool = True) -> dic
         "spacing": protocol.spacing,
         "guided": guided,
     }
-    parameters = inspect.signature(pipeline.__call__).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    given = {name: value for name, value in wanted.items() if value is not None}
-    unknown = [name for name in given if name not in parameters and not open_ended]
-    if "guided" in unknown:  # a family without motion guidance
-        unknown.remove("guided")
-        del given["guided"]
-    if unknown:
-        raise UsageError(
-            f"Protocol {protocol.name} sets {unknown[0]}, which {type(pipeline).__name__} does not know; leave it out."
-        )
-    return given
+    return settings_for(pipeline, wanted, f"Protocol {protocol.name}")

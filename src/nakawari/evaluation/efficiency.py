@@ -21,7 +21,7 @@ import torch
 from ..adapters import adapter_folder
 from ..errors import NakawariError
 from ..training.provenance import git_revision, machine, packages
-from ..variants import load, model_folder, parse
+from ..variants import TURBO, load, model_folder, parse
 from .contestants import Model, Task
 from .protocol import Protocol
 
@@ -148,8 +148,11 @@ def _bytes(module: torch.nn.Module) -> int:
 def variant_bytes(variant: str) -> int:
     """Bytes on disk of a variant's model folder and its adapters' folders."""
     spec = parse(variant)
-    folders = [model_folder(spec.base), *(adapter_folder(use.folder) for use in spec.adapters)]
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    base = model_folder(spec.base)
+    # The base's own adapter for few steps counts where it is used.
+    files = [file for file in base.rglob("*") if base / TURBO not in file.parents]
+    files += [file for use in spec.adapters for file in adapter_folder(use.folder).rglob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def fresh_process(variant: str, task_size: tuple[int, int], protocol: Protocol) -> dict[str, float]:

@@ -62,13 +62,14 @@ class Metric:
     title: str
     higher_is_better: bool
     needs: Literal["pair", "clip", "roi"]
-    function: Callable[..., float]
+    function: Callable[..., float | None]
     modules: tuple[str, ...] = ()
 
     def __call__(self, scored: Scored) -> float | None:
-        """The value for one sample; None for a region-of-interest metric on a sample without one."""
+        """The value for one sample; None where the sample has nothing to measure it on (no region, nothing held)."""
         if self.needs == "clip":
-            return float(self.function(scored))
+            value = self.function(scored)
+            return None if value is None else float(value)
         output, truth = scored.output, scored.truth
         if self.needs == "roi":
             if scored.box is None:
@@ -230,6 +231,21 @@ def key_drift(scored: Scored) -> float:
     return float(np.abs(scored.ends.astype(np.float64) - scored.keys.astype(np.float64)).mean())
 
 
+def drift(scored: Scored) -> float | None:
+    """Colour drift of held background, in 8-bit levels; None where less than 1 % of the picture is held.
+
+    Held is what both keys and the true frames show alike, to one level. Of every frame: the mean signed difference from
+    the truth over held pixels, per channel; the largest of the three, without its sign. Noise averages out, a veil or a
+    colour cast stays. The mean over the frames.
+    """
+    still = np.concatenate([scored.keys, scored.truth])
+    held = (np.ptp(still, axis=0) <= 1).all(-1)
+    if held.mean() < 0.01:
+        return None
+    change = scored.output[:, held].astype(np.float64) - scored.truth[:, held]
+    return float(np.abs(change.mean(1)).max(-1).mean())
+
+
 def flicker(scored: Scored) -> float:
     """Temporal flicker: how much the error changes from frame to frame, mean absolute, 8-bit levels.
 
@@ -250,6 +266,7 @@ _ALL = (
     Metric("lpips-alex", "LPIPS (Alex)", False, "pair", lpips_alex, ("lpips", "torchvision")),
     Metric("chamfer", "Line chamfer (‰ of diagonal)", False, "pair", chamfer),
     Metric("key-drift", "Key drift (levels)", False, "clip", key_drift),
+    Metric("drift", "Background drift (levels)", False, "clip", drift),
     Metric("flicker", "Flicker (levels)", False, "clip", flicker),
     Metric("roi-psnr", "PSNR in region of interest (dB)", True, "roi", psnr),
     Metric("mse", "MSE (levels²)", False, "pair", mse),

@@ -78,18 +78,49 @@ class ShiftTolerantLPIPS(nn.Module):
         return self.distance(self.features(x), self.features(y))
 
 
-def load_perceptual(kind: Literal["st-lpips"] = "st-lpips") -> nn.Module:
+Kind = Literal["st-lpips", "lpips-vgg", "lpips-alex"]
+
+
+def load_perceptual(kind: Kind = "st-lpips") -> nn.Module:
     """The frozen perceptual distance, on the CPU, in eval mode, float32; a fresh module each call.
 
+    `lpips-vgg` and `lpips-alex` are canonical LPIPS v0.1 (Zhang et al. 2018), by the package `lpips`, which fetches the
+    trunk's weights when it is used for the first time.
+
     Raises:
-        UsageError: an unknown `kind`.
+        UsageError: an unknown `kind`, or one whose package or weights cannot be had.
         NakawariError: the weights that ship with the package are missing or broken.
     """
+    if kind in ("lpips-vgg", "lpips-alex"):
+        return CanonicalLPIPS(kind.removeprefix("lpips-")).eval().requires_grad_(False)
     if kind != "st-lpips":
         raise UsageError(f"Unknown perceptual distance {kind!r}; the one that ships is 'st-lpips'.")
     module = ShiftTolerantLPIPS()
     module.load_state_dict({name: value.float() for name, value in _weights().items()})
     return module.eval().requires_grad_(False)
+
+
+class CanonicalLPIPS(nn.Module):
+    """LPIPS behind the same call as `ShiftTolerantLPIPS`. `trunk`: vgg or alex."""
+
+    def __init__(self, trunk: str) -> None:
+        super().__init__()
+        try:
+            import lpips
+        except ImportError as error:
+            raise UsageError(
+                "LPIPS needs the packages lpips and torchvision; install them, or take st-lpips, which ships."
+            ) from error
+        try:
+            self.distance = lpips.LPIPS(net=trunk, verbose=False)
+        except OSError as error:
+            raise UsageError(
+                f"LPIPS could not fetch its {trunk} weights ({error}); take st-lpips, which ships."
+            ) from error
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return self.distance(x.float(), y.float()).flatten()
 
 
 @cache

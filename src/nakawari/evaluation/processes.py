@@ -1,4 +1,4 @@
-"""One process or several that `accelerate launch` started: who does which sample, and who writes the end."""
+"""One process or several that `accelerate launch` or `torchrun` started: who does which sample, who writes the end."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ class Processes:
 
 
 def processes() -> Processes:
-    """As `accelerate launch` says; a single process when it was not used."""
+    """As `accelerate launch` or `torchrun` says; a single process when neither was used."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes()
+    import torch
     from accelerate import PartialState
-    from accelerate.utils import gather_object
+    from accelerate.utils import gather_object, parse_flag_from_env
 
-    state = PartialState()
+    # Not told that it is on a CPU, accelerate takes every process there for the only one.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available())
 
     def gather(failures: dict[str, str]) -> dict[str, str]:
         return dict(gather_object(list(failures.items())))

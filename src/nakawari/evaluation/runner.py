@@ -14,16 +14,18 @@ from ..data.samples import Sample
 from ..errors import NakawariError, UsageError
 from ..files import read_json, write_json, write_text
 from ..training.provenance import git_revision, machine, packages
-from ..variants import Variant, load
+from ..variants import Variant, load, parent_of
 from .aggregate import aggregate
 from .contestants import Contestant, Model
 from .efficiency import measure
 from .floors import companions, standard_floors
 from .groups import Group, groups
+from .peers import installed_peers
 from .processes import Processes, processes
 from .protocol import Protocol
 from .records import Records
-from .samples import Prepared, chosen, folder_name, keep_frames, keep_reference, prepare, score
+from .samples import Prepared, chosen, data_fingerprint, folder_name, keep_frames, keep_reference, prepare, score
+from .statistics import LEVEL, RESAMPLES
 
 Progress = Callable[[str, int, int], None]
 """Called with (row, finished samples, all samples)."""
@@ -65,7 +67,7 @@ class Run:
             "files": files,
         }
         if cost and not failures and isinstance(contestant, Model):
-            entry["cost"] = self._cost(contestant)
+            entry["cost"], entry["costs"] = self._costs(contestant)
         self.entries.append(entry)
 
     def _path(self, contestant: Contestant, group: Group, seed: int) -> Path:
@@ -133,13 +135,24 @@ class Run:
             keep_reference(frames / "reference", prepared)
         records.append(self.workers.rank, prepared.task.name, prepared.level, values)
 
-    def _cost(self, contestant: Model) -> dict[str, Any] | None:
-        path = self.output / folder_name(contestant.name) / "cost.json"
+    def _costs(self, contestant: Model) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Cost under the protocol, and under those of its rows that draw or time in another way."""
+        main, *rows = self.protocol.variants()
+        others = [row for row in rows if not _same_cost(row, main)]
+        return self._cost(contestant, main), {row.name: self._cost(contestant, row) for row in others}
+
+    def _cost(self, contestant: Model, protocol: Protocol) -> dict[str, Any]:
+        tail = "" if protocol.name == self.protocol.name else f".{protocol.name}"
+        path = self.output / folder_name(contestant.name) / f"cost{tail}.json"
         if self.workers.rank == 0 and not path.is_file():
-            task = prepare(self.samples[0], self.protocol).task
-            write_json(path, measure(contestant, task, self.protocol))
+            task = prepare(self.samples[0], protocol).task
+            write_json(path, measure(contestant, task, protocol))
         self.workers.wait()
         return read_json(path)
+
+
+def _same_cost(one: Protocol, other: Protocol) -> bool:
+    return one.generation() == other.generation() and one.cost_guidance == other.cost_guidance
 
 
 def _same_scene(row: Protocol, main: Protocol) -> bool:
@@ -179,20 +192,22 @@ def _reason(error: Exception) -> str:
 def contestants(
     variants: Sequence[str | Variant | Contestant], protocol: Protocol, *, floors: bool = True, device: str = "cpu"
 ) -> Iterator[Contestant]:
-    """The rows of the table in order: floors, then each variant, loaded when its turn comes, and what stands beside it.
+    """The rows of the table in order: floors, installed peers, then each variant, loaded when its turn comes, and what
+    stands beside it.
 
     Strings are variants as the command line writes them. A variant with an adapter or a lower precision has its base
     in full precision as parent, where that is among the variants.
     """
     if floors:
         yield from standard_floors()
+        yield from installed_peers(protocol, device)
     names = {_name(variant) for variant in variants}
     for variant in variants:
         if isinstance(variant, Contestant):
             yield variant
             continue
         loaded = load(variant, device) if isinstance(variant, str) else variant
-        base = loaded.spec.base
+        base = parent_of(loaded.spec.base)
         parent = base if base in names and base != loaded.name else None
         yield from _modes(loaded, protocol, parent)
         if floors and parent is None:
@@ -233,7 +248,7 @@ def evaluate(
         protocol: how.
         output: folder for per-sample CSVs, kept frames, `protocol.yaml`, `record.json` and `aggregates.json`. Work
             already there under the same protocol is not done again.
-        floors: put floors, anchors and ceilings beside the variants.
+        floors: put floors, anchors, installed peers and ceilings beside the variants.
         cost: measure time and memory of every model with the settings of the quality run.
         device: where variants given by name are loaded.
         progress: told about finished samples.
@@ -274,6 +289,7 @@ def _open(run: Run, names: list[str]) -> None:
     """Claim the output folder for this protocol and these samples, and write down where the numbers come from."""
     path = run.output / "protocol.yaml"
     record = run.output / "record.json"
+    data = data_fingerprint(run.samples) if run.workers.rank == 0 else None
     if path.is_file():
         with suppress(yaml.YAMLError):
             kept = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -285,10 +301,20 @@ def _open(run: Run, names: list[str]) -> None:
                 raise UsageError(
                     f"{run.output} holds an evaluation by another protocol or of other samples; use another folder."
                 )
+        if data and record.is_file() and read_json(record).get("data", data) != data:
+            raise UsageError(f"The pictures are no longer those that {run.output} was made of; use another folder.")
     elif run.workers.rank == 0:
         write_text(path, run.protocol.to_yaml())
         write_json(
             record,
-            {"packages": packages(), "git": git_revision(), "machine": machine(), "samples": names},
+            {
+                "packages": packages(),
+                "git": git_revision(),
+                "machine": machine(),
+                "data": data,
+                "bootstrap": {"resamples": RESAMPLES, "level": LEVEL},
+                "samples": names,
+                "films": [sample.group or sample.name for sample in run.samples],
+            },
         )
     run.workers.wait()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.samples import Sample
 from ..errors import NakawariError
-from ..files import atomic_path
+from ..files import atomic_path, fingerprint
 from .contestants import Contestant, Task
 from .fitting import Placement, content, fit_frame, place
 from .metrics import Box, Frames, Metric, Scored
@@ -52,6 +52,12 @@ def prepare(sample: Sample, protocol: Protocol) -> Prepared:
     count = protocol.num_frames or len(truth) + 2
     task = Task(sample.name, fitted[0], fitted[1], count, sample.times, sample.caption)
     return Prepared(task, placement, sample.level, None if box is None else placement.box(box, source))
+
+
+def data_fingerprint(samples: Sequence[Sample]) -> str:
+    """SHA-256 over every picture of the samples; one that is not there fails its own sample later."""
+    pictures = {path for sample in samples for path in (*sample.keys, *sample.truth)}
+    return fingerprint([path for path in pictures if path.is_file()])
 
 
 def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list[int]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .results import UNGUIDED, Difference, Evidence, Interval, MetricInfo, Row, compare
 from .tables import EMPTY, Cell, Column, Line, Raw, Table, digits, interval, number
 
@@ -18,7 +20,7 @@ def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
     return {
         "quality": [quality(evidence)],
         "differences": [*gains(evidence), *differences(evidence)],
-        "levels": levels(evidence),
+        "levels": [*wins(evidence), *levels(evidence)],
         "cost": costs(evidence),
         "departures": departures(evidence),
     }
@@ -34,11 +36,8 @@ def quality(evidence: Evidence) -> Table:
         shown = digits([item.mean for item in faithful if item])
         columns.append(Column("fidelity", title, "higher"))
         cells.append([_mean(item, shown) for item in faithful])
-    for key, title, read, decimals in (
-        ("ms_per_frame", "ms per frame", _median, 1),
-        ("network_evaluations", "Network evaluations per clip", _evaluations, 0),
-    ):
-        found = [read(row) for row in evidence.rows]
+    for key, title, read, decimals in _BRIEF_COSTS:
+        found = [read(row.entry.cost) for row in evidence.rows]
         if any(value is not None for value in found):
             columns.append(Column(key, title, "lower"))
             cells.append([_value(value, number(value, decimals) if value is not None else "") for value in found])
@@ -78,8 +77,9 @@ def gains(evidence: Evidence) -> list[Table]:
     pairs = [(row, guide) for row in evidence.models if (guide := _guide_of(row, evidence))]
     if not pairs:
         return []
+    every = {"all": evidence.levels["all"]}
     found = [
-        (row.name, compare(row, guide, evidence.metrics, {"all": evidence.levels["all"]}, evidence.protocol.name))
+        (row.name, compare(row, guide, evidence.metrics, every, evidence.protocol.name, evidence.films))
         for row, guide in pairs
     ]
     caption = (
@@ -117,15 +117,60 @@ def levels(evidence: Evidence) -> list[Table]:
     return tables
 
 
+def wins(evidence: Evidence) -> list[Table]:
+    """How often a model beats each floor, anchor and peer, by difficulty; empty where no sample is annotated."""
+    if len(evidence.levels) < 2:
+        return []
+    others = [row for row in evidence.rows if row.entry.role in ("floor", "anchor", "peer")]
+    tables = []
+    for metric in evidence.headline:
+        known = [row for row in (*evidence.models, *others) if metric.name in row.samples.mean]
+        pairs = [(row, other) for row in evidence.models for other in others if row in known and other in known]
+        if not pairs:
+            continue
+        columns = tuple(
+            Column(level, f"{level} ({len(members):,})", "higher") for level, members in evidence.levels.items()
+        )
+        lines = tuple(
+            Line(
+                f"{row.label} over {other.label}",
+                row.label,
+                tuple(_wins(row, other, metric, members) for members in evidence.levels.values()),
+                f"{row.name} over {other.name}",
+            )
+            for row, other in pairs
+        )
+        caption = (
+            f"Share of samples on which a model is better than a floor, anchor or peer in {metric.title}, by "
+            "difficulty; samples won : lost beneath."
+        )
+        title = f"Samples won by {metric.title}"
+        tables.append(Table(f"wins-{_slug(metric.name)}", title, caption, "Model over", columns, lines))
+    return tables
+
+
+def _wins(row: Row, other: Row, metric: MetricInfo, members: np.ndarray) -> Cell:
+    gain = metric.sense * (row.samples.mean[metric.name] - other.samples.mean[metric.name])[members]
+    gain = gain[~np.isnan(gain)]
+    if not len(gain):
+        return EMPTY
+    won, lost = int((gain > 0).sum()), int((gain < 0).sum())
+    share = won / len(gain)
+    raw = (("", share), ("_wins", won), ("_losses", lost), ("_ties", len(gain) - won - lost))
+    return Cell(f"{100 * share:.0f}\u00a0%", note=f"{won:,} : {lost:,}", raw=raw)
+
+
 def costs(evidence: Evidence) -> list[Table]:
     """Time, memory and size of every measured row; empty where none was measured."""
     rows = [row for row in evidence.rows if row.entry.cost]
     if not rows:
         return []
-    columns, cells = [], []
+    columns, cells, common = [], [], []
     for key, title, better, read in _COSTS:
         found = [read(row.entry.cost or {}) for row in rows]
-        if any(raw is not None for _, raw in found):
+        if isinstance(found[0][1], str) and len(set(found)) == 1:  # one word for all rows needs no column
+            common.append(f"{title.lower()} {found[0][0]}")
+        elif any(raw is not None for _, raw in found):
             columns.append(Column(key, title, better, text=isinstance(found[0][1], str)))
             cells.append([_value(raw, text) for text, raw in found])
     caption = (
@@ -133,6 +178,8 @@ def costs(evidence: Evidence) -> list[Table]:
         "evaluations count a batch of two for guidance as two; memory is the allocator's peak on a GPU and the peak "
         "resident size of a fresh process on a CPU."
     )
+    if common:
+        caption += f" All rows: {', '.join(common)}."
     return [_table("cost", "Cost", caption, columns, rows, cells)]
 
 
@@ -148,11 +195,19 @@ def departures(evidence: Evidence) -> list[Table]:
         columns, cells = _metric_columns(
             evidence, [row] * len(measured), [(name, "all") for name in measured], best=False
         )
+        for key, title, read, decimals in _BRIEF_COSTS:
+            found = [read(row.entry.costs.get(name, row.entry.cost)) for name in measured]
+            if any(value is not None for value in found):
+                columns.append(Column(key, title, "lower"))
+                cells.append([_value(value, number(value, decimals) if value is not None else "") for value in found])
         lines = tuple(
             Line(name, "protocol" if name == names[0] else "departures", tuple(column[index] for column in cells))
             for index, name in enumerate(measured)
         )
-        caption = f"{row.label}: the same model under the protocol and under each departure from it."
+        caption = (
+            f"{row.label}: the same model under the protocol and under each departure from it; cost measured anew "
+            "where a departure draws or times otherwise."
+        )
         tables.append(Table(f"departures-{_slug(row.name)}", row.label, caption, "Protocol row", tuple(columns), lines))
     return tables
 
@@ -283,12 +338,18 @@ def _slug(name: str) -> str:
     return "".join(character if character.isalnum() else "-" for character in name).strip("-").lower()
 
 
-def _median(row: Row) -> float | None:
-    return (row.entry.cost or {}).get("ms_per_frame", {}).get("median")
+def _median(cost: dict[str, Any] | None) -> float | None:
+    return (cost or {}).get("ms_per_frame", {}).get("median")
 
 
-def _evaluations(row: Row) -> float | None:
-    return (row.entry.cost or {}).get("network_evaluations")
+def _evaluations(cost: dict[str, Any] | None) -> float | None:
+    return (cost or {}).get("network_evaluations")
+
+
+_BRIEF_COSTS = (
+    ("ms_per_frame", "ms per frame", _median, 1),
+    ("network_evaluations", "Network evaluations per clip", _evaluations, 0),
+)
 
 
 def _at(*path: str, scale: float = 1.0, decimals: int = 1, unit: str = "") -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import NakawariError
 from ..evaluation.samples import folder_name
-from .figures import Plot, drawing, finish
+from .drawing import Plot, drawing, finish
 from .results import Evidence, Row
 from .tables import number
 
@@ -99,34 +99,68 @@ def strips(evidence: Evidence, count: int) -> list[Strip]:
 
 def _strip(evidence: Evidence, rows: Sequence[Row], kind: str, index: int) -> Strip | None:
     sample = evidence.sample_names[index]
-    reference = next(
-        (f for row in evidence.rows if (f := row.folder / "frames/reference" / folder_name(sample)).is_dir()), None
-    )
+    reference = kept_reference(evidence, sample)
+    if reference is None:
+        return None
+    frames = [frame for row in rows if (frame := _frame(evidence, row, index, reference)) is not None]
+    if not frames:
+        return None
+    level = evidence.rows[0].samples.levels[index]
+    return Strip(kind, sample, level, reference.time, reference.keys, reference.truth, tuple(frames))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Kept keys (start, end) of a sample and the true frame nearest to the middle, at `time`."""
+
+    keys: tuple[Picture, Picture]
+    truth: Picture
+    time: float
+
+
+def kept_reference(evidence: Evidence, sample: str) -> Reference | None:
+    """What an evaluation kept of a sample; None where it kept nothing, or it is no longer there."""
+    folders = dict.fromkeys(row.folder / "frames/reference" / folder_name(sample) for row in evidence.rows)
+    reference = next((folder for folder in folders if folder.is_dir()), None)
     truths = _timed(reference) if reference else {}
     if not reference or not truths:
         return None
     time = min(truths, key=lambda t: (abs(t - 0.5), t))
-    truth = _read(truths[time])
-    frames = [frame for row in rows if (frame := _frame(evidence, row, index, time, truth)) is not None]
-    if not frames:
-        return None
-    keys = (_read(reference / "start.png"), _read(reference / "end.png"))
-    return Strip(kind, sample, evidence.rows[0].samples.levels[index], time, keys, truth, tuple(frames))
+    return Reference((_read(reference / "start.png"), _read(reference / "end.png")), _read(truths[time]), time)
 
 
-def _frame(evidence: Evidence, row: Row, index: int, time: float, truth: Picture) -> Frame | None:
+@dataclass(frozen=True)
+class KeptFrame:
+    """A row's kept frame nearest to a time, and its own time."""
+
+    picture: Picture
+    time: float
+
+
+def kept_frame(evidence: Evidence, row: Row, sample: str, time: float) -> KeptFrame | None:
+    """The first seed's frame of a row nearest to `time`; None where none was kept."""
     place = row.folder / "frames" / folder_name(row.name) / f"seed-{evidence.protocol.seeds[0]}"
-    made = _timed(place / folder_name(evidence.sample_names[index]))
+    made = _timed(place / folder_name(sample))
     if not made:
         return None
     nearest = min(made, key=lambda t: (abs(t - time), t))
-    picture = _read(made[nearest])
-    if picture.shape != truth.shape:
-        raise NakawariError(f"{made[nearest]} and the true frame differ in size; delete the result and evaluate again.")
+    return KeptFrame(_read(made[nearest]), nearest)
+
+
+def _frame(evidence: Evidence, row: Row, index: int, reference: Reference) -> Frame | None:
+    sample = evidence.sample_names[index]
+    kept = kept_frame(evidence, row, sample, reference.time)
+    if kept is None:
+        return None
+    if kept.picture.shape != reference.truth.shape:
+        raise NakawariError(
+            f"The kept frame of {row.name} and the true frame of {sample} differ in size; "
+            "delete the result and evaluate again."
+        )
     metric = evidence.metrics[0]
     values = row.samples.first.get(metric.name)
     score = "" if values is None else number(float(values[index]), evidence.decimals(metric.name))
-    return Frame(row.label, score, nearest, picture, error_map(picture, truth))
+    return Frame(row.label, score, kept.time, kept.picture, error_map(kept.picture, reference.truth))
 
 
 def _timed(folder: Path) -> dict[float, Path]:

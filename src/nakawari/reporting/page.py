@@ -15,11 +15,12 @@ from ..errors import NakawariError, UsageError
 from ..evaluation.statistics import RESAMPLES
 from ..files import atomic_path, read_json
 from . import contents, figures, filmstrips
+from . import sheet as contact
 from .results import Evidence, load_evidence
 from .tables import Table, comma_separated, latex, markdown
 
 if TYPE_CHECKING:
-    from .figures import Plot
+    from .drawing import Plot
     from .filmstrips import Strip
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,13 +51,14 @@ class Report:
     files: tuple[Path, ...]
 
 
-def write_report(results: Sequence[Path], output: Path, *, cases: int = 2) -> Report:
+def write_report(results: Sequence[Path], output: Path, *, cases: int = 2, sheet: int = 0) -> Report:
     """Write a report on one or more result folders of one protocol.
 
     Args:
         results: folders that `nakawari evaluate` wrote; all rows are compared with the first one's reference.
         output: a new or empty folder, or one that holds an earlier report, which is replaced.
         cases: filmstrips of each kind (best, median, worst, most disputed).
+        sheet: so many samples, those that move most, on a contact sheet, `sheet.png`; 0 = none.
 
     Raises:
         UsageError: what was given is not a result, protocols differ, or the output folder holds files of others.
@@ -64,7 +66,7 @@ def write_report(results: Sequence[Path], output: Path, *, cases: int = 2) -> Re
     """
     earlier = _claim(output)
     evidence = load_evidence(results)
-    files = build(evidence, cases=cases)
+    files = build(evidence, cases=cases, sheet=sheet)
     for name, content in files.items():
         with atomic_path(output / name) as temporary:
             temporary.write_bytes(content)
@@ -95,7 +97,7 @@ def _inside(name: Any) -> bool:
     return isinstance(name, str) and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
 
 
-def build(evidence: Evidence, *, cases: int = 2) -> dict[str, bytes]:
+def build(evidence: Evidence, *, cases: int = 2, sheet: int = 0) -> dict[str, bytes]:
     """All files of a report by path, the page last; the same evidence gives the same bytes."""
     tables = contents.all_tables(evidence)
     plots = figures.all_figures(evidence)
@@ -110,6 +112,8 @@ def build(evidence: Evidence, *, cases: int = 2) -> dict[str, bytes]:
         files[f"tables/{table.name}.md"] = f"{table.caption}\n\n{markdown(table)}".encode()
     for plot in [*(plot for section in plots.values() for plot in section), *stripes]:
         files |= {f"figures/{plot.name}.{suffix}": data for suffix, data in plot.files.items() if suffix != "svg"}
+    if sheet:
+        files["sheet.png"] = contact.sheet(evidence, sheet)
     facts = _facts(evidence, tables, plots)
     files["report.md"] = _render("report.md.j2", facts, strips=stripes, markdown=markdown).encode()
     files["index.html"] = _page(evidence, facts, shown).encode()
@@ -156,8 +160,19 @@ def _facts(evidence: Evidence, tables: Mapping[str, list[Table]], plots: Mapping
         "sources": evidence.sources,
         "machines": _machines(evidence),
         "percent": f"{100 * quality.level:g}" if quality else "",
-        "resamples": f"{RESAMPLES:,}",
+        "resamples": f"{(evidence.sources[0].record.bootstrap or {}).get('resamples', RESAMPLES):,}",
+        "drawn": _drawn(evidence),
     }
+
+
+def _drawn(evidence: Evidence) -> str:
+    """What the bootstrap draws, in words."""
+    count, films = len(evidence.sample_names), len(set(evidence.films or evidence.sample_names))
+    if films == count:
+        return f"the {count:,} samples"
+    if films == 1:
+        return f"the {count:,} samples of one film, so they say nothing about other films"
+    return f"the {films:,} films or clips that the samples were cut from"
 
 
 def _setting(value: Any) -> str:

@@ -28,13 +28,14 @@ _FREE = ("batch_size", "description")
 
 
 class Interval(BaseModel):
-    """A mean with its interval at `level`."""
+    """A mean with its interval at `level`; `films`: how many films its samples came from."""
 
     mean: float
     low: float
     high: float
     count: int
     level: float
+    films: int | None = None
 
 
 class Fidelity(Interval):
@@ -73,7 +74,7 @@ class MetricInfo(BaseModel):
 
 
 class Entry(BaseModel):
-    """A row as `aggregates.json` describes it."""
+    """A row as `aggregates.json` describes it; `costs` are those of protocol rows that draw or time otherwise."""
 
     name: str
     role: Literal["floor", "anchor", "peer", "model", "ceiling"]
@@ -83,16 +84,20 @@ class Entry(BaseModel):
     files: dict[str, list[str]]
     results: dict[str, dict[str, dict[str, Interval]]]
     cost: dict[str, Any] | None = None
+    costs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fidelity: Fidelity | None = None
 
 
 class Record(BaseModel):
-    """Where an evaluation was made, and of which samples."""
+    """Where an evaluation was made, and of which samples; older records do not say what stands last."""
 
     packages: dict[str, str]
     git: str | None
     machine: dict[str, Any]
     samples: list[str]
+    data: str | None = None
+    bootstrap: dict[str, Any] | None = None
+    films: list[str] | None = None
 
 
 class Aggregates(BaseModel):
@@ -175,6 +180,11 @@ class Evidence:
         return self.sources[0].record.samples
 
     @property
+    def films(self) -> list[str] | None:
+        """The film of each sample; None where the records do not say."""
+        return self.sources[0].record.films
+
+    @property
     def headline(self) -> list[MetricInfo]:
         """The protocol's first metric, and the first one that points the other way."""
         first = self.metrics[0]
@@ -253,6 +263,9 @@ def _check_same(first: tuple[Path, Aggregates], other: tuple[Path, Aggregates]) 
         )
     if first[1].record.samples != other[1].record.samples:
         raise UsageError(f"{first[0]} and {other[0]} are of different samples; write a report for each.")
+    pictures = {aggregates.record.data for _, aggregates in (first, other) if aggregates.record.data}
+    if len(pictures) > 1:
+        raise UsageError(f"{first[0]} and {other[0]} are of different pictures of one name; write a report for each.")
 
 
 def _check_means(folder: Path, protocol: Protocol, entry: Entry, samples: SampleTable) -> None:
@@ -308,7 +321,7 @@ def _join(
         key = (row.name, reference, first.protocol.name, shown[0].name, "all")
         if row.name != reference and key not in recorded:
             other = next(candidate for candidate in rows if candidate.name == reference)
-            differences += compare(row, other, shown, levels, first.protocol.name)
+            differences += compare(row, other, shown, levels, first.protocol.name, first.record.films)
     return Evidence(
         protocol=first.protocol,
         metrics=shown,
@@ -322,7 +335,12 @@ def _join(
 
 
 def compare(
-    row: Row, other: Row, metrics: Sequence[MetricInfo], levels: dict[str, np.ndarray], protocol_row: str
+    row: Row,
+    other: Row,
+    metrics: Sequence[MetricInfo],
+    levels: dict[str, np.ndarray],
+    protocol_row: str,
+    films: Sequence[str] | None,
 ) -> list[Difference]:
     """Paired differences of two rows from their samples, for every metric and level that both have."""
     found = []
@@ -333,7 +351,9 @@ def compare(
         for level, members in levels.items():
             both = members[~np.isnan(ours[members]) & ~np.isnan(theirs[members])]
             if len(both):
-                result = paired(ours[both], theirs[both], higher_is_better=metric.higher_is_better).to_dict()
+                drawn = None if films is None else [films[index] for index in both]
+                better = metric.higher_is_better
+                result = paired(ours[both], theirs[both], higher_is_better=better, films=drawn).to_dict()
                 place = {"entry": row.name, "against": other.name, "row": protocol_row}
                 found.append(Difference(**place, metric=metric.name, level=level, **result))
     return found

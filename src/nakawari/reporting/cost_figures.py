@@ -1,0 +1,197 @@
+"""Quality against cost, with the Pareto front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .drawing import BLUE, GREY, WIDTH, Plot, drawing, finish, wrapped
+from .results import Evidence, Interval, MetricInfo, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ReadCost = Callable[[dict[str, Any]], float | None]
+
+
+@dataclass(frozen=True)
+class _Point:
+    row: Row
+    cost: float
+    quality: Interval
+    others: list[_Other]
+
+
+class _Other(NamedTuple):
+    """The same model at another number of steps."""
+
+    steps: int
+    cost: float
+    quality: float
+
+
+def cost_figures(evidence: Evidence) -> list[Plot]:
+    """Quality against time and against network evaluations, with the Pareto front."""
+    plots = []
+    for metric in evidence.headline:
+        for key, title, read in _AXES:
+            points = [
+                _Point(row, float(cost), quality, _at_other_steps(evidence, row, metric, read))
+                for row in evidence.models
+                if (cost := read(row.entry.cost or {}))
+                and (quality := row.interval(evidence.protocol.name, metric.name))
+            ]
+            if points:
+                plots.append(_cost_figure(evidence, metric, key, title, points))
+    return plots
+
+
+def _at_other_steps(evidence: Evidence, row: Row, metric: MetricInfo, read: ReadCost) -> list[_Other]:
+    """A model under the rows of the protocol that change its steps and nothing else, fewest first."""
+    return sorted(
+        _Other(other.change["steps"], float(cost), quality.mean)
+        for other in evidence.protocol.rows
+        if set(other.change) == {"steps"}
+        and (cost := read(row.entry.costs.get(other.name, {})))
+        and (quality := row.interval(other.name, metric.name))
+    )
+
+
+_AXES: tuple[tuple[str, str, ReadCost], ...] = (
+    ("time", "Time per frame (ms, median)", lambda cost: cost.get("ms_per_frame", {}).get("median")),
+    ("evaluations", "Network evaluations per clip", lambda cost: cost.get("network_evaluations")),
+)
+
+
+def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
+    """Indices of the points that no other beats in both (less cost, more quality), cheapest first."""
+    front: list[int] = []
+    for index in sorted(range(len(costs)), key=lambda i: (costs[i], -qualities[i])):
+        if not front or qualities[index] > qualities[front[-1]]:
+            front.append(index)
+    return front
+
+
+def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, points: list[_Point]) -> Plot:
+    front = pareto([point.cost for point in points], [metric.sense * point.quality.mean for point in points])
+    with drawing() as pyplot:
+        figure, axes = pyplot.subplots(figsize=(WIDTH, 3.2))
+        figure.subplots_adjust(left=0.15, right=0.6, bottom=0.15, top=0.97)
+        _cost_axis(axes, [cost for point in points for cost in (point.cost, *(other.cost for other in point.others))])
+        labels = []
+        for index, point in enumerate(points):
+            colour = BLUE if index in front else GREY
+            _whisker(axes, point.cost, point.quality, colour)
+            face = colour if index in front else "white"
+            axes.plot(point.cost, point.quality.mean, "o", ms=6, mfc=face, mec=colour, mew=1.4, zorder=3)
+            labels.append((point.cost, point.quality.mean, point.row.label, colour))
+            _steps_line(axes, point.others, colour)
+        _front_line(axes, [points[index] for index in front])
+        labels += _floor_lines(axes, evidence, metric, points)
+        axes.set_xlabel(title)
+        axes.set_ylabel(f"{metric.title} {'↑' if metric.higher_is_better else '↓'}")
+        _gutter(axes, labels)
+        names = ", ".join(points[index].row.label for index in front)
+        alt = f"{metric.title} against {title.lower()} of {len(points)} models. On the Pareto front: {names}."
+        caption = (
+            f"{metric.title} against {title[0].lower() + title[1:]}. Blue and filled: the Pareto front, which no other "
+            "model beats in both. Dashed: rows that need no model."
+        )
+        if any(point.others for point in points):
+            caption += " Small dots: the same model at the number of steps beside them."
+        return finish(f"quality-{key}-{metric.name}", alt, caption, figure)
+
+
+def _whisker(axes: Axes, x: float, quality: Interval, colour: str) -> None:
+    axes.plot([x, x], [quality.low, quality.high], color=colour, lw=1.2, zorder=2)
+
+
+def _steps_line(axes: Axes, others: list[_Other], colour: str) -> None:
+    costs, values = [other.cost for other in others], [other.quality for other in others]
+    axes.plot(costs, values, "-o", color=colour, ms=3, lw=0.7, alpha=0.7, zorder=1)
+    for other in others:
+        axes.annotate(
+            f"{other.steps}", (other.cost, other.quality), (0, 4), textcoords="offset points", color=colour,
+            ha="center", fontsize=7,
+        )  # fmt: skip
+
+
+def _cost_axis(axes: Axes, costs: list[float]) -> None:
+    from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+
+    if max(costs) > 5 * min(costs):
+        axes.set_xscale("log")
+        axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
+        powers = 10.0 ** np.arange(np.floor(np.log10(min(costs))), np.ceil(np.log10(max(costs))) + 1)
+        ticks = sorted(t * p for p in powers for t in (1, 2, 5) if min(costs) / 1.6 <= t * p <= max(costs) * 1.6)
+        axes.set_xticks(ticks)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, max(costs) * 1.15)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _front_line(axes: Axes, front: list[_Point]) -> None:
+    costs = [point.cost for point in front]
+    values = [point.quality.mean for point in front]
+    axes.step([*costs, axes.get_xlim()[1]], [*values, values[-1]], where="post", color=BLUE, lw=1, zorder=1)
+
+
+def _floor_lines(
+    axes: Axes, evidence: Evidence, metric: MetricInfo, points: list[_Point]
+) -> list[tuple[float, float, str, str]]:
+    """Lines for rows without a model: the best of them always, others where they fit between the models."""
+    rows = [
+        (row, found.mean)
+        for row in evidence.rows
+        if row.entry.role in ("floor", "anchor", "peer")
+        and (found := row.interval(evidence.protocol.name, metric.name))
+    ]
+    bounds = [value for point in points for value in (point.quality.low, point.quality.high)]
+    bounds += [other.quality for point in points for other in point.others]
+    bounds += [metric.sense * max(metric.sense * value for _, value in rows)] if rows else []
+    room = 0.12 * (max(bounds) - min(bounds)) or abs(bounds[0]) * 0.05 or 1.0
+    low, high = min(bounds) - room, max(bounds) + room
+    axes.set_ylim(low, high)
+    labels = []
+    for row, value in rows:
+        if low <= value <= high:
+            axes.axhline(value, color=GREY, lw=0.8, ls=(0, (4, 3)), zorder=0)
+            labels.append((axes.get_xlim()[1], value, row.label, GREY))
+    return labels
+
+
+def _gutter(axes: Axes, labels: list[tuple[float, float, str, str]]) -> None:
+    """Names in a column right of the axes, moved apart where they would touch, with a thin line to what they name."""
+    from matplotlib.transforms import blended_transform_factory
+
+    height = axes.get_window_extent().height / axes.figure.dpi * 72
+    texts = {index: wrapped(label[2], 24) for index, label in enumerate(labels)}
+    order = sorted(texts, key=lambda index: (labels[index][1], index))
+    places = [float(axes.transAxes.inverted().transform(axes.transData.transform((1, labels[i][1])))[1]) for i in order]
+    halves = [(10.5 * (texts[i].count("\n") + 1) / 2 + 1) / height for i in order]
+    for index, place in zip(order, spread(places, halves), strict=True):
+        x, y, _, colour = labels[index]
+        axes.text(1.07, place, texts[index], transform=axes.transAxes, color=colour, va="center", fontsize=8)
+        mixed = blended_transform_factory(axes.transAxes, axes.transAxes)
+        start = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+        axes.plot(
+            [start[0], 1.0, 1.06], [start[1], start[1], place], color=colour, lw=0.5, alpha=0.6, clip_on=False,
+            transform=mixed, zorder=0,
+        )  # fmt: skip
+
+
+def spread(places: Sequence[float], halves: Sequence[float]) -> list[float]:
+    """Sorted places moved as little as a few sweeps find, so that intervals of these half-widths do not touch."""
+    moved = list(places)
+    for _ in range(200):
+        for i in range(len(moved) - 1):
+            overlap = halves[i] + halves[i + 1] - (moved[i + 1] - moved[i])
+            if overlap > 1e-6:
+                moved[i] -= overlap / 2
+                moved[i + 1] += overlap / 2
+    return moved

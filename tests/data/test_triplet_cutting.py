@@ -1,0 +1,64 @@
+"""Triplets cut from clips: which frames, what is refused, and through the command line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from footage import scene, write_images
+from typer.testing import Result
+
+from nakawari.data.triplet_cutting import cut_triplets
+from nakawari.data.triplets import open_dataset
+from nakawari.errors import NakawariError, UsageError
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """A clip of 20 frames that moves from its tenth on, and one that never does."""
+    moving, still = scene(3, 11), scene(4, 1) * 6
+    names = [f"{number:02d}.png" for number in range(20)]
+    write_images(tmp_path / "clips" / "a", [moving[0]] * 9 + moving, names)
+    write_images(tmp_path / "clips" / "b", still)
+    return tmp_path / "clips"
+
+
+def test_each_triplet_is_three_frames_of_its_clip_where_it_moves(clips: Path, tmp_path: Path):
+    found = cut_triplets(clips, tmp_path / "out", per_clip=4, gaps=[1, 3], min_change=1.0)
+    assert {cut.clip.name for cut in found} == {"a"}
+    assert [cut.gap for cut in sorted(found, key=lambda cut: (cut.gap, cut.start))] == [1, 1, 3, 3]
+    assert all(cut.start + 2 * cut.gap >= 10 for cut in found)
+    assert len({cut.name for cut in found}) == 4
+    dataset = open_dataset(tmp_path / "out")
+    assert dataset.layout == "triplets" and {sample.group for sample in dataset} == {"a"}
+    for cut, sample in zip(sorted(found, key=lambda cut: cut.name), dataset, strict=True):
+        window = cut.clip.frames[[cut.start, cut.start + cut.gap, cut.start + 2 * cut.gap]]
+        assert np.array_equal(sample.read(), window)
+
+
+def test_the_same_clips_give_the_same_triplets(clips: Path, tmp_path: Path):
+    first, second = (cut_triplets(clips, tmp_path / name, per_clip=3) for name in ("one", "two"))
+    assert [cut.name for cut in first] == [cut.name for cut in second]
+
+
+def test_what_is_refused(clips: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="gaps of 1 or more"):
+        cut_triplets(clips, tmp_path / "out", gaps=[0])
+    with pytest.raises(NakawariError, match=r"b gave no triplet: its 1 clips are shorter than 3 frames or nothing"):
+        cut_triplets(clips / "b", tmp_path / "out")
+    with pytest.raises(UsageError, match="exists already"):
+        cut_triplets(clips, clips)
+    assert not (tmp_path / "out").exists()
+
+
+def test_from_the_command_line(cli: Callable[..., Result], clips: Path, tmp_path: Path):
+    result = cli("data", "triplets", clips, "-o", tmp_path / "out", "--per-clip", "2", "--gaps", "2")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("2 triplets of 1 clips in ")
+    with (tmp_path / "out" / "index.csv").open() as file:
+        assert [(row["clip"], row["gap"]) for row in csv.DictReader(file)] == [("a", "2")] * 2
+    wrong = cli("data", "triplets", clips, "-o", tmp_path / "other", "--gaps", "1,x")
+    assert wrong.exit_code == 2 and "'1,x' is not a list of frame counts" in wrong.stderr

@@ -5,13 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-EXAMPLES := src/nakawari/assets/examples
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/nakawari interpolate $(EXAMPLES) --between 5 --overwrite -o demo
-	@echo "Open demo/contact-sheet.png and demo/in-betweens.gif; the frames are demo/0001.png and on."
+	$(BIN)/nakawari demo -o demo
 
 test: $(VENV)/.installed-test lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

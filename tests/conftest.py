@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import tiny_framer
 from crossfade import CrossFade
 from nakawari.cli.main import app
 
@@ -40,3 +41,11 @@ def keys(tmp_path: Path) -> list[Path]:
 def cli() -> Callable[..., Result]:
     """Runs the program in this process: `cli("interpolate", key1, key2, "-o", out)`."""
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def framer_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Framer with random weights, which draws five frames at once."""
+    folder = tmp_path_factory.mktemp("framer")
+    tiny_framer.tiny().save_pretrained(folder)
+    return folder

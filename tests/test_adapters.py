@@ -13,7 +13,19 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nakawari.adapters import WEIGHTS, adapted_layers, attach, bake, disabled, merge, save, unmerge
+from nakawari.adapters import (
+    WEIGHTS,
+    adapted_layers,
+    adapted_networks,
+    attach,
+    autoencoder,
+    bake,
+    bake_all,
+    disabled,
+    merge,
+    save,
+    unmerge,
+)
 from nakawari.errors import NakawariError, UsageError
 from nakawari.families.tooncrafter.configs import FULL
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
@@ -155,16 +167,56 @@ def test_merging_draws_the_same_merges_once_and_is_undone_exactly(tmp_path: Path
     assert torch.equal(output(pipeline), drawn)
 
 
+def drawn(pipeline: ToonCrafterPipeline) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    start = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
+    return pipeline(start, start.flip(-1), num_frames=3, generator=[generator], output_type="pt").frames
+
+
+def test_an_adapted_decoder_is_loaded_scaled_merged_and_undone_with_its_denoiser(tmp_path: Path):
+    trained = guided_model()
+    add_lora(trained, LoraParams(target="cross-attention", rank=2, decoder_rank=3))
+    learning = [name for name, parameter in trained.vae.named_parameters() if parameter.requires_grad]
+    assert learning and all(name.startswith("decoder.") and "lora_" in name for name in learning)
+    generator = torch.Generator().manual_seed(1)
+    for name in learning:
+        trained.vae.get_parameter(name).data = torch.randn(trained.vae.get_parameter(name).shape, generator=generator)
+    save(trained.unet, tmp_path / "a", "default")
+    save(trained.vae, tmp_path / "a" / "decoder", "default")
+    base, pipeline = drawn(guided_model()), guided_model()
+    attach(pipeline, [(tmp_path / "a", 1.0)])
+    assert torch.equal(drawn(pipeline), drawn(trained.to("cpu"))) and not torch.equal(drawn(pipeline), base)
+    with disabled(*adapted_networks(pipeline)):
+        assert torch.equal(drawn(pipeline), base)
+    plain = guided_model()
+    plain.vae.load_lora_adapter(tmp_path / "a" / "decoder", prefix=None, use_safetensors=True)
+    assert torch.equal(drawn(plain.to("cpu")), drawn(pipeline))
+    for scale in (0.0, 0.5):
+        scaled = guided_model()
+        attach(scaled, [(tmp_path / "a", scale), (adapter(tmp_path / "b", target="cross-attention"), 0.0)])
+        assert torch.equal(drawn(scaled), base) is (scale == 0)
+    kept = drawn(pipeline)
+    bake_all(pipeline)
+    assert not adapted_networks(pipeline)
+    torch.testing.assert_close(drawn(pipeline), kept, atol=1e-5, rtol=1e-5)
+
+
+def test_a_decoder_that_takes_no_adapter_is_refused():
+    pipeline = SimpleNamespace(components={"vae": torch.nn.Linear(1, 1)}, family="framer")
+    with pytest.raises(NakawariError, match="The decoder of a framer model takes no adapter; set"):
+        autoencoder(pipeline)
+
+
 def test_a_baked_model_needs_no_adapter(tmp_path: Path):
     pipeline = guided_model()
     attach(pipeline, [(adapter(tmp_path / "a"), 1.0)])
-    drawn = output(pipeline)
+    answer = output(pipeline)
     bake(pipeline.unet)
     assert not adapted_layers(pipeline.unet)
     pipeline.save_pretrained(tmp_path / "model")
     loaded = load(str(tmp_path / "model")).pipeline
     assert weights(loaded).keys() == weights(guided_model()).keys()
-    torch.testing.assert_close(output(loaded), drawn, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output(loaded), answer, atol=1e-5, rtol=1e-5)
 
 
 def test_a_variant_with_adapters_and_a_run_as_adapter(tmp_path: Path):
@@ -206,7 +258,7 @@ def test_another_width_or_rank_is_refused(tmp_path: Path):
         tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     name = next(name for name in tensors if name.endswith("lora_A.weight"))
     save_file(tensors | {name: tensors[name][:, :-1].contiguous()}, folder / WEIGHTS, metadata=about)
-    with pytest.raises(NakawariError, match=r"made for another model: at .* it is 15 wide, this denoiser 16"):
+    with pytest.raises(NakawariError, match=r"made for another model: at .* it is 15 wide, this model 16"):
         attach(guided_model(), [(folder, 1.0)])
     config = json.loads(about["lora_adapter_metadata"]) | {"r": 5}
     save_file(tensors, folder / WEIGHTS, metadata=about | {"lora_adapter_metadata": json.dumps(config)})

@@ -51,8 +51,15 @@ def test_blocks_are_found_and_excuses_are_kept():
 
 @pytest.mark.skipif(not (EXAMPLES.is_dir() and MINI.is_dir()), reason="the shipped drawings or mini are not there")
 @pytest.mark.parametrize("block", BLOCKS)
-def test_block(cli: Callable[..., Result], block: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_block(
+    cli: Callable[..., Result],
+    block: list[list[str]],
+    framer_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
     shutil.copytree(EXAMPLES, tmp_path / "examples")
+    (tmp_path / "framer").symlink_to(framer_model)  # where a page says so, `framer` is a Framer's folder
     monkeypatch.chdir(tmp_path)
     for words in block:
         result = cli(*words)

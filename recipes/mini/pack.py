@@ -1,8 +1,10 @@
-"""Pack finished runs as the mini that ships: half precision, with the record of what made it and how it scores.
+"""Pack finished runs as a model that ships: half precision, with the record of what made it and how it scores.
 
 python recipes/mini/pack.py runs/mini/1-autoencoder runs/mini/2-denoiser runs/mini/3-polish --steps 1
 nakawari evaluate mini --data DATA --protocol quick -o results/quick
 python recipes/mini/pack.py --results results/quick
+
+python recipes/mini/pack.py runs/framer/1-autoencoder runs/framer/2-denoiser -o src/nakawari/assets/framer-tiny
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ def pack(runs: list[Path], output: Path, steps: int | None) -> None:
     """Write model, record and logs; the scores come later, from an evaluation of what was packed."""
     pipeline = load(str(runs[-1])).pipeline
     pipeline.to(torch.float16)
-    pipeline.register_to_config(_name_or_path="mini")
-    for name in ("unet", "vae"):
+    pipeline.register_to_config(_name_or_path=output.name)
+    for name in ("unet", "vae", "controlnet"):
         # Where the run stood on the machine that made it is nobody's business.
-        pipeline.components[name].register_to_config(_name_or_path=f"mini/{name}")
+        if pipeline.components.get(name) is not None:
+            pipeline.components[name].register_to_config(_name_or_path=f"{output.name}/{name}")
     if steps is not None:
         pipeline.register_to_config(default_steps=steps)
     with atomic_path(output) as folder:
@@ -65,7 +68,8 @@ def described(run: Path) -> dict[str, Any]:
             source["path"] = Path(source["path"]).name
     if recipe["model"]["base"]:
         recipe["model"]["base"] = Path(recipe["model"]["base"]).name
-    recipe["data"].pop("cache", None)
+    for part in ("data", "objective"):
+        recipe[part].pop("cache", None)
     summary = read_json(run / "summary.json")
     return {"recipe": recipe, "provenance": provenance, "steps": summary["step"], "best": summary["best"]}
 

@@ -1,7 +1,9 @@
 """Adapters on a denoiser: loaded strictly, mixed, merged into the weights and taken out again exactly.
 
 An adapter is a folder as diffusers writes it (`save_lora_adapter`): `pytorch_lora_weights.safetensors` with PEFT's
-configuration in its header. Where an image tower needed a linear layer of its own, `image_adapter/` lies beside it.
+configuration in its header. Where the autoencoder's decoder was adapted, too, `decoder/` beside it holds the same of the
+autoencoder; where an image tower needed a linear layer of its own, `image_adapter/` lies there.
+A turbo adapter, which makes its base draw in few steps, has `sampling.json` beside it: the words of a call.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import NakawariError
+from .files import read_json, write_json
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 IMAGE_ADAPTER = "image_adapter"
+DECODER = "decoder"
+SAMPLING = "sampling.json"
 _METADATA = "lora_adapter_metadata"
 
 
@@ -41,26 +46,51 @@ def attach(pipeline: InterpolationPipeline, adapters: Sequence[tuple[Path, float
     Raises:
         NakawariError: a folder without an adapter, or an adapter made for other layers, widths or ranks.
     """
-    names = [f"adapter{index}" for index in range(len(adapters))]
-    for name, (folder, _) in zip(names, adapters, strict=True):
+    for index, (folder, scale) in enumerate(adapters):
         folder = adapter_folder(folder)
-        _check_fits(folder, pipeline)
-        try:
-            pipeline.denoiser.load_lora_adapter(
-                folder, weight_name=WEIGHTS, adapter_name=name, prefix=None, use_safetensors=True, local_files_only=True
-            )
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise NakawariError(f"Adapter {folder} could not be loaded ({reason}); train it again.") from error
+        _load(folder, pipeline.denoiser, pipeline, f"adapter{index}")
+        if (folder / DECODER).is_dir():
+            _load(folder / DECODER, autoencoder(pipeline), pipeline, f"adapter{index}")
         if (folder / IMAGE_ADAPTER).is_dir():
             pipeline.load_image_adapter(folder / IMAGE_ADAPTER)
-    if names:
-        pipeline.denoiser.train(pipeline.denoiser.training)  # a new layer's dropout would be on
-        pipeline.denoiser.set_adapters(names, [scale for _, scale in adapters])
+        if scale and (folder / SAMPLING).is_file():
+            pipeline.sample_in_few_steps(_few_steps(folder / SAMPLING))
+    scales = {f"adapter{index}": scale for index, (_, scale) in enumerate(adapters)}
+    for network in adapted_networks(pipeline):
+        network.train(network.training)  # a new layer's dropout would be on
+        names = [name for name in network.peft_config if name in scales]
+        network.set_adapters(names, [scales[name] for name in names])
+
+
+def autoencoder(pipeline: InterpolationPipeline) -> nn.Module:
+    """The autoencoder, whose decoder may be adapted beside the denoiser. Raises `NakawariError` where it may not."""
+    found = pipeline.components.get("vae")
+    if not hasattr(found, "add_adapter"):
+        raise NakawariError(
+            f"The decoder of a {pipeline.family} model takes no adapter; set objective.lora.decoder_rank to 0, or use an "
+            "adapter without one."
+        )
+    return found
+
+
+def adapted_networks(pipeline: InterpolationPipeline) -> list[nn.Module]:
+    """The networks of a pipeline that carry adapters."""
+    return [part for part in pipeline.components.values() if isinstance(part, nn.Module) and adapted_layers(part)]
+
+
+def _load(folder: Path, network: nn.Module, pipeline: InterpolationPipeline, name: str) -> None:
+    _check_fits(folder, network, pipeline.family)
+    try:
+        network.load_lora_adapter(
+            folder, weight_name=WEIGHTS, adapter_name=name, prefix=None, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NakawariError(f"Adapter {folder} could not be loaded ({reason}); train it again.") from error
 
 
 def save(denoiser: nn.Module, folder: Path, name: str) -> None:
-    """Write the adapter `name` into `folder` in diffusers' layout."""
+    """Write the adapter `name` of a network into `folder` in diffusers' layout."""
     from diffusers.utils import logging
 
     level = logging.get_verbosity()
@@ -71,10 +101,27 @@ def save(denoiser: nn.Module, folder: Path, name: str) -> None:
         logging.set_verbosity(level)
 
 
-def _check_fits(folder: Path, pipeline: InterpolationPipeline) -> None:
+def save_turbo(denoiser: nn.Module, folder: Path, name: str, steps: int) -> None:
+    """As `save`, for an adapter that draws in `steps` steps of the consistency sampler, with guidance folded in."""
+    save(denoiser, folder, name)
+    write_json(folder / SAMPLING, {"sampler": "consistency", "num_inference_steps": steps, "guidance_scale": 1.0})
+
+
+def _few_steps(path: Path) -> int:
+    words = read_json(path)
+    steps = words.get("num_inference_steps") if isinstance(words, dict) else None
+    if not isinstance(steps, int) or steps < 1 or words.get("sampler") != "consistency":
+        raise NakawariError(
+            f"{path} must name the sampler consistency and num_inference_steps of 1 or more; "
+            "copy it from the training run."
+        )
+    return steps
+
+
+def _check_fits(folder: Path, network: nn.Module, family: str) -> None:
     """Every tensor of the adapter must find its layer, at the layer's widths and at the rank that its header says."""
     shapes, config = _header(folder / WEIGHTS)
-    modules = dict(pipeline.denoiser.named_modules())
+    modules = dict(network.named_modules())
     for key, shape in shapes.items():
         name, _, part = key.partition(".lora_")
         layer = modules.get(name)
@@ -82,7 +129,7 @@ def _check_fits(folder: Path, pipeline: InterpolationPipeline) -> None:
         if not part or weight is None:
             raise NakawariError(
                 f"Adapter {folder} is made for another model: it adapts {name or key}, which this "
-                f"{pipeline.family} denoiser lacks; use it with the model it was trained on."
+                f"{family} model lacks; use it with the model it was trained on."
             )
         if part in ("A.weight", "B.weight"):
             _check_shape(folder, name, part, shape, weight, config)
@@ -95,7 +142,7 @@ def _check_shape(
     rank, width = (shape[0], shape[1]) if inside else (shape[1], shape[0])
     if width != weight.shape[1 if inside else 0]:
         raise NakawariError(
-            f"Adapter {folder} is made for another model: at {name} it is {width} wide, this denoiser "
+            f"Adapter {folder} is made for another model: at {name} it is {width} wide, this model "
             f"{weight.shape[1 if inside else 0]}; use it with the model it was trained on."
         )
     said = config.get("r")
@@ -129,9 +176,9 @@ def adapted_layers(denoiser: nn.Module) -> dict[str, BaseTunerLayer]:
 
 
 @contextmanager
-def disabled(denoiser: nn.Module) -> Iterator[None]:
-    """Inside the block the denoiser is its base."""
-    layers = adapted_layers(denoiser).values()
+def disabled(*networks: nn.Module) -> Iterator[None]:
+    """Inside the block the networks are their bases."""
+    layers = [layer for network in networks for layer in adapted_layers(network).values()]
     held = [(parameter, parameter.requires_grad) for layer in layers for parameter in layer.parameters()]
     for layer in layers:
         layer.enable_adapters(False)
@@ -183,3 +230,9 @@ def bake(denoiser: nn.Module) -> None:
     denoiser._hf_peft_config_loaded = False
     if hasattr(denoiser, "peft_config"):
         del denoiser.peft_config
+
+
+def bake_all(pipeline: InterpolationPipeline) -> None:
+    """`bake` for every network that carries adapters."""
+    for network in adapted_networks(pipeline):
+        bake(network)

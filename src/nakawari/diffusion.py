@@ -31,7 +31,7 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def trailing_times(steps: int, schedule: int) -> list[int]:
-    """`steps` times of a schedule of that length, evenly, from its very last one down (Lin et al. 2024, section 3.3)."""
+    """`steps` times of a schedule of that length, evenly, from its very last down (Lin et al. 2024, section 3.3)."""
     # numpy rounds halves to even, as ToonCrafter's reference does.
     return (np.round(np.arange(schedule, 0, -schedule / steps)).astype(int)[:steps] - 1).tolist()
 
@@ -73,7 +73,7 @@ class Process(ABC):
 
     @abstractmethod
     def sampling_times(self, steps: int) -> Tensor:
-        """`steps` times from `last_time` down, (steps,), on the CPU; the clean end, which follows, is not among them."""
+        """`steps` times from `last_time` down, (steps,), on the CPU, without the clean end, which follows."""
 
     @abstractmethod
     def output_gain(self, t: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class Process(ABC):
         return mixed.to(x0.dtype)
 
     def ddim(self, output: Tensor, noisy: Tensor, t: Tensor, following: Tensor) -> Tensor:
-        """x at the times `following` (B,), one solver step from x_t = `noisy` (Song et al. 2021, eq. 12 without noise)."""
+        """x at the times `following` (B,), one solver step from x_t = `noisy` (Song et al. 2021, eq. 12, no noise)."""
         return self.add_noise(self.x0(output, noisy, t), self.noise(output, noisy, t), following)
 
     def snr(self, t: Tensor) -> Tensor:

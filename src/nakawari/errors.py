@@ -7,3 +7,7 @@ class NakawariError(Exception):
 
 class UsageError(NakawariError):
     """The words of the command or of a recipe were wrong. Exit status 2."""
+
+
+class NakawariWarning(UserWarning):
+    """The work goes on, but not as asked; the message is one sentence that the command line shows."""

@@ -1,6 +1,7 @@
 """Variants: a pipeline, adapters at a scale, a precision, all named by one word on the command line.
 
-`BASE[+ADAPTER@SCALE...][:PRECISION]`, such as `mini`, `runs/base/best`, `mini+runs/show/best@0.7:fp16`.
+`BASE[+ADAPTER@SCALE...][:PRECISION]`, such as `mini`, `runs/base/best`, `mini+runs/show/best@0.7:fp16`. The adapter
+`turbo` is the base's own for few steps, in its folder `turbo`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 
     from .families.base import InterpolationPipeline
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+PACKED = ("int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
+"""Precisions that the denoiser alone is packed into while it loads; adapters stand on top in full precision."""
+PRECISIONS = ("fp32", "fp16", "bf16", *PACKED)
 QUANTIZED = "quantization.json"
 """The file that a quantized folder carries."""
 MINI = Path(__file__).parent / "assets" / "mini"
+TURBO = "turbo"
+"""The word for a base's own adapter for few steps, and the folder in the base's that holds it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def parse(name: str) -> VariantSpec:
     base, *adapters = words.split("+")
     if not base or not all(adapters):
         raise UsageError(f"{name!r} has an empty part; write BASE[+ADAPTER@SCALE][:PRECISION], such as mini:fp16.")
-    return VariantSpec(base, tuple(_adapter(word) for word in adapters), precision)
+    return VariantSpec(base, tuple(_adapter(word, base) for word in adapters), precision)
 
 
 def with_adapters(name: str, adapters: Sequence[str]) -> str:
@@ -83,17 +88,41 @@ def _split_precision(name: str) -> tuple[str, str]:
     return words, precision
 
 
-def _adapter(word: str) -> AdapterUse:
+def with_turbo(name: str) -> str:
+    """The variant `name` with its base's own adapter for few steps.
+
+    Raises:
+        NakawariError: the base has none, or is no model.
+    """
+    base = parse(name).base
+    model_folder(base)
+    if not has_turbo(name):
+        raise NakawariError(
+            f"{base} has no turbo adapter; draw without it, or train one (recipes/distill/turbo.yaml) and add it as an "
+            "adapter."
+        )
+    return with_adapters(name, [TURBO])
+
+
+def has_turbo(name: str) -> bool:
+    """Whether the base of the variant `name` has its own adapter for few steps."""
+    from .adapters import WEIGHTS
+
+    return (_turbo_of(parse(name).base) / WEIGHTS).is_file()
+
+
+def _adapter(word: str, base: str) -> AdapterUse:
     folder, at, scale = word.rpartition("@")
     if not at:
-        return AdapterUse(Path(word))
+        folder, scale = word, "1"
+    where = _turbo_of(base) if folder == TURBO else Path(folder)
     try:
         factor = float(scale)
     except ValueError:
         factor = math.nan
     if not folder or not math.isfinite(factor):
         raise UsageError(f"{scale!r} is not a scale for adapter {folder}; give a number, such as @0.7.")
-    return AdapterUse(Path(folder), factor)
+    return AdapterUse(where, factor)
 
 
 def load(name: str, device: str | torch.device = "cpu") -> Variant:
@@ -105,16 +134,31 @@ def load(name: str, device: str | torch.device = "cpu") -> Variant:
     import torch
 
     spec = parse(name)
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[spec.precision]
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(spec.precision, torch.float32)
     folder = model_folder(spec.base)
     pipeline = _load_base(folder, _how(folder, spec.precision, dtype))
+    if spec.precision in PACKED:
+        from .quantization.precisions import check_runs, quantize_layers, uniform
+
+        check_runs(spec.precision, device)
+        quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, spec.precision))
     if spec.adapters:
         from .adapters import attach
 
         attach(pipeline, [(use.folder, use.scale) for use in spec.adapters])
-    pipeline.to(device)
+    with _quiet():  # it would remark that fp16 does not run on a CPU, where it is slow but does
+        pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     return Variant(name, spec, pipeline)
+
+
+def parent_of(base: str) -> str:
+    """The full model that a base stands for: of a quantized folder the variant it was made of, else the base itself."""
+    folder = _path_of(base)
+    for record in (folder / QUANTIZED, folder / "best" / QUANTIZED):
+        if record.is_file():
+            return str(read_json(record).get("source", {}).get("variant", base))
+    return base
 
 
 def _how(folder: Path, precision: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -162,9 +206,19 @@ def _quiet() -> Iterator[None]:
             library.enable_progress_bar()
 
 
+def _path_of(base: str) -> Path:
+    return MINI if base == "mini" else Path(base)
+
+
+def _turbo_of(base: str) -> Path:
+    """Where a base, or the best of a run, has its adapter for few steps, there or not."""
+    folder = _path_of(base)
+    return folder / "best" / TURBO if (folder / "best" / TURBO).is_dir() else folder / TURBO
+
+
 def model_folder(base: str) -> Path:
     """The folder in diffusers layout that a base's name stands for: `mini`, a saved model, or a run (its best)."""
-    folder = MINI if base == "mini" else Path(base)
+    folder = _path_of(base)
     for candidate in (folder, folder / "best"):
         if (candidate / "model_index.json").is_file():
             return candidate

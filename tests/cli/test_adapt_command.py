@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from typer.testing import Result
 
+from nakawari.adapters import WEIGHTS, save
 from nakawari.media import read_frames
+from nakawari.training.lora import LoraParams, add_lora
 from tiny_models import guided_model
 
 Cli = Callable[..., Result]
@@ -90,6 +95,11 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
         ),
         (["--data", "empty"], "holds no clips; put videos"),
         (["--data", "show", "--frames", "20"], "No clip has 20 frames (the longest has 12)"),
+        (["--data", "named"], "named/captions.csv names 1 clips that are not there, such as gone; correct the names"),
+        (
+            ["--data", "show", "--set", "objective.pixel.perceptual=lpips-vgg"],
+            "LPIPS needs the packages lpips and torchvision; install them, or take st-lpips, which ships.",
+        ),
     ],
 )
 def test_wrong_words_get_one_sentence(
@@ -97,6 +107,10 @@ def test_wrong_words_get_one_sentence(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    shutil.copytree(show, tmp_path / "named")
+    (tmp_path / "named" / "captions.csv").write_text("name,caption\nclip,a square\ngone,a ghost\n")
+    for package in ("lpips", "torchvision"):
+        monkeypatch.setitem(sys.modules, package, None)
     result = cli("adapt", *words, "--model", "base", "-o", "run", "--set", "optim.steps=1")
     assert result.exit_code in (1, 2)
     assert sentence in result.stderr and result.stderr.count("\n") == 1
@@ -123,10 +137,29 @@ def test_wrong_adapters_get_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: Path, keys: list[Path], tmp_path: Path):
+    for name, change, sentence in (
+        ("family", lambda key: f"down_blocks.0.{key}", "is made for another model: it adapts down_blocks.0."),
+        ("rank", lambda key: key, "is broken: its header says rank 5, but "),
+    ):
+        pipeline = guided_model()
+        add_lora(pipeline, LoraParams(target="linear-and-convolution", rank=2))
+        save(pipeline.denoiser, tmp_path / name, "default")
+        with safe_open(tmp_path / name / WEIGHTS, "pt") as file:
+            tensors = {change(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+            about = file.metadata()
+        config = json.loads(about["lora_adapter_metadata"]) | {"r": 5}
+        save_file(tensors, tmp_path / name / WEIGHTS, metadata=about | {"lora_adapter_metadata": json.dumps(config)})
+        adapter = f"{tmp_path / name}@0.5"
+        result = cli("interpolate", *keys[:2], "-o", tmp_path / "out", "--model", base, "--adapter", adapter)
+        assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(base: Path, show: Path, tmp_path: Path):
     words = ["-m", "nakawari", "adapt", "--data", show, "--model", base, "--steps", "4", "--batch", "4"]
-    words += ["--size", "32x32", "--rank", "2", "--set", "validation.samples=0"]
+    words += ["--size", "32x32", "--rank", "2", "--set", "validation.samples=0", "--set", "optim.mixed_precision=no"]
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
     curves = []
     for number, start in enumerate(([], [*launch, "--mixed_precision", "no", "--main_process_port", "29611"])):

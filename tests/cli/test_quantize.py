@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import Result
 
 from nakawari.media import read_image
@@ -53,6 +55,39 @@ def test_plan_and_what_is_made_of_it(cli: Cli, model: Path, tmp_path: Path):
     assert load(str(tmp_path / "q")).pipeline.unet.dtype.is_floating_point
 
 
+def test_a_plan_from_clips(cli: Cli, model: Path, tmp_path: Path):
+    for name in ("one", "two"):
+        for index in range(10):
+            draw_square(tmp_path / "clips" / name / f"{index:02}.png", index, 40 if name == "one" else 120)
+    words = ("--clips", 2, "--times", 1, "--frames", 3, "--size", "16x16", "--candidates", "int4,int8")
+    made = cli(
+        "quantize",
+        model,
+        "--plan",
+        "--budget",
+        "0.46x",
+        *words,
+        "--calibrate",
+        tmp_path / "clips",
+        "-o",
+        tmp_path / "p",
+    )
+    assert made.exit_code == 0, made.output
+    about = yaml.safe_load((tmp_path / "p" / "plan.yaml").read_text())["about"]
+    assert about["calibration"]["folder"] == "clips"
+    few = cli(
+        "quantize", model, "--plan", "--budget", "0.46x", "--clips", 3, "--calibrate", tmp_path / "clips", "-o", "p"
+    )
+    assert few.exit_code == 1 and "has 2 clips of 7 moving frames, not 3; lower --clips or --frames" in few.stderr
+
+
+def draw_square(path: Path, place: int, shade: int) -> None:
+    picture = np.full((16, 24, 3), 255, np.uint8)
+    picture[4:12, place : place + 8] = shade
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -60,6 +95,10 @@ def test_plan_and_what_is_made_of_it(cli: Cli, model: Path, tmp_path: Path):
         (("--precision", "int8", "--plan"), "needs one of"),
         (("--precision", "int5"), "'int5' is not a precision for --precision; it may be fp16, bf16, int8"),
         (("--precision", "int8", "--budget", "0.5x"), "go with --plan"),
+        (("--precision", "int8", "--calibrate", "clips"), "go with --plan"),
+        (("--precision", "int8", "--export-checkpoint"), "--export-checkpoint goes with fp16 and bf16, not with int8"),
+        (("--precision", "fp16", "--export-checkpoint"), "A model with no text_encoder has no upstream layout"),
+        (("--plan", "--export-checkpoint"), "--export-checkpoint goes with --precision fp16 or bf16"),
         (("--precision", "int8", "--parts", "all"), "--parts all goes with fp16 and bf16"),
         (("--precision", "fp16", "--parts", "vae"), "it may be denoiser or all"),
         (("--plan",), "needs either --budget or --min-psnr-to-parent"),

@@ -13,12 +13,13 @@ from fake_pipeline import FakePipeline, clips
 from torch import Tensor
 from torch.nn import functional
 
-from nakawari.adapters import attach
+from nakawari.adapters import adapted_layers, attach
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.errors import UsageError
 from nakawari.training.condition_cache import ConditionCache
-from nakawari.training.objectives.adapt import Adapt, Params
+from nakawari.training.objectives.adapt import Adapt, Params, build
 from nakawari.training.objectives.base import sample_generator
+from nakawari.training.offload import Offload
 from nakawari.training.plan import make_plan
 from nakawari.training.recipe import load_recipe, parse_recipe
 from nakawari.training.run import train_from_recipe
@@ -204,8 +205,6 @@ def test_the_cache_gives_back_what_was_encoded(tmp_path: Path):
 def test_a_bfloat16_base_keeps_float32_adapters():
     recipe = RECIPE | {"objective": {"kind": "adapt", "lora": LORA, "base_dtype": "bf16"}}
     with pytest.raises(UsageError, match=r"set optim\.mixed_precision to bf16"):
-        from nakawari.training.objectives.adapt import build
-
         parsed = parse_recipe(recipe)
         build(parsed.objective, guided_model(), parsed)
     objective = adapting(base_dtype="bf16")
@@ -273,10 +272,8 @@ def test_four_small_batches_are_one_large(recipe: Path, tmp_path: Path):
 
 
 def test_a_plan_counts_and_measures_and_leaves_nothing(recipe: Path, tmp_path: Path):
-    plans = {
-        name: make_plan(load_recipe(recipe, [f"objective.gradient_checkpointing={flag}"]))
-        for name, flag in (("plain", "false"), ("saving", "true"))
-    }
+    changes = {"plain": [], "saving": ["objective.gradient_checkpointing=true"], "int8": ["objective.base_dtype=int8"]}
+    plans = {name: make_plan(load_recipe(recipe, words)) for name, words in changes.items()}
     plan, objective = plans["plain"], adapting()
     trained = sum(parameter.numel() for parameter in objective.trainable_parameters().values())
     assert plan.trained == trained and 0 < plan.share < 1
@@ -284,6 +281,67 @@ def test_a_plan_counts_and_measures_and_leaves_nothing(recipe: Path, tmp_path: P
     assert plan.memory["optimizer"] == 8 * trained + 4 * len(objective.trainable_parameters())
     frozen = sum(value.numel() for name, value in objective.named_parameters() if ".unet." in name) - trained
     assert plan.memory["unet"] == 4 * frozen
+    assert plan.memory["unet"] / 4 < plans["int8"].memory["unet"] < plan.memory["unet"] / 2
     assert plan.seconds == 4 * plan.seconds_per_step > 0 and plan.peak is None
     assert 0 < plans["saving"].memory["activations"] < plan.memory["activations"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "tiny.yaml"]
+
+
+def test_an_int8_base_passes_gradient_on_and_is_never_changed():
+    objective, plain = adapting(base_dtype="int8"), adapting()
+    learning = objective.trainable_parameters()
+    assert all("lora_" in name for name in learning) and learning.keys() == plain.trainable_parameters().keys()
+    base = [layer.get_base_layer() for layer in adapted_layers(objective.pipeline.unet).values()]
+    assert {layer.packed.dtype for layer in base} == {torch.int8}
+    before = {name: value.clone() for name, value in objective.state_dict().items() if "lora_" not in name}
+    optimizer = torch.optim.AdamW(learning.values(), lr=0.1)
+    found, exact = gradients(objective), gradients(plain)
+    joined = [torch.cat([values[name].flatten() for name in sorted(exact)]) for values in (found, exact)]
+    assert functional.cosine_similarity(*joined, dim=0) > 0.9
+    assert any(value.abs().sum() > 0 for name, value in found.items() if "lora_B" in name)
+    optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items() if name in before)
+
+
+def test_what_makes_conditions_waits_until_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    values, moves = batch(), []
+    expected = adapting()(values, generators(values)).loss
+    monkeypatch.setattr(Offload, "_move", lambda self, device: moves.append(str(device)))
+    there_and_back = ["cpu", "cpu"]
+    offloading = adapting(offload=True)
+    assert offloading.offload.networks == [offloading.networks["vae"], offloading.networks["guide"]]
+    assert offloading(values, generators(values)).loss == expected
+    assert moves == there_and_back
+    offloading.validate([values])
+    assert moves == there_and_back * 2
+    keeping = adapting(offload=True, pixel={"weight": 1.0}, cache=tmp_path)
+    assert keeping.offload.networks == [keeping.networks["guide"]]
+    moves.clear()
+    keeping(values, generators(values))
+    assert moves == there_and_back * len(values["frames"])
+    keeping(values, generators(values))  # from the cache
+    assert moves == there_and_back * len(values["frames"])
+
+
+def test_the_ablation_takes_every_output_for_noise():
+    values, objective = batch(), ablated()
+    output = objective(values, generators(values))
+    assert output.logs["baseline"].item() == pytest.approx((2 / torch.pi) ** 0.5, abs=0.05)
+    at_the_end = ablated(last_time_share=1.0)
+    at_the_end.pipeline.denoise = lambda noisy, t, condition: noisy.requires_grad_()
+    # Where x_t is nothing but noise, a network that answers x_t is perfect in this loss and as wrong as can be in ours.
+    assert at_the_end(values, generators(values)).loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_ablation_measures_pixels_and_learns_nothing_from_them():
+    values = batch()
+    found = [
+        ablated(**({"pixel": {"weight": weight}} if weight else {}))(values, generators(values)) for weight in (0, 9.0)
+    ]
+    assert found[0].loss == found[1].loss and "pixel" in found[1].logs
+
+
+def ablated(**params: Any) -> Adapt:
+    recipe = parse_recipe(RECIPE | {"objective": {"kind": "adapt", "lora": LORA, "ablation": "answer-noise"} | params})
+    torch.manual_seed(0)
+    return build(recipe.objective, guided_model(), recipe).train()

@@ -1,23 +1,51 @@
-"""The templates for clusters: accelerate accepts them, the shell can read them."""
+"""The templates for clusters: accelerate accepts them, the shell can read them, and what cannot be saved is refused."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_multi_gpu_env
+
+from nakawari.errors import UsageError
+from nakawari.training.loop import check_whole_weights
 
 CLUSTER = Path(__file__).parents[2] / "recipes" / "cluster"
+KINDS = {"ddp": DistributedType.MULTI_GPU, "fsdp": DistributedType.FSDP, "deepspeed": DistributedType.DEEPSPEED}
+
+
+def launch_words(path: Path) -> argparse.Namespace:
+    """What `accelerate launch` makes of a template, as far as it goes without GPUs."""
+    words = ["--config_file", str(path), "-m", "nakawari", "adapt", "recipe.yaml"]
+    return _validate_launch_command(launch_command_parser().parse_args(words))[0]
 
 
 @pytest.mark.parametrize("path", sorted(CLUSTER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_accepts_the_template(path: Path):
     settings = load_config_from_file(str(path))
-    assert settings.distributed_type == DistributedType.MULTI_GPU
+    assert settings.distributed_type == KINDS[path.stem]
     assert settings.num_processes == 4
+
+
+def test_the_settings_arrive_at_the_processes():
+    sharded = prepare_multi_gpu_env(launch_words(CLUSTER / "fsdp.yaml"))
+    assert (sharded["ACCELERATE_USE_FSDP"], sharded["FSDP_VERSION"]) == ("true", "2")
+    assert launch_words(CLUSTER / "deepspeed.yaml").zero_stage == 2
+    plain = launch_words(CLUSTER / "ddp.yaml")
+    assert plain.multi_gpu and not plain.use_fsdp and not plain.use_deepspeed
 
 
 def test_the_job_script_is_a_script():
     subprocess.run(["bash", "-n", CLUSTER / "slurm.sh"], check=True)
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_weights_in_parts_are_refused(kind: DistributedType):
+    with pytest.raises(UsageError, match=r"holds a part of the weights, .* launch with recipes/cluster/ddp\.yaml"):
+        check_whole_weights(kind)
+    check_whole_weights(DistributedType.MULTI_CPU)

@@ -25,6 +25,8 @@ def test_squared_error_and_its_logarithm() -> None:
     logarithm = PixelLoss(PixelParams(l1=0, log_l2=2.0))(drawn, truth)
     assert torch.allclose(logarithm, 2 * (torch.tensor([0.01, 0.04]) + 4e-5).log10())
     assert torch.isfinite(PixelLoss(PixelParams(l1=0, log_l2=1.0))(truth, truth)).all()
+    floored = PixelLoss(PixelParams(l1=0, log_l2=1.0, log_floor=0.02))(drawn, truth)
+    assert torch.allclose(floored, torch.tensor([0.03, 0.06]).log10())
 
 
 @pytest.mark.parametrize(("process", "last"), [(VelocityProcess(), 999), (EDMProcess(), 700)], ids=["velocity", "edm"])

@@ -52,7 +52,7 @@ def test_numbers_and_words_are_read_as_people_write_them(path):
         ("objective.guide_droput=1", r"unknown key 'objective\.guide_droput' \(did you mean 'guide_dropout'\?\)"),
         ("objective.pixel={weight: 1, frame: 2}", r"'objective\.pixel\.frame' \(did you mean 'frames'\?\)"),
         ("objective.weighting=x1", r"objective\.weighting"),
-        ("model.new={}", r"'model': give exactly one of base and new"),
+        ("model.new={}", r"'model': give exactly one of base, new and student"),
         ("data.sources=[{kind: clip}]", r"'data\.sources\.0\.kind' 'clip'; allowed are 'synthetic', 'clips'"),
         ("data.sources=[{path: a}]", r"lacks the key 'data\.sources\.0\.kind'"),
         ("data.sources=[{kind: clips}]", r"lacks the key 'data\.sources\.0\.path'"),

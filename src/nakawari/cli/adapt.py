@@ -27,11 +27,14 @@ def command(
         str, typer.Option(help="Which layers: a preset of the model, or a regular expression over their names.")
     ] = "linear-and-convolution",
     rank: Annotated[int, typer.Option(min=1, help="Width of the adapter.")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 600,
-    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 5e-4,
+    decoder_rank: Annotated[
+        int | None, typer.Option(min=0, help="Width of the decoder's own adapter; default: for models of one step.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 200,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 4,
+    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 2e-3,
     frames: Annotated[int, typer.Option(min=3, help="Frames per clip, both keys included.")] = 3,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "160x96",
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "96x64",
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -60,7 +63,7 @@ def command(
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)
     else:
-        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, _size(size), seed)
+        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed)
         whole = make_recipe(words, changes)
     if plan:
         show_plan(make_plan(whole), as_json)
@@ -77,13 +80,13 @@ def _check_kind(recipe: Recipe, path: Path) -> None:
         raise UsageError(f"{path} has the objective {recipe.objective.kind}; train it with nakawari train {path}.")
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
     """Height and width from WIDTHxHEIGHT."""
     from ..errors import UsageError
 
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
-        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 160x96.")
+        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 96x64.")
     return int(match[2]), int(match[1])
 
 

@@ -1,16 +1,19 @@
-"""`nakawari convert`: an upstream checkpoint becomes safetensors in the diffusers layout."""
+"""`nakawari convert`: published weights become safetensors in the diffusers layout."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ..families.conversion import ConversionReport
+
 
 class Precision(StrEnum):
-    """Number formats that a converted checkpoint may be written in."""
+    """Number formats that converted weights may be written in."""
 
     fp16 = "fp16"
     bf16 = "bf16"
@@ -18,20 +21,46 @@ class Precision(StrEnum):
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CKPT", help="An upstream model.ckpt.")],
+    published: Annotated[
+        Path, typer.Argument(metavar="PUBLISHED", help="ToonCrafter's model.ckpt, or Framer's folder.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
-    dtype: Annotated[Precision | None, typer.Option(help="Number format to write; default: the checkpoint's.")] = None,
+    dtype: Annotated[Precision | None, typer.Option(help="Number format to write; default: as published.")] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="Folder of CLIP's tokenizer (vocab.json, merges.txt); prompts need it.")
+        Path | None,
+        typer.Option(help="ToonCrafter: folder of CLIP's tokenizer (vocab.json, merges.txt); prompts need it."),
+    ] = None,
+    svd: Annotated[
+        Path | None, typer.Option(help="Framer: folder of Stable Video Diffusion XT, which it stands on.")
     ] = None,
 ) -> None:
-    """Upstream checkpoint to safetensors."""
+    """Published weights to safetensors."""
     import torch
 
-    from ..families.tooncrafter.convert import convert_checkpoint
+    from ..errors import UsageError
 
     dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
-    report = convert_checkpoint(checkpoint, output, dtypes[dtype.value] if dtype else None, tokenizer)
+    chosen = dtypes[dtype.value] if dtype else None
+    if published.is_dir():
+        if tokenizer is not None:
+            raise UsageError(f"{published} is a folder, so Framer's, which reads no words; leave --tokenizer out.")
+        if svd is None:
+            raise UsageError(
+                f"{published} is a folder, so Framer's; name that of Stable Video Diffusion XT as well, with --svd."
+            )
+        from ..families.framer.convert import convert
+
+        report = convert(published, svd, output, chosen)
+    else:
+        if svd is not None:
+            raise UsageError(f"--svd belongs to Framer, and {published} is not a folder; give Framer's folder.")
+        from ..families.tooncrafter.convert import convert_checkpoint
+
+        report = convert_checkpoint(published, output, chosen, tokenizer)
+    _show(report)
+
+
+def _show(report: ConversionReport) -> None:
     typer.echo(f"{'component':<20}{'tensors':>9}{'parameters':>16}")
     for name, tensors in report.keys.items():
         parameters = report.parameters.get(name)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .framer_options import Framer, framer
+from .option_groups import with_options
 from .progress import Bar
 
 if TYPE_CHECKING:
-    from ..interpolation import Drawn
+    from ..interpolation import Drawn, Entry, Key, Output, Settings
 
 
 class Device(StrEnum):
@@ -24,18 +29,35 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Family(StrEnum):
+    """The families of models."""
+
+    tooncrafter = "tooncrafter"
+    framer = "framer"
+
+
+@with_options("framer", framer)
 def command(
     keys: Annotated[list[Path], typer.Argument(metavar="KEY", help="Key drawings, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or one .gif or .mp4 file.")],
     between: Annotated[str, typer.Option(help="In-betweens per gap: one count (7), or one for each (3,7,5).")] = "7",
     loop: Annotated[bool, typer.Option("--loop", help="Draw from the last key back to the first, too.")] = False,
     model: Annotated[
-        str, typer.Option(help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.")
-    ] = "mini",
+        str | None,
+        typer.Option(
+            help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.  [default: mini]"
+        ),
+    ] = None,
+    family: Annotated[
+        Family | None, typer.Option(help="What the model must be; --model is then asked for where none ships.")
+    ] = None,
     adapter: Annotated[
         list[str] | None,
         typer.Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; repeated, they add up."),
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="With the model's own adapter for few steps (turbo), where it has one.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     guidance: Annotated[
         float | None, typer.Option(min=0, max=100, help="Guidance scale; default: the model's.")
@@ -54,29 +76,91 @@ def command(
         bool, typer.Option("--overwrite", help="Write into an output that holds other files.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    *,
+    framer: Framer,
 ) -> None:
     """In-betweens as PNG sequence, GIF, MP4, contact sheet."""
     from .. import interpolation
     from ..interpolation import Output, Settings
 
+    model = model or _shipped(family)
     if adapter:
         from ..variants import with_adapters
 
         model = with_adapters(model, adapter)
+    if fast:
+        from ..variants import with_turbo
+
+        model = with_turbo(model)
     _check_numbers(guidance=guidance, fps=fps)
     counts = interpolation.parse_counts(between)
-    target = Output.parse(output, formats, overwrite)
+    framer.check(guidance, formats)
+    target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay)
     drawings = interpolation.read_keys(keys)
     counts = interpolation.gap_counts(counts, len(drawings), loop=loop)
     target.check([key.path for key in drawings])
-    settings = Settings(counts, loop, steps, guidance, seed, fps, prompt, batch)
-    pipeline = _pipeline(model, device) if any(counts) else None
+    settings = Settings(counts, loop, steps, guidance, seed, fps, prompt, batch, **framer.settings(len(counts)))
+    pipeline = _pipeline(model, device, family) if any(counts) else None
+    if framer.compared:
+        _compare(framer.compared, target, drawings, settings, pipeline, model, as_json)
+        return
     started = time.monotonic()
     with Bar("in-betweens", "frame") as bar:
         drawn = interpolation.draw(drawings, settings, pipeline, bar.show)
     seconds = time.monotonic() - started
     files, record = interpolation.write_result(target, drawn, drawings, settings, model)
     _report(drawn, files, record, seconds, as_json)
+
+
+def _shipped(family: Family | None) -> str:
+    """The model of a family that ships with the package."""
+    from ..errors import UsageError
+
+    if family is Family.framer:
+        raise UsageError("No Framer ships with nakawari; name one with --model, a folder that nakawari convert wrote.")
+    return "mini"
+
+
+def _compare(
+    schedulers: Sequence[str],
+    target: Output,
+    keys: Sequence[Key],
+    settings: Settings,
+    pipeline: Any,
+    model: str,
+    as_json: bool,
+) -> None:
+    from .. import interpolation
+    from ..errors import UsageError
+
+    if pipeline is None or target.single:
+        raise UsageError("--compare needs a folder as output and in-betweens to draw; see nakawari interpolate --help.")
+    with ExitStack() as bars:
+        entries = interpolation.compare(
+            keys,
+            settings,
+            pipeline,
+            schedulers,
+            lambda name: bars.enter_context(Bar(name, "frame")).show,
+        )
+    files, _ = interpolation.write_comparison(target, entries, keys, settings, model)
+    _show_comparison(entries, files, as_json)
+
+
+def _show_comparison(entries: Sequence[Entry], files: Sequence[Path], as_json: bool) -> None:
+    if as_json:
+        rows = [{"scheduler": e.scheduler, "steps": e.steps, "seconds": e.seconds, "psnr": e.psnr} for e in entries]
+        typer.echo(json.dumps({"comparison": rows, "files": [str(file) for file in files]}))
+        return
+    first = entries[0]
+    count = sum(key is None for key in first.drawn.keys)
+    typer.echo(f"{'scheduler':<16}{'steps':>6}{'seconds':>9}{'ms/frame':>10}{'dB to ' + first.scheduler:>14}")
+    for entry in entries:
+        near = "-" if entry is first else "equal" if entry.psnr is None else f"{entry.psnr:.2f}"
+        each = 1000 * entry.seconds / count
+        typer.echo(f"{entry.scheduler:<16}{entry.steps:>6}{entry.seconds:>9.1f}{each:>10.0f}{near:>14}")
+    for file in files:
+        typer.echo(f"  {file}")
 
 
 def _check_numbers(**values: float | None) -> None:
@@ -87,7 +171,7 @@ def _check_numbers(**values: float | None) -> None:
             raise UsageError(f"--{name} must be a number, not {value}.")
 
 
-def _pipeline(model: str, device: Device) -> Any:
+def _pipeline(model: str, device: Device, family: Family | None) -> Any:
     import torch
 
     from ..errors import UsageError
@@ -96,7 +180,10 @@ def _pipeline(model: str, device: Device) -> Any:
     if device is Device.cuda and not torch.cuda.is_available():
         raise UsageError("--device cuda needs a CUDA GPU that PyTorch can see; use --device cpu.")
     chosen = "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
-    return load(model, chosen).pipeline
+    pipeline = load(model, chosen).pipeline
+    if family is not None and pipeline.family != family.value:
+        raise UsageError(f"{model} is of the family {pipeline.family}, not {family.value}; give another --model.")
+    return pipeline
 
 
 def _report(drawn: Drawn, files: list[Path], record: dict[str, Any], seconds: float, as_json: bool) -> None:

@@ -18,9 +18,23 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import NakawariError, UsageError
+from ..errors import NakawariError, NakawariWarning, UsageError
+from .option_groups import GroupedCommand
 
-COMMANDS = ("interpolate", "train", "adapt", "merge", "quantize", "evaluate", "report", "data", "convert", "diagnose")
+COMMANDS = (
+    "interpolate",
+    "train",
+    "adapt",
+    "distill",
+    "merge",
+    "quantize",
+    "evaluate",
+    "report",
+    "data",
+    "convert",
+    "diagnose",
+    "demo",
+)
 
 
 class Program(TyperGroup):
@@ -37,6 +51,8 @@ class Program(TyperGroup):
             with warnings.catch_warnings():
                 if not debug:
                     warnings.simplefilter("ignore")
+                warnings.simplefilter("default", NakawariWarning)
+                warnings.showwarning = _show_warning
                 sys.exit(super().main(words, "nakawari", **extra) or 0)
         except (Exception, KeyboardInterrupt) as error:
             if debug:
@@ -45,6 +61,10 @@ class Program(TyperGroup):
             if sentence:
                 print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
             sys.exit(status)
+
+
+def _show_warning(message: Warning | str, *about: Any) -> None:
+    print(f"nakawari: warning: {message}", file=sys.stderr)
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
@@ -104,7 +124,7 @@ def program(
 for _name in COMMANDS:
     _module = import_module(f".{_name}", __package__)
     if hasattr(_module, "command"):
-        app.command(_name)(_module.command)
+        app.command(_name, cls=GroupedCommand)(_module.command)
     else:
         app.add_typer(_module.app, name=_name)
 

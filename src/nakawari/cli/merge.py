@@ -13,7 +13,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; it must not exist.")],
 ) -> None:
     """A model with its adapters merged in: as fast as the base, loadable anywhere."""
-    from ..adapters import bake
+    from ..adapters import bake_all
     from ..errors import UsageError
     from ..training.tensors import whole_folder
     from ..variants import load, parse
@@ -23,7 +23,7 @@ def command(
     if output.exists():
         raise UsageError(f"{output} exists already; give another output folder.")
     pipeline = load(variant).pipeline
-    bake(pipeline.denoiser)
+    bake_all(pipeline)
     with whole_folder(output) as folder:
         pipeline.save_pretrained(folder)
     typer.echo(f"{variant} merged: {output}")

@@ -20,11 +20,14 @@ def command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE[+ADAPTER@SCALE]; adapters are merged.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp16, bf16, int8, int8-dynamic, fp8 or int4, for every layer.")
+        str | None, typer.Option(help="fp16, bf16, int8, int8-dynamic, fp8, fp8-dynamic or int4, for every layer.")
     ] = None,
     parts: Annotated[
         str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all (but the motion guide).")
     ] = "denoiser",
+    export_checkpoint: Annotated[
+        bool, typer.Option("--export-checkpoint", help="With fp16 or bf16: -o is one file in the upstream layout.")
+    ] = False,
     plan_file: Annotated[Path | None, typer.Option(help="A plan: layer pattern -> precision, YAML.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Measure, and write a plan instead of a variant.")] = False,
     budget: Annotated[
@@ -34,7 +37,10 @@ def command(
         float | None, typer.Option("--min-psnr-to-parent", min=1, help="With --plan: the fidelity to keep, dB.")
     ] = None,
     candidates: Annotated[str, typer.Option(help="With --plan: the precisions to choose from.")] = "int4,int8,fp16",
-    clips: Annotated[int, typer.Option(min=1, help="With --plan: synthetic clips to measure on.")] = 4,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="With --plan: a folder of clips to measure on; default: synthetic scenes.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="With --plan: clips to measure on.")] = 4,
     frames: Annotated[int, typer.Option(min=3, help="With --plan: frames per clip, both keys included.")] = 4,
     size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="With --plan: their size.")] = "96x64",
     times: Annotated[int, typer.Option(min=1, help="With --plan: noise levels per clip.")] = 3,
@@ -47,8 +53,10 @@ def command(
 
     if sum([precision is not None, plan_file is not None, plan]) != 1:
         raise UsageError("nakawari quantize needs one of --precision, --plan-file and --plan.")
-    if not plan and (budget is not None or min_psnr is not None):
-        raise UsageError("--budget and --min-psnr-to-parent go with --plan.")
+    if not plan and (budget is not None or min_psnr is not None or calibrate is not None):
+        raise UsageError("--budget, --min-psnr-to-parent and --calibrate go with --plan.")
+    if export_checkpoint and precision is None:
+        raise UsageError("--export-checkpoint goes with --precision fp16 or bf16.")
     if parts not in ("denoiser", "all"):
         raise UsageError(f"{parts!r} is not a value for --parts; it may be denoiser or all.")
     if precision is not None:
@@ -58,12 +66,17 @@ def command(
     if plan:
         from ..quantization.sensitivity import Settings
 
-        settings = Settings(clips, frames, _size(size), times, seed)
+        settings = Settings(clips, frames, _size(size), times, seed, calibrate)
         _plan(_load(variant, device), variant, output, budget, min_psnr, _names(candidates), settings, as_json)
         return
     from ..quantization import make
 
     pipeline = _load(variant, device)
+    if export_checkpoint:
+        tensors = make.export(pipeline, variant, str(precision), output)
+        written = {"tensors": tensors, "bytes": output.stat().st_size, "output": str(output)}
+        typer.echo(json.dumps(written) if as_json else f"{tensors} tensors, {written['bytes'] / 1e6:.2f} MB: {output}")
+        return
     if plan_file is not None:
         record = make.quantize_by_plan(pipeline, variant, plan_file, output)
     else:

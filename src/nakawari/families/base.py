@@ -178,6 +178,15 @@ class InterpolationPipeline(DiffusionPipeline):
         """
         return False
 
+    def sample_in_few_steps(self, steps: int) -> None:
+        """From now on a call that names no settings takes `steps` steps of the consistency sampler without guidance,
+        as a denoiser wants it that was distilled to few steps; the settings are saved with the pipeline.
+
+        Raises:
+            NakawariError: the family has no such sampler.
+        """
+        raise NakawariError(f"{type(self).__name__} has no sampler for few steps; take a ToonCrafter or a Framer.")
+
     def load_image_adapter(self, folder: Path) -> None:
         """Load the layer that training saved beside an adapter."""
         raise NakawariError(f"{folder} is for a model with an image tower and a projector; this one has none.")

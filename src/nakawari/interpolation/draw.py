@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -14,11 +15,15 @@ import torch
 from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
 from .keys import Key, bled_colour, matte
+from .options import check_settings
 from .plan import Pass, plan_gap
+from .tracks import Drags, GapTracks, tracks_of_gaps
 
 Progress = Callable[[int, int], None]
 """Called with (drawn, total) frames whenever a batch is done."""
 
+REFINE = "refine_tracks"
+"""The option under which tracks come back other than they went in."""
 FAINTEST = 3
 """Matte levels this near to 0 or 255 are noise of the model and become 0 or 255."""
 
@@ -36,6 +41,10 @@ class Settings:
         fps: frames per second that the sequence is meant for, told to models that know speeds.
         prompt: words for models that read them.
         batch: how many passes run together on a GPU; on a CPU they run one by one.
+        scheduler: the sampler, for families that have several.
+        drags: tracks that points follow, for families that know them.
+        auto_tracks: match points between the keys of every gap and let them follow straight tracks.
+        options: further arguments of the pipeline's call, for families that know them.
     """
 
     counts: tuple[int, ...]
@@ -46,6 +55,10 @@ class Settings:
     fps: float | None = None
     prompt: str = ""
     batch: int = 1
+    scheduler: str | None = None
+    drags: Drags = field(default_factory=dict)
+    auto_tracks: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,12 @@ class Drawn:
     Args:
         frames: uint8 (H, W, 3 or 4), keys in their places.
         keys: per frame the number of the key drawing that it is, None for an in-between.
+        tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
     """
 
     frames: list[np.ndarray]
     keys: list[int | None]
+    tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,8 @@ def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress
     """Draw all in-betweens. Keys stand in the result as they came in, pixel for pixel.
 
     RGBA keys are drawn in two layers with the same seeds: the colour, bled out under the transparent parts so that no
-    backdrop seeps in, and the matte as a grey picture; a gap between two full mattes needs no second layer.
+    backdrop seeps in, and the matte as a grey picture; a gap between two full mattes needs no second layer. The matte
+    follows the tracks that the colour followed in the end.
 
     Args:
         keys: two or more drawings of one size, all RGB or all RGBA.
@@ -89,8 +105,15 @@ def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress
         progress: called after every batch.
 
     Raises:
-        NakawariError: the model ran out of memory, makes too few frames, or drew values that are not finite.
+        NakawariError: the model ran out of memory, makes too few frames, drew values that are not finite, or has no
+            such settings.
     """
+    check_settings(pipeline, settings)
+    with pipeline.scheduled(settings.scheduler) if settings.scheduler and pipeline else nullcontext():
+        return _draw(keys, settings, pipeline, progress)
+
+
+def _draw(keys: Sequence[Key], settings: Settings, pipeline: Any, progress: Progress | None) -> Drawn:
     pixels = [key.pixels for key in keys]
     pairs = list(zip(pixels, pixels[1:] + pixels[:1] * settings.loop, strict=False))
     transparent = pixels[0].shape[2] == 4
@@ -98,14 +121,17 @@ def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress
     counter = _Counter(sum(settings.counts) + sum(settings.counts[gap] for gap in matted), progress)
     every = range(len(pairs))
     prepare = bled_colour if transparent else np.asarray
-    layers = _fill({gap: _both(prepare, pairs[gap]) for gap in every}, settings, pipeline, counter)
+    colours = {gap: _both(prepare, pairs[gap]) for gap in every}
+    tracks = tracks_of_gaps(list(colours.values()), settings)
+    layers = _fill(colours, settings, pipeline, counter, tracks)
     if transparent:
-        alphas = _fill({gap: _both(matte, pairs[gap]) for gap in matted}, settings, pipeline, counter)
+        fixed = replace(settings, options={k: v for k, v in settings.options.items() if k != REFINE})
+        alphas = _fill({gap: _both(matte, pairs[gap]) for gap in matted}, fixed, pipeline, counter, tracks)
         for gap in every:
             layers[gap] = [
                 _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(layers[gap])
             ]
-    return _in_order(pixels, layers, settings)
+    return _in_order(pixels, layers, {gap: own.rows for gap, own in tracks.items()})
 
 
 def _both(prepare: Callable[[np.ndarray], np.ndarray], pair: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -123,14 +149,14 @@ def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.concatenate([colour, level[..., None]], axis=2)
 
 
-def _in_order(keys: list[np.ndarray], layers: dict[int, list[np.ndarray]], settings: Settings) -> Drawn:
+def _in_order(keys: list[np.ndarray], layers: dict[int, list[np.ndarray]], tracks: dict[int, np.ndarray]) -> Drawn:
     frames: list[np.ndarray] = []
     numbers: list[int | None] = []
     for number, key in enumerate(keys):
         between = layers.get(number, [])
         frames += [key.copy(), *between]
         numbers += [number, *[None] * len(between)]
-    return Drawn(frames, numbers)
+    return Drawn(frames, numbers, tracks)
 
 
 class _Counter:
@@ -146,7 +172,11 @@ class _Counter:
 
 
 def _fill(
-    ends: dict[int, tuple[np.ndarray, np.ndarray]], settings: Settings, pipeline: Any, counter: _Counter
+    ends: dict[int, tuple[np.ndarray, np.ndarray]],
+    settings: Settings,
+    pipeline: Any,
+    counter: _Counter,
+    tracks: Mapping[int, GapTracks],
 ) -> dict[int, list[np.ndarray]]:
     """The in-betweens, uint8 (H, W, 3), of every gap in `ends` (gap number -> its two keys)."""
     boards: dict[int, dict[int, np.ndarray]] = {}
@@ -157,7 +187,7 @@ def _fill(
             passes = plan_gap(settings.counts[gap], _most_between(pipeline))
             tasks += [_Task(gap, number, spec) for number, spec in enumerate(passes)]
     for batch in _batches(tasks, _together(pipeline, settings.batch) if tasks else 1):
-        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline), strict=True):
+        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline, tracks), strict=True):
             boards[task.gap].update(zip(task.spec.places, drawn, strict=True))
         counter.add(sum(len(task.spec.places) for task in batch))
     return {gap: [board[place] for place in range(1, settings.counts[gap] + 1)] for gap, board in boards.items()}
@@ -193,11 +223,18 @@ def _batches(tasks: list[_Task], size: int) -> list[list[_Task]]:
 
 
 def _run(
-    batch: list[_Task], boards: dict[int, dict[int, np.ndarray]], settings: Settings, pipeline: Any
+    batch: list[_Task],
+    boards: dict[int, dict[int, np.ndarray]],
+    settings: Settings,
+    pipeline: Any,
+    tracks: Mapping[int, GapTracks],
 ) -> list[list[np.ndarray]]:
-    """Run the model once; per task the frames it drew, keys left out."""
+    """Run the model once; per task the frames it drew, keys left out. Refined tracks go back into `tracks`."""
     frames = len(batch[0].spec.places) + 2
-    options: dict[str, Any] = {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt"}
+    options: dict[str, Any] = {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt", **settings.options}
+    control = [tracks[task.gap].cut(task.spec) if task.gap in tracks else None for task in batch]
+    if any(own is not None for own in control):
+        options["tracks"] = control
     if settings.steps is not None:
         options["num_inference_steps"] = settings.steps
     if settings.guidance is not None:
@@ -210,15 +247,19 @@ def _run(
     options["generator"] = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     try:
         with torch.no_grad():
-            made = pipeline(to_tensor(start), to_tensor(end), **options).frames
+            output = pipeline(to_tensor(start), to_tensor(end), **options)
     except torch.OutOfMemoryError as error:
         height, width = start.shape[1:3]
         raise NakawariError(
             f"The model ran out of memory on {len(batch)} x {frames} frames of {width}x{height}; "
             "lower --batch, or give smaller drawings."
         ) from error
+    made = output.frames
     if not torch.isfinite(made).all():
         raise NakawariError("The model drew values that are not finite; run it in fp32, or choose other --steps.")
+    for number, task in enumerate(batch):
+        if settings.options.get(REFINE) and control[number] is not None:
+            tracks[task.gap].correct(task.spec, output.tracks[number])
     return [list(clip[1:-1]) for clip in to_uint8(made * 2 - 1)]
 
 

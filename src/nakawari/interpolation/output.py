@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 from .. import __version__
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path, read_json, write_json
-from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, contact_sheet, write_gif, write_image, write_sequence, write_video
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_sequence, write_video
 from .draw import Drawn, Settings
 from .keys import Key
+from .sheet import playing, sheet
 
 FORMATS = ("png", "gif", "mp4", "sheet")
 RECORD = "interpolation.json"
@@ -24,8 +26,6 @@ NAMES = {"gif": "in-betweens.gif", "mp4": "in-betweens.mp4", "sheet": "contact-s
 SINGLE = {".gif": "gif", ".mp4": "mp4"}
 PLAYBACK_FPS = 12.0
 """Frames per second of GIF and MP4 where the job does not say: animation "on twos"."""
-ROW = 9
-"""The most frames in one row of the contact sheet."""
 TOOL = "nakawari interpolate"
 
 
@@ -38,11 +38,13 @@ class Output:
         formats: which of `FORMATS` are written.
         overwrite: whether files that stand in the way are replaced. A folder that an earlier job made, with nothing
             else in it, is always replaced.
+        overlay: whether tracks are drawn over GIF and contact sheet; other files never show them.
     """
 
     path: Path
     formats: tuple[str, ...]
     overwrite: bool = False
+    overlay: bool = True
 
     @classmethod
     def parse(cls, path: Path, formats: str | None, overwrite: bool = False) -> Output:
@@ -93,49 +95,60 @@ def write_result(
     """Write what `output` asks for, all or nothing. Returns the files and the record kept as `interpolation.json`."""
     fps = settings.fps or PLAYBACK_FPS
     if output.single:
-        write = write_gif if output.formats == ("gif",) else write_video
-        write(output.path, drawn.frames, fps)
-        return [output.path], _record(drawn, keys, settings, model, fps, [])
+        if output.formats == ("gif",):
+            write_gif(output.path, playing(drawn, loop=settings.loop, overlay=output.overlay), fps)
+        else:
+            write_video(output.path, drawn.frames, fps)
+        return [output.path], record_of(drawn, keys, settings, model, fps, [])
+    with filling(output) as folder:
+        record = _write_all(folder, output, drawn, keys, settings, model, fps)
+    return [output.path / name for name in record["files"]], record
+
+
+@contextmanager
+def filling(output: Output) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `output.path` when the block ends well."""
     path = output.path.resolve()
     if path.is_dir() and _names(path) - _ours(path):
         # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
-            record = _write_all(Path(staging), output.formats, drawn, keys, settings, model, fps)
+            yield Path(staging)
             _merge(Path(staging), path)
     else:
         with atomic_path(path) as temporary:
             temporary.mkdir()
-            record = _write_all(temporary, output.formats, drawn, keys, settings, model, fps)
-    return [output.path / name for name in record["files"]], record
+            yield temporary
 
 
 def _write_all(
     folder: Path,
-    formats: Sequence[str],
+    output: Output,
     drawn: Drawn,
     keys: Sequence[Key],
     settings: Settings,
     model: str,
     fps: float,
 ) -> dict[str, Any]:
-    sequence: list[str] = []
+    formats, sequence = output.formats, list[str]()
     if "png" in formats:
         sequence = [path.name for path in write_sequence(folder, drawn.frames)]
     if "gif" in formats:
-        write_gif(folder / NAMES["gif"], drawn.frames, fps)
+        write_gif(folder / NAMES["gif"], playing(drawn, loop=settings.loop, overlay=output.overlay), fps)
     if "mp4" in formats:
         write_video(folder / NAMES["mp4"], drawn.frames, fps)
     if "sheet" in formats:
-        write_image(folder / NAMES["sheet"], sheet(drawn, [key.path.name for key in keys], loop=settings.loop))
-    record = _record(drawn, keys, settings, model, fps, sequence)
+        names = [key.path.name for key in keys]
+        write_image(folder / NAMES["sheet"], sheet(drawn, names, loop=settings.loop, overlay=output.overlay))
+    record = record_of(drawn, keys, settings, model, fps, sequence)
     record["files"] = [*sequence, *(NAMES[name] for name in formats if name in NAMES), RECORD]
     write_json(folder / RECORD, record)
     return record
 
 
-def _record(
+def record_of(
     drawn: Drawn, keys: Sequence[Key], settings: Settings, model: str, fps: float, sequence: Sequence[str]
 ) -> dict[str, Any]:
+    """What was drawn, with what and how, as kept beside it; `sequence` are the names of the frames' own files."""
     height, width, channels = drawn.frames[0].shape
     frames = [
         {
@@ -157,33 +170,14 @@ def _record(
         "guidance": settings.guidance,
         "seed": settings.seed,
         "prompt": settings.prompt,
+        "scheduler": settings.scheduler,
+        "options": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.options.items()},
+        "tracks": {str(gap + 1): np.round(rows, 2).tolist() for gap, rows in drawn.tracks.items()},
         "fps": fps,
         "frames": frames,
         "versions": {"nakawari": __version__}
         | {name: metadata.version(name) for name in ("torch", "diffusers", "numpy", "pillow")},
     }
-
-
-def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool) -> np.ndarray:
-    """The contact sheet (H, W, 3): every gap from key to key, in rows of at most `ROW` frames, the keys marked."""
-    starts = [index for index, key in enumerate(drawn.keys) if key is not None]
-    ends = [*starts[1:], len(drawn.frames)] if loop else starts[1:]
-    rows, labels, captions, marked = [], [], [], []
-    for gap, (start, end) in enumerate(zip(starts, ends, strict=False)):
-        places = [*range(start, end), end % len(drawn.frames)]
-        parts = -(-len(places) // ROW)
-        title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {end - start - 1} between"
-        for part, chunk in enumerate(np.array_split(places, parts)):
-            rows.append([drawn.frames[place] for place in chunk])
-            labels.append(title if part == 0 else "")
-            captions.append([_caption(drawn, names, place) for place in chunk])
-            marked.append([drawn.keys[place] is not None for place in chunk])
-    return contact_sheet(rows, labels, captions, marked)
-
-
-def _caption(drawn: Drawn, names: Sequence[str], place: int) -> str:
-    key = drawn.keys[place]
-    return f"{place + 1}" if key is None else f"{place + 1} {names[key]}"
 
 
 def _names(folder: Path) -> set[str]:

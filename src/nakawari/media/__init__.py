@@ -3,6 +3,7 @@
 Frames are uint8 outside the models: one is (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha.
 """
 
+from .overlay import overlay_tracks
 from .read import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video, iter_video, list_images, read_frames, read_image
 from .sheet import contact_sheet
 from .tensors import to_tensor, to_uint8
@@ -16,6 +17,7 @@ __all__ = [
     "is_video",
     "iter_video",
     "list_images",
+    "overlay_tracks",
     "read_frames",
     "read_image",
     "to_tensor",

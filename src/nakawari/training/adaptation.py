@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..data.samples import Dataset
 from ..errors import NakawariError
+from ..files import read_json
+from ..variants import model_folder, parse
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; sizes are (height, width), rates per optimizer step."""
+    """The words of the command; sizes are (height, width), rates per optimizer step. `decoder_rank` None: as wide as
+    `rank` where the model draws in one step, as its decoder then decides much of what is seen, else 0."""
 
     model: str
     data: Path
@@ -26,20 +31,47 @@ class Words:
     frames: int
     size: tuple[int, int]
     seed: int = 0
+    decoder_rank: int | None = None
+
+
+# The logarithm of the squared error is PSNR: clips that are nearly right count, too.
+PIXEL: dict[str, Any] = {
+    "weight": 1.0,
+    "frames": 1,
+    "l1": 0.0,
+    "log_l2": 1.0,
+    "perceptual": "st-lpips",
+    "perceptual_weight": 2.0,
+}
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
-    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` words over it."""
+    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` words over it.
+
+    One of the model's own sampling steps is at the noisiest time: so is that share of training, nine tenths of it where
+    one step decides everything. A model that does not say its steps is trained as its family.
+    """
+    steps = _own_steps(words.model)
+    decoder = words.decoder_rank
+    if decoder is None:
+        decoder = words.rank if steps == 1 else 0
     values: dict[str, Any] = {
         "name": words.data.name or "adapter",
         "seed": words.seed,
         "model": {"base": words.model},
         "objective": {
             "kind": "adapt",
-            "lora": {"target": words.target, "rank": words.rank},
-            "pixel": {"weight": 0.5, "frames": 2, "perceptual": "st-lpips"},
+            "lora": {"target": words.target, "rank": words.rank, "decoder_rank": decoder},
+            "inner_only": True,
+            "last_time_share": round(min(0.9, 1 / steps), 3) if steps else 0.0,
+            "pixel": dict(PIXEL),
         },
-        "data": {"sources": [_source(words.data)], "size": list(words.size), "frames": [words.frames]},
+        "data": {
+            "sources": [source_of(words.data)],
+            "size": list(words.size),
+            "frames": [words.frames],
+            "augment": False,
+        },
         "optim": {
             "lr": words.learning_rate,
             "steps": words.steps,
@@ -47,7 +79,8 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
             "schedule": "cosine",
             "warmup_steps": min(20, words.steps // 10),
             "floor": 0.05,
-            "ema": 0.99,
+            "ema": 0.98 if words.steps >= 100 else 0.0,
+            "mixed_precision": "bf16" if _has_fast_bf16() else "no",
         },
         "validation": {"every": max(1, words.steps // 5), "samples": 0},
         "checkpoint": {"every": max(1, words.steps // 5)},
@@ -56,12 +89,24 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     return parse_recipe(values, "The adaptation")
 
 
-def _source(path: Path) -> dict[str, Any]:
+def _own_steps(model: str) -> int | None:
+    """How many sampling steps a model takes unless told otherwise."""
+    return read_json(model_folder(parse(model).base) / "model_index.json").get("default_steps")
+
+
+def _has_fast_bf16() -> bool:
+    """On a CPU without tile instructions bfloat16 is slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_amx_tile_supported()
+
+
+def source_of(path: Path) -> dict[str, Any]:
     """Clips where there are videos or long sequences, else triplets."""
     triplets = _dataset(path)
     if triplets is not None and any(sample.truth for sample in triplets):
         return {"kind": "triplets", "path": str(path), "held_out": 0.0}
-    return {"kind": "clips", "path": str(path), "held_out": 0.0, "min_change": 1.0}
+    return {"kind": "clips", "path": str(path), "held_out": 0.0, "min_change": 1.0, "span": [2, 20]}
 
 
 def _dataset(path: Path) -> Dataset | None:

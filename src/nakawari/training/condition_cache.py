@@ -16,6 +16,8 @@ from torch import Tensor
 from ..families.base import Condition, InterpolationPipeline
 from ..files import atomic_path
 from .objectives.base import Batch
+from .objectives.conditions import CONTROL
+from .tensors import hash_states
 
 _VERSION = 1
 _TUPLE, _MAPPING = "references", "extra"
@@ -27,7 +29,8 @@ class ConditionCache:
 
     Args:
         folder: where; made when absent, shared by runs and processes.
-        pipeline: the model whose networks make the conditions; every weight but the denoiser's is part of the key.
+        pipeline: the model whose networks make the conditions; every weight but those of denoiser and point control is
+            part of the key.
         references: keep the decoder's reference features, which only a pixel term reads and which are large.
     """
 
@@ -61,6 +64,8 @@ class ConditionCache:
     def _path(self, batch: Batch, row: int, guided: bool) -> Path:
         digest = hashlib.sha256(self.model.encode())
         words = {name: batch[name][row] for name in ("prompt", "fps") if batch.get(name) is not None}
+        if batch.get("tracks") is not None:
+            words["tracks"] = batch["tracks"][row].tolist()
         shape = list(batch["frames"].shape[1:])
         digest.update(json.dumps([_VERSION, guided, self.references, shape, words], default=str).encode())
         digest.update(batch["frames"][row].detach().cpu().contiguous().numpy().tobytes())
@@ -69,13 +74,10 @@ class ConditionCache:
 
 
 def model_key(pipeline: InterpolationPipeline) -> str:
-    """SHA-256 over the pipeline's settings and the weights of all its networks but the denoiser."""
-    digest = hashlib.sha256(json.dumps(dict(pipeline.config), default=str, sort_keys=True).encode())
-    for name, part in sorted(pipeline.components.items()):
-        if isinstance(part, torch.nn.Module) and part is not pipeline.denoiser:
-            for key, value in part.state_dict().items():
-                digest.update(f"{name}.{key}:{value.dtype}".encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    """SHA-256 over the pipeline's settings and the weights of all its networks but the denoiser and point control."""
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
+    digest = hash_states({k: v for k, v in networks.items() if v is not pipeline.denoiser and k != CONTROL})
+    digest.update(json.dumps(dict(pipeline.config), default=str, sort_keys=True).encode())
     return digest.hexdigest()
 
 

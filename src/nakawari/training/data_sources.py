@@ -19,12 +19,13 @@ from ..data.clips import (
     prepare_pool,
     split_of,
 )
+from ..data.drag_scenes import DragSamples
 from ..data.samples import Sample
 from ..data.training_data import ClipSource, Curriculum, MixedSource, SampleSource, SyntheticSource, TrainingSamples
 from ..data.triplets import open_dataset, read_captions
 from ..errors import NakawariError, UsageError
 from ..files import fingerprint
-from .recipe import ClipsParams, DataParams, Recipe, SyntheticParams, TripletsParams
+from .recipe import ClipsParams, DataParams, DragsParams, Recipe, SyntheticParams, TripletsParams
 
 CAPTIONS = "captions.csv"
 _HELD_OUT_SEED = 2**31 - 1
@@ -41,10 +42,18 @@ def training_samples(recipe: Recipe) -> Stream:
         if parts:
             streams.append(_stream(recipe, parts, size))
             weights.append(sum(weight for _, weight in parts))
-    stream: Stream = streams[0] if len(streams) == 1 else Bucketed(streams, weights, batch_size, recipe.seed)
+        for source in data.sources:
+            if isinstance(source, DragsParams) and source.weight:
+                streams.append(DragSamples(data.frames, size, batch_size, recipe.seed, source.look, source.window))
+                weights.append(source.weight)
+    stream = _by_batch(streams, weights, batch_size, recipe.seed)
     if data.distinct:
         stream = Repeated(stream, data.distinct, batch_size, recipe.seed)
     return _described(stream, data)
+
+
+def _by_batch(streams: Sequence[Stream], weights: Sequence[float], batch_size: int, seed: int) -> Stream:
+    return streams[0] if len(streams) == 1 else Bucketed(streams, weights, batch_size, seed)
 
 
 def _stream(recipe: Recipe, parts: Sequence[tuple[SampleSource, float]], size: Size) -> TrainingSamples:
@@ -61,21 +70,27 @@ def _stream(recipe: Recipe, parts: Sequence[tuple[SampleSource, float]], size: S
 
 
 def held_out_samples(recipe: Recipe) -> list[dict[str, Any]]:
-    """The validation samples: from held-out clips where the recipe has clips, else synthetic; always the same ones."""
+    """The validation samples: from held-out clips where the recipe has clips, else from scenes with tracks, else
+    synthetic; always the same ones."""
     if not recipe.validation.samples:
         return []
     data = recipe.data
-    real = [number for number, source in enumerate(data.sources) if source.kind != "synthetic"]
-    chosen = real or range(len(data.sources))
-    samples = TrainingSamples(
-        source=MixedSource(_parts(data, chosen, "validation", data.size, [data.size])),
-        num_frames=[max(data.frames)],
-        size=data.size,
-        batch_size=1,
-        seed=_HELD_OUT_SEED,
-        augment=False,
-    )
-    described = _described(samples, data)
+    real = [number for number, source in enumerate(data.sources) if source.kind not in ("synthetic", "drags")]
+    drags = [source for source in data.sources if isinstance(source, DragsParams) and source.weight]
+    frames = [max(data.frames)]
+    if drags and not real:
+        streams = [DragSamples(frames, data.size, 1, _HELD_OUT_SEED, source.look, source.window) for source in drags]
+        described = _by_batch(streams, [source.weight for source in drags], 1, _HELD_OUT_SEED)
+    else:
+        samples = TrainingSamples(
+            source=MixedSource(_parts(data, real or range(len(data.sources)), "validation", data.size, [data.size])),
+            num_frames=frames,
+            size=data.size,
+            batch_size=1,
+            seed=_HELD_OUT_SEED,
+            augment=False,
+        )
+        described = _described(samples, data)
     return [described.sample(index) for index in range(recipe.validation.samples)]
 
 
@@ -87,7 +102,7 @@ def data_fingerprint(data: DataParams) -> str:
             digest.update(folder_fingerprint(_folder(source.path), source.decode_size).encode())
         elif isinstance(source, TripletsParams):
             digest.update(fingerprint(open_dataset(_folder(source.path), source.split).files()).encode())
-        if not isinstance(source, SyntheticParams) and (source.path.expanduser() / CAPTIONS).is_file():
+        if isinstance(source, ClipsParams | TripletsParams) and (source.path.expanduser() / CAPTIONS).is_file():
             digest.update(fingerprint([source.path.expanduser() / CAPTIONS]).encode())
     return digest.hexdigest()
 
@@ -110,8 +125,10 @@ def _parts(
             source, share = _clip_source(data, number, split, size, sizes)
         elif isinstance(params, TripletsParams):
             source, share = TripletSource(_split(params, number, split), split == "train" and data.augment), 1.0
-        else:
+        elif isinstance(params, SyntheticParams):
             source, share = SyntheticSource(params.reach), 1.0
+        else:
+            continue
         if source is not None:
             found.append((source, params.weight * share))
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list
 from torch import Tensor
 
 from ..errors import NakawariError, UsageError
@@ -203,6 +203,9 @@ class Trainer:
         """Validation and pictures where due, put into `entry`; returns a reason to stop early."""
         recipe, step = self.recipe, self.state.step
         reason = self.objective.step_end(step)
+        if self.accelerator.num_processes > 1:  # each process sees its own samples, and all must stop together
+            reason = broadcast_object_list([reason])[0]
+        entry |= {name: finite_or_none(value) for name, value in self.objective.observed().items()}
         if self.held_out and (step % recipe.validation.every == 0 or step == self.optim.steps):
             entry["validation"] = self._validate()
             reason = reason or self._impatience()
@@ -291,7 +294,18 @@ def _accelerator(mixed_precision: str) -> Accelerator:
     # accelerate keeps one state per process and refuses a second run with another precision.
     AcceleratorState._reset_state()
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    return Accelerator(mixed_precision=mixed_precision, kwargs_handlers=handlers)
+    accelerator = Accelerator(mixed_precision=mixed_precision, kwargs_handlers=handlers)
+    check_whole_weights(accelerator.distributed_type)
+    return accelerator
+
+
+def check_whole_weights(kind: DistributedType) -> None:
+    """Checkpoints save whole weights and optimizer states; raise `UsageError` where processes hold parts of them."""
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise UsageError(
+            f"Under {kind.value} each process holds a part of the weights, which checkpoints here cannot save; "
+            "launch with recipes/cluster/ddp.yaml; objective.base_dtype and gradient_checkpointing save memory, too."
+        )
 
 
 def _adamw(recipe: Recipe, parameters: dict[str, torch.nn.Parameter]) -> torch.optim.AdamW:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from ..adapters import autoencoder
 from ..errors import UsageError
 from ..families.base import InterpolationPipeline
 from .objectives import RecipePart
@@ -27,6 +28,8 @@ class LoraParams(RecipePart):
     init: how the inner matrix starts; the outer one starts at zero. What PEFT has beside these changes the base.
     rslora: multiply by alpha / sqrt(rank) instead (Kalajdzievski 2023).
     dora: learn each output's magnitude apart (Liu et al. 2024).
+    decoder_rank: width of a second adapter, on every linear and convolution layer of the autoencoder's decoder, which
+        learns from the pixel term; 0 = none. For models whose decoder decides much of what is seen.
     """
 
     target: str = "cross-attention"
@@ -36,6 +39,7 @@ class LoraParams(RecipePart):
     init: Literal["kaiming", "gaussian"] = "kaiming"
     rslora: bool = False
     dora: bool = False
+    decoder_rank: int = Field(0, ge=0)
 
 
 def target_layers(pipeline: InterpolationPipeline, target: str) -> list[str]:
@@ -57,24 +61,45 @@ def target_layers(pipeline: InterpolationPipeline, target: str) -> list[str]:
     return names
 
 
+def train_adapter(networks: nn.Module, mode: bool) -> None:
+    """Dropout of the adapter only: the frozen base computes in training what it computes afterwards."""
+    networks.eval()
+    for name, module in networks.named_modules():
+        if ".lora_dropout." in name:
+            module.train(mode)
+
+
 def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
-    """Put a new adapter, with float32 weights, onto the denoiser; only it learns. Returns the adapted layers' names."""
+    """Put a new adapter, with float32 weights, onto the denoiser, and one onto the decoder where `decoder_rank` says so;
+    only they learn. Returns the adapted layers' names in the denoiser.
+
+    Raises:
+        UsageError: the target matches no layer.
+        NakawariError: the model's decoder takes no adapter.
+    """
+    names = target_layers(pipeline, params.target)
+    _add(pipeline.denoiser, names, params.rank, params)
+    if params.decoder_rank:
+        vae = autoencoder(pipeline)
+        inside = [name for name, layer in vae.decoder.named_modules() if isinstance(layer, _ADAPTABLE)]
+        _add(vae, [f"decoder.{name}" for name in inside], params.decoder_rank, params)
+    return names
+
+
+def _add(network: nn.Module, layers: list[str], rank: int, params: LoraParams) -> None:
     from peft import LoraConfig
 
-    names = target_layers(pipeline, params.target)
     config = LoraConfig(
-        r=params.rank,
-        lora_alpha=params.rank if params.alpha is None else params.alpha,
+        r=rank,
+        lora_alpha=rank if params.alpha is None else params.alpha,
         lora_dropout=params.dropout,
         init_lora_weights=True if params.init == "kaiming" else params.init,
         use_rslora=params.rslora,
         use_dora=params.dora,
-        target_modules="|".join(re.escape(name) for name in names),
+        target_modules="|".join(re.escape(name) for name in layers),
     )
-    denoiser = pipeline.denoiser
-    denoiser.requires_grad_(False)
-    denoiser.add_adapter(config, ADAPTER)
-    for parameter in denoiser.parameters():
+    network.requires_grad_(False)
+    network.add_adapter(config, ADAPTER)
+    for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.float32)
-    return names

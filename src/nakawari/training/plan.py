@@ -119,7 +119,7 @@ class Kept:
 def _memory(objective: PipelineObjective, trainer: Trainer, activations: int) -> dict[str, int]:
     learning = set(trainer.parameters.values())
     found = {
-        name: _bytes(value for value in network.parameters() if value not in learning)
+        name: _bytes(value for value in (*network.parameters(), *network.buffers()) if value not in learning)
         for name, network in objective.networks.items()
     }
     found["trained weights"] = _bytes(learning)

@@ -26,16 +26,36 @@ Positive = Annotated[int, Field(ge=1)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class StudentParams(RecipePart):
+    """A model like `of` with a smaller denoiser; the rest is shared.
+
+    Args:
+        of: the variant that it is a smaller one of.
+        width: its channels over those of `of`, everywhere; ToonCrafter family.
+        denoiser: other entries of the denoiser's configuration that differ, such as `channel_mult`.
+        remove: residual layers that are left out, by name.
+        init: begin as a part of `of`, or anew.
+    """
+
+    of: str
+    width: float = Field(1.0, gt=0, le=1)
+    denoiser: dict[str, Any] = Field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    init: Literal["teacher", "random"] = "teacher"
+
+
 class ModelParams(RecipePart):
-    """What training starts from: a variant (`base`), or a new model from a family's configuration (`new`)."""
+    """What training starts from: a variant (`base`), a new model from a family's configuration (`new`), or a smaller
+    one of a variant (`student`)."""
 
     base: str | None = None
     new: dict[str, Any] | None = None
+    student: StudentParams | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.base is None) == (self.new is None):
-            raise ValueError("give exactly one of base and new")
+        if sum(given is not None for given in (self.base, self.new, self.student)) != 1:
+            raise ValueError("give exactly one of base, new and student")
         return self
 
 
@@ -85,6 +105,22 @@ class TripletsParams(RecipePart):
     held_out: float = Field(0.05, ge=0, lt=1)
 
 
+class DragsParams(RecipePart):
+    """Scenes with tracks, for a family with point control; see `nakawari.data.drag_scenes`. Beside other sources, each
+    batch comes from one of them.
+
+    Args:
+        look: plain, or target, the look of another show.
+        window: height and width of a window about the sprite that is cut from each scene: for an autoencoder, which
+            learns from it at a fraction of the cost; without tracks. None = the whole scene.
+    """
+
+    kind: Literal["drags"]
+    weight: float = Field(1.0, ge=0)
+    look: Literal["plain", "target"] = "plain"
+    window: tuple[Positive, Positive] | None = None
+
+
 class CurriculumParams(RecipePart):
     """Motion grows from `start` to its full reach over the first `samples` samples."""
 
@@ -102,9 +138,9 @@ class DataParams(RecipePart):
             0 = always new ones.
     """
 
-    sources: list[Annotated[SyntheticParams | ClipsParams | TripletsParams, Field(discriminator="kind")]] = Field(
-        min_length=1
-    )
+    sources: list[
+        Annotated[SyntheticParams | ClipsParams | TripletsParams | DragsParams, Field(discriminator="kind")]
+    ] = Field(min_length=1)
     size: tuple[Positive, Positive]
     frames: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
     augment: bool = True

@@ -20,6 +20,7 @@ from .objectives.base import Objective
 from .provenance import provenance
 from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
 from .run_state import Outcome, Progress
+from .students import make_student
 
 Resume = bool | Literal["auto"]
 
@@ -79,7 +80,12 @@ def build_objective(recipe: Recipe) -> Objective:
 
 
 def _model(params: ModelParams) -> InterpolationPipeline:
-    pipeline = families.build(params.new) if params.new is not None else variants.load(params.base).pipeline
+    if params.student is not None:
+        pipeline, _ = make_student(params.student)
+    elif params.new is not None:
+        pipeline = families.build(params.new)
+    else:
+        pipeline = variants.load(params.base).pipeline
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import NakawariError
 from ..files import atomic_path
@@ -43,3 +45,13 @@ def load_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
             f"{differing[0]}; resume with the recipe that the run was started with."
         )
     return tensors
+
+
+def hash_states(networks: Mapping[str, nn.Module]) -> hashlib._Hash:
+    """A running SHA-256 over all parameters and buffers that the networks save, under their names."""
+    digest = hashlib.sha256()
+    for name, network in sorted(networks.items()):
+        for key, value in network.state_dict().items():
+            digest.update(f"{name}.{key}:{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_framer import SIZE, tiny
 from torch import Tensor
 
 from nakawari.errors import NakawariError, UsageError
@@ -19,6 +18,7 @@ from nakawari.families.framer.matching import Refinement
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.families.framer.sampling import guidance_ramp
 from nakawari.families.framer.schedulers import make_scheduler
+from tiny_framer import SIZE, tiny
 
 Sample = Callable[..., Tensor]
 
@@ -410,3 +410,38 @@ def test_saved_and_loaded_it_draws_the_same(
         generator=generators(0),
     )
     assert torch.equal(made.frames, sample(tracks=tracks))
+
+
+def test_noise_on_the_keys_without_a_generator_belongs_to_the_keys(
+    pipeline: FramerPipeline, keys: tuple[Tensor, Tensor]
+) -> None:
+    """Whatever was drawn before, and whatever the batch: the same pictures, the same noise."""
+    both = pipeline.condition(*keys, num_frames=3, noise_aug_strength=0.3)
+    torch.rand(3)
+    alone = pipeline.condition(keys[0][1:], keys[1][1:], num_frames=3, noise_aug_strength=0.3)
+    clean = pipeline.condition(keys[0][1:], keys[1][1:], num_frames=3, noise_aug_strength=0.0)
+    torch.testing.assert_close(both.select([1]).latents, alone.latents, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(alone.latents, clean.latents, atol=1e-4)
+
+
+def test_another_scheduler_for_a_while(pipeline: FramerPipeline) -> None:
+    own = pipeline.scheduler
+    with pipeline.scheduled("euler"):
+        assert pipeline.scheduler is own
+    with pipeline.scheduled("dpm++"):
+        assert type(pipeline.scheduler).__name__ == "EDMDPMSolverMultistepScheduler"
+        assert pipeline.config.default_steps == 15
+    assert pipeline.scheduler is own
+    assert pipeline.config.default_steps == 30
+
+
+def test_a_models_own_guidance_gives_way_to_any_that_is_asked_for(pipeline: FramerPipeline, sample: Sample) -> None:
+    ramp = sample()
+    pipeline.register_to_config(default_guidance=1.0)
+    assert not torch.allclose(sample(), ramp, atol=1e-4)
+    assert torch.equal(sample(max_guidance_scale=3.0), ramp)
+
+
+def test_refinement_by_a_block_that_is_not_there_gets_one_sentence(sample: Sample, tracks: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="this model has 2, so give -2 to 1"):
+        sample(tracks=tracks, refine_tracks=Refinement(features=(2,)))

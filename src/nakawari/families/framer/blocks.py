@@ -64,6 +64,13 @@ def order_temporal_blocks(model: nn.Module) -> ContextOrder:
     return order
 
 
+def set_norm_groups(model: nn.Module | None, groups: int) -> None:
+    """Every group norm of `model` takes its channels in `groups` groups; weights and names stay as they are."""
+    for module in () if model is None else model.modules():
+        if isinstance(module, nn.GroupNorm):
+            module.num_groups = groups
+
+
 class EncoderHalf:
     """Conditioning and encoder of a Stable Video Diffusion UNet, for a module that has its parts under their names."""
 

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKLTemporalDecoder
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from .controlnet import ControlNetSVD
+from .linear_start import start_linear
 from .pipeline import FramerPipeline
 from .schedulers import make_scheduler
 from .unet import FramerUNet
@@ -80,12 +81,20 @@ TINY: Config = {
 }
 
 
+def _autoencoder(linear_start: bool = False, **config: Any) -> AutoencoderKLTemporalDecoder:
+    vae = AutoencoderKLTemporalDecoder(**config)
+    if linear_start:
+        start_linear(vae)
+    return vae
+
+
 def build(
     *,
     unet: Mapping[str, Any],
     vae: Mapping[str, Any],
     image_encoder: Mapping[str, Any],
     controlnet: Mapping[str, Any] | None = None,
+    pipeline: Mapping[str, Any] | None = None,
 ) -> FramerPipeline:
     """A pipeline with fresh weights, drawn from torch's global random state.
 
@@ -95,12 +104,16 @@ def build(
         image_encoder: of `CLIPVisionConfig`.
         controlnet: what `ControlNetSVD` has and the UNet has not; it starts as a copy of the UNet's encoder.
             None = a pipeline without point control.
+        pipeline: settings of `FramerPipeline`.
+
+    In `vae`, `linear_start: True` begins as `linear_start.start_linear` says.
     """
     denoiser = FramerUNet(**unet).eval()
     return FramerPipeline(
-        vae=AutoencoderKLTemporalDecoder(**vae).eval(),
+        vae=_autoencoder(**vae).eval(),
         image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**image_encoder)).eval(),
         unet=denoiser,
         scheduler=make_scheduler("euler"),
         controlnet=None if controlnet is None else ControlNetSVD.from_unet(denoiser, **controlnet).eval(),
+        **(pipeline or {}),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate as resize
 from torch.nn.functional import pad
 
-from ...errors import UsageError
+from ...errors import NakawariWarning, UsageError
 from .heatmaps import heatmaps
 from .inputs import to_pixels
 from .matching import automatic_tracks
@@ -21,6 +21,8 @@ from .tracks import Tracks, check_tracks
 
 Control = Tracks | Tensor | Sequence[Tracks | Tensor | None] | Literal["auto"] | None
 """Tracks (F, P, 2) for all clips, (B, F, P, 2) or a list of one each; "auto" = match the keys; None = no control."""
+
+NOTHING_MATCHES = "Nothing in the two keys matches: this clip is made without point control."
 
 
 def resolve_tracks(
@@ -61,7 +63,7 @@ def _array(tracks: Tracks | Tensor) -> Tracks:
 def _matched(start: NDArray[np.uint8], end: NDArray[np.uint8], num_frames: int, seed: int) -> Tracks | None:
     tracks = automatic_tracks(start, end, num_frames, seed=seed)
     if tracks is None:
-        warnings.warn("Nothing in the two keys matches: this clip is made without point control.", stacklevel=2)
+        warnings.warn(NOTHING_MATCHES, NakawariWarning, stacklevel=2)
     return tracks
 
 

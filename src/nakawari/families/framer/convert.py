@@ -8,17 +8,18 @@ key must be there, none may be left over, and every shape must fit, or nothing i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.configuration_utils import ConfigMixin
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, PreTrainedModel
 
 from ...errors import NakawariError
 from ...files import atomic_path, read_json
+from ..conversion import ConversionReport, check_output, no_progress_bar
 from .controlnet import ControlNetSVD
 from .pipeline import FramerPipeline
 from .schedulers import make_scheduler
@@ -30,20 +31,35 @@ _WEIGHTS = {
     AutoencoderKLTemporalDecoder: "diffusion_pytorch_model",
     CLIPVisionModelWithProjection: "model",
 }
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype = torch.float32) -> FramerPipeline:
+class Contents(NamedTuple):
+    """What a weights file holds: how many tensors, and the number format of all of them, None where they differ."""
+
+    tensors: int
+    dtype: torch.dtype | None
+
+
+def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | None = None) -> FramerPipeline:
     """A pipeline from the published folders.
 
     Args:
         framer: folder with `unet/` and `controlnet/`, as `framer_512x320`.
         svd: folder of Stable Video Diffusion XT, with `vae/`, `image_encoder/` and `scheduler/`.
-        dtype: of the weights in memory.
+        dtype: of the weights in memory; None = as each file holds them.
 
     Raises:
         NakawariError: a folder, a file, a key or a shape that is missing, or one too many.
     """
     framer, svd = Path(framer), Path(svd)
+    for folder, parts in ((framer, ("unet", "controlnet")), (svd, ("vae", "image_encoder", "scheduler"))):
+        for part in parts:
+            if not (folder / part).is_dir():
+                raise NakawariError(
+                    f"{folder} holds no folder {part}; give Framer's folder (unet, controlnet) and that of "
+                    "Stable Video Diffusion XT (vae, image_encoder, scheduler)."
+                )
     schedule = read_json(svd / "scheduler" / "scheduler_config.json")
     return FramerPipeline(
         vae=_load(AutoencoderKLTemporalDecoder, svd / "vae", dtype),
@@ -54,25 +70,37 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype = tor
     )
 
 
-def convert(framer: Path | str, svd: Path | str, output: Path | str, dtype: torch.dtype = torch.float32) -> None:
+def convert(
+    framer: Path | str, svd: Path | str, output: Path | str, dtype: torch.dtype | None = None
+) -> ConversionReport:
     """Write what `load_published` reads as one folder for `FramerPipeline.from_pretrained`, whole or not at all.
 
     Raises:
-        NakawariError: as `load_published`, or an output that cannot be written.
+        NakawariError: as `load_published`, or an output that is taken or cannot be written.
     """
-    pipeline = load_published(framer, svd, dtype)
-    with atomic_path(output) as temporary:
-        pipeline.save_pretrained(temporary)
+    output = Path(output)
+    check_output(output)
+    with no_progress_bar():
+        pipeline = load_published(framer, svd, dtype)
+        with atomic_path(output) as temporary:
+            pipeline.save_pretrained(temporary)
+    parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    return ConversionReport(
+        output_dir=output,
+        keys={name: len(part.state_dict()) for name, part in parts.items()},
+        parameters={name: sum(value.numel() for value in part.parameters()) for name, part in parts.items()},
+    )
 
 
-def _load(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
+def _load(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
     """A model from its folder, after its weights were held against its configuration."""
     config = read_json(folder / "config.json")
     file = _weights_file(folder, _WEIGHTS[kind])
-    check_weights(_empty(kind, config, folder), file)
+    contents = check_weights(_empty(kind, config, folder), file)
     variant = {"variant": "fp16"} if file.name.endswith(".fp16.safetensors") else {}
-    model = kind.from_pretrained(folder, use_safetensors=True, **variant)
-    return model.to(dtype).eval()
+    word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
+    number_format = {word: dtype or contents.dtype or torch.float32}
+    return kind.from_pretrained(folder, use_safetensors=True, **variant, **number_format).eval()
 
 
 def _weights_file(folder: Path, stem: str) -> Path:
@@ -93,7 +121,7 @@ def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> nn.Module:
         raise NakawariError(f"{folder}/config.json does not describe a {kind.__name__}: {error}.") from error
 
 
-def check_weights(model: nn.Module, file: Path) -> None:
+def check_weights(model: nn.Module, file: Path) -> Contents:
     """Refuse a weights file whose keys and shapes are not exactly those of `model`; weights are not read.
 
     Raises:
@@ -102,7 +130,9 @@ def check_weights(model: nn.Module, file: Path) -> None:
     expected = {name: list(value.shape) for name, value in model.state_dict().items()}
     try:
         with safe_open(file, framework="pt") as weights:
-            found = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+            slices = {name: weights.get_slice(name) for name in weights.keys()}  # noqa: SIM118
+            found = {name: part.get_shape() for name, part in slices.items()}
+            formats = {_DTYPES.get(part.get_dtype()) for part in slices.values()}
     except (SafetensorError, OSError) as error:
         raise NakawariError(f"{file} is not a whole safetensors file ({error}); download it again.") from error
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
@@ -121,3 +151,4 @@ def check_weights(model: nn.Module, file: Path) -> None:
             raise NakawariError(
                 f"{file}: {name} is {found[name]}, and {kind} needs {shape}; its config.json belongs to another model."
             )
+    return Contents(len(found), formats.pop() if len(formats) == 1 else None)

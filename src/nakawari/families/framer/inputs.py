@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -102,3 +103,10 @@ def to_pixels(keys: Tensor) -> NDArray[np.uint8]:
     """Frames (B, 3, H, W) in [-1, 1] as uint8 (B, H, W, 3)."""
     levels = ((keys.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def picture_generators(start: Tensor, end: Tensor) -> list[torch.Generator]:
+    """One generator per clip, seeded by the contents of its keys (B, 3, H, W): the same pictures, the same draws."""
+    pairs = zip(start.float().cpu(), end.float().cpu(), strict=True)
+    digests = (hashlib.sha256(b"".join(key.contiguous().numpy().tobytes() for key in pair)).digest() for pair in pairs)
+    return [torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1) for digest in digests]

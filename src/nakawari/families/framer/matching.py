@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...errors import UsageError
 from .tracks import Tracks, interpolate
 
 MatchRule = Literal["random", "max_dist", "max_score", "max_score_even"]
@@ -137,14 +138,23 @@ class Refinement:
     """How tracks are refined while sampling.
 
     Args:
-        features: which up blocks of the UNet give the features.
+        features: which up blocks of the UNet give the features, the last but one by default.
         radius: how far a point may move in one step, in pixels.
         tolerance: the tracking from the start key and that from the end key must agree to this many pixels.
     """
 
-    features: tuple[int, ...] = (2,)
+    features: tuple[int, ...] = (-2,)
     radius: int = 5
     tolerance: float = 2.0
+
+    def check(self, blocks: int) -> None:
+        """Raise `UsageError` where `features` names a block that a UNet of so many up blocks has not."""
+        for index in self.features:
+            if not -blocks <= index < blocks:
+                raise UsageError(
+                    f"Tracks cannot be refined by the features of up block {index}; this model has {blocks}, "
+                    f"so give {-blocks} to {blocks - 1}."
+                )
 
 
 class TrackRefiner:

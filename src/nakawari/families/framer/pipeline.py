@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -21,15 +22,16 @@ from torch.nn.functional import pad
 from transformers import CLIPVisionModelWithProjection
 
 from ...diffusion import EDMProcess
-from ...errors import UsageError
+from ...errors import NakawariWarning, UsageError
 from ..base import Condition, InterpolationPipeline
 from ..clip_images import preprocess_clip_images
+from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
-from .inputs import KeyFrames, check_call, read_pair
+from .inputs import KeyFrames, check_call, picture_generators, read_pair
 from .matching import Refinement
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
-from .schedulers import LCMSVDScheduler
+from .schedulers import DEFAULT_STEPS, LCMSVDScheduler, SchedulerName, make_scheduler, noise_levels
 from .tracks import Tracks
 from .unet import LORA_PRESETS, FramerUNet, FramerUNetOutput
 
@@ -55,6 +57,9 @@ class FramerPipeline(InterpolationPipeline):
         controlnet: what follows tracks; None = a pipeline without point control.
         few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
         max_frames: the longest clip that the model is good at; None = what the denoiser is made for.
+        default_steps, default_guidance: of a call that names none; guidance None = the ramp.
+        norm_groups: groups of the group norms of UNet, ControlNet and autoencoder. A narrow model needs fewer than 32:
+            a group of one channel loses its mean, and with it the colour of a plain ground.
     """
 
     family = "framer"
@@ -73,12 +78,23 @@ class FramerPipeline(InterpolationPipeline):
         controlnet: ControlNetSVD | None = None,
         few_step: bool = False,
         max_frames: int | None = None,
+        default_steps: int = 30,
+        default_guidance: float | None = None,
+        norm_groups: int = 32,
     ) -> None:
         super().__init__()
         self.register_modules(
             vae=vae, image_encoder=image_encoder, unet=unet, scheduler=scheduler, controlnet=controlnet
         )
-        self.register_to_config(few_step=few_step, max_frames=max_frames or unet.config.num_frames)
+        self.register_to_config(
+            few_step=few_step,
+            max_frames=max_frames or unet.config.num_frames,
+            default_steps=default_steps,
+            default_guidance=default_guidance,
+            norm_groups=norm_groups,
+        )
+        for network in (vae, unet, controlnet):
+            set_norm_groups(network, norm_groups)
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)
@@ -91,6 +107,30 @@ class FramerPipeline(InterpolationPipeline):
     @property
     def denoiser(self) -> FramerUNet:
         return self.unet
+
+    def sample_in_few_steps(self, steps: int) -> None:
+        """See the contract."""
+        self.register_modules(scheduler=make_scheduler("lcm", config=noise_levels(self.scheduler)))
+        self.register_to_config(few_step=True, default_steps=steps, default_guidance=1.0)
+
+    @contextmanager
+    def scheduled(self, name: SchedulerName) -> Iterator[None]:
+        """Sample with another scheduler inside the block, in the steps that it is meant for, over this model's noise
+        levels. The model's own scheduler, where `name` is its kind, stays with its own steps.
+
+        Raises:
+            UsageError: no scheduler has that name.
+        """
+        own, steps = self.scheduler, self.config.default_steps
+        other = make_scheduler(name, config=noise_levels(own))
+        if type(other) is not type(own):
+            self.register_modules(scheduler=other)
+            self.register_to_config(default_steps=DEFAULT_STEPS[name])
+        try:
+            yield
+        finally:
+            self.register_modules(scheduler=own)
+            self.register_to_config(default_steps=steps)
 
     @property
     def size_multiple(self) -> int:
@@ -155,11 +195,13 @@ class FramerPipeline(InterpolationPipeline):
             prompt, guided: Framer has neither text nor motion guidance.
             fps: None = 7.
             control: tracks, see `control.Control`.
-            generator: draws the noise on the keys.
+            generator: draws the noise on the keys; None = one per clip, seeded by the keys themselves, so that a clip
+                gets the same noise whenever and in whatever batch it comes.
             motion_bucket_id, noise_aug_strength, control_scale: see `__call__`.
             tokens: (B, 2, D), image tokens made elsewhere, as from keys before they were resized; None = of the keys.
         """
         batch, device = start.shape[0], start.device
+        generator = picture_generators(start, end) if generator is None else generator
         size = (start.shape[-2], start.shape[-1])
         if tokens is None:
             tokens = self.image_tokens(start, end)
@@ -268,11 +310,11 @@ class FramerPipeline(InterpolationPipeline):
         start: KeyFrames,
         end: KeyFrames,
         num_frames: int | None = None,
-        num_inference_steps: int = 30,
+        num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         *,
-        min_guidance_scale: float = 1.0,
-        max_guidance_scale: float = 3.0,
+        min_guidance_scale: float | None = None,
+        max_guidance_scale: float | None = None,
         middle_max_guidance: bool = False,
         prompt: str | Sequence[str] = "",
         height: int | None = None,
@@ -297,10 +339,11 @@ class FramerPipeline(InterpolationPipeline):
         Args:
             start, end: the keys, one or a batch; see `read_keys`. Any size: they are padded inside and cut back.
             num_frames: F, at least 2; None = the longest that the model is good at.
-            num_inference_steps: steps of the scheduler.
-            guidance_scale: one guidance for all frames; None = the ramp of the next three.
-            min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame. Where none is above
-                1, the unconditional branch is not computed.
+            num_inference_steps: steps of the scheduler; None = the model's.
+            guidance_scale: one guidance for all frames; None = the ramp of the next three or, where none of them is
+                given, the model's own.
+            min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame; None = 1 and 3. Where
+                none is above 1, the unconditional branch is not computed.
             middle_max_guidance: rise to the middle frame and fall again.
             prompt: for callers that have one for every family; Framer reads no text.
             height, width: resize the keys to this first (pictures and arrays only); None = leave them.
@@ -312,7 +355,8 @@ class FramerPipeline(InterpolationPipeline):
             control_range: from and up to which share of the steps the ControlNet works.
             refine_tracks: let the tracks follow the picture while it appears; True = `Refinement()`.
             decode_chunk_size: how many frames are decoded at once, to bound memory; see `decode`.
-            generator: one, or one per clip: with one per clip, a clip does not depend on its batch.
+            generator: one, or one per clip: with one per clip, a clip does not depend on its batch. None = torch's
+                global one.
             latents: noise to start from, (B, F, C, h, w) with variance 1; None = drawn.
             output_type: "pil", "np", "pt" or "latent".
             callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; what it returns under
@@ -323,7 +367,8 @@ class FramerPipeline(InterpolationPipeline):
             NakawariError: keys, tracks or options that cannot be used.
         """
         frames = self.config.max_frames if num_frames is None else num_frames
-        check_call(frames, num_inference_steps, control_range, output_type)
+        steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
+        check_call(frames, steps, control_range, output_type)
         self._warn_undistilled()
         device = self._execution_device
         given, keys = read_pair(start, end, height, width)
@@ -332,6 +377,7 @@ class FramerPipeline(InterpolationPipeline):
             raise UsageError(
                 f"There are {len(generator)} generators and {len(first)} clips; give one, or one per clip."
             )
+        generator = torch.default_generator if generator is None else generator
         followed = resolve_tracks(tracks, first, last, frames, self.seeds(generator, len(first)))
         condition = self.condition(
             first,
@@ -345,19 +391,19 @@ class FramerPipeline(InterpolationPipeline):
             control_scale=control_scale,
             tokens=self.image_tokens(*(images.to(device) for images in given)),
         )
-        if guidance_scale is not None:
-            min_guidance_scale = max_guidance_scale = guidance_scale
-        guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance)
+        if guidance_scale is None and not middle_max_guidance and min_guidance_scale is max_guidance_scale is None:
+            guidance_scale = self.config.default_guidance
+        guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)
         refinement = Refinement() if refine_tracks is True else refine_tracks or None
         denoiser = GuidedDenoiser(self, condition, guidance.to(device), followed, refinement, control_range)
 
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self.scheduler.set_timesteps(steps, device=device)
         self.scheduler.set_begin_index(0)
         x = self._start_latents(condition, generator, latents)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         extra = {"generator": generator} if takes_generator else {}
         for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
-            output = denoiser(x, timestep, index / num_inference_steps)
+            output = denoiser(x, timestep, index / steps)
             x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
             if callback_on_step_end is not None:
                 values = {"latents": x, "tracks": denoiser.tracks}
@@ -377,6 +423,7 @@ class FramerPipeline(InterpolationPipeline):
             warnings.warn(
                 "The LCM sampler needs consistency-distilled weights and these are not: expect blur and low contrast; "
                 "take euler or dpm++, or distil first.",
+                NakawariWarning,
                 stacklevel=4,
             )
 

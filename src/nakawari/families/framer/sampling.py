@@ -36,9 +36,19 @@ class FramerPipelineOutput(BaseOutput):
     tracks: list[Tracks | None]
 
 
-def guidance_ramp(num_frames: int, minimum: float, maximum: float, middle_max: bool = False) -> Tensor:
-    """Guidance of every frame, (F,): a line from `minimum` to `maximum`, or up to the middle and down again."""
-    line = torch.linspace(minimum, maximum, num_frames)
+def guidance_ramp(
+    num_frames: int,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    middle_max: bool = False,
+    fixed: float | None = None,
+) -> Tensor:
+    """Guidance of every frame, (F,): `fixed`, or else a line from `minimum` (None = 1) to `maximum` (None = 3), or up
+    to the middle and down again.
+    """
+    if fixed is not None:
+        return torch.full((num_frames,), float(fixed))
+    line = torch.linspace(1.0 if minimum is None else minimum, 3.0 if maximum is None else maximum, num_frames)
     if not middle_max:
         return line
     there_and_back = torch.cat([line, line.flip(0)])[None, None]
@@ -72,6 +82,8 @@ class GuidedDenoiser:
         self._branches = 2 if float(guidance.max()) > 1 else 1
         self._range = control_range
         self._refinement = refinement
+        if refinement is not None:
+            refinement.check(len(pipeline.unet.config.up_block_types))
         self._refiners = [
             None if own is None or refinement is None else TrackRefiner(own, refinement) for own in tracks
         ]

@@ -91,6 +91,12 @@ def make_scheduler(
     raise UsageError(f"There is no scheduler {name!r}; take one of {', '.join(get_args(SchedulerName))}.")
 
 
+def noise_levels(scheduler: SchedulerMixin) -> dict[str, Any]:
+    """The configuration of Stable Video Diffusion with the range of noise levels that `scheduler` has."""
+    own = {name: scheduler.config.get(name) for name in ("sigma_min", "sigma_max")}
+    return {**SVD_SCHEDULE, **{name: value for name, value in own.items() if value is not None}}
+
+
 @dataclass
 class LCMSVDOutput(BaseOutput):
     """What `LCMSVDScheduler.step` returns.

@@ -55,10 +55,18 @@ def read_drags(path: Path | str) -> list[Drag]:
         NakawariError: a missing or broken file.
         UsageError: a file of another form.
     """
-    value = read_json(path)
+    return drags_from(read_json(path), str(path))
+
+
+def drags_from(value: Any, name: str) -> list[Drag]:
+    """Drags from what a JSON file called `name` holds.
+
+    Raises:
+        UsageError: anything but a list of lists of [x, y] pairs.
+    """
     if not isinstance(value, list) or not value:
-        raise UsageError(f"{path} holds no tracks; write a list of tracks, each a list of [x, y] pairs in pixels.")
-    return [_drag(points, f"{number} of {path}") for number, points in enumerate(value, start=1)]
+        raise UsageError(f"{name} holds no tracks; write a list of tracks, each a list of [x, y] pairs in pixels.")
+    return [_drag(points, f"{number} of {name}") for number, points in enumerate(value, start=1)]
 
 
 def interpolate(points: NDArray[np.floating], num_frames: int, times: Sequence[float] | None = None) -> Tracks:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
@@ -165,7 +166,7 @@ class Decoder(_Checkpointed):
         return self._run(self.attn_refinement[index], h, references[index])
 
 
-class DualReferenceAutoencoder(ModelMixin, ConfigMixin):
+class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """Encodes frames one by one and decodes clips with the help of their two key frames.
 
     Args:

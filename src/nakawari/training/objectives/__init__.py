@@ -14,7 +14,10 @@ OBJECTIVES: dict[str, str] = {
     "adapt": "nakawari.training.objectives.adapt",
     "autoencode": "nakawari.training.objectives.autoencode",
     "denoise": "nakawari.training.objectives.denoise",
+    "few_step": "nakawari.training.objectives.few_step",
     "guide": "nakawari.training.objectives.guide",
+    "imitate": "nakawari.training.objectives.imitate",
+    "repair": "nakawari.training.objectives.repair",
 }
 """Value of `objective.kind` in a recipe -> module with `Params` and `build(params, pipeline, recipe)`."""
 

@@ -55,6 +55,10 @@ class Objective(nn.Module):
         """Called after each optimizer step; a returned reason stops the run early."""
         return None
 
+    def observed(self) -> dict[str, float]:
+        """What `step_end` measured at this step, for the log; {} where it measured nothing."""
+        return {}
+
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of all that is trained."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}

@@ -12,6 +12,9 @@ from ...families.base import Condition, InterpolationPipeline
 from ...guide import blend
 from .base import Batch
 
+CONTROL = "controlnet"
+"""The component that follows tracks, in families that have one."""
+
 
 def keys_of(frames: Tensor) -> tuple[Tensor, Tensor]:
     """First and last frame of clips (B, F, 3, H, W)."""
@@ -36,7 +39,20 @@ def _build(pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], gui
     words: dict[str, Any] = {
         name: [batch[name][i] for i in chosen] for name in ("prompt", "fps") if batch.get(name) is not None
     }
+    if (tracks := tracks_of(pipeline, batch)) is not None:
+        words["control"] = [tracks[i] for i in chosen]
     return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)
+
+
+def tracks_of(pipeline: InterpolationPipeline, batch: Batch) -> list[Any] | None:
+    """The tracks of a batch's clips, (F, P, 2) each; None without them, or where the model has no point control."""
+    return batch.get("tracks") if pipeline.components.get(CONTROL) is not None else None
+
+
+def without_control(condition: Condition) -> Condition:
+    """The condition as it is for clips without tracks: what point control adds is multiplied by zero."""
+    scale = condition.extra["control_scale"]
+    return condition.replace(extra={**condition.extra, "control_scale": torch.zeros_like(scale)})
 
 
 def exchange(condition: Condition, other: Condition, taken: Sequence[bool]) -> Condition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -11,10 +11,22 @@ from torch import Tensor
 
 from ...diffusion import Weighting
 from ...families.base import Condition, InterpolationPipeline
+from ...families.calling import settings_for
 from ..guards import check
 from . import ObjectiveParams, RecipePart
 from .base import Batch, StepOutput, rand, randn, sample_generator
-from .conditions import condition_of, drawn_by_nothing, exchange, inner, keys_of, pick, some_frames, without_image
+from .conditions import (
+    condition_of,
+    drawn_by_nothing,
+    exchange,
+    inner,
+    keys_of,
+    pick,
+    some_frames,
+    tracks_of,
+    without_control,
+    without_image,
+)
 from .pipeline_objective import PipelineObjective
 from .pixels import PixelLoss, PixelParams
 
@@ -63,6 +75,7 @@ class DenoisingParams(ObjectiveParams):
     guide_dropout: share of samples without motion guidance.
     text_dropout, image_dropout: shares of samples without text, and without text and image.
     image_only_dropout: share of samples with text and without image.
+    control_dropout: share of samples without their tracks, where they have some.
     sampling: how validation draws.
     """
 
@@ -74,6 +87,7 @@ class DenoisingParams(ObjectiveParams):
     text_dropout: float = Field(0.0, ge=0, le=1)
     image_dropout: float = Field(0.0, ge=0, le=1)
     image_only_dropout: float = Field(0.0, ge=0, le=1)
+    control_dropout: float = Field(0.0, ge=0, le=1)
     sampling: Sampling = Sampling()
 
     @model_validator(mode="after")
@@ -99,7 +113,8 @@ class Denoising(PipelineObjective):
         pipeline: the model.
         learns_condition: whether something learns that makes the condition.
 
-    A batch may hold `known` (B, F), False for frames without a true picture: they are left out of every loss.
+    A batch may hold `known` (B, F), False for frames without a true picture: they are left out of every loss. It may
+    hold `tracks`, (F, P, 2) for each clip, which families with point control are told.
     """
 
     def __init__(
@@ -115,7 +130,8 @@ class Denoising(PipelineObjective):
         estimate = self.pipeline.process.x0(answer, step.noisy, step.t)
         wanted, known = self.wanted(batch, step), batch.get("known")
         loss = self.latent_loss(estimate, wanted, step.t, known)
-        baseline = self.latent_loss(torch.zeros_like(wanted), wanted, step.t, known)
+        silent = self.pipeline.process.x0(torch.zeros_like(answer), step.noisy, step.t)
+        baseline = self.latent_loss(silent, wanted, step.t, known)
         spread = estimate.detach().std() / wanted.std().clamp(min=1e-8)
         logs = {"latent": loss.mean(), "latent_baseline": baseline.mean(), "spread": spread, "x0_std": wanted.std()}
         if self.pixel is not None:
@@ -133,6 +149,7 @@ class Denoising(PipelineObjective):
         condition = self._drop(condition, generators)
         t = self._times(generators).to(x0.device)
         noise = randn(generators, x0.shape[1:], x0)
+        condition = self._drop_control(condition, generators)
         return Noised(condition, x0, noise, self.pipeline.process.add_noise(x0, noise, t), t, guided)
 
     def wanted(self, batch: Batch, step: Noised) -> Tensor:
@@ -156,9 +173,12 @@ class Denoising(PipelineObjective):
 
     def latent_loss(self, estimate: Tensor, x0: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
         """The weighted squared error of x0, per sample (B,)."""
-        error = self.frame_mean((estimate - x0).square(), known)
+        return self.weight_at(t) * self.frame_mean((estimate - x0).square(), known)
+
+    def weight_at(self, t: Tensor) -> Tensor:
+        """The weighting's factor at `t`, (B,)."""
         process = self.pipeline.process
-        return sum(share * process.loss_weight(t, name) for name, share in self.params.weights.items()) * error
+        return sum(share * process.loss_weight(t, name) for name, share in self.params.weights.items())
 
     def frame_mean(self, values: Tensor, known: Tensor | None) -> Tensor:
         """(B, F, ...) -> (B,), over the frames that count."""
@@ -182,6 +202,12 @@ class Denoising(PipelineObjective):
         ):
             condition = exchange(condition, other, ((drawn >= low) & (drawn < high)).tolist())
         return condition
+
+    def _drop_control(self, condition: Condition, generators: Sequence[torch.Generator]) -> Condition:
+        if condition.control is None or not self.params.control_dropout:
+            return condition
+        dropped = rand(generators) < self.params.control_dropout
+        return exchange(condition, without_control(condition), dropped.tolist())
 
     def read_by_decoder(self, estimate: Tensor, step: Noised, generators: Sequence[torch.Generator]) -> Tensor:
         """The estimates, some of them exchanged for the truth."""
@@ -233,19 +259,25 @@ class Denoising(PipelineObjective):
         ]
         return torch.stack(drawn)
 
+    def asked(self) -> dict[str, Any]:
+        """How validation draws, in the words of a call."""
+        how = self.params.sampling
+        return {"num_inference_steps": how.steps, "guidance_scale": how.guidance, "eta": how.eta}
+
     def draw(self, batch: Batch, guided: bool) -> Tensor:
-        frames, how = batch["frames"], self.params.sampling
-        words = {name: batch[name] for name in ("prompt", "fps") if batch.get(name) is not None}
-        if not guided:
-            words["guided"] = False
+        frames = batch["frames"]
+        wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
+            "tracks": tracks_of(self.pipeline, batch),
+            "guided": None if guided else False,
+            **self.asked(),
+        }
+        # A sampler that takes no eta is one that adds no noise.
+        dispensable = ("guided",) if wanted.get("eta") else ("guided", "eta")
         drawn = self.pipeline(
             *keys_of(frames),
             num_frames=frames.shape[1],
-            num_inference_steps=how.steps,
-            guidance_scale=how.guidance,
-            eta=how.eta,
             generator=[sample_generator(0, index) for index in batch["index"]],
             output_type="pt",
-            **words,
+            **settings_for(self.pipeline, wanted, "objective.sampling", dispensable),
         )
         return drawn.frames * 2 - 1

@@ -12,19 +12,23 @@ from torch import Tensor, nn
 
 from . import RecipePart
 
+Perceptual = Literal["none", "st-lpips", "lpips-vgg", "lpips-alex"]
+
 
 class PixelParams(RecipePart):
     """The loss between drawn and true frames: l1 * mean absolute error + l2 * mean squared error
-    + log_l2 * log10 of the mean squared error + perceptual_weight * perceptual distance.
+    + log_l2 * log10(mean squared error + log_floor) + perceptual_weight * perceptual distance.
 
     Squared error looks at what moved, in the clips where most is wrong. Its logarithm is PSNR: a clip that is nearly
-    right counts as much as a hopeless one, so noise on a held background costs. A floor of 50 dB keeps it finite.
+    right counts as much as a hopeless one, so noise on a held background costs. The floor keeps it finite, and clips
+    that are better than it from ruling over the others; frames span 2, so 4e-5 is 50 dB and 2e-3 is 33 dB.
     """
 
     l1: float = Field(1.0, ge=0)
     l2: float = Field(0.0, ge=0)
     log_l2: float = Field(0.0, ge=0)
-    perceptual: Literal["none", "st-lpips"] = "none"
+    log_floor: float = Field(4e-5, gt=0)
+    perceptual: Perceptual = "none"
     perceptual_weight: float = Field(1.0, ge=0)
 
 
@@ -47,8 +51,7 @@ class PixelLoss(nn.Module):
         squared = difference.square().mean(1)
         loss = self.params.l1 * difference.abs().mean(1) + self.params.l2 * squared
         if self.params.log_l2:
-            # Frames span 2, so 50 dB is 4e-5.
-            loss = loss + self.params.log_l2 * (squared + 4e-5).log10()
+            loss = loss + self.params.log_l2 * (squared + self.params.log_floor).log10()
         if self.perceptual is not None:
             distance = self.perceptual(drawn.flatten(0, 1), truth.flatten(0, 1)).reshape(drawn.shape[:2])
             loss = loss + self.params.perceptual_weight * distance.mean(1)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...adapters import disabled
+from ...adapters import adapted_networks, disabled
 from ...families.base import InterpolationPipeline
 from . import RecipePart
 from .base import Batch, sample_generator
@@ -59,7 +59,7 @@ class Prior:
 
         scene, _ = SyntheticSource().draw(np.random.default_rng([self.seed, number]), 2, size, 1.0)
         keys = torch.from_numpy(np.ascontiguousarray(scene.transpose(0, 3, 1, 2))).float() / 127.5 - 1
-        with disabled(self.pipeline.denoiser):
+        with disabled(*adapted_networks(self.pipeline)):
             drawn = self.pipeline(
                 *keys_of(keys[None].to(self.pipeline.device)),
                 num_frames=count,

@@ -1,0 +1,66 @@
+"""`nakawari demo`: what the shipped model draws from the shipped drawings, and how fast."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..interpolation import Key, Settings
+    from ..interpolation.side_by_side import Timed
+
+EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
+
+
+def command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")] = Path("demo"),
+    model: Annotated[str, typer.Option(help="Which model draws: mini, or a folder.")] = "mini",
+    between: Annotated[int, typer.Option(min=1, max=100, help="In-betweens per gap.")] = 5,
+) -> None:
+    """The shipped drawings, in-betweened; a model with a turbo adapter draws them with and without it, side by side."""
+    from .. import interpolation
+    from ..files import remove
+    from ..interpolation import Output, Settings, side_by_side
+    from ..media import write_gif, write_image
+    from ..variants import has_turbo, with_turbo
+
+    target = Output.parse(output, None, overwrite=True)
+    drawings = interpolation.read_keys([EXAMPLES])
+    target.check([key.path for key in drawings])
+    settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False))
+    names = [model, with_turbo(model)] if has_turbo(model) else [model]
+    rows = [_timed(name, drawings, settings) for name in names]
+    interpolation.write_result(target, rows[0].drawn, drawings, settings, model)
+    sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
+    for path in (sheet, film):
+        remove(path)
+    typer.echo(f"{output}/contact-sheet.png and {output}/in-betweens.gif; the frames are {output}/0001.png and on.")
+    if len(rows) == 1:
+        typer.echo(f"{model} has no turbo adapter, so there is no student to set beside it.")
+        return
+    write_image(sheet, side_by_side.sheet(rows))
+    write_gif(film, side_by_side.film(rows), interpolation.PLAYBACK_FPS)
+    for row in rows:
+        typer.echo(f"  {side_by_side.label(row)}")
+    typer.echo(f"{sheet} and {film}: the student is {rows[0].seconds / rows[1].seconds:.1f} times as fast.")
+
+
+def _timed(name: str, drawings: list[Key], settings: Settings) -> Timed:
+    """Load a variant, draw one in-between to warm up, then draw all with the clock running."""
+    from ..evaluation.efficiency import counted
+    from ..interpolation import Settings, draw
+    from ..interpolation.side_by_side import Timed
+    from ..variants import load
+
+    pipeline = load(name).pipeline
+    draw(drawings[:2], Settings((1,)), pipeline)
+    with Bar(name, "frame") as bar, counted(pipeline.denoiser) as evaluations:
+        began = time.perf_counter()
+        drawn = draw(drawings, settings, pipeline, bar.show)
+        seconds = time.perf_counter() - began
+    return Timed(name, drawn, seconds, evaluations[0])

@@ -1,0 +1,136 @@
+"""`nakawari distill`: a student that is smaller than its teacher, or needs fewer steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .adapt import show_plan, size_of
+from .progress import Bar
+from .training_run import follow
+
+if TYPE_CHECKING:
+    from ..training.distillation import Roles
+    from ..training.recipe import Recipe
+
+REGIMES = {"a": "drawings", "b": "answers", "drawings": "drawings", "answers": "answers"}
+
+
+def command(
+    context: typer.Context,
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="A YAML file that says the run, whole; or give --data.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets to learn on.")] = None,
+    teacher: Annotated[
+        str, typer.Option(help="Who is imitated: a variant, such as mini or mini+runs/show@0.7.")
+    ] = "mini",
+    regime: Annotated[
+        str, typer.Option(help="What is imitated: its drawings (a), or its answers at one shared noise (b).")
+    ] = "drawings",
+    width: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="The student's channels over the teacher's; default 0.5, 1 with --remove."),
+    ] = None,
+    remove: Annotated[int, typer.Option(min=0, help="Leave out so many layers, those that matter least.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2000,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
+    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 5e-4,
+    frames: Annotated[int, typer.Option(min=3, help="Frames per clip, both keys included.")] = 3,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "160x96",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print roles and what it would take, from two probe steps, and leave.")
+    ] = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one a line.")] = False,
+) -> None:
+    """Distillation: a student that is smaller than its teacher, or needs fewer steps."""
+    from ..errors import UsageError
+    from ..training import guards
+    from ..training.distillation import Words, make_recipe, roles
+    from ..training.plan import make_plan
+    from ..training.recipe import load_recipe
+    from ..training.run import train_recipe
+
+    changes = changes or []
+    if (recipe is None) == (data is None):
+        raise UsageError("nakawari distill needs either a RECIPE or --data FOLDER; see nakawari distill --help.")
+    if recipe is not None:
+        whole = load_recipe(recipe, changes)
+    else:
+        if regime not in REGIMES:
+            raise UsageError(f"{regime!r} is not a regime; --regime takes drawings (or a) and answers (or b).")
+        if width is None:
+            width = 1.0 if remove else 0.5
+        kind = REGIMES[regime]
+        words = Words(teacher, data, kind, width, remove, steps, batch, learning_rate, frames, size_of(size), seed)
+        whole = make_recipe(words, changes)
+    run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
+    if remove:
+        whole = _leave_out(whole, remove, run if resume else None, as_json)
+    _show_roles(roles(whole), as_json)
+    if plan:
+        show_plan(make_plan(whole), as_json)
+        return
+    if prepare:
+        _prepare(whole)
+        return
+    with guards.enable(bool(context.obj)):
+        follow("distilling", run, lambda show: train_recipe(whole, run, resume=resume, progress=show), as_json)
+
+
+def _leave_out(recipe: Recipe, count: int, resumed: Path | None, as_json: bool) -> Recipe:
+    """Measure which layers matter, say so, and leave out those that do least; a run that goes on has chosen already."""
+    from ..training.distillation import importances, without_least_important
+    from ..training.recipe import load_recipe
+
+    if resumed is not None and (resumed / "recipe.yaml").exists():
+        return load_recipe(resumed / "recipe.yaml")
+    found = importances(recipe)
+    smaller = without_least_important(recipe, count, found)
+    if as_json:
+        typer.echo(json.dumps({"importance": found}))
+        return smaller
+    typer.echo("loss without each layer, least important first")
+    for name, value in found.items():
+        mark = "  left out" if name in smaller.model.student.remove else ""
+        typer.echo(f"  {name:<24}{value:>12.4g}{mark}")
+    return smaller
+
+
+def _show_roles(found: Roles, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+        return
+    share = found.student_parameters / found.teacher_parameters
+    typer.echo(f"teacher  {found.teacher}: denoiser of {found.teacher_parameters:,} parameters, frozen, not saved")
+    typer.echo(f"student  {found.student}: denoiser of {found.student_parameters:,} parameters ({share:.1%})")
+    if found.copied is not None:
+        copied = found.copied
+        typer.echo(
+            f"copied   {copied.copied:,} parameters; {copied.whole} tensors whole, {copied.sliced} in part, "
+            f"{copied.fresh} begun anew"
+        )
+        if copied.removed:
+            typer.echo(f"left out {', '.join(copied.removed)}")
+
+
+def _prepare(recipe: Recipe) -> None:
+    from ..training.distillation import prepare
+
+    with Bar("drawing", "sample") as bar:
+        drawn = prepare(recipe, bar.show)
+    typer.echo(f"{drawn} drawings made; the others were there")

@@ -1,0 +1,137 @@
+"""The options of `nakawari interpolate` that are Framer's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+_Option = partial(typer.Option, rich_help_panel="Framer")
+_COMPARED = "euler,dpm++,lcm"
+
+
+@dataclass(frozen=True)
+class Framer:
+    """What was asked for. `options`: further arguments of the pipeline's call; `compared`: samplers to compare."""
+
+    tracks: tuple[str, ...]
+    auto_tracks: bool
+    overlay: bool
+    scheduler: str | None
+    compared: tuple[str, ...]
+    options: Mapping[str, Any]
+
+    def check(self, guidance: float | None, formats: str | None) -> None:
+        """Refuse what cannot stand beside the options of all families."""
+        from ..errors import UsageError
+
+        ramp = {"min_guidance_scale", "max_guidance_scale", "middle_max_guidance"} & self.options.keys()
+        if guidance is not None and ramp:
+            raise UsageError("--guidance is one guidance for all frames; leave it out, or the options of the ramp.")
+        if self.compared and formats is not None:
+            raise UsageError("--compare writes a sheet and GIFs, so --format says nothing; leave it out.")
+
+    def settings(self, gaps: int) -> dict[str, Any]:
+        """The fields of `interpolation.Settings` that these words fill, for a job of so many gaps."""
+        from ..interpolation import parse_tracks
+
+        return {
+            "scheduler": self.scheduler,
+            "drags": parse_tracks(self.tracks, gaps),
+            "auto_tracks": self.auto_tracks,
+            "options": self.options,
+        }
+
+
+def framer(
+    *,
+    track: Annotated[
+        list[str] | None,
+        _Option(metavar="TRACK", help='"x,y x,y ...", "GAP: x,y ..." or a JSON file; repeated, they add up.'),
+    ] = None,
+    auto_tracks: Annotated[bool, _Option("--auto-tracks", help="Match points between the keys and lead them.")] = False,
+    refine_tracks: Annotated[
+        bool, _Option("--refine-tracks", help="Let the tracks follow the picture while it appears.")
+    ] = False,
+    control_scale: Annotated[float | None, _Option(min=0, max=10, help="How strongly tracks are followed.")] = None,
+    control_range: Annotated[
+        str | None, _Option(metavar="FROM,TO", help="In which share of the steps tracks are followed, as 0,0.5.")
+    ] = None,
+    overlay: Annotated[bool, _Option(help="Draw the tracks over contact sheet and GIF.")] = True,
+    min_guidance: Annotated[float | None, _Option(min=0, max=100, help="Guidance of the first frame.")] = None,
+    max_guidance: Annotated[float | None, _Option(min=0, max=100, help="Guidance of the last frame.")] = None,
+    peak_guidance: Annotated[
+        bool, _Option("--peak-guidance", help="The most guidance in the middle frame instead of the last.")
+    ] = False,
+    motion_bucket: Annotated[int | None, _Option(min=1, max=255, help="How much motion.")] = None,
+    noise_aug: Annotated[float | None, _Option(min=0, max=10, help="Noise on the keys.")] = None,
+    scheduler: Annotated[
+        str | None, _Option(metavar="NAME", help="euler, dpm++, lcm or dpm++-reference; default: the model's.")
+    ] = None,
+    compare: Annotated[
+        bool, _Option("--compare", help="Draw with several schedulers and show the difference.")
+    ] = False,
+    schedulers: Annotated[
+        str | None, _Option(metavar="NAMES", help=f"What --compare compares; default: {_COMPARED}.")
+    ] = None,
+) -> Framer:
+    """The words held against each other; `UsageError` where one says nothing without another."""
+    from ..errors import UsageError
+
+    if schedulers is not None and not compare:
+        raise UsageError("--schedulers says what --compare compares; add --compare, or give one --scheduler.")
+    if scheduler is not None and compare:
+        raise UsageError("--scheduler and --compare exclude each other; name the schedulers with --schedulers.")
+    led = {"--refine-tracks": refine_tracks, "--control-scale": control_scale, "--control-range": control_range}
+    for name, value in led.items():
+        if value not in (None, False) and not track and not auto_tracks:
+            raise UsageError(f"{name} says nothing without tracks; add --track or --auto-tracks.")
+    given = {
+        "refine_tracks": refine_tracks or None,
+        "control_scale": control_scale,
+        "control_range": None if control_range is None else _range(control_range),
+        "min_guidance_scale": min_guidance,
+        "max_guidance_scale": max_guidance,
+        "middle_max_guidance": peak_guidance or None,
+        "motion_bucket_id": motion_bucket,
+        "noise_aug_strength": noise_aug,
+    }
+    return Framer(
+        tracks=tuple(track or ()),
+        auto_tracks=auto_tracks,
+        overlay=overlay,
+        scheduler=None if scheduler is None else _names(scheduler)[0],
+        compared=_names(schedulers or _COMPARED) if compare else (),
+        options={name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _range(text: str) -> tuple[float, float]:
+    from ..errors import UsageError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high <= 1:
+        raise UsageError(
+            f"--control-range {text!r} is not a part of the steps; give FROM,TO with 0 <= FROM <= TO <= 1."
+        )
+    return low, high
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Scheduler names from a comma-separated list, each once."""
+    from typing import get_args
+
+    from ..errors import UsageError
+    from ..families.framer.schedulers import SchedulerName
+
+    names = tuple(dict.fromkeys(text.replace(" ", "").split(",")))
+    for name in names:
+        if name not in get_args(SchedulerName):
+            raise UsageError(f"There is no scheduler {name!r}; take some of {', '.join(get_args(SchedulerName))}.")
+    return names

@@ -1,0 +1,32 @@
+"""Calls that fit any family: which of the wanted settings a pipeline takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ..errors import UsageError
+
+
+def settings_for(
+    pipeline: Any, wanted: Mapping[str, Any], asker: str, dispensable: Collection[str] = ("guided",)
+) -> dict[str, Any]:
+    """The keyword arguments for a call of `pipeline`; None leaves a setting to the pipeline.
+
+    Args:
+        wanted: settings by name.
+        asker: who wants them, as the beginning of a sentence.
+        dispensable: settings that are left out where the pipeline does not know them.
+
+    Raises:
+        UsageError: a setting that the pipeline does not know.
+    """
+    parameters = inspect.signature(pipeline.__call__).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    given = {name: value for name, value in wanted.items() if value is not None}
+    unknown = [] if open_ended else [name for name in given if name not in parameters]
+    for name in unknown:
+        if name not in dispensable:
+            raise UsageError(f"{asker} sets {name}, which {type(pipeline).__name__} does not know; leave it out.")
+    return {name: value for name, value in given.items() if name not in unknown}

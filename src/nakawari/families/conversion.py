@@ -1,0 +1,52 @@
+"""What the conversions of all families share: where they may write, what they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers.utils import logging
+
+from ..errors import NakawariError
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Args:
+        output_dir: the folder that was written.
+        keys: component (and `extra`) -> published tensors that went there; their sum is all tensors there are.
+        parameters: component -> parameters written.
+        schedule_matches: whether the published noise schedule is the one that the scheduler computes; None when there
+            is none to compare.
+    """
+
+    output_dir: Path
+    keys: Mapping[str, int]
+    parameters: Mapping[str, int]
+    schedule_matches: bool | None = None
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Raises:
+        NakawariError: it is a file, or not empty.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise NakawariError(f"{output} exists already; give a new or empty folder.")
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing its own bar: a library does not print."""
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()

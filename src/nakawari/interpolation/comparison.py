@@ -1,0 +1,111 @@
+"""The same in-betweens by several samplers: drawn, measured against the first, shown one above the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..files import write_json
+from ..media import contact_sheet, write_gif, write_image
+from .draw import Drawn, Progress, Settings, draw
+from .keys import Key
+from .output import PLAYBACK_FPS, RECORD, Output, filling, record_of
+from .sheet import caption, gaps_of, playing, seen
+
+SHEET = "comparison.png"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one sampler made.
+
+    Args:
+        scheduler: its name.
+        steps: per pass.
+        seconds: for all in-betweens.
+        psnr: dB of its in-betweens against those of the first sampler, None for the first and where they are equal.
+        drawn: the sequence.
+    """
+
+    scheduler: str
+    steps: int
+    seconds: float
+    psnr: float | None
+    drawn: Drawn
+
+
+def compare(
+    keys: Sequence[Key],
+    settings: Settings,
+    pipeline: Any,
+    schedulers: Sequence[str],
+    progress: Callable[[str], Progress] | None = None,
+) -> list[Entry]:
+    """Draw a job once with every one of `schedulers`; everything else, seeds included, stays the same.
+
+    Args:
+        keys, settings, pipeline: as for `draw`; without `steps`, every sampler takes the steps it is meant for.
+        schedulers: names that the family knows, in the order in which they are shown.
+        progress: makes, from a sampler's name, what is called after every batch.
+
+    Raises:
+        NakawariError: as `draw`, or a family with one sampler only.
+    """
+    if not hasattr(pipeline, "scheduled"):
+        raise UsageError(f"A {pipeline.family} model has one scheduler, so there is nothing to compare; take a Framer.")
+    entries: list[Entry] = []
+    for name in schedulers:
+        with pipeline.scheduled(name):
+            steps = settings.steps or pipeline.config.default_steps
+        started = time.monotonic()
+        drawn = draw(keys, replace(settings, scheduler=name), pipeline, progress(name) if progress else None)
+        seconds = time.monotonic() - started
+        psnr = _psnr(entries[0].drawn, drawn) if entries else None
+        entries.append(Entry(name, steps, seconds, psnr, drawn))
+    return entries
+
+
+def _psnr(first: Drawn, other: Drawn) -> float | None:
+    between = [index for index, key in enumerate(first.keys) if key is None]
+    if not between:
+        return None
+    error = np.mean([np.mean((first.frames[i] / 255.0 - other.frames[i] / 255.0) ** 2) for i in between])
+    return None if error == 0 else float(-10 * np.log10(error))
+
+
+def write_comparison(
+    output: Output, entries: Sequence[Entry], keys: Sequence[Key], settings: Settings, model: str
+) -> tuple[list[Path], dict[str, Any]]:
+    """Write the sheet, one GIF per sampler and the record, all or nothing. Returns the files and the record."""
+    fps = settings.fps or PLAYBACK_FPS
+    names = [key.path.name for key in keys]
+    record = record_of(entries[0].drawn, keys, settings, model, fps, [])
+    gifs = [f"{entry.scheduler}.gif" for entry in entries]
+    record |= {
+        "comparison": [{"scheduler": e.scheduler, "steps": e.steps, "psnr": e.psnr} for e in entries],
+        "files": [SHEET, *gifs, RECORD],
+    }
+    with filling(output) as folder:
+        for gif, entry in zip(gifs, entries, strict=True):
+            write_gif(folder / gif, playing(entry.drawn, loop=settings.loop, overlay=output.overlay), fps)
+        write_image(folder / SHEET, comparison_sheet(entries, names, loop=settings.loop, overlay=output.overlay))
+        write_json(folder / RECORD, record)
+    return [output.path / name for name in record["files"]], record
+
+
+def comparison_sheet(entries: Sequence[Entry], names: Sequence[str], *, loop: bool, overlay: bool = True) -> np.ndarray:
+    """One row per gap and sampler (H, W, 3), gaps together, so that what differs stands one above the other."""
+    rows, labels, captions, marked = [], [], [], []
+    for gap, numbers in enumerate(gaps_of(entries[0].drawn, loop=loop)):
+        for entry in entries:
+            rows.append([seen(entry.drawn, gap, place, frame, overlay) for place, frame in enumerate(numbers)])
+            labels.append(f"{entry.scheduler}, {entry.steps} steps")
+            captions.append([caption(entry.drawn, names, frame) for frame in numbers])
+            marked.append([entry.drawn.keys[frame] is not None for frame in numbers])
+    return contact_sheet(rows, labels, captions, marked)

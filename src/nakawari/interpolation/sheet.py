@@ -1,0 +1,57 @@
+"""What a finished sequence looks like on one picture or playing, with the tracks that were followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..media import contact_sheet, overlay_tracks
+from .draw import Drawn
+
+ROW = 9
+"""The most frames in one row of the contact sheet."""
+
+
+def gaps_of(drawn: Drawn, *, loop: bool) -> list[list[int]]:
+    """Per gap the numbers of its frames, both keys among them; with `loop` the last gap ends at the first frame."""
+    starts = [index for index, key in enumerate(drawn.keys) if key is not None]
+    ends = [*starts[1:], len(drawn.frames)] if loop else starts[1:]
+    return [[*range(start, end), end % len(drawn.frames)] for start, end in zip(starts, ends, strict=False)]
+
+
+def seen(drawn: Drawn, gap: int, place: int, frame: int, overlay: bool) -> np.ndarray:
+    """Frame number `frame`, which stands at `place` of a gap, with the gap's tracks over it where it has any."""
+    picture = drawn.frames[frame]
+    return overlay_tracks(picture, drawn.tracks[gap], place) if overlay and gap in drawn.tracks else picture
+
+
+def playing(drawn: Drawn, *, loop: bool, overlay: bool) -> list[np.ndarray]:
+    """All frames in order; a key between two gaps shows the tracks that begin there, or else those that end there."""
+    frames = list(drawn.frames)
+    gaps = gaps_of(drawn, loop=loop)
+    for gap in sorted(drawn.tracks, reverse=True) if overlay else ():
+        for place, frame in reversed(list(enumerate(gaps[gap]))):
+            if place <= len(gaps[gap]) - 2 or frames[frame] is drawn.frames[frame]:
+                frames[frame] = seen(drawn, gap, place, frame, overlay)
+    return frames
+
+
+def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = True) -> np.ndarray:
+    """The contact sheet (H, W, 3): every gap from key to key, in rows of at most `ROW` frames, the keys marked."""
+    rows, labels, captions, marked = [], [], [], []
+    for gap, numbers in enumerate(gaps_of(drawn, loop=loop)):
+        parts = -(-len(numbers) // ROW)
+        title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {len(numbers) - 2} between"
+        for part, chunk in enumerate(np.array_split(np.arange(len(numbers)), parts)):
+            rows.append([seen(drawn, gap, place, numbers[place], overlay) for place in chunk])
+            labels.append(title if part == 0 else "")
+            captions.append([caption(drawn, names, numbers[place]) for place in chunk])
+            marked.append([drawn.keys[numbers[place]] is not None for place in chunk])
+    return contact_sheet(rows, labels, captions, marked)
+
+
+def caption(drawn: Drawn, names: Sequence[str], frame: int) -> str:
+    """The number of a frame, with the name of the key drawing where it is one."""
+    key = drawn.keys[frame]
+    return f"{frame + 1}" if key is None else f"{frame + 1} {names[key]}"

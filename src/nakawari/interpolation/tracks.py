@@ -1,0 +1,142 @@
+"""Tracks over a sequence: read for every gap, cut for every pass, corrected by what a pass found."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NakawariWarning, UsageError
+from ..families.framer.matching import automatic_tracks
+from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, drags_to_tracks, interpolate, parse_drag
+from ..files import read_json
+from .plan import Pass
+
+if TYPE_CHECKING:
+    from .draw import Settings
+
+Drags = Mapping[int, Sequence[Drag]]
+"""Gap number, counted from 0, -> the drags of that gap, in pixels of the key drawings."""
+
+_NUMBERED = re.compile(r"\s*(\d+)\s*:(.*)")
+
+
+def parse_tracks(words: Sequence[str], gaps: int) -> dict[int, list[Drag]]:
+    """Drags per gap from the words of a command.
+
+    Args:
+        words: each `"x,y x,y ..."`, `"GAP: x,y x,y ..."` with gaps counted from 1, or the path of a JSON file: a
+            list of tracks, or an object of such lists, `{"GAP": [...]}`.
+        gaps: how many gaps there are; with more than one, the gap must be named.
+
+    Raises:
+        NakawariError: a missing or broken file.
+        UsageError: anything else than such words, or a gap that is not there.
+    """
+    found: dict[int, list[Drag]] = {}
+    for word in words:
+        for name, drags in _parse(word).items():
+            found.setdefault(_gap(name, gaps, word), []).extend(drags)
+    return found
+
+
+def _parse(word: str) -> dict[str, list[Drag]]:
+    """Gap as it was named, "" where it was not, -> drags."""
+    if word.lower().endswith(".json"):
+        value = read_json(Path(word))
+        named: dict[str, Any] = value if isinstance(value, dict) else {"": value}
+        return {name: drags_from(own, word) for name, own in named.items()}
+    match = _NUMBERED.fullmatch(word)
+    name, points = match.groups() if match else ("", word)
+    return {name: [parse_drag(points)]}
+
+
+def _gap(name: str, gaps: int, word: str) -> int:
+    if name == "" and gaps == 1:
+        return 0
+    if name == "":
+        raise UsageError(
+            f"The track {word!r} does not say in which of the {gaps} gaps it is; put the number of the gap before it, "
+            'as in "2: 120,80 200,95".'
+        )
+    if not name.isdecimal() or not 1 <= int(name) <= gaps:
+        raise UsageError(f"The track {word!r} is for gap {name}, and the gaps are 1 to {gaps}; name one of these.")
+    return int(name) - 1
+
+
+class GapTracks:
+    """Where the points of one gap are at every place of it.
+
+    Args:
+        rows: (count + 2, P, 2), at the first key, every in-between and the second key.
+        size: height and width of the drawings.
+    """
+
+    def __init__(self, rows: Tracks, size: tuple[int, int]) -> None:
+        self.rows = np.array(rows, dtype=np.float64)
+        self._limits = np.array([size[1], size[0]])
+
+    @classmethod
+    def of(cls, drags: Sequence[Drag], count: int, size: tuple[int, int]) -> GapTracks:
+        """From drags over a gap of `count` in-betweens; raises `UsageError` for one that is never in the image."""
+        return cls(check_tracks(drags_to_tracks(drags, count + 2), count + 2, size), size)
+
+    def cut(self, spec: Pass) -> Tracks | None:
+        """(F, P', 2), the tracks of one pass; a point that is never in the image then is left out, None without any."""
+        rows = self.rows[_places(spec)]
+        seen = self._seen(rows)
+        return rows[:, seen] if seen.any() else None
+
+    def correct(self, spec: Pass, found: Tracks) -> None:
+        """Take over where a pass really put its points, and lead the tracks between its frames through them.
+
+        Nothing outside the pass changes, so passes that run together do not depend on each other.
+        """
+        places, length = _places(spec), spec.end - spec.start
+        seen = np.flatnonzero(self._seen(self.rows[places]))
+        times = [(place - spec.start) / length for place in places]
+        self.rows[spec.start : spec.end + 1, seen] = interpolate(found, length + 1, times)
+
+    def _seen(self, rows: Tracks) -> NDArray[np.bool_]:
+        return ((rows >= 0) & (rows < self._limits)).all(axis=2).any(axis=0)
+
+
+def tracks_of_gaps(
+    pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings
+) -> dict[int, GapTracks]:
+    """The tracks that a job asks for, gap by gap; gaps without any are left out.
+
+    Args:
+        pairs: the two keys of every gap, RGB (H, W, 3).
+        settings: its `drags` and, where `auto_tracks` is set, points matched between the keys as well.
+    """
+    found = {}
+    for gap, (first, last) in enumerate(pairs):
+        count, size = settings.counts[gap], (first.shape[0], first.shape[1])
+        rows = [GapTracks.of(drags, count, size).rows for drags in (settings.drags.get(gap),) if drags]
+        if settings.auto_tracks and count:
+            rows += _matched(first, last, count, settings.seed + gap, gap)
+        if rows:
+            found[gap] = GapTracks(np.concatenate(rows, axis=1), size)
+    return found
+
+
+def _matched(first: NDArray[np.uint8], last: NDArray[np.uint8], count: int, seed: int, gap: int) -> list[Tracks]:
+    tracks = automatic_tracks(first, last, count + 2, seed=seed)
+    if tracks is None:
+        warnings.warn(
+            f"Nothing in the two keys of gap {gap + 1} matches: no automatic tracks there.",
+            NakawariWarning,
+            stacklevel=2,
+        )
+        return []
+    return [tracks]
+
+
+def _places(spec: Pass) -> list[int]:
+    return [spec.start, *spec.places, spec.end]

@@ -1,0 +1,179 @@
+"""A distillation from a few words instead of a recipe; who teaches whom; which layers matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .. import variants
+from ..errors import UsageError
+from .adaptation import source_of
+from .data_sources import training_samples
+from .objectives.base import collate, sample_generator
+from .objectives.imitate import Imitate, Params
+from .recipe import Recipe, parse_recipe
+from .recipe_yaml import apply_overrides
+from .run import build_objective
+from .students import Copied, importance, make_student
+from .teacher import Teacher, TeacherParams
+
+KINDS = ("imitate", "few_step")
+"""The objectives that learn from a teacher."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the command; `size` is (height, width), `learning_rate` per optimizer step.
+
+    Args:
+        width: the student's channels over the teacher's.
+        remove: how many residual layers the student lacks, the least important ones.
+    """
+
+    teacher: str
+    data: Path
+    regime: Literal["drawings", "answers"]
+    width: float
+    remove: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    frames: int
+    size: tuple[int, int]
+    seed: int = 0
+
+
+def make_recipe(words: Words, changes: list[str]) -> Recipe:
+    """A recipe for a student of `words.teacher`; `changes` are `key=value` words over it.
+
+    `words.remove` is not in it yet: see `without_least_important`.
+    """
+    spec = variants.parse(words.teacher)
+    origin = "+".join([spec.base, *(f"{use.folder}@{use.scale:g}" for use in spec.adapters)])
+    every = max(1, words.steps // 5)
+    values: dict[str, Any] = {
+        "name": f"{words.data.name or 'all'}-student",
+        "seed": words.seed,
+        "model": {"student": {"of": origin, "width": words.width}},
+        "objective": {
+            "kind": "imitate",
+            "teacher": words.teacher,
+            "regime": words.regime,
+            "sampling": {"steps": 1},
+        },
+        "data": {
+            "sources": [source_of(words.data)],
+            "size": list(words.size),
+            "frames": [words.frames],
+            # A drawing costs twenty steps of the teacher: it should come again.
+            "distinct": 64 * words.batch_size if words.regime == "drawings" else 0,
+        },
+        "optim": {
+            "lr": words.learning_rate,
+            "steps": words.steps,
+            "batch_size": words.batch_size,
+            "schedule": "cosine",
+            "warmup_steps": min(20, words.steps // 10),
+            "floor": 0.05,
+            "ema": 0.99,
+        },
+        "validation": {"every": every, "samples": 0},
+        "checkpoint": {"every": every},
+    }
+    apply_overrides(values, changes)
+    return parse_recipe(values, "The distillation")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who teaches whom: names, parameters of the denoisers, what the student begins with (None = it is a variant)."""
+
+    teacher: str
+    teacher_parameters: int
+    student: str
+    student_parameters: int
+    copied: Copied | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def roles(recipe: Recipe) -> Roles:
+    """The roles in a recipe of one of `KINDS`; loads both models and forgets them."""
+    if not isinstance(recipe.objective, TeacherParams):
+        raise UsageError(
+            f"The objective {recipe.objective.kind} has no teacher; distill trains {' and '.join(KINDS)}, "
+            "nakawari train any other."
+        )
+    teacher = _size(Teacher.load(recipe.objective).pipeline.denoiser)
+    model = recipe.model
+    if model.student is None:
+        own = variants.load(model.base).pipeline.denoiser if model.base is not None else None
+        student = teacher if own is None else _size(own)
+        return Roles(recipe.objective.teacher, teacher, model.base or "a new model", student, None)
+    _, copied = make_student(model.student)
+    return Roles(recipe.objective.teacher, teacher, f"a part of {model.student.of}", copied.parameters, copied)
+
+
+def _size(denoiser: torch.nn.Module) -> int:
+    return sum(value.numel() for value in denoiser.parameters())
+
+
+def importances(recipe: Recipe) -> dict[str, float]:
+    """Layer that the student's origin can lack -> the loss of its answers without it, against its own with it, on the
+    recipe's first batch; the least important first."""
+    if recipe.model.student is None:
+        raise UsageError("Only a student can lack layers; give model.student in the recipe.")
+    origin = recipe.model.student.of
+    pipeline = variants.load(origin).pipeline
+    params = Params(
+        teacher=origin,
+        regime="answers",
+        pixel=None,
+        cache=getattr(recipe.objective, "cache", Params.model_fields["cache"].default),
+    )
+    objective = Imitate(params, pipeline, Teacher.load(params)).eval()
+    samples = training_samples(recipe)
+    batch = collate([{**samples.sample(index), "index": index} for index in range(recipe.optim.batch_size)])
+
+    def loss() -> float:
+        return objective(batch, [sample_generator(recipe.seed, index) for index in batch["index"]]).loss.item()
+
+    return importance(pipeline.denoiser, loss)
+
+
+def without_least_important(recipe: Recipe, count: int, found: dict[str, float]) -> Recipe:
+    """The recipe with the `count` least important layers left out of the student."""
+    if count > len(found):
+        raise UsageError(f"Only {len(found)} layers can be left out, not {count}; give --remove a smaller number.")
+    values = recipe.model_dump(mode="json")
+    student = values["model"]["student"]
+    student["remove"] = sorted({*student["remove"], *list(found)[:count]})
+    return parse_recipe(values, "The distillation")
+
+
+def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> int:
+    """Put every drawing that a run will want into the cache; what is there already is not drawn again.
+
+    Args:
+        progress: called with samples done and samples in all.
+
+    Returns: how many were drawn.
+    """
+    objective = build_objective(recipe)
+    if not isinstance(objective, Imitate) or objective.params.regime != "drawings":
+        raise UsageError("Only imitating drawings needs any beforehand; leave --prepare out.")
+    samples, size = training_samples(recipe), recipe.optim.batch_size
+    count = recipe.optim.steps * size
+    count = min(count, recipe.data.distinct) if recipe.data.distinct else count
+    for index in range(count):
+        batch = collate([{**samples.sample(index), "index": index}])
+        objective.prepare(batch, [sample_generator(recipe.seed, index)])
+        if progress is not None:
+            progress(index + 1, count)
+    return objective.drawings.misses

@@ -1,0 +1,75 @@
+"""A teacher's drawings on disk: each is sampled once, whenever and by whichever run it is first wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..files import atomic_path
+from .objectives.base import Batch
+from .objectives.conditions import keys_of
+from .teacher import Teacher
+
+_VERSION = 1
+_NAME = "latents"
+
+
+class Drawings:
+    """A folder of safetensors files, one per drawing, named by what it depends on: keys, number of frames, guidance,
+    prompt, rate, and the teacher with its weights and settings.
+
+    Args:
+        teacher: draws what is not there.
+        folder: where; made when absent, shared by runs and processes.
+    """
+
+    def __init__(self, teacher: Teacher, folder: Path) -> None:
+        self.teacher, self.folder = teacher, folder.expanduser()
+        self._key = teacher.key()
+        self.hits = self.misses = 0
+
+    def latents(self, batch: Batch, guided: Sequence[bool]) -> Tensor:
+        """Clean latents (B, F, C, h, w) of the drawings between the keys of `batch`, sample i with motion guidance
+        where `guided[i]`; float32."""
+        found = [self._one(batch, row, flag) for row, flag in enumerate(guided)]
+        return torch.cat(found).to(batch["frames"].device)
+
+    def _one(self, batch: Batch, row: int, guided: bool) -> Tensor:
+        path = self._path(batch, row, guided)
+        found = _read(path)
+        if found is not None:
+            self.hits += 1
+            return found
+        self.misses += 1
+        one = {name: values[row : row + 1] for name, values in batch.items()}
+        drawn = self.teacher.draw(one, guided).cpu().contiguous()
+        with atomic_path(path) as temporary:
+            save_file({_NAME: drawn}, temporary)
+        return drawn
+
+    def _path(self, batch: Batch, row: int, guided: bool) -> Path:
+        frames = batch["frames"][row : row + 1]
+        words = {name: batch[name][row] for name in ("prompt", "fps") if batch.get(name) is not None}
+        about = [_VERSION, self._key, guided, list(frames.shape[1:]), words]
+        digest = hashlib.sha256(json.dumps(about, default=str).encode())
+        for key in keys_of(frames):
+            digest.update(key.detach().cpu().contiguous().numpy().tobytes())
+        name = digest.hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+
+def _read(path: Path) -> Tensor | None:
+    """None where nothing whole is there."""
+    if not path.is_file():
+        return None
+    try:
+        return load_file(path)[_NAME]
+    except (OSError, KeyError, SafetensorError):
+        return None

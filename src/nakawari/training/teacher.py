@@ -1,0 +1,160 @@
+"""The teacher of a distillation: a frozen variant that is asked, never trained, never saved with the run.
+
+It is no child of an objective, so neither optimizer nor checkpoint, nor device placement, nor `best/` can see it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from .. import variants
+from ..errors import UsageError
+from ..families.base import Condition, InterpolationPipeline
+from .objectives import RecipePart
+from .objectives.base import Batch, sample_generator
+from .objectives.conditions import keys_of
+from .tensors import hash_states
+
+
+class TeacherSampling(RecipePart):
+    """How the teacher draws: steps, guidance scale (None = the family's own), eta (0 = DDIM)."""
+
+    steps: int = Field(20, ge=1)
+    guidance: float | None = None
+    eta: float = Field(0.0, ge=0)
+
+
+class TeacherParams(RecipePart):
+    """Keys of every objective that learns from a teacher.
+
+    Args:
+        teacher: a variant, `BASE[+ADAPTER@SCALE][:PRECISION]`.
+        teacher_sampling: how it draws, where its drawings are wanted.
+    """
+
+    teacher: str
+    teacher_sampling: TeacherSampling = TeacherSampling()
+
+
+class Teacher:
+    """A frozen pipeline in evaluation mode.
+
+    Args:
+        pipeline: taken as it is and frozen for good.
+        name: the variant's name, for messages.
+        sampling: how it draws.
+    """
+
+    def __init__(self, pipeline: InterpolationPipeline, name: str, sampling: TeacherSampling | None = None) -> None:
+        self.pipeline, self.name = pipeline, name
+        self.sampling = sampling or TeacherSampling()
+        pipeline.set_progress_bar_config(disable=True)
+        for network in self.networks.values():
+            network.requires_grad_(False).eval()
+
+    @classmethod
+    def load(cls, params: TeacherParams) -> Self:
+        """The teacher that a recipe names. Raises `NakawariError` where it is no model of ours."""
+        return cls(variants.load(params.teacher).pipeline, params.teacher, params.teacher_sampling)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All its networks by component name."""
+        return {name: part for name, part in self.pipeline.components.items() if isinstance(part, nn.Module)}
+
+    def to(self, device: torch.device) -> Self:
+        """Follow the student onto its device."""
+        if self.pipeline.device != device:
+            self.pipeline.to(device)
+        return self
+
+    def state_hash(self) -> str:
+        """SHA-256 over every parameter and buffer of all its networks: the same before and after a run."""
+        return hash_states(self.networks).hexdigest()
+
+    def key(self) -> str:
+        """SHA-256 over weights, settings and how it draws: what its drawings depend on beside the keys."""
+        digest = hash_states(self.networks)
+        digest.update(repr([sorted(_settings(self.pipeline).items()), self.sampling]).encode())
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Its network's answer at x_t = `noisy` (B, F, C, h, w), times (B,); float32, without gradient.
+
+        A condition without tokens' text or image (see `InterpolationPipeline.unconditional`) gives the other branch of
+        guidance.
+        """
+        denoiser = self.to(noisy.device).pipeline.denoiser
+        return self.pipeline.denoise(noisy.to(denoiser.dtype), t, condition).float()
+
+    @torch.no_grad()
+    def draw(self, batch: Batch, guided: bool = True) -> Tensor:
+        """Clean latents (B, F, C, h, w) of its drawings between the keys of `batch`, float32.
+
+        A sample's noise follows from its keys alone, so the same clip is drawn the same, wherever it comes along.
+        """
+        frames = batch["frames"]
+        words: dict[str, Any] = {name: batch[name] for name in ("prompt", "fps") if batch.get(name) is not None}
+        taken = inspect.signature(self.pipeline.__call__).parameters
+        if not guided:
+            words["guided"] = False
+        if "eta" in taken:
+            words["eta"] = self.sampling.eta
+        drawn = self.to(frames.device).pipeline(
+            *keys_of(frames),
+            num_frames=frames.shape[1],
+            num_inference_steps=self.sampling.steps,
+            guidance_scale=self.sampling.guidance,
+            generator=[_generator(clip) for clip in frames],
+            output_type="latent",
+            **words,
+        )
+        return drawn.frames.float()
+
+
+def check_shared_latents(teacher: Teacher, student: InterpolationPipeline) -> None:
+    """Student and teacher must speak of the same latents, at the same times. Raises `UsageError`."""
+    if student.family != teacher.pipeline.family:
+        raise UsageError(
+            f"The teacher {teacher.name} is of the family {teacher.pipeline.family}, the student of {student.family}; "
+            "give a teacher of the student's family."
+        )
+    if student.process != teacher.pipeline.process:
+        raise UsageError(
+            f"The teacher {teacher.name} knows another noise schedule than the student; take the student from it."
+        )
+    own, others = student.components.get("vae"), teacher.pipeline.components.get("vae")
+    residual = [model.config.get("residual", False) for model in (teacher.pipeline, student)]
+    if residual[0] != residual[1] or _settings(own) != _settings(others) or not _same_weights(others, own):
+        raise UsageError(
+            f"The teacher {teacher.name} has another autoencoder than the student, so their latents are not the same; "
+            "take the student from the teacher."
+        )
+
+
+def _same_weights(teacher: nn.Module, student: nn.Module) -> bool:
+    """Equal in the teacher's precision, which may be the lower one."""
+    theirs, ours = teacher.state_dict(), student.state_dict()
+    if theirs.keys() != ours.keys():
+        return False
+    return all(
+        value.shape == ours[name].shape and torch.equal(value.cpu(), ours[name].to(value.dtype).cpu())
+        for name, value in theirs.items()
+    )
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    """A configuration without what tells only where it came from."""
+    return {name: str(value) for name, value in dict(part.config).items() if not name.startswith("_")}
+
+
+def _generator(clip: Tensor) -> torch.Generator:
+    keys = clip[[0, -1]].detach().cpu().contiguous().numpy().tobytes()
+    return sample_generator(0, int.from_bytes(hashlib.sha256(keys).digest()[:8], "little"))

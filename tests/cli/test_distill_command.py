@@ -1,0 +1,127 @@
+"""`nakawari distill` as a user runs it, on a tiny teacher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import Result
+
+from nakawari.variants import load
+from tiny_models import guided_model
+
+Cli = Callable[..., Result]
+QUICK = {
+    "optim.steps": "2",
+    "optim.ema": "0",
+    "objective.teacher_sampling.steps": "1",
+    "objective.pixel.perceptual": "none",
+    "data.distinct": "2",
+}
+
+
+def quick(tmp_path: Path) -> list[Any]:
+    changes = QUICK | {"objective.cache": tmp_path / "drawings"}
+    return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    guided_model().save_pretrained(tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips" / "clip"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        picture = np.full((40, 48, 3), 230, np.uint8)
+        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
+        Image.fromarray(picture).save(folder / f"{number:02d}.png")
+    return tmp_path / "clips"
+
+
+def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["--data", clips, "--teacher", teacher, "--batch", "2", "--size", "32x32", *quick(tmp_path), "-o", run]
+    drawn = cli("distill", *words, "--prepare")
+    assert drawn.exit_code == 0, drawn.stderr
+    assert drawn.stdout.splitlines()[-1] == "2 drawings made; the others were there"
+    assert not run.exists()
+    result = cli("distill", *words)
+    assert result.exit_code == 0, result.stderr
+    first, second, third = result.stdout.splitlines()[:3]
+    whole = sum(value.numel() for value in guided_model().unet.parameters())
+    student = load(str(run)).pipeline.unet
+    size = sum(value.numel() for value in student.parameters())
+    assert first == f"teacher  {teacher}: denoiser of {whole:,} parameters, frozen, not saved"
+    assert second == f"student  a part of {teacher}: denoiser of {size:,} parameters ({size / whole:.1%})"
+    assert third.startswith(f"copied   {size:,} parameters; ") and third.endswith(" in part, 0 begun anew")
+    assert "finished at step 2" in result.stdout
+    assert student.config.model_channels == guided_model().unet.config.model_channels // 2
+
+
+def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["--data", clips, "--teacher", teacher, "--batch", "2", "--size", "32x32", *quick(tmp_path), "-o", run]
+    words += ["--regime", "b", "--remove", "1"]
+    result = cli("distill", *words)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "loss without each layer, least important first"
+    layers = guided_model().unet.removable_layers()
+    rows = [line.split() for line in lines[1 : 1 + len(layers)]]
+    losses = [float(row[1]) for row in rows]
+    assert {row[0] for row in rows} == set(layers) and losses == sorted(losses)
+    assert [row[2:] for row in rows] == [["left", "out"]] + [[]] * (len(layers) - 1)
+    saved = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert saved["model"]["student"]["remove"] == [rows[0][0]]
+    assert saved["model"]["student"]["width"] == 1.0
+    assert list(load(str(run)).pipeline.unet.config.removed_layers) == [rows[0][0]]
+    asked = cli("distill", run / "recipe.yaml", "--plan", "--json")
+    roles, plan = map(json.loads, asked.stdout.splitlines())
+    assert roles["copied"]["removed"] == [rows[0][0]] and plan["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "needs either a RECIPE or --data FOLDER"),
+        (
+            ["--data", "clips", "--regime", "c"],
+            "'c' is not a regime; --regime takes drawings (or a) and answers (or b).",
+        ),
+        (["--data", "clips", "--teacher", "absent"], "'absent' is not a model"),
+        (["--data", "clips", "--remove", "99"], "layers can be left out, not 99; give --remove a smaller number."),
+        (["--data", "clips", "--set", "objective.kind=denoise"], "has the unknown key 'objective.teacher'"),
+        (["--data", "clips", "--prepare", "--regime", "b"], "Only imitating drawings needs any beforehand"),
+        (["--data", "clips", "--width", "0.3"], "The student cannot be built: model_channels=2 must be divisible by"),
+    ],
+)
+def test_wrong_words_get_one_sentence(
+    cli: Cli,
+    teacher: Path,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["--teacher", "teacher"] if "--teacher" not in words else []
+    result = cli("distill", *words, *given, "--size", "32x32", "--batch", "2", "--set", "objective.cache=drawings")
+    assert result.exit_code in (1, 2)
+    assert sentence in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_a_recipe_without_a_teacher_is_refused(cli: Cli) -> None:
+    result = cli("distill", Path(__file__).parents[2] / "recipes" / "guide.yaml")
+    assert result.exit_code == 2
+    assert "has no teacher; distill trains imitate and few_step, nakawari train any other." in result.stderr

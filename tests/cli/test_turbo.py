@@ -1,0 +1,129 @@
+"""A turbo adapter as a user meets it: `--fast`, and the demo that sets teacher and student side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import Result
+
+from nakawari.adapters import save_turbo
+from nakawari.cli import demo
+from nakawari.evaluation.efficiency import variant_bytes
+from nakawari.media import read_frames, read_image
+from nakawari.training.lora import ADAPTER, LoraParams, add_lora
+from nakawari.variants import TURBO, load, parse
+from tiny_models import guided_model
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that wants 3 steps, with its own adapter for 1 step."""
+    folder = tmp_path_factory.mktemp("models") / "fast"
+    pipeline = guided_model()
+    pipeline.register_to_config(default_steps=3)
+    pipeline.save_pretrained(folder)
+    add_lora(pipeline, LoraParams(target="linear-and-convolution", rank=1))
+    with torch.no_grad():
+        for name, parameter in pipeline.unet.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.02)
+    save_turbo(pipeline.unet, folder / TURBO, ADAPTER, steps=1)
+    return folder
+
+
+@pytest.fixture
+def slow_model(tmp_path: Path) -> Path:
+    guided_model().save_pretrained(tmp_path / "slow")
+    return tmp_path / "slow"
+
+
+def test_fast_is_the_models_own_adapter(cli: Cli, fast_model: Path, keys: list[Path], tmp_path: Path):
+    def frames(name: str, model: Any, *words: Any) -> np.ndarray:
+        drawn = cli("interpolate", *keys[:2], "-o", tmp_path / name, "--between", "1", "--model", model, *words)
+        assert drawn.exit_code == 0, drawn.stderr
+        return np.stack(read_frames(tmp_path / name))
+
+    fast = frames("fast", fast_model, "--fast")
+    assert np.array_equal(fast, frames("named", f"{fast_model}+turbo"))
+    assert np.array_equal(fast, frames("given", fast_model, "--adapter", fast_model / TURBO))
+    assert not np.array_equal(fast, frames("plain", fast_model))
+    assert json.loads((tmp_path / "fast/interpolation.json").read_text())["model"] == f"{fast_model}+turbo"
+    assert not np.array_equal(fast, frames("two-steps", fast_model, "--fast", "--steps", "2"))
+
+
+def test_merged_it_is_a_model_for_few_steps(cli: Cli, fast_model: Path, tmp_path: Path):
+    assert cli("merge", f"{fast_model}+turbo", "-o", tmp_path / "merged").exit_code == 0
+    merged = load(str(tmp_path / "merged")).pipeline
+    assert (merged.config.default_steps, merged.scheduler.config.sampler) == (1, "consistency")
+
+
+def test_a_variant_knows_its_bases_own_adapter(fast_model: Path):
+    spec = parse(f"{fast_model}+turbo@0.5:bf16")
+    assert (spec.adapters[0].folder, spec.adapters[0].scale, spec.precision) == (fast_model / TURBO, 0.5, "bf16")
+    assert parse("x+./turbo").adapters[0].folder == Path("turbo")
+    assert load(f"{fast_model}+turbo").pipeline.config.default_steps == 1
+    assert load(str(fast_model)).pipeline.config.default_steps == 3
+    adapter = sum(file.stat().st_size for file in (fast_model / TURBO).iterdir())
+    assert variant_bytes(f"{fast_model}+turbo") == variant_bytes(str(fast_model)) + adapter
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"), [("slow", "slow has no turbo adapter; draw without it"), ("nowhere", "is not a model")]
+)
+def test_fast_without_an_adapter_is_one_sentence(
+    cli: Cli, slow_model: Path, keys: list[Path], tmp_path: Path, model: str, sentence: str
+):
+    result = cli("interpolate", *keys[:2], "-o", tmp_path / "out", "--model", tmp_path / model, "--fast")
+    assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three key drawings of 32 x 24 in the place of those that are shipped."""
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number in range(3):
+        picture = np.full((24, 32, 3), 220, np.uint8)
+        picture[6:14, 6 * number : 6 * number + 8] = (200, 40, 60)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    monkeypatch.setattr(demo, "EXAMPLES", folder)
+    return folder
+
+
+def test_the_demo_sets_teacher_and_student_side_by_side(cli: Cli, fast_model: Path, drawings: Path, tmp_path: Path):
+    out = tmp_path / "demo"
+    for _ in range(2):  # a second run replaces the first
+        result = cli("demo", "-o", out, "--model", fast_model, "--between", 2)
+        assert result.exit_code == 0, result.stderr
+    # Two gaps, one clip each: three steps of the teacher, one of the student.
+    teacher, student = (line for line in result.stdout.splitlines() if "in-betweens in" in line)
+    assert f"{fast_model}: 4 in-betweens in" in teacher and teacher.endswith(" 6 evaluations")
+    assert f"{fast_model}+turbo: 4 in-betweens in" in student and student.endswith(" 2 evaluations")
+    assert "times as fast" in result.stdout
+    film = read_frames(out / "side-by-side.gif")
+    assert len(film) == 7 and film[0].shape == (24, 2 * 32 + 8, 3)
+    assert read_image(out / "side-by-side.png").shape[1] > 7 * 32
+    assert len(read_frames(out / "in-betweens.gif")) == 7
+
+
+def test_the_demo_of_a_model_without_a_turbo_adapter_says_so(
+    cli: Cli, slow_model: Path, drawings: Path, tmp_path: Path
+):
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / "side-by-side.png").write_bytes(b"of a model that was here before")
+    result = cli("demo", "-o", out, "--model", slow_model, "--between", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "no turbo adapter" in result.stdout
+    assert len(read_frames(out / "in-betweens.gif")) == 5
+    assert not list(out.glob("side-by-side.*"))

@@ -18,7 +18,7 @@ from nakawari.quantization.folder import saved_parts, weights_hash
 from nakawari.quantization.layers import packable
 from nakawari.quantization.make import quantize
 from nakawari.training.lora import LoraParams, add_lora
-from nakawari.variants import load
+from nakawari.variants import load, parent_of
 from tiny_models import guided_model
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -133,6 +133,17 @@ def test_a_precision_that_this_machine_lacks(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "q").exists()
 
 
+def test_float8_products_are_refused_on_this_processor(tmp_path: Path):
+    with pytest.raises(
+        UsageError, match=r"fp8-dynamic does not run on cpu of this machine \(float8 products need a GPU"
+    ):
+        quantize(guided_model(), "tiny", "fp8-dynamic", tmp_path / "q")
+    guided_model().save_pretrained(tmp_path / "model")
+    with pytest.raises(UsageError, match="choose another precision or device"):
+        load(f"{tmp_path / 'model'}:fp8-dynamic")
+    assert not (tmp_path / "q").exists()
+
+
 @pytest.mark.parametrize("precision", ["int8-dynamic", "int4"])
 def test_adapters_stand_on_a_quantized_base(tmp_path: Path, precision: str):
     full = guided_model()
@@ -153,6 +164,31 @@ def test_adapters_stand_on_a_quantized_base(tmp_path: Path, precision: str):
     output_with_gradient(adapted)
     learning = [p.grad for n, p in adapted.unet.named_parameters() if ".lora_" in n]
     assert learning and all(grad is not None and grad.abs().max() > 0 for grad in learning)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "fp8", "int4"])
+def test_a_precision_behind_the_name_is_the_folder_of_that_precision(tmp_path: Path, precision: str):
+    guided_model().save_pretrained(tmp_path / "model")
+    quantize(guided_model(), str(tmp_path / "model"), precision, tmp_path / "q")
+    named = load(f"{tmp_path / 'model'}:{precision}").pipeline
+    assert torch.equal(output(named), output(load(str(tmp_path / "q")).pipeline))
+    assert parent_of(str(tmp_path / "q")) == str(tmp_path / "model") == parent_of(str(tmp_path / "model"))
+
+
+def test_an_adapter_on_a_base_that_is_packed_by_its_name(tmp_path: Path):
+    full = guided_model()
+    full.save_pretrained(tmp_path / "model")
+    add_lora(full, LoraParams(target="linear-and-convolution", rank=2, alpha=4))
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in full.unet.named_parameters():
+        if ".lora_" in name:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
+    save(full.unet, tmp_path / "a", "default")
+    named = load(f"{tmp_path / 'model'}+{tmp_path / 'a'}@1:int8").pipeline
+    assert (output(named) - output(full)).norm() < 0.02 * output(full).norm()
+    assert set(precisions.counts(named.unet)) == {"int8"}
+    with pytest.raises(UsageError, match="is quantized already"):
+        quantize(named, "again", "int4", tmp_path / "again")
 
 
 def output_with_gradient(pipeline: ToonCrafterPipeline) -> None:

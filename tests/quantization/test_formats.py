@@ -45,6 +45,7 @@ def test_bits_per_weight():
             "int8": 8 + channel,
             "int8-dynamic": 8 + channel,
             "fp8": 8 + channel,
+            "fp8-dynamic": 8 + channel,
             "int4": 4 + 16 / GROUP,
         }
     )

@@ -59,9 +59,9 @@ def test_weight_only(case: tuple[nn.Module, Tensor], precision: str):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_dynamic(case: tuple[nn.Module, Tensor], fast: bool, monkeypatch: pytest.MonkeyPatch):
-    if fast and not kernels._has_fast_kernels():
+    if fast and not kernels.has_fast_kernels():
         pytest.skip("this processor has no int8 products")
-    monkeypatch.setattr(kernels, "_has_fast_kernels", lambda: fast)
+    monkeypatch.setattr(kernels, "has_fast_kernels", lambda: fast)
     layer, x = case
     packed = pack(layer, "int8-dynamic")
     with torch.no_grad():
@@ -113,3 +113,46 @@ def test_activations_follow_a_cast():
 
 def test_kinds():
     assert [kind(LAYERS[name][0]()) for name in ("linear", "conv", "time")] == ["linear", "conv", "temporal conv"]
+
+
+def test_the_prepared_weight_is_the_only_copy_and_is_put_back(case: tuple[nn.Module, Tensor]):
+    if not kernels.has_fast_kernels():
+        pytest.skip("this processor has no int8 products")
+    layer, x = case
+    packed = pack(layer, "int8-dynamic")
+    before = packed.packed.clone()
+    with torch.no_grad():
+        first = packed(x)
+        assert packed.packed.is_mkldnn
+        assert torch.equal(packed.weight, pack(layer, "int8").weight)
+        for other in (deepcopy(packed), packed.to("cpu"), packed.requires_grad_(False)):
+            assert torch.equal(other(x), first)
+    assert torch.equal(packed.state_dict()["packed"], before) and not packed.packed.is_mkldnn
+    packed.load_state_dict(packed.state_dict())
+    with torch.no_grad():
+        assert torch.equal(packed(x), first)
+
+
+def test_a_clip_stays_channels_last_through_time():
+    """Group norms, a convolution's neighbours, are several times slower on a clip that is not known as such."""
+    if not kernels.has_fast_kernels():
+        pytest.skip("this processor has no int8 products")
+    packed = pack(TimeConv(6, 8, (3, 1, 1), padding=(1, 0, 0)), "int8-dynamic")
+    with torch.no_grad():
+        assert packed(torch.randn(1, 6, 4, 5, 3)).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_float8_products(monkeypatch: pytest.MonkeyPatch):
+    """Where torch has them on this processor too; the products themselves are meant for GPUs."""
+    layer, x = nn.Linear(32, 16), torch.randn(2, 5, 32)
+    packed = pack(layer, "fp8-dynamic")
+    with torch.no_grad():
+        with pytest.raises(RuntimeError, match="float8 products need a GPU"):
+            packed(x)
+        monkeypatch.setattr(kernels, "multiplies_float8", lambda device: True)
+        assert (packed(x) - layer(x)).norm() < 0.05 * layer(x).norm()
+        assert torch.equal(packed(x[:1]), packed(x)[:1])
+    assert uniform(nn.ModuleDict({"a": nn.Linear(32, 10), "b": nn.Linear(32, 16)}), "fp8-dynamic") == {
+        "a": "fp8",
+        "b": "fp8-dynamic",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..files import atomic_path
 from .planning import Planned
@@ -10,12 +11,16 @@ from .planning import Planned
 _COLOURS = {
     "int4": "#d64933",
     "fp8": "#b8860b",
+    "fp8-dynamic": "#e0b040",
     "int8": "#3a6ea5",
     "int8-dynamic": "#6b4fa0",
     "bf16": "#5a8f3c",
     "fp16": "#2b8a6e",
     "fp32": "#444444",
 }
+_NAMED = 4
+"""Layers named in the picture: those that x0 minds most."""
+_SMALL: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": "#444444"}
 _MARKERS = {"linear": "o", "conv": "s", "temporal conv": "^"}
 
 
@@ -37,13 +42,27 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
             ]
             values = [sensitivity.decibel(sensitivity.costs[names[i]][precision].error) for i in places]
             above.plot(places, values, marker, color=_COLOURS[precision], markersize=3.5, label=f"{precision}, {kind}")
+    _name_parts(above, names)
+    for name in sorted(names, key=lambda name: -max(cost.error for cost in sensitivity.costs[name].values()))[:_NAMED]:
+        worst = max(cost.error for cost in sensitivity.costs[name].values())
+        above.annotate(name, (names.index(name), sensitivity.decibel(worst)), (4, -3), **_SMALL)
     above.set_ylabel("x0 to the parent's, this layer alone (dB)")
     above.grid(alpha=0.25)
     above.legend(frameon=False, fontsize=8, ncols=len(shown))
     below.bar(range(len(names)), 1, width=1, color=[_COLOURS[planned.precisions[name]] for name in names])
     below.set_yticks([])
     below.set_ylabel("plan")
-    below.set_xlabel("layer, in the order of the network")
+    below.set_xlabel("layer, in the order of the modules")
     figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata={"Software": None})
+
+
+def _name_parts(axes: Any, names: list[str]) -> None:
+    """A line where each part of the network begins, and the names of the larger parts above."""
+    parts = [name.split(".")[0] for name in names]
+    for part in dict.fromkeys(parts):
+        first = parts.index(part)
+        axes.axvline(first - 0.5, color="#bbbbbb", linewidth=0.8, zorder=0)
+        if parts.count(part) > len(parts) // 10:
+            axes.annotate(part, (first, 1.0), (2, 4), xycoords=("data", "axes fraction"), **_SMALL)

@@ -23,7 +23,7 @@ from ..errors import NakawariError
 from ..families.base import InterpolationPipeline
 from ..files import atomic_path, read_json, write_json
 from .formats import PRECISIONS
-from .layers import Packed, pack_layers
+from .layers import Packed, pack_layers, packed_layers
 from .precisions import counts, weight_bytes
 
 RECORD = "quantization.json"
@@ -67,7 +67,7 @@ def save(
         for part, module in pipeline.components.items()
         if isinstance(module, nn.Module) and next(module.parameters(), None) is not None
     }
-    layers = {key: module.precision for key, module in denoiser.named_modules() if isinstance(module, Packed)}
+    layers = {name: layer.precision for name, layer in packed_layers(denoiser).items()}
     if layers:
         about = {"quant_method": METHOD, "dtype": dtypes[name], "layers": layers}
         denoiser.register_to_config(quantization_config=about)

@@ -10,8 +10,9 @@ from torch.nn import functional
 
 FLOATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 FLOAT8 = torch.float8_e4m3fn
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "int4")
-"""All formats. `int8-dynamic` stores what `int8` stores and also rounds the activations."""
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
+"""All formats. The `-dynamic` ones store what `int8` and `fp8` store and also round the activations."""
+FLOAT8S = ("fp8", "fp8-dynamic")
 GROUP = 32
 """Consecutive weights of an output channel that share an int4 scale: 4 + 16 / 32 bits per weight."""
 _TRIMS = (1.0, 0.92, 0.84, 0.76)
@@ -34,10 +35,10 @@ def encode(weight: Tensor, precision: str) -> dict[str, Tensor]:
     if precision == "int4":
         return _encode_int4(weight)
     largest = weight.float().flatten(1).abs().amax(1)
-    limit = torch.finfo(FLOAT8).max if precision == "fp8" else 127
+    limit = torch.finfo(FLOAT8).max if precision in FLOAT8S else 127
     scale = torch.where(largest == 0, torch.ones_like(largest), largest / limit)
     values = weight.float() / _per_channel(scale, weight)
-    return {"packed": values.to(FLOAT8) if precision == "fp8" else values.round().to(torch.int8), "scale": scale}
+    return {"packed": values.to(FLOAT8) if precision in FLOAT8S else values.round().to(torch.int8), "scale": scale}
 
 
 def decode(packed: Tensor, scale: Tensor | None, shape: torch.Size, dtype: torch.dtype) -> Tensor:
@@ -61,7 +62,7 @@ def layout(shape: torch.Size, precision: str) -> dict[str, tuple[tuple[int, ...]
     if precision == "int4":
         groups = math.ceil(shape[1:].numel() / GROUP)
         return {"packed": ((shape[0], groups * GROUP // 2), torch.uint8), "scale": ((shape[0], groups), torch.float16)}
-    values = FLOAT8 if precision == "fp8" else torch.int8
+    values = FLOAT8 if precision in FLOAT8S else torch.int8
     return {"packed": (shape, values), "scale": ((shape[0],), torch.float32)}
 
 

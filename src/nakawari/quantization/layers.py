@@ -34,51 +34,107 @@ class Packed(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         if name == "weight" and "packed" in self._buffers:
-            return decode(self.packed, self._buffers.get("scale"), self.shape, self.like.dtype)
+            return decode(self.plain(), self._buffers.get("scale"), self.shape, self.like.dtype)
         return super().__getattr__(name)
+
+    def plain(self) -> Tensor:
+        """`packed` as `encode` wrote it."""
+        return self.packed
 
 
 class PackedDynamic(Packed):
-    """A packed layer that also rounds its input to int8 and multiplies integers, see `kernels`.
-
-    Gradients pass straight through the rounding.
-    """
+    """A packed layer that also rounds its input; gradients pass straight through the rounding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer's own class."""
         if "packed" not in self._buffers:
             return super().forward(x)
         if not (torch.is_grad_enabled() and x.requires_grad):
-            return self._integer(x)
+            return self.product(x)
         smooth = super().forward(x)
-        return smooth + (self._integer(x.detach()) - smooth).detach()
+        return smooth + (self.product(x.detach()) - smooth).detach()
 
-    def _integer(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
+        """What the layer makes of its rounded input, without gradient."""
+        raise NotImplementedError
+
+
+class PackedFloat8(PackedDynamic):
+    """Inputs and weights in float8."""
+
+    @torch.no_grad()
+    def product(self, x: Tensor) -> Tensor:
+        return kernels.linear_float8(x, self.packed, self.scale, self.bias)
+
+
+class PackedInteger(PackedDynamic):
+    """Inputs and weights in int8, products in integers, see `kernels`.
+
+    Where the processor's kernels want the weight in their own layout, `packed` is in it from the first call on, and is
+    put back before it is saved, moved or copied.
+    """
+
+    @torch.no_grad()
+    def product(self, x: Tensor) -> Tensor:
+        self.packed = kernels.prepared(self, self.packed, self.scale)
         if isinstance(self, nn.Linear):
             return kernels.linear(x, self.packed, self.scale, self.bias)
         return kernels.convolve(self, x, self.packed, self.scale)
 
+    def plain(self) -> Tensor:
+        return kernels.restored(self, self.packed, self.shape)
+
+    def _restore(self) -> None:
+        if "packed" in self._buffers:
+            self.packed = self.plain()
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._restore()
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._restore()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
+        self._restore()
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._restore()
+        return self.__dict__
+
+
+_DYNAMIC = {
+    "int8-dynamic": (PackedInteger, kernels.has_integer_form),
+    "fp8-dynamic": (PackedFloat8, kernels.has_float8_form),
+}
+
+
+def fits(layer: nn.Module, precision: str) -> bool:
+    """Whether the layer can round its input as the precision asks; all can where it asks for nothing."""
+    return precision not in _DYNAMIC or _DYNAMIC[precision][1](layer)
+
 
 @cache
-def _packed_class(layer: type[nn.Module], dynamic: bool) -> type[nn.Module]:
-    return type(f"Packed{layer.__name__}", (PackedDynamic if dynamic else Packed, layer), {"__doc__": Packed.__doc__})
+def _packed_class(layer: type[nn.Module], base: type[Packed]) -> type[nn.Module]:
+    return type(f"Packed{layer.__name__}", (base, layer), {"__doc__": base.__doc__})
 
 
 def pack(layer: nn.Module, precision: str) -> nn.Module:
     """A packed copy of a linear or convolution layer; bias and settings are shared with it.
 
     Raises:
-        ValueError: the layer is packed already, or has no integer form and the precision is `int8-dynamic`.
+        ValueError: the layer is packed already, or cannot round its input as the precision asks.
     """
-    dynamic = precision == "int8-dynamic"
-    if isinstance(layer, Packed) or (dynamic and not kernels.has_integer_form(layer)):
+    if isinstance(layer, Packed) or not fits(layer, precision):
         raise ValueError(f"a {type(layer).__name__} cannot be packed as {precision}")
     weight = layer.weight.detach()
     tensors = encode(weight, precision)
     packed = copy(layer)
     packed._parameters = {name: value for name, value in layer._parameters.items() if name != "weight"}
     packed._buffers = dict(layer._buffers)
-    packed.__class__ = _packed_class(type(layer), dynamic)
+    packed.__class__ = _packed_class(type(layer), _DYNAMIC[precision][0] if precision in _DYNAMIC else Packed)
     packed.precision, packed.shape = precision, weight.shape
     for name, tensor in tensors.items():
         packed.register_buffer(name, tensor)
@@ -90,6 +146,12 @@ def pack(layer: nn.Module, precision: str) -> nn.Module:
 def packable(denoiser: nn.Module) -> dict[str, nn.Module]:
     """Name -> layer of all linear and convolution layers, packed ones too, in the order of the modules."""
     return {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, _LAYERS)}
+
+
+def packed_layers(denoiser: nn.Module) -> dict[str, Packed]:
+    """Name -> layer of those that are packed, without the plain ones of a packed class that adapters have."""
+    found = {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, Packed)}
+    return {name: layer for name, layer in found.items() if "packed" in layer._buffers}
 
 
 def kind(layer: nn.Module) -> str:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..adapters import adapted_layers, bake
+from ..adapters import adapted_networks, bake_all
 from ..errors import UsageError
 from ..families.base import InterpolationPipeline
+from ..variants import model_folder, parse
 from . import plans
 from .folder import Origin, origin, save
 from .precisions import HALVES, check_name, check_runs, quantize_layers, uniform
@@ -20,8 +21,8 @@ Parts = Literal["denoiser", "all"]
 
 def prepare(pipeline: InterpolationPipeline, variant: str) -> Origin:
     """Merge adapters into the denoiser, so that they are quantized with it, and describe what is there."""
-    if adapted_layers(pipeline.denoiser):
-        bake(pipeline.denoiser)
+    if adapted_networks(pipeline):
+        bake_all(pipeline)
     return origin(pipeline, variant)
 
 
@@ -56,6 +57,24 @@ def cast(pipeline: InterpolationPipeline, dtype: torch.dtype, parts: Parts) -> N
         nn.Module.to(
             module, dtype
         )  # diffusers' own `to` warns of modules to be kept in float32, of which there are none
+
+
+def export(pipeline: InterpolationPipeline, variant: str, precision: str, path: Path) -> int:
+    """Write the whole variant, adapters merged, as one file in the upstream layout; returns its number of tensors.
+
+    Raises:
+        UsageError: another precision than fp16 and bf16, or a model that the layout has no place for.
+    """
+    from ..families.tooncrafter.export import export_checkpoint
+    from ..families.tooncrafter.pipeline import ToonCrafterPipeline
+
+    if precision not in HALVES:
+        raise UsageError(f"--export-checkpoint goes with {' and '.join(HALVES)}, not with {precision}.")
+    if not isinstance(pipeline, ToonCrafterPipeline):
+        raise UsageError(f"--export-checkpoint writes ToonCrafter's layout; this is a model of {pipeline.family}.")
+    prepare(pipeline, variant)
+    quantize_layers(pipeline.denoiser, {})
+    return export_checkpoint(pipeline, model_folder(parse(variant).base), path, HALVES[precision])
 
 
 def quantize_by_plan(pipeline: InterpolationPipeline, variant: str, plan_file: Path, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from .formats import stored_bytes
-from .layers import Packed, packable, packed_as
+from .layers import packable, packed_as, packed_layers
 from .plans import Plan, fingerprint, parse_budget, predicted, shorten, upgrades, weights_size, within
 from .precisions import check_runs, uniform, weight_bytes
 from .sensitivity import Calibration, Progress, Sensitivity, Settings, calibrate, drawn, measure, psnr
@@ -68,7 +68,7 @@ def make_plan(
         raise UsageError("A plan needs either --budget or --min-psnr-to-parent.")
     denoiser, settings = pipeline.denoiser, settings or Settings()
     layers = packable(denoiser)
-    if any(isinstance(layer, Packed) for layer in layers.values()):
+    if packed_layers(denoiser):
         raise UsageError("This denoiser is quantized already; make a plan for the model it was made from.")
     for precision in candidates:
         check_runs(precision, denoiser.device)
@@ -91,7 +91,8 @@ def make_plan(
         "min_psnr_to_parent": min_psnr,
         "weights_bytes": weights_size(sensitivity, chosen),
         "predicted_x0_snr": round(min(sensitivity.decibel(predicted(sensitivity, chosen)), 999.0), 2),
-        "calibration": asdict(settings) | {"size": list(settings.size)},
+        "calibration": asdict(settings)
+        | {"size": list(settings.size), "folder": None if settings.folder is None else settings.folder.name},
         "trials": {
             name: {"bytes": trial.bytes, "psnr": round(min(trial.psnr, 999.0), 2)} for name, trial in trials.items()
         },

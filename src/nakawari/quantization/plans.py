@@ -86,8 +86,9 @@ def resolve(plan: Plan, denoiser: nn.Module) -> dict[str, str]:
             raise UsageError(f"The plan leaves out {name}; end it with a line '\"*\": int8' for all the rest.")
         used.add(pattern)
         found[name] = plan.precisions[pattern]
-        if found[name] != fitting(layer, found[name]):
-            raise UsageError(f"The plan asks for {found[name]} at {name}, which cannot round its input; write int8.")
+        fits = fitting(layer, found[name])
+        if found[name] != fits:
+            raise UsageError(f"The plan asks for {found[name]} at {name}, which cannot round its input; write {fits}.")
     if idle := [pattern for pattern in plan.precisions if pattern not in used]:
         raise UsageError(f"The pattern {idle[0]} of the plan meets no layer that is not met above; take it out.")
     return found

@@ -10,8 +10,7 @@ from torch import nn
 
 from ..errors import UsageError
 from .formats import PRECISIONS
-from .kernels import has_integer_form
-from .layers import Packed, pack, pack_layers, packable
+from .layers import fits, pack, pack_layers, packable, packed_layers
 
 HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 """As the precision of a whole denoiser these are casts: the layers stay plain and diffusers loads the result."""
@@ -40,14 +39,15 @@ def check_runs(precision: str, device: str | torch.device) -> None:
 def uniform(denoiser: nn.Module, precision: str) -> dict[str, str]:
     """The same precision for every linear and convolution layer, by layer name.
 
-    A layer whose activations cannot be rounded takes `int8` where `int8-dynamic` is asked for; the dictionary says so.
+    A layer whose activations cannot be rounded takes `int8` where `int8-dynamic` is asked for, `fp8` where
+    `fp8-dynamic`; the dictionary says so.
     """
     return {name: fitting(layer, precision) for name, layer in packable(denoiser).items()}
 
 
 def fitting(layer: nn.Module, precision: str) -> str:
-    """`precision`, or `int8` for `int8-dynamic` on a layer without an integer form."""
-    return "int8" if precision == "int8-dynamic" and not has_integer_form(layer) else precision
+    """`precision`, or the same for the weight alone on a layer that cannot round its input so."""
+    return precision if fits(layer, precision) else precision.removesuffix("-dynamic")
 
 
 def quantize_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
@@ -56,7 +56,7 @@ def quantize_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
     Raises:
         UsageError: the denoiser is quantized already.
     """
-    if any(isinstance(module, Packed) for module in denoiser.modules()):
+    if packed_layers(denoiser):
         raise UsageError("This denoiser is quantized already; quantize the model it was made from.")
     pack_layers(denoiser, precisions)
 
@@ -68,4 +68,4 @@ def weight_bytes(module: nn.Module) -> int:
 
 def counts(denoiser: nn.Module) -> dict[str, int]:
     """Precision -> number of packed layers."""
-    return dict(Counter(layer.precision for layer in denoiser.modules() if isinstance(layer, Packed)))
+    return dict(Counter(layer.precision for layer in packed_layers(denoiser).values()))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.clips import Clip, Frames, clip_name, find_clips, group_of, read_clip
 from ..data.synthetic import SyntheticScene
+from ..data.training_data import change
+from ..errors import NakawariError
 from ..families.base import Condition, InterpolationPipeline
 from .formats import stored_bytes
 from .layers import kind, packable, packed_as
@@ -19,17 +23,25 @@ from .precisions import fitting
 Progress = Callable[[int, int], None]
 _SCENE = 7_000_000
 """Scenes for calibration start here, far from the seeds that training and tests draw."""
+_STRETCH = 8
+"""Frames from key to key that a real clip is drawn over, or as many as it takes to have the wanted number."""
+_LEAST_CHANGE = 1.0
+"""Mean change from key to key, in 8-bit steps, below which a stretch of a clip says nothing."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: `clips` synthetic scenes of `frames` frames of (height, width), at `times` noise levels."""
+    """What is measured on: `clips` clips of `frames` frames of (height, width), at `times` noise levels.
+
+    The clips are synthetic scenes, or stretches of videos or image folders below `folder`, one of each source.
+    """
 
     clips: int = 4
     frames: int = 4
     size: tuple[int, int] = (64, 96)
     times: int = 3
     seed: int = 0
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +82,7 @@ class Sensitivity:
 def calibrate(pipeline: InterpolationPipeline, settings: Settings) -> Calibration:
     """Clips, conditions and noisy latents; the times are even quantiles of those that the family trains at."""
     seeds = [_SCENE + settings.seed * 1000 + index for index in range(settings.clips)]
-    moments = np.linspace(0, 1, settings.frames)
-    clips = np.stack([SyntheticScene(seed, settings.size).render(moments.tolist()) for seed in seeds])
+    clips = np.stack(_scenes(seeds, settings) if settings.folder is None else real_clips(settings.folder, settings))
     device = pipeline.denoiser.device
     frames = (torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 127.5 - 1).to(device)
     condition = pipeline.condition(frames[:, 0], frames[:, -1], num_frames=settings.frames)
@@ -83,6 +94,37 @@ def calibrate(pipeline: InterpolationPipeline, settings: Settings) -> Calibratio
     copies = (settings.times, 1, 1, 1, 1)
     noisy = pipeline.process.add_noise(x0.repeat(copies), noise.to(device).repeat(copies), times)
     return Calibration(frames, Condition.cat([condition] * settings.times), times, noisy)
+
+
+def _scenes(seeds: Sequence[int], settings: Settings) -> list[Frames]:
+    moments = np.linspace(0, 1, settings.frames).tolist()
+    return [SyntheticScene(seed, settings.size).render(moments) for seed in seeds]
+
+
+def real_clips(folder: Path, settings: Settings) -> list[Frames]:
+    """Moving stretches (F, H, W, 3) of clips below `folder`, no two of one source; the same for the same seed.
+
+    Raises:
+        NakawariError: no clips there, or too few that are long enough and move.
+    """
+    rng = np.random.default_rng(settings.seed)
+    stride = max(1, _STRETCH // (settings.frames - 1))
+    found: dict[str, Frames] = {}
+    paths = find_clips(folder)
+    for index in rng.permutation(len(paths)):
+        path = paths[index]
+        name = clip_name(path, folder)
+        if group_of(name) in found:
+            continue
+        stretch = Clip(name, read_clip(path, settings.size)[0]).sample_window(rng, settings.frames, stride)
+        if stretch is not None and change(stretch[[0, -1]]) >= _LEAST_CHANGE:
+            found[group_of(name)] = stretch
+        if len(found) == settings.clips:
+            return list(found.values())
+    raise NakawariError(
+        f"{folder} has {len(found)} clips of {(settings.frames - 1) * stride + 1} moving frames, not {settings.clips}; "
+        "lower --clips or --frames."
+    )
 
 
 @torch.no_grad()

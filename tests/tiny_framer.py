@@ -1,0 +1,24 @@
+"""A tiny Framer whose parts all have something to say."""
+
+from __future__ import annotations
+
+import torch
+
+from nakawari.families.framer import build
+from nakawari.families.framer.configs import TINY
+from nakawari.families.framer.pipeline import FramerPipeline
+
+SIZE = (32, 48)
+
+
+def tiny(temporal_context: str = "interleaved") -> FramerPipeline:
+    """Random weights, always the same; the layers that start at zero are given values, so that all paths count."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline = build(**{**TINY, "unet": {**TINY["unet"], "temporal_context": temporal_context}})
+        assert pipeline.controlnet is not None
+        for name, parameter in pipeline.controlnet.named_parameters():
+            if name.startswith(("controlnet_down", "controlnet_mid", "controlnet_cond_embedding.conv_out")):
+                torch.nn.init.normal_(parameter, std=0.1)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/adapt_step.py [--model FOLDER] [--batch 4]
 
 The recipe is recipes/adapt/show.yaml, on synthetic scenes; drawing them is part of no figure. The cache is warm, as it
-is from the second turn over the data on. Beside the clock stands the processor time of the step, which other work on the
-machine does not change; in one thread it is what the step takes on an idle machine.
+is from the second turn over the data on. Beside the clock stands the processor time of the step, which other work on
+the machine hardly changes; in one thread it is what the step takes on an idle machine.
 """
 
 from __future__ import annotations

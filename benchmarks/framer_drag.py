@@ -74,29 +74,30 @@ def case(pipeline: FramerPipeline, scene: DragScene, index: int, steps: int) -> 
     asked: dict[str, Point | None] = {"asked": scene.middle, "none": None}
     if _fits(scene.mirrored, scene.radius):
         asked["mirrored"] = scene.mirrored
-    return {way: drawn(pipeline, scene, middle, index, steps) for way, middle in asked.items()}
+    frames = drawn(pipeline, scene, list(asked.values()), index, steps)
+    made = zip(asked.items(), frames, strict=True)
+    return {way: Drawn(middle, frame, landing(frame, scene)) for (way, middle), frame in made}
 
 
 def _fits(point: Point, radius: float) -> bool:
     return all(radius <= value <= side - 1 - radius for value, side in zip(point, SIZE[::-1], strict=True))
 
 
-def drawn(pipeline: FramerPipeline, scene: DragScene, middle: Point | None, index: int, steps: int) -> Drawn:
-    """The middle frame of three."""
-    keys = scene.render([0.0, 1.0])
-    track = None if middle is None else [scene.through(middle).track([0.0, 0.5, 1.0])[:, None]]
+def drawn(pipeline: FramerPipeline, scene: DragScene, asked: list[Point | None], index: int, steps: int) -> list[Frame]:
+    """The middle frame of three for every middle that is asked for, all from one noise."""
+    start, end = (np.stack([key] * len(asked)) for key in scene.render([0.0, 1.0]))
+    tracks = [None if middle is None else scene.through(middle).track([0.0, 0.5, 1.0])[:, None] for middle in asked]
     made = pipeline(
-        keys[:1],
-        keys[1:],
+        start,
+        end,
         num_frames=3,
         num_inference_steps=steps,
         guidance_scale=1.0,
-        tracks=track,
-        generator=[sample_generator(SEED, index)],
+        tracks=tracks,
+        generator=[sample_generator(SEED, index) for _ in asked],
         output_type="np",
     )
-    frame = np.round(made.frames[0][1] * 255).astype(np.uint8)
-    return Drawn(middle, frame, landing(frame, scene))
+    return list(np.round(made.frames[:, 1] * 255).astype(np.uint8))
 
 
 def landing(frame: Frame, scene: DragScene) -> Point | None:

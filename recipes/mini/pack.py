@@ -1,6 +1,6 @@
 """Pack finished runs as a model that ships: half precision, with the record of what made it and how it scores.
 
-python recipes/mini/pack.py runs/mini/1-draw runs/mini/2-settle --steps 1
+python recipes/mini/pack.py runs/mini/1-draw runs/mini/2-settle --steps 1 --latent-std 0.0075 --stream-scale 0.0625
 nakawari evaluate mini --data DATA --protocol quick -o results/quick
 python recipes/mini/pack.py --results results/quick
 
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 import yaml
 
+from nakawari.families.tooncrafter.attention import SpatialTransformer, TemporalTransformer
+from nakawari.families.tooncrafter.blocks import Downsample, ResBlock, Upsample
 from nakawari.files import atomic_path, read_json, write_json
 from nakawari.variants import MINI, load
 
@@ -27,27 +29,42 @@ def main() -> None:
     words.add_argument("runs", nargs="*", type=Path, help="the runs in order; the last one holds the model")
     words.add_argument("--steps", type=int, help="sampling steps of a call that names none; see benchmarks/steps.py")
     words.add_argument(
+        "--stream-scale",
+        type=float,
+        help="factor on all that the denoiser's blocks hand on; normalised wherever it is read, it may grow past fp16",
+    )
+    words.add_argument(
+        "--latent-std",
+        type=float,
+        help="deviation that latents get in units of the noise: the smaller, the less of the draw many steps leave",
+    )
+    words.add_argument(
         "--results", type=Path, help="an evaluation of the packed model, to put its scores in the record"
     )
     words.add_argument("-o", "--output", type=Path, default=MINI)
     arguments = words.parse_args()
     if arguments.results is None:
-        pack(arguments.runs, arguments.output, arguments.steps)
+        pack(arguments)
     else:
         add_scores(arguments.output, arguments.results)
 
 
-def pack(runs: list[Path], output: Path, steps: int | None) -> None:
+def pack(words: argparse.Namespace) -> None:
     """Write model, record and logs; the scores come later, from an evaluation of what was packed."""
+    runs, output = words.runs, words.output
     pipeline = load(str(runs[-1])).pipeline
+    if words.stream_scale is not None:
+        scale_stream(pipeline.unet, words.stream_scale)
     pipeline.to(torch.float16)
     pipeline.register_to_config(_name_or_path=output.name)
     for name in ("unet", "vae", "controlnet"):
         # Where the run stood on the machine that made it is nobody's business.
         if pipeline.components.get(name) is not None:
             pipeline.components[name].register_to_config(_name_or_path=f"{output.name}/{name}")
-    if steps is not None:
-        pipeline.register_to_config(default_steps=steps)
+    if words.steps is not None:
+        pipeline.register_to_config(default_steps=words.steps)
+    if words.latent_std is not None:
+        rescale(pipeline, words.latent_std)
     with atomic_path(output) as folder:
         pipeline.save_pretrained(folder)
         write_json(folder / "record.json", {"runs": [described(run) for run in runs]})
@@ -57,6 +74,35 @@ def pack(runs: list[Path], output: Path, steps: int | None) -> None:
                 gzip.GzipFile(folder / f"log-{number}.jsonl.gz", "wb", mtime=0) as to,
             ):
                 shutil.copyfileobj(log, to)
+
+
+@torch.no_grad()
+def scale_stream(unet: torch.nn.Module, factor: float) -> None:
+    """Scale what a ToonCrafter denoiser's blocks add to and hand on; group norms undo it where it is read."""
+    writers = [unet.input_blocks[0][0], *([unet.guide_in[-1]] if hasattr(unet, "guide_in") else [])]
+    carriers = []
+    for module in unet.modules():
+        if isinstance(module, ResBlock):
+            writers += [module.out_layers[-1], module.temporal_conv.conv4[-1]]
+            carriers.append(module.skip_connection)
+        elif isinstance(module, (SpatialTransformer, TemporalTransformer)):
+            writers.append(module.proj_out)
+        elif isinstance(module, Downsample):
+            carriers.append(module.op)
+        elif isinstance(module, Upsample):
+            carriers.append(module.conv)
+    for layer in writers:
+        layer.weight.mul_(factor)
+    for layer in (*writers, *carriers):
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.mul_(factor)
+
+
+def rescale(pipeline: Any, latent_std: float) -> None:
+    """Shrink latents and what the process expects of them alike: the answer of a single step stays what it is."""
+    ratio = latent_std / pipeline.scheduler.config.data_std
+    pipeline.vae.register_to_config(scaling_factor=pipeline.vae.config.scaling_factor * ratio)
+    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, data_std=latent_std)
 
 
 def described(run: Path) -> dict[str, Any]:

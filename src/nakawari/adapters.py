@@ -1,8 +1,8 @@
 """Adapters on a denoiser: loaded strictly, mixed, merged into the weights and taken out again exactly.
 
 An adapter is a folder as diffusers writes it (`save_lora_adapter`): `pytorch_lora_weights.safetensors` with PEFT's
-configuration in its header. Where the autoencoder's decoder was adapted, too, `decoder/` beside it holds the same of the
-autoencoder; where an image tower needed a linear layer of its own, `image_adapter/` lies there.
+configuration in its header. Where the autoencoder's decoder was adapted, too, `decoder/` beside it holds the same of
+the autoencoder; where an image tower needed a linear layer of its own, `image_adapter/` lies there.
 A turbo adapter, which makes its base draw in few steps, has `sampling.json` beside it: the words of a call.
 """
 
@@ -67,8 +67,8 @@ def autoencoder(pipeline: InterpolationPipeline) -> nn.Module:
     found = pipeline.components.get("vae")
     if not hasattr(found, "add_adapter"):
         raise NakawariError(
-            f"The decoder of a {pipeline.family} model takes no adapter; set objective.lora.decoder_rank to 0, or use an "
-            "adapter without one."
+            f"The decoder of a {pipeline.family} model takes no adapter; set objective.lora.decoder_rank to 0, or use "
+            "an adapter without one."
         )
     return found
 

@@ -26,7 +26,9 @@ PACKED = ("int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
 PRECISIONS = ("fp32", "fp16", "bf16", *PACKED)
 QUANTIZED = "quantization.json"
 """The file that a quantized folder carries."""
-MINI = Path(__file__).parent / "assets" / "mini"
+_ASSETS = Path(__file__).parent / "assets"
+MINI = _ASSETS / "mini"
+SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
 TURBO = "turbo"
 """The word for a base's own adapter for few steps, and the folder in the base's that holds it."""
 
@@ -207,7 +209,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _path_of(base: str) -> Path:
-    return MINI if base == "mini" else Path(base)
+    return SHIPPED.get(base) or Path(base)
 
 
 def _turbo_of(base: str) -> Path:
@@ -217,7 +219,7 @@ def _turbo_of(base: str) -> Path:
 
 
 def model_folder(base: str) -> Path:
-    """The folder in diffusers layout that a base's name stands for: `mini`, a saved model, or a run (its best)."""
+    """The folder in diffusers layout that a base's name stands for: `mini`, `framer-tiny`, a saved model, or a run (its best)."""
     folder = _path_of(base)
     for candidate in (folder, folder / "best"):
         if (candidate / "model_index.json").is_file():

@@ -234,7 +234,6 @@ def test_one_key_is_not_enough(cli: Cli, framer_model: Path, keys: list[Path], t
         (("--scheduler", "euler"), "has one scheduler"),
         (("--compare",), "nothing to compare"),
         (("--family", "framer", "--model", "mini"), "of the family tooncrafter, not framer"),
-        (("--family", "framer"), "No Framer ships"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -112,6 +112,26 @@ def test_the_pixel_term_alone_teaches_the_adapter():
 def test_nothing_to_learn_from_is_refused():
     with pytest.raises(ValueError, match="nothing to learn from"):
         Params(noise_l1=0)
+    with pytest.raises(ValueError, match="decoder_rank needs a pixel term"):
+        Params(lora={"decoder_rank": 2})
+
+
+def test_the_decoder_has_an_adapter_of_its_own_and_its_base_stays(tmp_path: Path):
+    objective = adapting(lora=LORA | {"decoder_rank": 2}, pixel={"weight": 1.0, "frames": 1})
+    before = {name: value.clone() for name, value in objective.state_dict().items() if "lora_" not in name}
+    found = gradients(objective)
+    decoder = {name: value for name, value in found.items() if ".vae.decoder." in name}
+    assert decoder and all("lora_" in name for name in found)
+    assert any(value is not None and value.abs().sum() > 0 for value in decoder.values())
+    values = batch(count=1)
+    drawn = objective.eval().draw_nothing(values, objective.guided_condition(values))
+    torch.optim.AdamW(objective.trainable_parameters().values(), lr=0.1).step()
+    assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items() if name in before)
+    objective._base_drawn.clear()
+    assert torch.equal(objective.draw_nothing(values, objective.guided_condition(values)), drawn)
+    assert not torch.equal(objective.draw(values, guided=True), drawn)
+    objective.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == ["pytorch_lora_weights.safetensors"] * 2
 
 
 def test_only_the_adapter_learns_and_the_base_stays_bit_for_bit():

@@ -63,7 +63,7 @@ def command(
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)
     else:
-        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed)
+        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank)
         whole = make_recipe(words, changes)
     if plan:
         show_plan(make_plan(whole), as_json)

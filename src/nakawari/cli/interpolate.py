@@ -114,11 +114,7 @@ def command(
 
 def _shipped(family: Family | None) -> str:
     """The model of a family that ships with the package."""
-    from ..errors import UsageError
-
-    if family is Family.framer:
-        raise UsageError("No Framer ships with nakawari; name one with --model, a folder that nakawari convert wrote.")
-    return "mini"
+    return "framer-tiny" if family is Family.framer else "mini"
 
 
 def _compare(

@@ -45,10 +45,13 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
     _name_parts(above, names)
     for name in sorted(names, key=lambda name: -max(cost.error for cost in sensitivity.costs[name].values()))[:_NAMED]:
         worst = max(cost.error for cost in sensitivity.costs[name].values())
-        above.annotate(name, (names.index(name), sensitivity.decibel(worst)), (4, -3), **_SMALL)
+        place = names.index(name)
+        late = place > 0.8 * len(names)
+        where = {"xytext": (-4 if late else 4, -3), "ha": "right" if late else "left"}
+        above.annotate(name, (place, sensitivity.decibel(worst)), **where, **_SMALL)
     above.set_ylabel("x0 to the parent's, this layer alone (dB)")
     above.grid(alpha=0.25)
-    above.legend(frameon=False, fontsize=8, ncols=len(shown))
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=len(shown) * len(_MARKERS))
     below.bar(range(len(names)), 1, width=1, color=[_COLOURS[planned.precisions[name]] for name in names])
     below.set_yticks([])
     below.set_ylabel("plan")

@@ -28,8 +28,9 @@ class LoraParams(RecipePart):
     init: how the inner matrix starts; the outer one starts at zero. What PEFT has beside these changes the base.
     rslora: multiply by alpha / sqrt(rank) instead (Kalajdzievski 2023).
     dora: learn each output's magnitude apart (Liu et al. 2024).
-    decoder_rank: width of a second adapter, on every linear and convolution layer of the autoencoder's decoder, which
-        learns from the pixel term; 0 = none. For models whose decoder decides much of what is seen.
+    decoder_rank: width of a second adapter, on the linear layers and the convolutions within a frame of the
+        autoencoder's decoder; it learns from the pixel term. 0 = none. For models whose decoder decides much of what
+        is seen.
     """
 
     target: str = "cross-attention"
@@ -70,8 +71,9 @@ def train_adapter(networks: nn.Module, mode: bool) -> None:
 
 
 def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
-    """Put a new adapter, with float32 weights, onto the denoiser, and one onto the decoder where `decoder_rank` says so;
-    only they learn. Returns the adapted layers' names in the denoiser.
+    """Put a new adapter, with float32 weights, onto the denoiser, and one onto the decoder where `decoder_rank` says.
+
+    Only they learn. Returns the adapted layers' names in the denoiser.
 
     Raises:
         UsageError: the target matches no layer.
@@ -81,8 +83,9 @@ def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
     _add(pipeline.denoiser, names, params.rank, params)
     if params.decoder_rank:
         vae = autoencoder(pipeline)
-        inside = [name for name, layer in vae.decoder.named_modules() if isinstance(layer, _ADAPTABLE)]
-        _add(vae, [f"decoder.{name}" for name in inside], params.decoder_rank, params)
+        # Convolutions along time have a constructor of their own, which PEFT cannot call.
+        inside = [name for name, layer in vae.named_modules() if type(layer) in _ADAPTABLE]
+        _add(vae, [name for name in inside if name.startswith("decoder.")], params.decoder_rank, params)
     return names
 
 

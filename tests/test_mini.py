@@ -34,7 +34,8 @@ def test_the_record_says_what_made_it() -> None:
     for run in record["runs"]:
         assert len(run["provenance"]["data"]) == 64
         assert run["provenance"]["git"]
-        assert run["steps"] == run["recipe"]["optim"]["steps"]
+        # A run may have been stopped; its best is what went on.
+        assert 0 < run["best"]["step"] <= run["steps"] <= run["recipe"]["optim"]["steps"]
     scores = record["scores"]["means"]
     assert scores["mini"]["psnr"]["all"] > scores["average of the keys"]["psnr"]["all"]
 

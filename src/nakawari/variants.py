@@ -219,7 +219,7 @@ def _turbo_of(base: str) -> Path:
 
 
 def model_folder(base: str) -> Path:
-    """The folder in diffusers layout that a base's name stands for: one of `SHIPPED`, a saved model, or a run (its best)."""
+    """The folder in diffusers layout behind a base's name: one of `SHIPPED`, a saved model, or a run (its best)."""
     folder = _path_of(base)
     for candidate in (folder, folder / "best"):
         if (candidate / "model_index.json").is_file():

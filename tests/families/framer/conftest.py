@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny_framer import SIZE, tiny
 from torch import Tensor
 
 from nakawari.families.framer.pipeline import FramerPipeline
+from tiny_framer import SIZE, tiny
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_framer import tiny
 
 from nakawari.errors import NakawariError
 from nakawari.families.framer.convert import convert, load_published
 from nakawari.families.framer.pipeline import FramerPipeline
+from tiny_framer import tiny
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, UNetSpatioTemporalConditionModel
 from peft import LoraConfig
-from tiny_framer import tiny
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -18,6 +17,7 @@ from nakawari.families.framer.blocks import OrderedTemporalBlock, context_rows
 from nakawari.families.framer.configs import FULL
 from nakawari.families.framer.controlnet import ControlNetSVD
 from nakawari.families.framer.unet import LORA_PRESETS, FramerUNet
+from tiny_framer import tiny
 
 
 def full(part: str) -> nn.Module:

@@ -124,3 +124,14 @@ def test_rgba_keys_give_rgba_frames(cli: Cli, tmp_path: Path) -> None:
     # The middle of the first gap: opaque where the square passes, clear in the corner.
     assert frames[4][18, 18, 3] > 200
     assert frames[4][36, 2, 3] == 0
+
+
+@torch.no_grad()
+def test_half_precision_draws_the_same() -> None:
+    keys = [to_tensor(read_image(EXAMPLES / name)[None])[:, :3, :160, :256] for name in ("key1.png", "key2.png")]
+    whole, half = load("mini").pipeline, load("mini:fp16").pipeline
+    drawn = [
+        pipeline(*keys, num_frames=3, generator=[torch.Generator().manual_seed(0)], output_type="pt").frames.float()
+        for pipeline in (whole, half)
+    ]
+    assert -10 * (drawn[0] - drawn[1]).square().mean().log10() > 45

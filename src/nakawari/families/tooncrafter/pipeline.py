@@ -150,7 +150,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None:
             raise ValueError("ToonCrafter takes no control")
-        keys = self._pad(torch.stack([start, end], dim=1)).to(self.vae.dtype)
+        # The guide reads the keys as they came: rounded ones would send its flow another way.
+        drawings = self._pad(torch.stack([start, end], dim=1))
+        keys = drawings.to(self.vae.dtype)
         moments, hidden = self.vae.encode_features(keys.flatten(0, 1))
         key_latents = self._latents(moments.unflatten(0, keys.shape[:2]), generator)
         condition = Condition(
@@ -161,7 +163,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             fps=self._strides(fps, len(start)),
             **self._tokens(start, prompt, num_frames),
         )
-        return condition if self.guide is None else self._guided(condition, keys, guided)
+        return condition if self.guide is None else self._guided(condition, drawings, guided)
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
@@ -385,7 +387,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def _guided(self, condition: Condition, keys: Tensor, guided: bool) -> Condition:
         times = torch.linspace(0, 1, condition.num_frames)
         first, last = keys[:, 0], keys[:, 1]
-        guide = (self.guide if guided else self.guide.still)(first, last, times).to(keys.dtype)
+        guide = (self.guide if guided else self.guide.still)(first, last, times).to(self.vae.dtype)
         base = None
         if self.config.residual:
             moments, _ = self.vae.encode_features(blend(guide).flatten(0, 1))

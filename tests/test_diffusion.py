@@ -35,7 +35,9 @@ def test_x0_and_noise_come_back_from_the_output(
     process: Process, dtype: torch.dtype, position: float, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    x0, noise = torch.randn(2, 1, 64, generator=generator).to(dtype)
+    x0, noise = torch.randn(2, 1, 64, generator=generator)
+    # A preconditioned network answers at unit variance for data of its own deviation.
+    x0, noise = (x0 * (getattr(process, "data_std", None) or 1.0)).to(dtype), noise.to(dtype)
     t = _time(process, position)
     noisy, output = process.add_noise(x0, noise, t), process.output(x0, noise, t)
     # How much a rounding of x_t and of the output weighs in the answer.

@@ -14,7 +14,7 @@ from ..families.base import InterpolationPipeline
 from ..variants import model_folder, parse
 from . import plans
 from .folder import Origin, origin, save
-from .precisions import HALVES, check_name, check_runs, quantize_layers, uniform
+from .precisions import HALVES, check_name, check_runs, check_whole, quantize_layers, uniform
 
 Parts = Literal["denoiser", "all"]
 
@@ -41,6 +41,8 @@ def quantize(
     if parts == "all" and precision not in HALVES:
         raise UsageError(f"--parts all goes with {' and '.join(HALVES)}; {precision} is for the denoiser alone.")
     check_runs(precision, pipeline.denoiser.device)
+    # Before adapters are merged, which a quantized base cannot take.
+    check_whole(pipeline.denoiser)
     source = prepare(pipeline, variant)
     if precision in HALVES:
         quantize_layers(pipeline.denoiser, {})

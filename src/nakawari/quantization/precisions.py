@@ -56,9 +56,14 @@ def quantize_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
     Raises:
         UsageError: the denoiser is quantized already.
     """
+    check_whole(denoiser)
+    pack_layers(denoiser, precisions)
+
+
+def check_whole(denoiser: nn.Module) -> None:
+    """Raise `UsageError` where the denoiser is quantized already."""
     if packed_layers(denoiser):
         raise UsageError("This denoiser is quantized already; quantize the model it was made from.")
-    pack_layers(denoiser, precisions)
 
 
 def weight_bytes(module: nn.Module) -> int:

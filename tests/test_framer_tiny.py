@@ -7,6 +7,7 @@ import torch
 
 from nakawari.data.drag_scenes import DragSamples
 from nakawari.files import read_json
+from nakawari.training.teacher import Teacher, TeacherParams
 from nakawari.variants import SHIPPED, load
 
 
@@ -33,3 +34,10 @@ def test_the_sprite_lands_where_the_track_asks() -> None:
         misses.append(np.hypot(columns.mean() - scene.middle[0], rows.mean() - scene.middle[1]))
     assert misses[0] < 4
     assert misses[1] > 15
+
+
+def test_as_a_teacher_it_follows_the_tracks() -> None:
+    teacher = Teacher.load(TeacherParams.model_validate({"teacher": "framer-tiny", "teacher_sampling": {"steps": 2}}))
+    sample = DragSamples([3], (80, 96), 1, 5).sample(0)
+    batch = {"frames": sample["frames"][None], "index": [0]}
+    assert not torch.equal(teacher.draw(batch), teacher.draw(batch | {"tracks": [sample["tracks"]]}))

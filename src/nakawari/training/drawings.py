@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..files import atomic_path
 from .objectives.base import Batch
-from .objectives.conditions import keys_of
+from .objectives.conditions import keys_of, tracks_of
 from .teacher import Teacher
 
 _VERSION = 1
@@ -61,6 +62,8 @@ class Drawings:
         digest = hashlib.sha256(json.dumps(about, default=str).encode())
         for key in keys_of(frames):
             digest.update(key.detach().cpu().contiguous().numpy().tobytes())
+        if (tracks := tracks_of(self.teacher.pipeline, batch)) is not None:
+            digest.update(np.asarray(tracks[row], np.float32).tobytes())
         name = digest.hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 

@@ -6,7 +6,6 @@ It is no child of an objective, so neither optimizer nor checkpoint, nor device 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from typing import Any, Self
 
 import torch
@@ -16,9 +15,10 @@ from torch import Tensor, nn
 from .. import variants
 from ..errors import UsageError
 from ..families.base import Condition, InterpolationPipeline
+from ..families.calling import settings_for
 from .objectives import RecipePart
 from .objectives.base import Batch, sample_generator
-from .objectives.conditions import keys_of
+from .objectives.conditions import keys_of, tracks_of
 from .tensors import hash_states
 
 
@@ -101,20 +101,19 @@ class Teacher:
         A sample's noise follows from its keys alone, so the same clip is drawn the same, wherever it comes along.
         """
         frames = batch["frames"]
-        words: dict[str, Any] = {name: batch[name] for name in ("prompt", "fps") if batch.get(name) is not None}
-        taken = inspect.signature(self.pipeline.__call__).parameters
-        if not guided:
-            words["guided"] = False
-        if "eta" in taken:
-            words["eta"] = self.sampling.eta
+        wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
+            "tracks": tracks_of(self.pipeline, batch),
+            "guided": None if guided else False,
+            "num_inference_steps": self.sampling.steps,
+            "guidance_scale": self.sampling.guidance,
+            "eta": self.sampling.eta,
+        }
         drawn = self.to(frames.device).pipeline(
             *keys_of(frames),
             num_frames=frames.shape[1],
-            num_inference_steps=self.sampling.steps,
-            guidance_scale=self.sampling.guidance,
             generator=[_generator(clip) for clip in frames],
             output_type="latent",
-            **words,
+            **settings_for(self.pipeline, wanted, "objective.teacher_sampling", ("guided", "eta")),
         )
         return drawn.frames.float()
 

@@ -186,3 +186,15 @@ def test_doubt_stands_where_the_warped_keys_differ(stride: int) -> None:
     assert found.max() == pytest.approx(0.55)
     assert found[0, 0, 0, 16 // stride, 24 // stride] == found.max()
     assert (found > 0.1).sum() <= max(25 // stride**2, 4)
+
+
+def test_motion_is_that_from_key_to_key_seen_at_each_time() -> None:
+    start, end = _scene(), _scene(8)
+    plain, guide = MotionGuide(trust=True)(start, end, TIMES), MotionGuide(trust=True, motion=True)(start, end, TIMES)
+    assert torch.equal(guide[:, :, :11], plain) and guide.shape[2] == 13
+    assert not guide[:, (0, -1), 11:].any()
+    inside = guide[0, 2, 11:, 28:36, 30:42].mean((1, 2)) * 16
+    assert torch.allclose(inside, torch.tensor([8.0, 0.0]), atol=0.7)
+    assert not MotionGuide(trust=True, motion=True).still(start, end, TIMES)[:, :, 9:].any()
+    with pytest.raises(ValueError, match="set trust"):
+        MotionGuide(motion=True)

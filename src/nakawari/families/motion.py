@@ -72,6 +72,10 @@ class MotionGuide(ModelMixin, ConfigMixin):
             explains from around it.
         trust: two more channels at the end: how far each warped key is to be trusted, in [0, 1], where both
             directions of the flow agree and the keys' colours match along it. The blend does not use them.
+        motion: two more after these: the motion from start to end key that is seen there, x and y, in sixteen pixels.
+
+    Raises:
+        ValueError: `motion` without `trust`, whose place in the guide comes before it.
     """
 
     @register_to_config
@@ -82,8 +86,11 @@ class MotionGuide(ModelMixin, ConfigMixin):
         refine_channels: tuple[int, ...] = (),
         search: bool = False,
         trust: bool = False,
+        motion: bool = False,
     ) -> None:
         super().__init__()
+        if motion and not trust:
+            raise ValueError("a guide with motion has trust, too; set trust")
         # diffusers asks every model for its dtype, and one without any tensor cannot answer.
         self.register_buffer("dtype_holder", torch.zeros(1), persistent=False)
         self.refiner = FlowRefiner(tuple(refine_channels)) if refine_channels else None
@@ -98,7 +105,7 @@ class MotionGuide(ModelMixin, ConfigMixin):
 
     def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
         """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1.
-        With `trust` it has 11 channels."""
+        With `trust` it has 11 channels, with `motion` 13."""
         start, end = start.float(), end.float()
         flows = self._flows(start, end)
         trusted = self._trusted(start, end, flows) if self.config.trust else None
@@ -106,8 +113,8 @@ class MotionGuide(ModelMixin, ConfigMixin):
 
     def still(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
         """As a call, without motion; nothing is trusted."""
-        guide = still(start, end, times)
-        return functional.pad(guide, (0, 0, 0, 0, 0, 2)) if self.config.trust else guide
+        more = 2 * (self.config.trust + self.config.motion)
+        return functional.pad(still(start, end, times), (0, 0, 0, 0, 0, more))
 
     def _trusted(self, start: Tensor, end: Tensor, flows: Flows) -> Flows:
         """Trust in each place of the two keys, each (B, 1, H, W)."""
@@ -129,7 +136,8 @@ class MotionGuide(ModelMixin, ConfigMixin):
         if time in (0.0, 1.0):
             key = end if time else start
             sure = torch.ones_like(key[:, :2])
-            return self._pack(key, key, sure, time, [] if trusted is None else [sure])
+            more = [sure] if self.config.trust else []
+            return self._pack(key, key, sure, time, more + [torch.zeros_like(sure)] * self.config.motion)
         splatted, seen = splat_to(start, end, flows, time, trusted=self.config.search)
         to_start, to_end = -time * splatted, (1 - time) * splatted
         if self.refiner is not None:
@@ -139,11 +147,13 @@ class MotionGuide(ModelMixin, ConfigMixin):
             # Splat density says what was uncovered, but weighing the keys by it alone loses 0.1 dB on real drawings.
             visible = torch.ones_like(seen)
         ways = to_start, to_end
-        trust = [] if trusted is None else [backward_warp(part, way) for part, way in zip(trusted, ways, strict=True)]
-        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time, trust)
+        more = [] if trusted is None else [backward_warp(part, way) for part, way in zip(trusted, ways, strict=True)]
+        if self.config.motion:
+            more.append((to_end - to_start) / _FLOW_UNIT)
+        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time, more)
 
-    def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float, trust: list[Tensor]) -> Tensor:
-        return torch.cat([first, last, visible, torch.full_like(first[:, :1], time), *trust], dim=1)
+    def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float, more: list[Tensor]) -> Tensor:
+        return torch.cat([first, last, visible, torch.full_like(first[:, :1], time), *more], dim=1)
 
 
 def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) -> Flows:

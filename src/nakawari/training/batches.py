@@ -65,13 +65,14 @@ def batches(samples: Samples, indices: StepIndices, workers: int) -> Iterator[Ba
         batch_sampler=indices,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_prepare_worker,
+        worker_init_fn=prepare_worker,
         multiprocessing_context=fresh_processes() if workers else None,
     )
     return iter(loader)
 
 
-def _prepare_worker(worker: int) -> None:
+def prepare_worker(worker: int) -> None:
+    """What every process does first that makes samples."""
     # A forked worker inherits the loop's handler, which would only raise a flag that nobody reads.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import cv2

@@ -68,7 +68,9 @@ class ConditionCache:
             words["tracks"] = batch["tracks"][row].tolist()
         shape = list(batch["frames"].shape[1:])
         digest.update(json.dumps([_VERSION, guided, self.references, shape, words], default=str).encode())
-        digest.update(batch["frames"][row].detach().cpu().contiguous().numpy().tobytes())
+        seen = [batch["frames"][row]] + ([batch["guide"][row]] if guided and batch.get("guide") is not None else [])
+        for tensor in seen:
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         name = digest.hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..data.arranged import Bucketed, Described, Repeated, Stream, TripletSource, nearest_size
 from ..data.clips import (
     VIDEO_SUFFIXES,
@@ -25,16 +27,19 @@ from ..data.training_data import ClipSource, Curriculum, MixedSource, SampleSour
 from ..data.triplets import open_dataset, read_captions
 from ..errors import NakawariError, UsageError
 from ..files import fingerprint
-from .recipe import ClipsParams, DataParams, DragsParams, Recipe, SyntheticParams, TripletsParams
+from .recipe import ClipsParams, DataParams, DragsParams, Recipe, SyntheticParams, TripletsParams, WindowsParams
+from .windows import Windows, prepare_windows
 
 CAPTIONS = "captions.csv"
 _HELD_OUT_SEED = 2**31 - 1
 Size = tuple[int, int]
 
 
-def training_samples(recipe: Recipe) -> Stream:
-    """The endless training stream of a recipe."""
+def training_samples(recipe: Recipe, guide: nn.Module | None = None) -> Stream:
+    """The endless training stream of a recipe; `guide` is the model's, which `data.windows` needs."""
     data, batch_size = recipe.data, recipe.optim.batch_size
+    if data.windows is not None:
+        return _windows(recipe, data.windows, guide)
     sizes = data.buckets or [data.size]
     streams, weights = [], []
     for size in sizes:
@@ -50,6 +55,22 @@ def training_samples(recipe: Recipe) -> Stream:
     if data.distinct:
         stream = Repeated(stream, data.distinct, batch_size, recipe.seed)
     return _described(stream, data)
+
+
+def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None) -> Windows:
+    data = recipe.data
+    if guide is None:
+        raise UsageError("data.windows needs a model with a motion guide; this one has none.")
+    whole = TrainingSamples(
+        source=MixedSource(_parts(data, range(len(data.sources)), "train", params.size, [params.size], augment=False)),
+        num_frames=data.frames,
+        size=params.size,
+        seed=recipe.seed,
+        augment=False,
+    )
+    key = data_fingerprint(data.model_copy(update={"size": params.size}))
+    folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers)
+    return Windows(folder, data.size, recipe.seed, data.augment)
 
 
 def _by_batch(streams: Sequence[Stream], weights: Sequence[float], batch_size: int, seed: int) -> Stream:
@@ -78,14 +99,15 @@ def held_out_samples(recipe: Recipe) -> list[dict[str, Any]]:
     real = [number for number, source in enumerate(data.sources) if source.kind not in ("synthetic", "drags")]
     drags = [source for source in data.sources if isinstance(source, DragsParams) and source.weight]
     frames = [max(data.frames)]
+    size = data.size if data.windows is None else data.windows.size
     if drags and not real:
-        streams = [DragSamples(frames, data.size, 1, _HELD_OUT_SEED, source.look, source.window) for source in drags]
+        streams = [DragSamples(frames, size, 1, _HELD_OUT_SEED, source.look, source.window) for source in drags]
         described = _by_batch(streams, [source.weight for source in drags], 1, _HELD_OUT_SEED)
     else:
         samples = TrainingSamples(
-            source=MixedSource(_parts(data, real or range(len(data.sources)), "validation", data.size, [data.size])),
+            source=MixedSource(_parts(data, real or range(len(data.sources)), "validation", size, [size])),
             num_frames=frames,
-            size=data.size,
+            size=size,
             batch_size=1,
             seed=_HELD_OUT_SEED,
             augment=False,
@@ -109,22 +131,24 @@ def data_fingerprint(data: DataParams) -> str:
 
 def _not_counted(data: DataParams) -> Any:
     """Keys that came later count only where they are used, so that a run begun before them can be resumed."""
-    unused = {name for name in ("buckets", "distinct") if not getattr(data, name)}
+    unused = {name for name in ("buckets", "distinct", "windows") if not getattr(data, name)}
     plain = {number: {"balance"} for number, s in enumerate(data.sources) if not getattr(s, "balance", False)}
     return dict.fromkeys(unused | {"cache"}, True) | ({"sources": plain} if plain else {})
 
 
 def _parts(
-    data: DataParams, numbers: Sequence[int], split: Split, size: Size, sizes: Sequence[Size]
+    data: DataParams, numbers: Sequence[int], split: Split, size: Size, sizes: Sequence[Size], augment: bool = True
 ) -> list[tuple[SampleSource, float]]:
-    """The sources that have something for frames of `size`, with their weights."""
+    """The sources that have something for frames of `size`, with their weights; cropped at random in training, where
+    `augment` and the recipe say so."""
+    augment = augment and split == "train" and data.augment
     found = []
     for number in numbers:
         params = data.sources[number]
         if isinstance(params, ClipsParams):
-            source, share = _clip_source(data, number, split, size, sizes)
+            source, share = _clip_source(data, number, split, size, sizes, augment)
         elif isinstance(params, TripletsParams):
-            source, share = TripletSource(_split(params, number, split), split == "train" and data.augment), 1.0
+            source, share = TripletSource(_split(params, number, split), augment), 1.0
         elif isinstance(params, SyntheticParams):
             source, share = SyntheticSource(params.reach), 1.0
         else:
@@ -135,7 +159,7 @@ def _parts(
 
 
 def _clip_source(
-    data: DataParams, number: int, split: Split, size: Size, sizes: Sequence[Size]
+    data: DataParams, number: int, split: Split, size: Size, sizes: Sequence[Size], augment: bool
 ) -> tuple[SampleSource | None, float]:
     """The clips nearest to `size` of all `sizes`, and what share of the source's clips they are."""
     params = data.sources[number]
@@ -145,7 +169,6 @@ def _clip_source(
     chosen = [clip for clip in clips if nearest_size(clip.frames, sizes) == size]
     if not chosen:
         return None, 0.0
-    augment = split == "train" and data.augment
     groups = _shows(chosen) if params.balance else [chosen]
     sources = [ClipSource(group, params.span, params.min_change, augment) for group in groups]
     return sources[0] if len(sources) == 1 else MixedSource([(s, 1.0) for s in sources]), len(chosen) / len(clips)

@@ -28,11 +28,11 @@ class Drawings:
 
     Args:
         teacher: draws what is not there.
-        folder: where; made when absent, shared by runs and processes.
+        folder: where; made when absent, shared by runs and processes; None = nothing is kept.
     """
 
-    def __init__(self, teacher: Teacher, folder: Path) -> None:
-        self.teacher, self.folder = teacher, folder.expanduser()
+    def __init__(self, teacher: Teacher, folder: Path | None) -> None:
+        self.teacher, self.folder = teacher, None if folder is None else folder.expanduser()
         self._key = teacher.key()
         self.hits = self.misses = 0
 
@@ -43,7 +43,9 @@ class Drawings:
         return torch.cat(found).to(batch["frames"].device)
 
     def _one(self, batch: Batch, row: int, guided: bool) -> Tensor:
-        path = self._path(batch, row, guided)
+        if self.folder is None:
+            return self.teacher.draw({name: values[row : row + 1] for name, values in batch.items()}, guided)
+        path = self._path(self.folder, batch, row, guided)
         found = _read(path)
         if found is not None:
             self.hits += 1
@@ -55,7 +57,7 @@ class Drawings:
             save_file({_NAME: drawn}, temporary)
         return drawn
 
-    def _path(self, batch: Batch, row: int, guided: bool) -> Path:
+    def _path(self, folder: Path, batch: Batch, row: int, guided: bool) -> Path:
         frames = batch["frames"][row : row + 1]
         words = {name: batch[name][row] for name in ("prompt", "fps") if batch.get(name) is not None}
         about = [_VERSION, self._key, guided, list(frames.shape[1:]), words]
@@ -64,8 +66,10 @@ class Drawings:
             digest.update(key.detach().cpu().contiguous().numpy().tobytes())
         if (tracks := tracks_of(self.teacher.pipeline, batch)) is not None:
             digest.update(np.asarray(tracks[row], np.float32).tobytes())
+        if guided and batch.get("guide") is not None:
+            digest.update(batch["guide"][row].detach().cpu().contiguous().numpy().tobytes())
         name = digest.hexdigest()
-        return self.folder / name[:2] / f"{name}.safetensors"
+        return folder / name[:2] / f"{name}.safetensors"
 
 
 def _read(path: Path) -> Tensor | None:

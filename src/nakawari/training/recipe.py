@@ -128,6 +128,14 @@ class CurriculumParams(RecipePart):
     samples: Count = 0
 
 
+class WindowsParams(RecipePart):
+    """`count` windows of whole frames of `size` (height, width), made once with the model's guide and kept below
+    `data.cache`; training cuts its crops from these. Validation draws whole frames of this size."""
+
+    count: Positive
+    size: tuple[Positive, Positive]
+
+
 class DataParams(RecipePart):
     """Training data: sources mixed by weight; `size` is (height, width); `frames` the counts to choose from.
 
@@ -136,6 +144,7 @@ class DataParams(RecipePart):
             own aspect; validation keeps to `size`.
         distinct: so many samples, then the same ones again in another order, which makes a cache worth its while;
             0 = always new ones.
+        windows: see `WindowsParams`; None = frames and guides are made anew for every sample, at `size`.
     """
 
     sources: list[
@@ -148,6 +157,17 @@ class DataParams(RecipePart):
     cache: Path = Path("~/.cache/nakawari/pools")
     buckets: tuple[tuple[Positive, Positive], ...] = ()
     distinct: Count = 0
+    windows: WindowsParams | None = None
+
+    @model_validator(mode="after")
+    def _windows_alone(self) -> Self:
+        if self.windows is None:
+            return self
+        if self.buckets or self.distinct or len(self.frames) > 1:
+            raise ValueError("data.windows goes with one frame count, without buckets and distinct")
+        if any(want > have for want, have in zip(self.size, self.windows.size, strict=True)):
+            raise ValueError(f"data.size {self.size} is larger than data.windows.size {self.windows.size}")
+        return self
 
 
 class OptimParams(RecipePart):

@@ -65,7 +65,9 @@ def train_recipe(
     if step is not None:
         _check_same(run, recipe, fingerprint)
     objective = build_objective(recipe)
-    samples, held_out = training_samples(recipe), held_out_samples(recipe)
+    with processes.main_process_first():
+        samples = training_samples(recipe, getattr(getattr(objective, "pipeline", None), "guide", None))
+    held_out = held_out_samples(recipe)
     # No process may look into the folder after another has begun to fill it.
     processes.wait_for_everyone()
     if processes.is_main_process:

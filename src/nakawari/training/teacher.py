@@ -104,6 +104,7 @@ class Teacher:
         wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
             "tracks": tracks_of(self.pipeline, batch),
             "guided": None if guided else False,
+            "guide": batch.get("guide"),
             "num_inference_steps": self.sampling.steps,
             "guidance_scale": self.sampling.guidance,
             "eta": self.sampling.eta,

@@ -345,3 +345,64 @@ def test_large_batches_are_attended_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(attention.functional, "scaled_dot_product_attention", counted)
     assert torch.equal(attention.attend(query, key, value), whole)
     assert sizes == [3, 3, 2]
+
+
+def redrawing(gain: float = 16.0) -> ToonCrafterUNet:
+    """A tiny network whose own answer is nothing and whose redrawing moves both warped keys by one vector."""
+    model = tiny(**GUIDE, redraw=gain)
+    model.guide_redraw.to_latents.load_state_dict(
+        ToonCrafterUNet(**TINY, **GUIDE, redraw=gain).guide_redraw.to_latents.state_dict()
+    )
+    with torch.no_grad():
+        model.out[2].weight.zero_()
+        model.out[2].bias.zero_()
+        model.guide_redraw.motion.weight.zero_()
+        model.guide_redraw.motion.bias.zero_()
+    return model
+
+
+def moved_by(model: ToonCrafterUNet, x: float) -> None:
+    """Let both keys be read `x` pixels to the right."""
+    stride = GUIDE["guide_stride"]
+    with torch.no_grad():
+        for channel in (0, 2):
+            model.guide_redraw.motion.bias[channel * stride**2 : (channel + 1) * stride**2] = x
+
+
+def test_redrawing_answers_the_latents_of_the_moved_picture() -> None:
+    model = redrawing(gain=16.0)
+    sample, context, guide = random(1, 2, 8, 4, 4), tokens(1), random(1, 2, 9, 16, 16)
+    guide[:, :, 3:6], guide[:, :, 6:8], guide[:, :, 8] = guide[:, :, :3], 1.0, 0.5
+    assert model(sample, 7, context, guide=guide).abs().max() < 1e-4
+    moved_by(model, 1.0)
+    answer = model(sample, 7, context, guide=guide)
+    change = guide[:, :, :3].roll(-1, -1) - guide[:, :, :3]
+    # The lowest frequency of a patch is its mean times its side, over the side: the mean.
+    mean = torch.nn.functional.avg_pool2d(change.flatten(0, 1), 4).unflatten(0, (1, 2)) * 16.0
+    assert torch.allclose(answer[:, :, :3, :, :-1], mean[..., :-1], atol=1e-4)
+
+
+def test_redrawing_learns_from_its_first_step() -> None:
+    model = redrawing()
+    guide = random(1, 2, 9, 16, 16)
+    (model(random(1, 2, 8, 4, 4), 7, tokens(1), guide=guide) - 1).square().sum().backward()
+    assert model.guide_redraw.motion.weight.grad.any()
+
+
+def test_both_keys_beside_every_frame_reach_the_guide_encoder() -> None:
+    model = tiny(**GUIDE, guide_keys=True)
+    sample, context, guide = random(1, 3, 8, 4, 4), tokens(1), random(1, 3, 9, 16, 16)
+    changed = guide.clone()
+    changed[:, 0, :3] += 1
+    before, after = (seen_at(model, "guide_in", sample, 7, context, None, given) for given in (guide, changed))
+    assert not torch.equal(before[1], after[1])
+    changed = guide.clone()
+    changed[:, 0, 3:6] += 1
+    again = seen_at(model, "guide_in", sample, 7, context, None, changed)
+    assert torch.equal(before[1], again[1])
+
+
+def test_without_temporal_convolutions_frames_stand_alone_but_for_attention() -> None:
+    model = tiny(temporal_convolutions=False, attention_resolutions=())
+    assert not [name for name, _ in model.named_parameters() if "temporal_conv" in name]
+    assert model(random(1, 3, 8, 4, 4), 7, tokens(1)).shape == (1, 3, 4, 4, 4)

@@ -240,3 +240,20 @@ def test_a_doubting_decoder_is_quiet_where_the_warped_keys_agree() -> None:
     assert not torch.equal(vae.decode(latents, guide=guide, base_frames=base), base)
     guide[:, :, 3:6] = guide[:, :, :3]
     assert torch.equal(vae.decode(latents, guide=guide, base_frames=base), base)
+
+
+def test_the_linear_path_alone_has_no_networks_and_adds_to_the_base() -> None:
+    vae = DualReferenceAutoencoder(latent_channels=48, ch=None, ch_mult=(1, 2, 2), linear_path=True, scaling_factor=0.5)
+    assert {name.split(".")[0] for name, _ in vae.named_parameters()} == {"patches"}
+    frames = torch.rand(2, 3, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    posterior, hidden = vae.encode(frames, return_hidden=True)
+    assert hidden == []
+    latents = posterior.mode().unflatten(0, (2, 3)) * 0.5
+    assert torch.allclose(vae.decode(latents), frames, atol=1e-5)
+    assert torch.allclose(vae.decode(latents, base_frames=frames), 2 * frames, atol=1e-5)
+    assert torch.allclose(posterior.sample(torch.Generator()), posterior.mode(), atol=1e-5)
+
+
+def test_no_networks_and_no_linear_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="set linear_path"):
+        DualReferenceAutoencoder(ch=None)

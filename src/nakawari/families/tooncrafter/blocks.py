@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...guide import blend, warped
+from ..warp import backward_warp
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
+from .vae_blocks import cosine_basis
+
+_LEAST_SHARE = 0.02
 
 
 class GroupNorm32(nn.GroupNorm):
@@ -82,10 +87,18 @@ class ResBlock(nn.Module):
         embedding_dim: width of the time embedding.
         norm_groups: groups of the norms.
         dropout: probability before the last convolution and in the temporal ones.
+        temporal: whether there are temporal ones.
     """
 
     def __init__(
-        self, channels: int, out_channels: int, embedding_dim: int, *, norm_groups: int = 32, dropout: float = 0.0
+        self,
+        channels: int,
+        out_channels: int,
+        embedding_dim: int,
+        *,
+        norm_groups: int = 32,
+        dropout: float = 0.0,
+        temporal: bool = True,
     ) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(
@@ -100,13 +113,14 @@ class ResBlock(nn.Module):
         )
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
-        self.temporal_conv = TemporalConv(out_channels, norm_groups, dropout)
+        self.temporal_conv = TemporalConv(out_channels, norm_groups, dropout) if temporal else None
 
     def forward(self, x: Tensor, embedding: Tensor, num_frames: int) -> Tensor:
         """Frames (B*F, C, h, w) and one embedding per clip (B, E) -> (B*F, C', h, w)."""
         shift = self.emb_layers(embedding).repeat_interleave(num_frames, dim=0)
         h = self.out_layers(self.in_layers(x) + shift[:, :, None, None])
-        return self.temporal_conv(self.skip_connection(x) + h, num_frames)
+        h = self.skip_connection(x) + h
+        return h if self.temporal_conv is None else self.temporal_conv(h, num_frames)
 
 
 class Downsample(nn.Module):
@@ -167,6 +181,42 @@ class GuideEncoder(nn.Sequential):
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
         )
+
+
+class GuideRedraw(nn.Module):
+    """Moves the guide's two warped keys once more, chooses between them, and says the change in latents.
+
+    A residual network has to paint what a line leaves behind and what it covers; moving the line is one vector.
+    Untrained it moves nothing and answers zero.
+
+    Args:
+        channels: of the features that it reads.
+        stride: guide pixels per latent, along each side.
+        latent_channels: channels of the answer.
+        gain: what the latents of a picture that changes by one are in the answer.
+    """
+
+    def __init__(self, channels: int, stride: int, latent_channels: int, gain: float) -> None:
+        super().__init__()
+        self.stride = stride
+        self.motion = zero_init(nn.Conv2d(channels, 5 * stride**2, 3, padding=1))
+        self.to_latents = nn.Conv2d(3, latent_channels, stride, stride=stride, bias=False)
+        nn.init.zeros_(self.to_latents.weight)
+        basis = cosine_basis(stride)
+        for index in range(latent_channels):
+            frequency, colour = divmod(index, 3)
+            self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
+
+    def forward(self, features: Tensor, guide: Tensor) -> Tensor:
+        """Features (B*F, C, h, w), guide (B, F, G, h * stride, w * stride) -> (B*F, latent_channels, h, w)."""
+        # Motion is in pixels, which half precision would quantise.
+        moves = functional.pixel_shuffle(self.motion(features).float(), self.stride)
+        guide = guide.float()
+        first, last = (key.flatten(0, 1) for key in warped(guide))
+        drawn = blend(guide).flatten(0, 1)
+        share = (guide[:, :, 8:9].flatten(0, 1).clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + moves[:, 4:5]).sigmoid()
+        redrawn = torch.lerp(backward_warp(first, moves[:, 0:2]), backward_warp(last, moves[:, 2:4]), share)
+        return self.to_latents((redrawn - drawn).to(features.dtype))
 
 
 def scalar_mlp(dim: int, out_dim: int) -> nn.Sequential:

@@ -144,8 +144,10 @@ class ToonCrafterPipeline(InterpolationPipeline):
         guided: bool = True,
         generator: Generators = None,
         interpolate: bool = True,
+        guide: Tensor | None = None,
     ) -> Condition:
-        """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere."""
+        """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere.
+        `guide` (B, F, G, H, W) is what the model's guide draws for these keys, where that is known already."""
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None:
@@ -163,7 +165,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
             fps=self._strides(fps, len(start)),
             **self._tokens(start, prompt, num_frames),
         )
-        return condition if self.guide is None else self._guided(condition, drawings, guided)
+        if self.guide is None:
+            return condition
+        if guide is not None and guided:
+            return self._with_guide(condition, self._pad(guide))
+        return self._guided(condition, drawings, guided)
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
@@ -171,8 +177,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         seen = self.process.network_input(noisy, t)
         sample = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
-        tokens, guide = (None if part is None else part.to(noisy.dtype) for part in (condition.tokens, condition.guide))
-        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=guide)
+        tokens = None if condition.tokens is None else condition.tokens.to(noisy.dtype)
+        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=condition.guide)
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
@@ -201,6 +207,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         prompt: str | Sequence[str] = "",
         fps: int | Sequence[int] | None = None,
         guided: bool = True,
+        guide: Tensor | None = None,
         interpolate: bool = True,
         double_decode: bool | None = None,
         generator: Generators = None,
@@ -225,6 +232,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             prompt: what is seen, one for all or one per sample.
             fps: frame stride, one for all or one per sample.
             guided: use motion guidance where the model has it.
+            guide: (B, F, G, H, W), what the model's guide draws for these keys, where that is known already.
             interpolate: False gives the reference's image-to-video layout.
             double_decode: see the class.
             generator: one per sample (results then do not depend on the batch), or one for all.
@@ -243,6 +251,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             prompt=prompt,
             fps=fps,
             guided=guided,
+            guide=guide,
             generator=generator,
             interpolate=interpolate,
         )
@@ -387,8 +396,10 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def _guided(self, condition: Condition, keys: Tensor, guided: bool) -> Condition:
         times = torch.linspace(0, 1, condition.num_frames)
         first, last = keys[:, 0], keys[:, 1]
-        guide = (self.guide if guided else self.guide.still)(first, last, times).to(self.vae.dtype)
-        base = None
+        return self._with_guide(condition, (self.guide if guided else self.guide.still)(first, last, times))
+
+    def _with_guide(self, condition: Condition, guide: Tensor) -> Condition:
+        guide, base = guide.to(self.vae.dtype), None
         if self.config.residual:
             moments, _ = self.vae.encode_features(blend(guide).flatten(0, 1))
             base = self._latents(moments.unflatten(0, guide.shape[:2]), None)

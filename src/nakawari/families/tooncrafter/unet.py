@@ -17,7 +17,17 @@ from torch import Tensor, nn
 
 from ...guide import doubt
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
-from .blocks import Downsample, GroupNorm32, GuideEncoder, ResBlock, Stage, Upsample, scalar_mlp, sinusoidal_embedding
+from .blocks import (
+    Downsample,
+    GroupNorm32,
+    GuideEncoder,
+    GuideRedraw,
+    ResBlock,
+    Stage,
+    Upsample,
+    scalar_mlp,
+    sinusoidal_embedding,
+)
 
 INIT_ATTENTION_HEADS = 8
 """The temporal transformer behind the first convolution has this many heads at any width."""
@@ -42,16 +52,20 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         addition_attention: whether a temporal transformer follows the first convolution.
         image_cross_attention: whether image tokens get their own branch; otherwise only text tokens are read.
         image_cross_attention_scale_learnable: whether that branch has a learned scale.
+        temporal_convolutions: whether the residual blocks look along time; without, only temporal transformers do.
         fps_condition: whether the network is told the frame rate (or stride).
         default_fps: what it is told where the caller says nothing.
         text_tokens: text tokens, which lead the context.
         image_tokens_per_frame: image tokens of one frame.
         norm_num_groups: groups of all group norms.
         guide_channels: channels of the motion guide; None = the network takes none.
+        guide_keys: whether the guide's encoder also sees, beside every frame, both keys where they are.
         guide_stride: guide pixels per latent along each side.
         guide_hidden: channels inside the guide's encoder.
         doubt_floor: None = the answer stands as it is. Otherwise it is multiplied by the doubt of the guide (see
             `nakawari.guide.doubt`), so that the network is quiet where both warped keys show the same.
+        redraw: None = the network paints its whole answer. Otherwise it also moves the guide's warped keys (see
+            `GuideRedraw`), and this is the factor from their latents to its answer.
         removed_layers: names of residual layers (see `removable_layers`) that are left out and pass on what they get.
 
     Raises:
@@ -85,9 +99,12 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         image_tokens_per_frame: int = 16,
         norm_num_groups: int = 32,
         guide_channels: int | None = None,
+        guide_keys: bool = False,
         guide_stride: int = 8,
         guide_hidden: int = 64,
         doubt_floor: float | None = None,
+        redraw: float | None = None,
+        temporal_convolutions: bool = True,
         removed_layers: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -99,7 +116,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             self.fps_embedding = scalar_mlp(model_channels, embedding_dim)
             zero_init(self.fps_embedding[-1])
         if guide_channels is not None:
-            self.guide_in = GuideEncoder(guide_channels, guide_stride, guide_hidden, model_channels)
+            seen = guide_channels + 6 * guide_keys
+            self.guide_in = GuideEncoder(seen, guide_stride, guide_hidden, model_channels)
         if addition_attention:
             self.init_attn = Stage(
                 TemporalTransformer(
@@ -119,6 +137,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             nn.SiLU(),
             zero_init(nn.Conv2d(model_channels, out_channels, 3, padding=1)),
         )
+        if redraw is not None:
+            self.guide_redraw = GuideRedraw(model_channels, guide_stride, out_channels, redraw)
         self._remove(removed_layers)
 
     def removable_layers(self) -> list[str]:
@@ -174,6 +194,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             config.model_channels * 4,
             norm_groups=config.norm_num_groups,
             dropout=config.dropout,
+            temporal=config.temporal_convolutions,
         )
 
     def _attention(self, level: int, channels: int) -> list[nn.Module]:
@@ -225,7 +246,11 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self._check_size(sample)
         embedding = self._embed(sample, timestep, fps)
         tokens = self._split_context(context, num_frames)
-        h = self._run(self.input_blocks[0], sample.flatten(0, 1), embedding, tokens, num_frames)
+        frames = sample.flatten(0, 1)
+        if not self.config.temporal_convolutions:
+            # Convolutions of low precision are quickest so; a layer along time would undo it in every block.
+            frames = frames.contiguous(memory_format=torch.channels_last)
+        h = self._run(self.input_blocks[0], frames, embedding, tokens, num_frames)
         if guide is not None:
             h = h + self._guide_features(guide, guide_mask, sample)
         if self.config.addition_attention:
@@ -237,10 +262,18 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         h = self._run(self.middle_block, h, embedding, tokens, num_frames)
         for stage in self.output_blocks:
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
-        answer = self.out(h).unflatten(0, (batch, num_frames))
-        if guide is None or self.config.doubt_floor is None:
+        features = self.out[1](self.out[0](h))
+        answer = self.out[2](features).unflatten(0, (batch, num_frames))
+        return answer if guide is None else self._with_guide(answer, features, guide, guide_mask)
+
+    def _with_guide(self, answer: Tensor, features: Tensor, guide: Tensor, mask: Tensor | None) -> Tensor:
+        """The painted answer, quiet where the guide is sure, and what redrawing the guide adds to it."""
+        if self.config.doubt_floor is not None:
+            answer = answer * self._doubt(guide, mask).to(answer)
+        if self.config.redraw is None:
             return answer
-        return answer * self._doubt(guide, guide_mask).to(answer)
+        redrawn = self.guide_redraw(features, guide).unflatten(0, answer.shape[:2])
+        return answer + (redrawn if mask is None else redrawn * mask.to(redrawn)[:, None, None, None, None])
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -280,6 +313,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         expected = (batch, num_frames, self.config.guide_channels, height * stride, width * stride)
         if tuple(guide.shape) != expected:
             raise ValueError(f"guide has shape {tuple(guide.shape)}, these latents need {expected}")
+        if self.config.guide_keys:
+            keys = torch.cat([guide[:, :1, 0:3], guide[:, -1:, 3:6]], dim=2)
+            guide = torch.cat([guide, keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
         features = self.guide_in(guide.flatten(0, 1).to(sample.dtype))
         if mask is None:
             return features

@@ -31,7 +31,10 @@ from .vae_blocks import (
     ResnetBlock,
     Upsample,
     VideoResnetBlock,
+    zero,
 )
+
+_NO_DEVIATION = -30.0  # log variance of a posterior that is a point
 
 
 class _Checkpointed(nn.Module):
@@ -172,7 +175,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
     Args:
         in_channels, out_channels: channels of a frame.
         latent_channels: C of the latents.
-        ch: channels at full resolution.
+        ch: channels at full resolution; None = no networks, the linear path alone.
         ch_mult: multiple of `ch` per level; L levels divide height and width by 2^(L-1); the first must be 1.
         num_res_blocks: blocks per encoder level; the decoder has one more.
         attn_levels: decoder levels where every frame attends to the references; elsewhere they are added to the keys.
@@ -202,7 +205,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         in_channels: int = 3,
         out_channels: int = 3,
         latent_channels: int = 4,
-        ch: int = 128,
+        ch: int | None = 128,
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         num_res_blocks: int = 2,
         attn_levels: Sequence[int] = (2, 3),
@@ -221,26 +224,33 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         super().__init__()
         if ch_mult[0] != 1:
             raise ValueError(f"ch_mult must begin with 1, because the first features have ch channels; got {ch_mult}")
-        shared = (latent_channels, ch, ch_mult, num_res_blocks, norm_num_groups, mid_attention)
-        self.encoder = Encoder(in_channels, *shared)
-        self.decoder = Decoder(
-            out_channels + blend_gate,
-            *shared,
-            attn_levels,
-            fusion_heads,
-            fusion_head_dim,
-            guide_channels,
-            guide_hidden,
-        )
-        self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
-        # In the checkpoint, but the published inference never applies it.
-        self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
-        if zero_init_output:
-            self.decoder.conv_out.zero_output()
+        if ch is None and not linear_path:
+            raise ValueError("an autoencoder without ch has only its linear path; set linear_path")
+        if ch is not None:
+            self._build_networks()
         if linear_path:
             self.patches = LinearPath(in_channels, out_channels, latent_channels, self.spatial_factor)
-            nn.init.zeros_(self.quant_conv.weight)
-            nn.init.zeros_(self.quant_conv.bias)
+
+    def _build_networks(self) -> None:
+        c = self.config
+        shared = (c.latent_channels, c.ch, c.ch_mult, c.num_res_blocks, c.norm_num_groups, c.mid_attention)
+        self.encoder = Encoder(c.in_channels, *shared)
+        self.decoder = Decoder(
+            c.out_channels + c.blend_gate,
+            *shared,
+            c.attn_levels,
+            c.fusion_heads,
+            c.fusion_head_dim,
+            c.guide_channels,
+            c.guide_hidden,
+        )
+        self.quant_conv = nn.Conv2d(2 * c.latent_channels, 2 * c.latent_channels, 1)
+        # In the checkpoint, but the published inference never applies it.
+        self.post_quant_conv = nn.Conv2d(c.latent_channels, c.latent_channels, 1)
+        if c.zero_init_output:
+            self.decoder.conv_out.zero_output()
+        if c.linear_path:
+            zero(self.quant_conv)
 
     @property
     def spatial_factor(self) -> int:
@@ -253,6 +263,9 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         The features are the output of each level's last block, level 0 first, then that of the first convolution.
         H and W are multiples of `spatial_factor`.
         """
+        if self.config.ch is None:
+            mean = self.patches.to_latents(images)
+            return torch.cat([mean, torch.full_like(mean, _NO_DEVIATION)], dim=1), []
         moments, hidden = self.encoder(images)
         moments = self.quant_conv(moments)
         if self.config.linear_path:
@@ -297,13 +310,21 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         """
         self._check(latents, references, guide)
         unscaled = latents / self.config.scaling_factor
+        frames = base_frames if self.config.ch is None else self._drawn(unscaled, references, guide, base_frames)
+        if not self.config.linear_path:
+            return frames
+        added = self.patches.to_pixels(unscaled.flatten(0, 1)).unflatten(0, latents.shape[:2])
+        return added if frames is None else frames + added
+
+    def _drawn(
+        self, unscaled: Tensor, references: Sequence[Tensor], guide: Tensor | None, base_frames: Tensor | None
+    ) -> Tensor:
+        """What the decoder's network draws, with `base_frames` where there are some."""
         frames = self.decoder(unscaled, references, guide)
         if self.config.blend_gate:
             frames = self._gated(frames, guide)
         if self.config.doubt_floor is not None and guide is not None:
             frames = frames * doubt(guide, self.config.doubt_floor).to(frames)
-        if self.config.linear_path:
-            frames = frames + self.patches.to_pixels(unscaled.flatten(0, 1)).unflatten(0, latents.shape[:2])
         return frames if base_frames is None else base_frames + frames
 
     @staticmethod
@@ -316,6 +337,8 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         return frames + share * (last - first)
 
     def _check(self, latents: Tensor, references: Sequence[Tensor], guide: Tensor | None) -> None:
+        if self.config.ch is None:
+            return
         wanted = len(self.decoder.attn_refinement)
         if references and (len(references) != wanted or any(r.shape[0] != len(latents) for r in references)):
             raise ValueError(

@@ -247,14 +247,14 @@ class LinearPath(nn.Module):
         # Latents of unit size for pixels of unit size, as the networks beside this path find easiest.
         nn.init.zeros_(self.to_latents.weight)
         nn.init.zeros_(self.to_pixels.weight)
-        basis = _cosine_basis(factor)
+        basis = cosine_basis(factor)
         for index in range(latent_channels):
             frequency, colour = divmod(index, in_channels)
             self.to_latents.weight.data[index, colour] = basis[frequency] / factor
             self.to_pixels.weight.data[index, colour] = basis[frequency] * factor
 
 
-def _cosine_basis(size: int) -> Tensor:
+def cosine_basis(size: int) -> Tensor:
     """The orthonormal two-dimensional cosine transform, (size^2, size, size), low frequencies first."""
     places = (torch.arange(size) + 0.5) * math.pi / size
     waves = torch.cos(torch.arange(size)[:, None] * places) * (2 / size) ** 0.5

@@ -41,6 +41,8 @@ def _build(pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], gui
     }
     if (tracks := tracks_of(pipeline, batch)) is not None:
         words["control"] = [tracks[i] for i in chosen]
+    if guided and batch.get("guide") is not None:
+        words["guide"] = batch["guide"][chosen]
     return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)
 
 

@@ -52,7 +52,7 @@ class Params(TeacherParams, DenoisingParams):
         0.25 |noise' - noise_T|^2.
     features: weight of the relative squared error of the blocks' outputs that student and teacher have in one shape.
     truth: share of samples that learn from the true frames instead of the teacher.
-    cache: where drawings are kept.
+    cache: where drawings are kept; None = each is made when it is wanted, which suits a teacher of one step.
     watch: over the latents' variance.
     ablation: `answer-is-noise` trains the network's raw answer to be the noise, `dead-latents` multiplies the clean
         latents by zero before they are decoded or compared: two mistakes of a published trainer, to show what they
@@ -68,7 +68,7 @@ class Params(TeacherParams, DenoisingParams):
     weighting: Weighting | Weights | None = None
     features: float = Field(0.0, ge=0)
     truth: float = Field(0.0, ge=0, le=1)
-    cache: Path = Path("~/.cache/nakawari/drawings")
+    cache: Path | None = Path("~/.cache/nakawari/drawings")
     watch: WatchParams = WatchParams()
     ablation: Literal["answer-is-noise", "dead-latents"] | None = None
 

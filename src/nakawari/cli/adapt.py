@@ -27,14 +27,17 @@ def command(
         str, typer.Option(help="Which layers: a preset of the model, or a regular expression over their names.")
     ] = "linear-and-convolution",
     rank: Annotated[int, typer.Option(min=1, help="Width of the adapter.")] = 16,
-    decoder_rank: Annotated[
-        int | None, typer.Option(min=0, help="Width of the decoder's own adapter; default: for models of one step.")
-    ] = None,
+    decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 200,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 4,
     learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 2e-3,
-    frames: Annotated[int, typer.Option(min=3, help="Frames per clip, both keys included.")] = 3,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "96x64",
+    frames: Annotated[
+        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default 5, of triplets 3.")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "128x96",
+    windows: Annotated[
+        int, typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop.")
+    ] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -63,7 +66,9 @@ def command(
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)
     else:
-        words = Words(model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank)
+        words = Words(
+            model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank, windows
+        )
         whole = make_recipe(words, changes)
     if plan:
         show_plan(make_plan(whole), as_json)
@@ -86,7 +91,7 @@ def size_of(text: str) -> tuple[int, int]:
 
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
-        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 96x64.")
+        raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 128x96.")
     return int(match[2]), int(match[1])
 
 

@@ -18,8 +18,10 @@ from .recipe_yaml import apply_overrides
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; sizes are (height, width), rates per optimizer step. `decoder_rank` None: as wide as
-    `rank` where the model draws in one step, as its decoder then decides much of what is seen, else 0."""
+    """The words of the command; sizes are (height, width), rates per optimizer step.
+
+    `frames` None: as many as a triplet has, five of a clip. `windows`: so many whole frames get their guides once (see
+    `WindowsParams`), where the model has a guide and the data are clips; 0 = each crop gets its own."""
 
     model: str
     data: Path
@@ -28,10 +30,14 @@ class Words:
     steps: int
     batch_size: int
     learning_rate: float
-    frames: int
+    frames: int | None
     size: tuple[int, int]
     seed: int = 0
-    decoder_rank: int | None = None
+    decoder_rank: int = 0
+    windows: int = 0
+
+
+WINDOW = 160, 256
 
 
 # The logarithm of the squared error is PSNR: clips that are nearly right count, too, up to 39 dB.
@@ -52,26 +58,25 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     One of the model's own sampling steps is at the noisiest time: so is that share of training, nine tenths of it where
     one step decides everything. A model that does not say its steps is trained as its family.
     """
-    steps = _own_steps(words.model)
-    decoder = words.decoder_rank
-    if decoder is None:
-        decoder = words.rank if steps == 1 else 0
+    model = read_json(model_folder(parse(words.model).base) / "model_index.json")
+    steps = model.get("default_steps")
+    source = source_of(words.data)
+    clips = source["kind"] == "clips"
     values: dict[str, Any] = {
         "name": words.data.name or "adapter",
         "seed": words.seed,
         "model": {"base": words.model},
         "objective": {
             "kind": "adapt",
-            "lora": {"target": words.target, "rank": words.rank, "decoder_rank": decoder},
+            "lora": {"target": words.target, "rank": words.rank, "decoder_rank": words.decoder_rank},
             "inner_only": True,
             "last_time_share": round(min(0.9, 1 / steps), 3) if steps else 0.0,
             "pixel": dict(PIXEL),
         },
         "data": {
-            "sources": [source_of(words.data)],
+            "sources": [source],
             "size": list(words.size),
-            "frames": [words.frames],
-            "augment": False,
+            "frames": [words.frames or (5 if clips else 3)],
         },
         "optim": {
             "lr": words.learning_rate,
@@ -85,14 +90,12 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         },
         "validation": {"every": max(1, words.steps // 5), "samples": 0},
         "checkpoint": {"every": max(1, words.steps // 5)},
+        "workers": 1,
     }
+    if clips and words.windows and (model.get("guide") or [None])[0]:
+        values["data"]["windows"] = {"count": words.windows, "size": list(WINDOW)}
     apply_overrides(values, changes)
     return parse_recipe(values, "The adaptation")
-
-
-def _own_steps(model: str) -> int | None:
-    """How many sampling steps a model takes unless told otherwise."""
-    return read_json(model_folder(parse(model).base) / "model_index.json").get("default_steps")
 
 
 def _has_fast_bf16() -> bool:
@@ -107,7 +110,7 @@ def source_of(path: Path) -> dict[str, Any]:
     triplets = _dataset(path)
     if triplets is not None and any(sample.truth for sample in triplets):
         return {"kind": "triplets", "path": str(path), "held_out": 0.0}
-    return {"kind": "clips", "path": str(path), "held_out": 0.0, "min_change": 1.0, "span": [2, 20]}
+    return {"kind": "clips", "path": str(path), "held_out": 0.0, "min_change": 1.0, "span": [4, 24]}
 
 
 def _dataset(path: Path) -> Dataset | None:

@@ -85,7 +85,10 @@ def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
         vae = autoencoder(pipeline)
         # Convolutions along time have a constructor of their own, which PEFT cannot call.
         inside = [name for name, layer in vae.named_modules() if type(layer) in _ADAPTABLE]
-        _add(vae, [name for name in inside if name.startswith("decoder.")], params.decoder_rank, params)
+        layers = [name for name in inside if name.startswith("decoder.")]
+        if not layers:
+            raise UsageError("The decoder of this model has no networks to adapt; set decoder_rank to 0.")
+        _add(vae, layers, params.decoder_rank, params)
     return names
 
 

@@ -163,6 +163,8 @@ class DataParams(RecipePart):
     def _windows_alone(self) -> Self:
         if self.windows is None:
             return self
+        if any(source.kind not in ("clips", "synthetic") for source in self.sources):
+            raise ValueError("data.windows takes clips and synthetic scenes alone")
         if self.buckets or self.distinct or len(self.frames) > 1:
             raise ValueError("data.windows goes with one frame count, without buckets and distinct")
         if any(want > have for want, have in zip(self.size, self.windows.size, strict=True)):

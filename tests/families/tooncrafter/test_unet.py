@@ -366,7 +366,7 @@ def moved_by(model: ToonCrafterUNet, x: float) -> None:
     stride = GUIDE["guide_stride"]
     with torch.no_grad():
         for channel in (0, 2):
-            model.guide_redraw.motion.bias[channel * stride**2 : (channel + 1) * stride**2] = x
+            model.guide_redraw.motion.bias[channel * stride**2 : (channel + 1) * stride**2] = x / 0.3
 
 
 def test_redrawing_answers_the_latents_of_the_moved_picture() -> None:

@@ -17,6 +17,7 @@ from ..warp import backward_warp
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
 from .vae_blocks import cosine_basis
 
+_MOVE_UNIT = 0.3  # pixels; an optimizer's first steps, alike in every weight, must not tear the picture
 _LEAST_SHARE = 0.02
 
 
@@ -210,7 +211,7 @@ class GuideRedraw(nn.Module):
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         """Features (B*F, C, h, w), guide (B, F, G, h * stride, w * stride) -> (B*F, latent_channels, h, w)."""
         # Motion is in pixels, which half precision would quantise.
-        moves = functional.pixel_shuffle(self.motion(features).float(), self.stride)
+        moves = functional.pixel_shuffle(self.motion(features).float(), self.stride) * _MOVE_UNIT
         guide = guide.float()
         first, last = (key.flatten(0, 1) for key in warped(guide))
         drawn = blend(guide).flatten(0, 1)

@@ -182,6 +182,9 @@ class GuideEncoder(nn.Sequential):
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
         )
+        # Unit size from the start: what the blocks add would drown a faint guide, and norms cannot tell the two apart.
+        for conv in (self[1], self[3]):
+            nn.init.kaiming_normal_(conv.weight)
 
 
 class GuideRedraw(nn.Module):

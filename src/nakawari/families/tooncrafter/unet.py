@@ -14,6 +14,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ...guide import doubt
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
@@ -60,6 +61,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         norm_num_groups: groups of all group norms.
         guide_channels: channels of the motion guide; None = the network takes none.
         guide_keys: whether the guide's encoder also sees, beside every frame, both keys where they are.
+        inner_only: the two keys are not evaluated, their answer is zero: for residual models, where it is, with
+            `guide_keys`, through which the other frames see them.
         guide_stride: guide pixels per latent along each side.
         guide_hidden: channels inside the guide's encoder.
         doubt_floor: None = the answer stands as it is. Otherwise it is multiplied by the doubt of the guide (see
@@ -100,6 +103,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         norm_num_groups: int = 32,
         guide_channels: int | None = None,
         guide_keys: bool = False,
+        inner_only: bool = False,
         guide_stride: int = 8,
         guide_hidden: int = 64,
         doubt_floor: float | None = None,
@@ -242,8 +246,25 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         Raises:
             ValueError: on shapes that do not fit, or a context or guide that the network lacks or needs.
         """
-        batch, num_frames = sample.shape[:2]
         self._check_size(sample)
+        if guide is not None:
+            guide = self._whole_guide(guide, sample)
+        if self.config.inner_only and sample.shape[1] > 2:
+            inner = None if guide is None else guide[:, 1:-1]
+            answer = self._answer(sample[:, 1:-1], timestep, context, fps, inner, guide_mask)
+            return functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
+        return self._answer(sample, timestep, context, fps, guide, guide_mask)
+
+    def _answer(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        context: Tensor | None,
+        fps: Tensor | None,
+        guide: Tensor | None,
+        guide_mask: Tensor | None,
+    ) -> Tensor:
+        batch, num_frames = sample.shape[:2]
         embedding = self._embed(sample, timestep, fps)
         tokens = self._split_context(context, num_frames)
         frames = sample.flatten(0, 1)
@@ -304,8 +325,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             image = image.unflatten(1, (num_frames, -1)).flatten(0, 1)
         return Context(text.contiguous(), image.contiguous())
 
-    def _guide_features(self, guide: Tensor, mask: Tensor | None, sample: Tensor) -> Tensor:
-        """Features (B*F, model_channels, h, w) of the guide, zero for the clips that drop it."""
+    def _whole_guide(self, guide: Tensor, sample: Tensor) -> Tensor:
+        """The guide as its encoder reads it: with both keys beside every frame, where the network wants them."""
         if self.config.guide_channels is None:
             raise ValueError("this denoiser takes no guide (guide_channels is None)")
         batch, num_frames, _, height, width = sample.shape
@@ -313,13 +334,17 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         expected = (batch, num_frames, self.config.guide_channels, height * stride, width * stride)
         if tuple(guide.shape) != expected:
             raise ValueError(f"guide has shape {tuple(guide.shape)}, these latents need {expected}")
-        if self.config.guide_keys:
-            keys = torch.cat([guide[:, :1, 0:3], guide[:, -1:, 3:6]], dim=2)
-            guide = torch.cat([guide, keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
+        if not self.config.guide_keys:
+            return guide
+        keys = torch.cat([guide[:, :1, 0:3], guide[:, -1:, 3:6]], dim=2)
+        return torch.cat([guide, keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
+
+    def _guide_features(self, guide: Tensor, mask: Tensor | None, sample: Tensor) -> Tensor:
+        """Features (B*F, model_channels, h, w) of the guide, zero for the clips that drop it."""
         features = self.guide_in(guide.flatten(0, 1).to(sample.dtype))
         if mask is None:
             return features
-        return features * mask.to(features).repeat_interleave(num_frames)[:, None, None, None]
+        return features * mask.to(features).repeat_interleave(sample.shape[1])[:, None, None, None]
 
     def _doubt(self, guide: Tensor, mask: Tensor | None) -> Tensor:
         """Doubt per latent (B, F, 1, h, w), 1 for the clips that drop the guide."""

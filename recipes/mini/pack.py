@@ -1,6 +1,6 @@
 """Pack finished runs as a model that ships: half precision, with the record of what made it and how it scores.
 
-python recipes/mini/pack.py runs/mini/1-draw runs/mini/2-settle --steps 1 --latent-std 0.0075 --stream-scale 0.0625
+python recipes/mini/pack.py runs/mini --steps 1
 nakawari evaluate mini --data DATA --protocol quick -o results/quick
 python recipes/mini/pack.py --results results/quick
 
@@ -34,11 +34,6 @@ def main() -> None:
         help="factor on all that the denoiser's blocks hand on; normalised wherever it is read, it may grow past fp16",
     )
     words.add_argument(
-        "--latent-std",
-        type=float,
-        help="deviation that latents get in units of the noise: the smaller, the less of the draw many steps leave",
-    )
-    words.add_argument(
         "--results", type=Path, help="an evaluation of the packed model, to put its scores in the record"
     )
     words.add_argument("-o", "--output", type=Path, default=MINI)
@@ -63,8 +58,6 @@ def pack(words: argparse.Namespace) -> None:
             pipeline.components[name].register_to_config(_name_or_path=f"{output.name}/{name}")
     if words.steps is not None:
         pipeline.register_to_config(default_steps=words.steps)
-    if words.latent_std is not None:
-        rescale(pipeline, words.latent_std)
     with atomic_path(output) as folder:
         pipeline.save_pretrained(folder)
         write_json(folder / "record.json", {"runs": [described(run) for run in runs]})
@@ -83,7 +76,9 @@ def scale_stream(unet: torch.nn.Module, factor: float) -> None:
     carriers = []
     for module in unet.modules():
         if isinstance(module, ResBlock):
-            writers += [module.out_layers[-1], module.temporal_conv.conv4[-1]]
+            writers.append(module.out_layers[-1])
+            if module.temporal_conv is not None:
+                writers.append(module.temporal_conv.conv4[-1])
             carriers.append(module.skip_connection)
         elif isinstance(module, (SpatialTransformer, TemporalTransformer)):
             writers.append(module.proj_out)
@@ -96,13 +91,6 @@ def scale_stream(unet: torch.nn.Module, factor: float) -> None:
     for layer in (*writers, *carriers):
         if getattr(layer, "bias", None) is not None:
             layer.bias.mul_(factor)
-
-
-def rescale(pipeline: Any, latent_std: float) -> None:
-    """Shrink latents and what the process expects of them alike: the answer of a single step stays what it is."""
-    ratio = latent_std / pipeline.scheduler.config.data_std
-    pipeline.vae.register_to_config(scaling_factor=pipeline.vae.config.scaling_factor * ratio)
-    pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, data_std=latent_std)
 
 
 def described(run: Path) -> dict[str, Any]:

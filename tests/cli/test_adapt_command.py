@@ -25,6 +25,7 @@ from tiny_models import guided_model
 
 Cli = Callable[..., Result]
 QUICK = ["--steps", "2", "--batch", "2", "--size", "32x32", "--rank", "2", "--lr", "0.05", "--set", "optim.ema=0"]
+QUICK += ["--frames", "3", "--windows", "0"]
 
 
 @pytest.fixture
@@ -159,6 +160,7 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
 @pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(base: Path, show: Path, tmp_path: Path):
     words = ["-m", "nakawari", "adapt", "--data", show, "--model", base, "--steps", "4", "--batch", "4"]
+    words += ["--frames", "3", "--windows", "0"]
     words += ["--size", "32x32", "--rank", "2", "--set", "validation.samples=0", "--set", "optim.mixed_precision=no"]
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
     curves = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from nakawari.cli.adapt import command, size_of
 from nakawari.errors import NakawariError
@@ -49,3 +50,20 @@ def test_the_noisiest_time_is_trained_as_often_as_it_is_sampled(tmp_path: Path, 
 def test_a_model_that_is_not_there(tmp_path: Path):
     with pytest.raises(NakawariError, match="'absent' is not a model"):
         make_recipe(words(tmp_path, "absent"), [])
+
+
+def test_guides_are_made_once_where_there_is_one_and_the_data_are_clips(tmp_path: Path):
+    show = tmp_path / "show"
+    show.mkdir()
+    with_guide = make_recipe(words(show), []).data
+    assert with_guide.windows is not None and with_guide.frames == [5]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "model_index.json").write_text(json.dumps({"_class_name": "ToonCrafterPipeline", "guide": [None, None]}))
+    assert make_recipe(words(show, str(plain)), []).data.windows is None
+    for name in ("frame1", "frame2", "frame3"):
+        folder = tmp_path / "triplets" / "train" / "a"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (24, 16)).save(folder / f"{name}.png")
+    triplets = make_recipe(words(tmp_path / "triplets"), []).data
+    assert triplets.windows is None and triplets.frames == [3]

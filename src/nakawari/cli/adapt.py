@@ -30,7 +30,7 @@ def command(
     decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 200,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 4,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 2e-3,
+    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 1e-3,
     frames: Annotated[
         int | None, typer.Option(min=3, help="Frames per clip, both keys included; default 5, of triplets 3.")
     ] = None,

@@ -39,8 +39,13 @@ def command(
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2000,
     batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
     learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 5e-4,
-    frames: Annotated[int, typer.Option(min=3, help="Frames per clip, both keys included.")] = 3,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "160x96",
+    frames: Annotated[
+        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default 5, of triplets 3.")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "128x96",
+    windows: Annotated[
+        int, typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -76,7 +81,8 @@ def command(
         if width is None:
             width = 1.0 if remove else 0.5
         kind = REGIMES[regime]
-        words = Words(teacher, data, kind, width, remove, steps, batch, learning_rate, frames, size_of(size), seed)
+        crop = size_of(size)
+        words = Words(teacher, data, kind, width, remove, steps, batch, learning_rate, frames, crop, seed, windows)
         whole = make_recipe(words, changes)
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     if remove:

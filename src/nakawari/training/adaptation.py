@@ -58,10 +58,7 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     One of the model's own sampling steps is at the noisiest time: so is that share of training, nine tenths of it where
     one step decides everything. A model that does not say its steps is trained as its family.
     """
-    model = read_json(model_folder(parse(words.model).base) / "model_index.json")
-    steps = model.get("default_steps")
-    source = source_of(words.data)
-    clips = source["kind"] == "clips"
+    steps = _settings(words.model).get("default_steps")
     values: dict[str, Any] = {
         "name": words.data.name or "adapter",
         "seed": words.seed,
@@ -73,11 +70,7 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
             "last_time_share": round(min(0.9, 1 / steps), 3) if steps else 0.0,
             "pixel": dict(PIXEL),
         },
-        "data": {
-            "sources": [source],
-            "size": list(words.size),
-            "frames": [words.frames or (5 if clips else 3)],
-        },
+        "data": crops_of(words.data, words.model, words.size, words.frames, words.windows),
         "optim": {
             "lr": words.learning_rate,
             "steps": words.steps,
@@ -92,10 +85,23 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         "checkpoint": {"every": max(1, words.steps // 5)},
         "workers": 1,
     }
-    if clips and words.windows and (model.get("guide") or [None])[0]:
-        values["data"]["windows"] = {"count": words.windows, "size": list(WINDOW)}
     apply_overrides(values, changes)
     return parse_recipe(values, "The adaptation")
+
+
+def crops_of(path: Path, model: str, size: tuple[int, int], frames: int | None, windows: int) -> dict[str, Any]:
+    """The `data` of a recipe for `model`, see `Words`."""
+    source = source_of(path)
+    clips = source["kind"] == "clips"
+    data: dict[str, Any] = {"sources": [source], "size": list(size), "frames": [frames or (5 if clips else 3)]}
+    if clips and windows and (_settings(model).get("guide") or [None])[0]:
+        data["windows"] = {"count": windows, "size": list(WINDOW)}
+    return data
+
+
+def _settings(model: str) -> dict[str, Any]:
+    """What the folder of a variant's base says of it: components, steps and the like."""
+    return read_json(model_folder(parse(model).base) / "model_index.json")
 
 
 def _has_fast_bf16() -> bool:

@@ -57,7 +57,7 @@ def training_samples(recipe: Recipe, guide: nn.Module | None = None) -> Stream:
     return _described(stream, data)
 
 
-def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None) -> Windows:
+def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None) -> Stream:
     data = recipe.data
     if guide is None:
         raise UsageError("data.windows needs a model with a motion guide; this one has none.")
@@ -70,7 +70,7 @@ def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None) -> 
     )
     key = data_fingerprint(data.model_copy(update={"size": params.size}))
     folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers)
-    return Windows(folder, data.size, recipe.seed, data.augment)
+    return _described(Windows(folder, data.size, recipe.seed, data.augment), data)
 
 
 def _by_batch(streams: Sequence[Stream], weights: Sequence[float], batch_size: int, seed: int) -> Stream:

@@ -11,13 +11,13 @@ import torch
 
 from .. import variants
 from ..errors import UsageError
-from .adaptation import source_of
+from .adaptation import crops_of
 from .data_sources import training_samples
 from .objectives.base import collate, sample_generator
 from .objectives.imitate import Imitate, Params
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
-from .run import build_objective
+from .run import build_objective, guide_of
 from .students import Copied, importance, make_student
 from .teacher import Teacher, TeacherParams
 
@@ -27,7 +27,8 @@ KINDS = ("imitate", "few_step")
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; `size` is (height, width), `learning_rate` per optimizer step.
+    """The words of the command; `size` is (height, width), `learning_rate` per optimizer step; `frames` and `windows`
+    as in `adaptation.Words`.
 
     Args:
         width: the student's channels over the teacher's.
@@ -42,9 +43,10 @@ class Words:
     steps: int
     batch_size: int
     learning_rate: float
-    frames: int
+    frames: int | None
     size: tuple[int, int]
     seed: int = 0
+    windows: int = 0
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
@@ -55,6 +57,14 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     spec = variants.parse(words.teacher)
     origin = "+".join([spec.base, *(f"{use.folder}@{use.scale:g}" for use in spec.adapters)])
     every = max(1, words.steps // 5)
+    data = crops_of(words.data, words.teacher, words.size, words.frames, words.windows)
+    # Crops of windows hardly ever come again, and their guides, the dear part of a drawing, are made already.
+    drawings: dict[str, Any] = {}
+    if words.regime == "drawings" and "windows" in data:
+        drawings = {"cache": None}
+    elif words.regime == "drawings":
+        # A drawing costs twenty steps of the teacher: it should come again.
+        data["distinct"] = 64 * words.batch_size
     values: dict[str, Any] = {
         "name": f"{words.data.name or 'all'}-student",
         "seed": words.seed,
@@ -64,14 +74,9 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
             "teacher": words.teacher,
             "regime": words.regime,
             "sampling": {"steps": 1},
-        },
-        "data": {
-            "sources": [source_of(words.data)],
-            "size": list(words.size),
-            "frames": [words.frames],
-            # A drawing costs twenty steps of the teacher: it should come again.
-            "distinct": 64 * words.batch_size if words.regime == "drawings" else 0,
-        },
+        }
+        | drawings,
+        "data": data,
         "optim": {
             "lr": words.learning_rate,
             "steps": words.steps,
@@ -83,6 +88,7 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         },
         "validation": {"every": every, "samples": 0},
         "checkpoint": {"every": every},
+        "workers": 1,
     }
     apply_overrides(values, changes)
     return parse_recipe(values, "The distillation")
@@ -138,7 +144,7 @@ def importances(recipe: Recipe) -> dict[str, float]:
         cache=getattr(recipe.objective, "cache", Params.model_fields["cache"].default),
     )
     objective = Imitate(params, pipeline, Teacher.load(params)).eval()
-    samples = training_samples(recipe)
+    samples = training_samples(recipe, guide_of(objective))
     batch = collate([{**samples.sample(index), "index": index} for index in range(recipe.optim.batch_size)])
 
     def loss() -> float:
@@ -168,7 +174,7 @@ def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) 
     objective = build_objective(recipe)
     if not isinstance(objective, Imitate) or objective.params.regime != "drawings":
         raise UsageError("Only imitating drawings needs any beforehand; leave --prepare out.")
-    samples, size = training_samples(recipe), recipe.optim.batch_size
+    samples, size = training_samples(recipe, guide_of(objective)), recipe.optim.batch_size
     count = recipe.optim.steps * size
     count = min(count, recipe.data.distinct) if recipe.data.distinct else count
     for index in range(count):

@@ -16,7 +16,7 @@ from .data_sources import training_samples
 from .loop import Trainer
 from .objectives.pipeline_objective import PipelineObjective
 from .recipe import Recipe
-from .run import build_objective
+from .run import build_objective, guide_of
 
 PROBES = 2
 
@@ -59,8 +59,13 @@ class Plan:
 def make_plan(recipe: Recipe) -> Plan:
     """Build all that `recipe` names, take two optimizer steps, and forget them. Raises as training would."""
     objective = build_objective(recipe)
+    if recipe.data.windows is not None:
+        # The run makes all of them, once; two steps need no more than these.
+        few = recipe.data.windows.model_copy(update={"count": PROBES * recipe.optim.batch_size})
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"windows": few})})
+    samples = training_samples(recipe, guide_of(objective))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(recipe, objective, training_samples(recipe), [], Path(folder))
+        trainer = Trainer(recipe, objective, samples, [], Path(folder))
         kept = Kept(objective)
         data = trainer.data()
         for _ in range(min(PROBES, recipe.optim.steps)):

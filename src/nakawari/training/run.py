@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from accelerate import PartialState
+from torch import nn
 
 from .. import families, variants
 from ..errors import NakawariError, UsageError
@@ -66,7 +67,7 @@ def train_recipe(
         _check_same(run, recipe, fingerprint)
     objective = build_objective(recipe)
     with processes.main_process_first():
-        samples = training_samples(recipe, getattr(getattr(objective, "pipeline", None), "guide", None))
+        samples = training_samples(recipe, guide_of(objective))
     held_out = held_out_samples(recipe)
     # No process may look into the folder after another has begun to fill it.
     processes.wait_for_everyone()
@@ -79,6 +80,11 @@ def build_objective(recipe: Recipe) -> Objective:
     """The model that a recipe names, and what is to be done with it; new weights follow from its seed alone."""
     torch.manual_seed(recipe.seed)
     return module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model), recipe)
+
+
+def guide_of(objective: Objective) -> nn.Module | None:
+    """The motion guide of the model that an objective trains, where it has one."""
+    return getattr(getattr(objective, "pipeline", None), "guide", None)
 
 
 def _model(params: ModelParams) -> InterpolationPipeline:

@@ -64,6 +64,7 @@ def prepare_windows(stream: Stream, count: int, guide: nn.Module, key: str, cach
     folder = cache.expanduser() / f"windows-{digest[:16]}"
     if (folder / "names.json").is_file():
         return folder
+    stream.sample(0)  # what cannot be drawn is said here, in one sentence, and not by a worker
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         _write(temporary, _Guided(stream, count, guide), workers)

@@ -33,6 +33,7 @@ from nakawari.training.provenance import git_revision, machine, packages
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "adapt.json"
 PROTOCOL = ROOT / "benchmarks" / "adapt-protocol.yaml"
+WINDOWS = 200
 SCALES = ("0.15", "0.35", "0.7", "1.0")
 STAGES = ("train", "sweep", "unguided", "public", "forms", "report")
 
@@ -100,6 +101,7 @@ class Show:
                 "model.base": self.given.model,
                 "data.sources.0.path": self.data / "train",
                 "optim.steps": self.given.steps,
+                "data.windows.count": WINDOWS,
             }
             words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
             nakawari("train", ROOT / "recipes/adapt/full.yaml", "-o", self.folder / "full", *words)
@@ -108,8 +110,9 @@ class Show:
         if not (self.folder / run / "summary.json").exists():
             steps = [] if "--steps" in words else ["--steps", self.given.steps]
             nakawari(
-                "adapt", "--data", data, "--model", self.given.model, *steps, *words, "-o", self.folder / run
-            )  # fmt: skip
+                *("adapt", "--data", data, "--model", self.given.model, "--windows", WINDOWS),
+                *(*steps, *words, "-o", self.folder / run),
+            )
 
     def sweep(self) -> None:
         variants = [self.given.model, *(self.variant("lora", scale) for scale in SCALES)]

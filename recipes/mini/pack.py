@@ -1,6 +1,6 @@
 """Pack finished runs as a model that ships: half precision, with the record of what made it and how it scores.
 
-python recipes/mini/pack.py runs/mini --steps 1
+python recipes/mini/pack.py runs/mini/1-draw runs/mini/2-settle --steps 1
 nakawari evaluate mini --data DATA --protocol quick -o results/quick
 python recipes/mini/pack.py --results results/quick
 

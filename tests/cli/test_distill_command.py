@@ -24,6 +24,7 @@ QUICK = {
     "objective.pixel.perceptual": "none",
     "data.distinct": "2",
 }
+SMALL = ["--batch", "2", "--size", "32x32", "--frames", "3", "--windows", "0"]
 
 
 def quick(tmp_path: Path) -> list[Any]:
@@ -50,7 +51,7 @@ def clips(tmp_path: Path) -> Path:
 
 def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["--data", clips, "--teacher", teacher, "--batch", "2", "--size", "32x32", "--frames", "3", "--windows", "0", *quick(tmp_path), "-o", run]
+    words = ["--data", clips, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
     drawn = cli("distill", *words, "--prepare")
     assert drawn.exit_code == 0, drawn.stderr
     assert drawn.stdout.splitlines()[-1] == "2 drawings made; the others were there"
@@ -70,7 +71,7 @@ def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: P
 
 def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["--data", clips, "--teacher", teacher, "--batch", "2", "--size", "32x32", "--frames", "3", "--windows", "0", *quick(tmp_path), "-o", run]
+    words = ["--data", clips, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
     words += ["--regime", "b", "--remove", "1"]
     result = cli("distill", *words)
     assert result.exit_code == 0, result.stderr

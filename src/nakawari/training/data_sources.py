@@ -68,6 +68,9 @@ def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None) -> 
         seed=recipe.seed,
         augment=False,
     )
+    for source in data.sources:
+        if isinstance(source, ClipsParams):
+            _captions(source, data.cache)  # wrong ones are said before any window is made
     key = data_fingerprint(data.model_copy(update={"size": params.size}))
     folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers)
     return _described(Windows(folder, data.size, recipe.seed, data.augment), data)

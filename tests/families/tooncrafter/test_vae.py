@@ -220,28 +220,6 @@ def test_a_linear_path_wider_than_a_patch_is_refused() -> None:
         DualReferenceAutoencoder(latent_channels=49, ch=8, ch_mult=(1, 2, 2), norm_num_groups=4, linear_path=True)
 
 
-def test_a_gate_moves_the_blend_between_the_warped_keys() -> None:
-    vae = build(guide_channels=GUIDE_CHANNELS, blend_gate=True)
-    generator = torch.Generator().manual_seed(3)
-    base = torch.randn(1, 3, 3, *SIZE, generator=generator)
-    guide = torch.randn(1, 3, GUIDE_CHANNELS, *SIZE, generator=generator)
-    latents = torch.randn(1, 3, 4, *LATENT, generator=generator)
-    answer = vae.decoder(latents / vae.config.scaling_factor, (), guide)
-    assert answer.shape[2] == 4
-    expected = base + answer[:, :, :3] + answer[:, :, 3:] * (guide[:, :, 3:6] - guide[:, :, :3])
-    assert torch.allclose(vae.decode(latents, guide=guide, base_frames=base), expected, atol=1e-6)
-    assert torch.equal(vae.decode(latents), vae.decoder(latents / vae.config.scaling_factor)[:, :, :3])
-
-
-def test_a_doubting_decoder_is_quiet_where_the_warped_keys_agree() -> None:
-    vae = build(guide_channels=GUIDE_CHANNELS, doubt_floor=0.0)
-    base, latents = torch.randn(1, 3, 3, *SIZE), torch.randn(1, 3, 4, *LATENT)
-    guide = torch.randn(1, 3, GUIDE_CHANNELS, *SIZE)
-    assert not torch.equal(vae.decode(latents, guide=guide, base_frames=base), base)
-    guide[:, :, 3:6] = guide[:, :, :3]
-    assert torch.equal(vae.decode(latents, guide=guide, base_frames=base), base)
-
-
 def test_the_linear_path_alone_has_no_networks_and_adds_to_the_base() -> None:
     vae = DualReferenceAutoencoder(latent_channels=48, ch=None, ch_mult=(1, 2, 2), linear_path=True, scaling_factor=0.5)
     assert {name.split(".")[0] for name, _ in vae.named_parameters()} == {"patches"}

@@ -19,7 +19,6 @@ from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor, nn
 
-from ...guide import doubt, warped
 from .vae_blocks import (
     SPATIAL_EPS,
     Combiner,
@@ -189,9 +188,6 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         linear_path: a linear map of square patches beside encoder and decoder, there and back, which the two networks
             add to; untrained it is the lowest frequencies of the cosine transform. Differences of latents are then,
             but for the networks, latents of differences.
-        blend_gate: the decoder's last channel moves the blend of the guide's two warped keys from one to the other,
-            by this share of their difference; needs a guide.
-        doubt_floor: as in the denoiser, for what the decoder's network adds to the pixels.
 
     Raises:
         ValueError: when `ch_mult` does not begin with 1, or `linear_path` has more latent channels than a patch.
@@ -218,8 +214,6 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         guide_hidden: int = 32,
         zero_init_output: bool = False,
         linear_path: bool = False,
-        blend_gate: bool = False,
-        doubt_floor: float | None = None,
     ) -> None:
         super().__init__()
         if ch_mult[0] != 1:
@@ -236,7 +230,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         shared = (c.latent_channels, c.ch, c.ch_mult, c.num_res_blocks, c.norm_num_groups, c.mid_attention)
         self.encoder = Encoder(c.in_channels, *shared)
         self.decoder = Decoder(
-            c.out_channels + c.blend_gate,
+            c.out_channels,
             *shared,
             c.attn_levels,
             c.fusion_heads,
@@ -321,20 +315,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
     ) -> Tensor:
         """What the decoder's network draws, with `base_frames` where there are some."""
         frames = self.decoder(unscaled, references, guide)
-        if self.config.blend_gate:
-            frames = self._gated(frames, guide)
-        if self.config.doubt_floor is not None and guide is not None:
-            frames = frames * doubt(guide, self.config.doubt_floor).to(frames)
         return frames if base_frames is None else base_frames + frames
-
-    @staticmethod
-    def _gated(answer: Tensor, guide: Tensor | None) -> Tensor:
-        """The decoder's answer (B, F, 4, H, W) as frames to be added; without a guide there is nothing to move."""
-        frames, share = answer[:, :, :-1], answer[:, :, -1:]
-        if guide is None:
-            return frames
-        first, last = warped(guide)
-        return frames + share * (last - first)
 
     def _check(self, latents: Tensor, references: Sequence[Tensor], guide: Tensor | None) -> None:
         if self.config.ch is None:

@@ -182,7 +182,7 @@ class GuideEncoder(nn.Sequential):
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
         )
-        # Unit size from the start: what the blocks add would drown a faint guide, and norms cannot tell the two apart.
+        # About unit size from the start: the default's features are a tenth of that, faint beside what blocks soon add.
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
 

@@ -205,7 +205,8 @@ class PointwiseConv(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, L) -> (N, C', L)."""
-        return functional.linear(x.transpose(1, 2), self.weight.squeeze(-1), self.bias).transpose(1, 2)
+        rows = x.transpose(1, 2).contiguous()  # as in `SpatialTransformer`
+        return functional.linear(rows, self.weight.squeeze(-1), self.bias).transpose(1, 2)
 
 
 class TemporalTransformer(nn.Module):
@@ -243,7 +244,7 @@ class TemporalTransformer(nn.Module):
         """Frames (B*F, C, h, w) -> the same shape; statistics of the norm run over all frames of a clip."""
         batch, (height, width) = x.shape[0] // num_frames, x.shape[2:]
         video = self.norm(x.unflatten(0, (batch, num_frames)).transpose(1, 2))
-        tokens = self._project(self.proj_in, video.permute(0, 3, 4, 2, 1).flatten(0, 2))
+        tokens = self._project(self.proj_in, video.permute(0, 3, 4, 2, 1).flatten(0, 2).contiguous())
         for block in self.transformer_blocks:
             tokens = block(tokens)
         tokens = self._project(self.proj_out, tokens)

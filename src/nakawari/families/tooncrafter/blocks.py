@@ -12,13 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...guide import blend, warped
-from ..warp import backward_warp
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
-from .vae_blocks import cosine_basis
-
-_MOVE_UNIT = 0.3  # pixels; an optimizer's first steps, alike in every weight, must not tear the picture
-_LEAST_SHARE = 0.02
 
 
 class GroupNorm32(nn.GroupNorm):
@@ -185,42 +179,6 @@ class GuideEncoder(nn.Sequential):
         # About unit size from the start: the default's features are a tenth of that, faint beside what blocks soon add.
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
-
-
-class GuideRedraw(nn.Module):
-    """Moves the guide's two warped keys once more, chooses between them, and says the change in latents.
-
-    A residual network has to paint what a line leaves behind and what it covers; moving the line is one vector.
-    Untrained it moves nothing and answers zero.
-
-    Args:
-        channels: of the features that it reads.
-        stride: guide pixels per latent, along each side.
-        latent_channels: channels of the answer.
-        gain: what the latents of a picture that changes by one are in the answer.
-    """
-
-    def __init__(self, channels: int, stride: int, latent_channels: int, gain: float) -> None:
-        super().__init__()
-        self.stride = stride
-        self.motion = zero_init(nn.Conv2d(channels, 5 * stride**2, 3, padding=1))
-        self.to_latents = nn.Conv2d(3, latent_channels, stride, stride=stride, bias=False)
-        nn.init.zeros_(self.to_latents.weight)
-        basis = cosine_basis(stride)
-        for index in range(latent_channels):
-            frequency, colour = divmod(index, 3)
-            self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
-
-    def forward(self, features: Tensor, guide: Tensor) -> Tensor:
-        """Features (B*F, C, h, w), guide (B, F, G, h * stride, w * stride) -> (B*F, latent_channels, h, w)."""
-        # Motion is in pixels, which half precision would quantise.
-        moves = functional.pixel_shuffle(self.motion(features).float(), self.stride) * _MOVE_UNIT
-        guide = guide.float()
-        first, last = (key.flatten(0, 1) for key in warped(guide))
-        drawn = blend(guide).flatten(0, 1)
-        share = (guide[:, :, 8:9].flatten(0, 1).clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + moves[:, 4:5]).sigmoid()
-        redrawn = torch.lerp(backward_warp(first, moves[:, 0:2]), backward_warp(last, moves[:, 2:4]), share)
-        return self.to_latents((redrawn - drawn).to(features.dtype))
 
 
 def scalar_mlp(dim: int, out_dim: int) -> nn.Sequential:

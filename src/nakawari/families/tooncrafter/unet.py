@@ -22,13 +22,13 @@ from .blocks import (
     Downsample,
     GroupNorm32,
     GuideEncoder,
-    GuideRedraw,
     ResBlock,
     Stage,
     Upsample,
     scalar_mlp,
     sinusoidal_embedding,
 )
+from .redraw import GuideRedraw, Level, MatchCosts
 
 INIT_ATTENTION_HEADS = 8
 """The temporal transformer behind the first convolution has this many heads at any width."""
@@ -69,6 +69,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             `nakawari.guide.doubt`), so that the network is quiet where both warped keys show the same.
         redraw: None = the network paints its whole answer. Otherwise it also moves the guide's warped keys (see
             `GuideRedraw`), and this is the factor from their latents to its answer.
+        match: None = it moves them in the small. Otherwise the searches (pixels between shifts, shifts each way) whose
+            costs it sees and whose shifts it weighs, see `MatchCosts`; needs `redraw`.
         removed_layers: names of residual layers (see `removable_layers`) that are left out and pass on what they get.
 
     Raises:
@@ -108,6 +110,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         guide_hidden: int = 64,
         doubt_floor: float | None = None,
         redraw: float | None = None,
+        match: Sequence[Level] | None = None,
         temporal_convolutions: bool = True,
         removed_layers: Sequence[str] = (),
     ) -> None:
@@ -141,8 +144,19 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             nn.SiLU(),
             zero_init(nn.Conv2d(model_channels, out_channels, 3, padding=1)),
         )
+        shifts = None
+        if match is not None:
+            if redraw is None:
+                raise ValueError("match searches for what redraw moves; set redraw")
+            self.match_costs = MatchCosts(match, guide_stride)
+            shifts = self.match_costs.shifts
+            self.match_in = nn.Sequential(
+                nn.Conv2d(len(shifts), guide_hidden, 1),
+                nn.SiLU(),
+                nn.Conv2d(guide_hidden, model_channels, 3, padding=1),
+            )
         if redraw is not None:
-            self.guide_redraw = GuideRedraw(model_channels, guide_stride, out_channels, redraw)
+            self.guide_redraw = GuideRedraw(model_channels, guide_stride, out_channels, redraw, shifts)
         self._remove(removed_layers)
 
     def removable_layers(self) -> list[str]:
@@ -272,8 +286,12 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             # Convolutions of low precision are quickest so; a layer along time would undo it in every block.
             frames = frames.contiguous(memory_format=torch.channels_last)
         h = self._run(self.input_blocks[0], frames, embedding, tokens, num_frames)
+        costs = None
         if guide is not None:
             h = h + self._guide_features(guide, guide_mask, sample)
+            if self.config.match is not None:
+                costs = self.match_costs(guide)
+                h = h + self.match_in(costs.to(h.dtype))
         if self.config.addition_attention:
             h = self._run(self.init_attn, h, embedding, tokens, num_frames)
         skips = [h]
@@ -285,15 +303,17 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
         features = self.out[1](self.out[0](h))
         answer = self.out[2](features).unflatten(0, (batch, num_frames))
-        return answer if guide is None else self._with_guide(answer, features, guide, guide_mask)
+        return answer if guide is None else self._with_guide(answer, features, guide, guide_mask, costs)
 
-    def _with_guide(self, answer: Tensor, features: Tensor, guide: Tensor, mask: Tensor | None) -> Tensor:
+    def _with_guide(
+        self, answer: Tensor, features: Tensor, guide: Tensor, mask: Tensor | None, costs: Tensor | None
+    ) -> Tensor:
         """The painted answer, quiet where the guide is sure, and what redrawing the guide adds to it."""
         if self.config.doubt_floor is not None:
             answer = answer * self._doubt(guide, mask).to(answer)
         if self.config.redraw is None:
             return answer
-        redrawn = self.guide_redraw(features, guide).unflatten(0, answer.shape[:2])
+        redrawn = self.guide_redraw(features, guide, costs).unflatten(0, answer.shape[:2])
         return answer + (redrawn if mask is None else redrawn * mask.to(redrawn)[:, None, None, None, None])
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:

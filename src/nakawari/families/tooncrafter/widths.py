@@ -33,6 +33,8 @@ def weight_axes(unet: ToonCrafterUNet) -> dict[str, tuple[Axis, ...]]:
         for layer, axis in (("in_layers.0", 0), ("in_layers.2", 1), ("skip_connection", 1)):
             if not isinstance(block.get_submodule(layer), nn.Identity):
                 _set(found, f"{name}.{layer}", axis, parts)
+    if unet.config.match is not None:
+        _set(found, "guide_redraw.refine.look.0", 1, tuple((size,) for size in unet.guide_redraw.refine.seen))
     return found
 
 

@@ -1,0 +1,133 @@
+"""The search for what a denoiser moves: costs of shifts, their means, and the network that has them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from nakawari.families.tooncrafter.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice
+from nakawari.families.tooncrafter.unet import ToonCrafterUNet
+from nakawari.families.tooncrafter.widths import weight_axes
+from nakawari.guide import still
+
+LEVELS = ((8, 1), (4, 2))
+CONFIG = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "model_channels": 16,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (),
+    "num_head_channels": 8,
+    "context_dim": None,
+    "image_cross_attention": False,
+    "addition_attention": False,
+    "fps_condition": False,
+    "norm_num_groups": 4,
+    "guide_channels": 9,
+    "guide_stride": 4,
+    "guide_hidden": 8,
+    "redraw": 16.0,
+    "match": LEVELS,
+}
+
+
+def moving(shift: tuple[int, int], size: tuple[int, int] = (48, 64)) -> tuple[Tensor, Tensor]:
+    """A picture of coloured noise, and the same moved by `shift` (x, y) pixels."""
+    noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return noise, noise.roll((shift[1], shift[0]), (-2, -1))
+
+
+@pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
+def test_the_true_shift_costs_least_at_every_time(time: float) -> None:
+    start, end = moving((8, -4))
+    costs = MatchCosts(LEVELS, 4)
+    found = costs(still(start, end, torch.tensor([time])))
+    assert found.shape == (1, 9 + 25, 12, 16)
+    fine = found[0, 9:, 3:-3, 4:-4].mean((1, 2))
+    assert costs.shifts[9:][fine.argmin()].tolist() == [8, -4]
+    if time == 0.5:  # shifts that a level cannot halve are read between pixels, which noise does not forgive
+        assert fine.min() < 0.01
+
+
+def test_a_coarse_level_sees_a_shift_of_its_unit() -> None:
+    start, end = moving((-8, 0))
+    costs = MatchCosts([(8, 1)], 4)
+    found = costs(still(start, end, torch.tensor([1.0])))[0, :, 3:-3, 4:-4].mean((1, 2))
+    assert costs.shifts[found.argmin()].tolist() == [-8, 0]
+    assert found.min() < 1e-5
+
+
+def test_units_beside_the_stride_are_refused() -> None:
+    with pytest.raises(ValueError, match="unit of 3 pixels"):
+        MatchCosts([(3, 1)], 4)
+
+
+def test_a_shift_that_costs_nothing_is_chosen_where_costs_count() -> None:
+    shifts = MatchCosts(LEVELS, 4).shifts
+    choice = ShiftChoice(4, shifts, [100.0])
+    costs = torch.ones(1, len(shifts), 3, 3)
+    costs[:, 20] = 0
+    (motion,) = choice(torch.zeros(1, 4, 3, 3), costs)
+    assert torch.allclose(motion, shifts[20][None, :, None, None].expand(1, 2, 3, 3), atol=1e-4)
+
+
+def test_moved_keys_meet_at_the_time_between() -> None:
+    start, end = moving((4, 0))
+    keys = Keys(start, end, torch.full((1, 1, 48, 64), 0.5))
+    met = keys.moved(torch.tensor([4.0, 0.0])[None, :, None, None].expand(1, 2, 48, 64))
+    assert torch.allclose(met.first[..., 4:-4], met.last[..., 4:-4], atol=1e-5)
+    assert torch.allclose(met.first[..., 4:-4], start.roll(2, -1)[..., 4:-4], atol=1e-5)
+
+
+def test_what_is_searched_is_drawn() -> None:
+    """With costs that count and a free choice of pictures the untrained head draws the true middle of a pan."""
+    start, end = moving((8, 0))
+    guide = still(start, end, torch.tensor([0.5]))
+    costs = MatchCosts(LEVELS, 4)
+    head = GuideRedraw(4, 4, 48, 1.0, costs.shifts)
+    with torch.no_grad():
+        head.search.sharpness.fill_(7.0)
+        head.refine.search.sharpness.fill_(7.0)
+    answer = head(torch.zeros(1, 4, 12, 16), guide, costs(guide))
+    ideal = head.to_latents(start.roll(4, -1) - (start + end) / 2)
+    inside = (..., slice(3, -3), slice(4, -4))
+    left = (answer - ideal)[inside].square().mean() / ideal[inside].square().mean()
+    # Untrained the guide's own picture, the cross-fade, keeps four fifths of the say.
+    assert left < 0.75
+
+
+def test_every_part_of_the_search_learns_from_its_first_step() -> None:
+    torch.manual_seed(0)
+    model = ToonCrafterUNet(**CONFIG)
+    start, end = moving((8, 0))
+    guide = still(start, end, torch.tensor([0.0, 0.5, 1.0]))
+    (model(torch.randn(1, 3, 8, 12, 16), 7.0, guide=guide) - 1).square().mean().backward()
+    # What is begun at zero lets nothing through to what stands before it.
+    behind_zero = {"refine.look"}
+    for name, parameter in model.guide_redraw.named_parameters():
+        if not any(name.startswith(part) for part in behind_zero):
+            assert parameter.grad is not None and parameter.grad.any(), name
+
+
+def test_a_search_without_redrawing_is_refused() -> None:
+    with pytest.raises(ValueError, match="set redraw"):
+        ToonCrafterUNet(**{**CONFIG, "redraw": None})
+
+
+def test_a_search_survives_saving_bit_for_bit(tmp_path: object) -> None:
+    torch.manual_seed(0)
+    model = ToonCrafterUNet(**CONFIG).eval()
+    model.save_pretrained(tmp_path)
+    again = ToonCrafterUNet.from_pretrained(tmp_path, local_files_only=True)
+    start, end = moving((4, 4))
+    guide, sample = still(start, end, torch.tensor([0.0, 0.5, 1.0])), torch.randn(1, 3, 8, 12, 16)
+    with torch.no_grad():
+        assert torch.equal(model(sample, 7.0, guide=guide), again(sample, 7.0, guide=guide))
+
+
+def test_a_narrower_network_knows_which_inputs_of_the_second_look_are_features() -> None:
+    axes = weight_axes(ToonCrafterUNet(**CONFIG))
+    parts = axes["guide_redraw.refine.look.0.weight"][1]
+    assert [size for (size,) in parts] == [16, 96, 25]

@@ -72,7 +72,7 @@ def pack(words: argparse.Namespace) -> None:
 @torch.no_grad()
 def scale_stream(unet: torch.nn.Module, factor: float) -> None:
     """Scale what a ToonCrafter denoiser's blocks add to and hand on; group norms undo it where it is read."""
-    writers = [unet.input_blocks[0][0], *([unet.guide_in[-1]] if hasattr(unet, "guide_in") else [])]
+    writers = [unet.input_blocks[0][0], *(getattr(unet, n)[-1] for n in ("guide_in", "match_in") if hasattr(unet, n))]
     carriers = []
     for module in unet.modules():
         if isinstance(module, ResBlock):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nakawari.families.tooncrafter.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice
+from nakawari.families.tooncrafter.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.widths import weight_axes
 from nakawari.guide import still
@@ -39,6 +39,17 @@ def moving(shift: tuple[int, int], size: tuple[int, int] = (48, 64)) -> tuple[Te
     return noise, noise.roll((shift[1], shift[0]), (-2, -1))
 
 
+def test_it_can_be_built_before_its_weights_are_known() -> None:
+    with torch.device("meta"):
+        model = ToonCrafterUNet(**CONFIG)
+    real = ToonCrafterUNet(**CONFIG)
+    model.load_state_dict(real.state_dict(), assign=True)
+    start, end = moving((4, 4))
+    guide, sample = still(start, end, torch.tensor([0.0, 0.5, 1.0])), torch.zeros(1, 3, 8, 12, 16)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(sample, 7.0, guide=guide), real.eval()(sample, 7.0, guide=guide))
+
+
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
 def test_the_true_shift_costs_least_at_every_time(time: float) -> None:
     start, end = moving((8, -4))
@@ -46,7 +57,7 @@ def test_the_true_shift_costs_least_at_every_time(time: float) -> None:
     found = costs(still(start, end, torch.tensor([time])))
     assert found.shape == (1, 9 + 25, 12, 16)
     fine = found[0, 9:, 3:-3, 4:-4].mean((1, 2))
-    assert costs.shifts[9:][fine.argmin()].tolist() == [8, -4]
+    assert shifts_of(LEVELS)[9:][fine.argmin()].tolist() == [8, -4]
     if time == 0.5:  # shifts that a level cannot halve are read between pixels, which noise does not forgive
         assert fine.min() < 0.01
 
@@ -55,7 +66,7 @@ def test_a_coarse_level_sees_a_shift_of_its_unit() -> None:
     start, end = moving((-8, 0))
     costs = MatchCosts([(8, 1)], 4)
     found = costs(still(start, end, torch.tensor([1.0])))[0, :, 3:-3, 4:-4].mean((1, 2))
-    assert costs.shifts[found.argmin()].tolist() == [-8, 0]
+    assert shifts_of([(8, 1)])[found.argmin()].tolist() == [-8, 0]
     assert found.min() < 1e-5
 
 
@@ -65,8 +76,8 @@ def test_units_beside_the_stride_are_refused() -> None:
 
 
 def test_a_shift_that_costs_nothing_is_chosen_where_costs_count() -> None:
-    shifts = MatchCosts(LEVELS, 4).shifts
-    choice = ShiftChoice(4, shifts, [100.0])
+    shifts = shifts_of(LEVELS)
+    choice = ShiftChoice(4, LEVELS, [100.0])
     costs = torch.ones(1, len(shifts), 3, 3)
     costs[:, 20] = 0
     (motion,) = choice(torch.zeros(1, 4, 3, 3), costs)
@@ -86,7 +97,7 @@ def test_what_is_searched_is_drawn() -> None:
     start, end = moving((8, 0))
     guide = still(start, end, torch.tensor([0.5]))
     costs = MatchCosts(LEVELS, 4)
-    head = GuideRedraw(4, 4, 48, 1.0, costs.shifts)
+    head = GuideRedraw(4, 4, 48, 1.0, LEVELS)
     with torch.no_grad():
         head.search.sharpness.fill_(7.0)
         head.refine.search.sharpness.fill_(7.0)

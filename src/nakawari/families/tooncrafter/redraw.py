@@ -49,16 +49,12 @@ class MatchCosts(nn.Module):
         stride: guide pixels per latent, along each side; each unit is a divisor or a multiple of it.
     """
 
-    shifts: Tensor
-
     def __init__(self, levels: Sequence[Level], stride: int) -> None:
         super().__init__()
         self.levels, self.stride = tuple(levels), stride
         for unit, _ in self.levels:
             if unit % stride and stride % unit:
                 raise ValueError(f"match has a unit of {unit} pixels; a divisor or a multiple of {stride} is needed")
-        grids = [unit * _square(reach) for unit, reach in self.levels]
-        self.register_buffer("shifts", torch.cat(grids), persistent=False)
 
     @torch.no_grad()
     def forward(self, guide: Tensor) -> Tensor:
@@ -86,6 +82,16 @@ class MatchCosts(nn.Module):
         return functional.interpolate(found, scale_factor=unit // self.stride)[..., :height, :width]
 
 
+def count(levels: Sequence[Level]) -> int:
+    """How many shifts there are."""
+    return sum((2 * reach + 1) ** 2 for _, reach in levels)
+
+
+def shifts_of(levels: Sequence[Level]) -> Tensor:
+    """All shifts (n, 2) in pixels, x first, in the order of the costs."""
+    return torch.cat([unit * _square(reach) for unit, reach in levels])
+
+
 def _square(reach: int) -> Tensor:
     """All whole shifts (x, y) with both sides within `reach`, the nearest to none in the middle: (n, 2)."""
     steps = torch.arange(-reach, reach + 1, dtype=torch.float32)
@@ -95,28 +101,28 @@ def _square(reach: int) -> Tensor:
 class GuideRedraw(nn.Module):
     """Moves the guide's two warped keys once more, chooses between them, and says the change in latents.
 
-    Without `shifts` it moves by what its features say, in the small. With them there are further pictures, moved by a
+    Without `levels` it moves by what its features say, in the small. With them there are further pictures, moved by a
     mean of the shifts that the features and the costs weigh; each picture is looked at once more, searched again in the
     small and mended, and then it is said which picture shows where.
-    Untrained it moves nothing and answers zero (with `shifts`: nearly).
+    Untrained it moves nothing and answers zero (with `levels`: nearly).
 
     Args:
         channels: of the features that it reads.
         stride: guide pixels per latent, along each side.
         latent_channels: channels of the answer.
         gain: what the latents of a picture that changes by one are in the answer.
-        shifts: (n, 2) in pixels, see `MatchCosts`; None = no search.
+        levels: the searches whose costs it gets, see `MatchCosts`; None = no search.
     """
 
     def __init__(
-        self, channels: int, stride: int, latent_channels: int, gain: float, shifts: Tensor | None = None
+        self, channels: int, stride: int, latent_channels: int, gain: float, levels: Sequence[Level] | None = None
     ) -> None:
         super().__init__()
         self.stride = stride
-        if shifts is None:
+        if levels is None:
             self.motion = zero_init(nn.Conv2d(channels, _SMALL * stride**2, 3, padding=1))
         else:
-            self.search = ShiftChoice(channels, shifts, _SHARPNESS)
+            self.search = ShiftChoice(channels, levels, _SHARPNESS)
             self.refine = Refine(channels, stride)
         self.to_latents = nn.Conv2d(3, latent_channels, stride, stride=stride, bias=False)
         nn.init.zeros_(self.to_latents.weight)
@@ -175,23 +181,21 @@ class ShiftChoice(nn.Module):
 
     Args:
         channels: of the features.
-        shifts: (n, 2) in pixels.
+        levels: the searches that the shifts are of, see `MatchCosts`.
         sharpness: for each motion that is wanted, how much the costs count before anything is learnt.
     """
 
-    shifts: Tensor
-
-    def __init__(self, channels: int, shifts: Tensor, sharpness: Sequence[float]) -> None:
+    def __init__(self, channels: int, levels: Sequence[Level], sharpness: Sequence[float]) -> None:
         super().__init__()
-        self.register_buffer("shifts", shifts.clone(), persistent=False)
-        self.choice = nn.Conv2d(channels, len(sharpness) * len(shifts), 3, padding=1)
+        self.levels = tuple(levels)
+        self.choice = nn.Conv2d(channels, len(sharpness) * count(levels), 3, padding=1)
         nn.init.normal_(self.choice.weight, std=0.01)
         nn.init.zeros_(self.choice.bias)
         self.sharpness = nn.Parameter(torch.tensor(sharpness).log())
 
     def forward(self, features: Tensor, costs: Tensor) -> Sequence[Tensor]:
         """Features (N, C, h, w), costs (N, n, h, w) -> motions (N, 2, h, w) in pixels, float32."""
-        shifts = self.shifts.float()
+        shifts = shifts_of(self.levels).to(costs.device)
         prior = _SHIFT_PRIOR * shifts.norm(dim=1)[:, None, None]
         said = self.choice(features).float().chunk(len(self.sharpness), dim=1)
         return [
@@ -212,9 +216,8 @@ class Refine(nn.Module):
         super().__init__()
         self.stride = stride
         self.costs = MatchCosts([FINE], stride)
-        shifts = self.costs.shifts
         width = _REFINE_HIDDEN
-        self.seen = channels, 6 * stride**2, len(shifts)
+        self.seen = channels, 6 * stride**2, count([FINE])
         self.look = nn.Sequential(
             nn.Conv2d(sum(self.seen), width, 1),
             nn.SiLU(),
@@ -223,7 +226,7 @@ class Refine(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),
         )
-        self.search = ShiftChoice(width, shifts, _SHARPNESS[:1])
+        self.search = ShiftChoice(width, [FINE], _SHARPNESS[:1])
         self.small = zero_init(nn.Conv2d(width, (_SMALL + 1) * stride**2, 3, padding=1))
 
     def forward(self, features: Tensor, keys: Keys) -> tuple[Tensor, Tensor, Tensor]:

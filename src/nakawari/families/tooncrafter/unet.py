@@ -28,7 +28,7 @@ from .blocks import (
     scalar_mlp,
     sinusoidal_embedding,
 )
-from .redraw import GuideRedraw, Level, MatchCosts
+from .redraw import GuideRedraw, Level, MatchCosts, count
 
 INIT_ATTENTION_HEADS = 8
 """The temporal transformer behind the first convolution has this many heads at any width."""
@@ -144,19 +144,17 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             nn.SiLU(),
             zero_init(nn.Conv2d(model_channels, out_channels, 3, padding=1)),
         )
-        shifts = None
         if match is not None:
             if redraw is None:
                 raise ValueError("match searches for what redraw moves; set redraw")
             self.match_costs = MatchCosts(match, guide_stride)
-            shifts = self.match_costs.shifts
             self.match_in = nn.Sequential(
-                nn.Conv2d(len(shifts), guide_hidden, 1),
+                nn.Conv2d(count(match), guide_hidden, 1),
                 nn.SiLU(),
                 nn.Conv2d(guide_hidden, model_channels, 3, padding=1),
             )
         if redraw is not None:
-            self.guide_redraw = GuideRedraw(model_channels, guide_stride, out_channels, redraw, shifts)
+            self.guide_redraw = GuideRedraw(model_channels, guide_stride, out_channels, redraw, match)
         self._remove(removed_layers)
 
     def removable_layers(self) -> list[str]:

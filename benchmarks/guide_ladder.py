@@ -34,7 +34,7 @@ def _in_place(start: Tensor, end: Tensor) -> Tensor:
 
 def _splatted(start: Tensor, end: Tensor) -> Tensor:
     """The flows sent forward to the middle; what the guide does."""
-    motion, _ = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
+    motion = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
     return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
 
 
@@ -49,7 +49,7 @@ def _searched(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor]) -> Tensor:
-    motion, _ = splat_to(start, end, flows, 0.5, trusted=True)
+    motion = splat_to(start, end, flows, 0.5, trusted=True)
     return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
 
 

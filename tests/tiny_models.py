@@ -61,7 +61,7 @@ def guided_model(seed: int = 0) -> ToonCrafterPipeline:
             "unet": UNET | {"guide_channels": 9, "guide_stride": 2},
             "vae": VAE | {"guide_channels": 9, "guide_hidden": 4, "scaling_factor": 1.0},
             "scheduler": {"base_scale": 1.0, "set_alpha_to_one": True},
-            "guide": {"refine_channels": (4, 4)},
+            "guide": {},
             "pipeline": {
                 "residual": True,
                 "max_frames": 8,

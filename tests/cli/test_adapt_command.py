@@ -118,9 +118,9 @@ def test_wrong_words_get_one_sentence(
 
 
 def test_a_recipe_of_another_kind_is_refused(cli: Cli, tmp_path: Path):
-    recipe = Path(__file__).parents[2] / "recipes" / "guide.yaml"
+    recipe = Path(__file__).parents[2] / "recipes" / "mini" / "1-draw.yaml"
     result = cli("adapt", recipe)
-    assert result.exit_code == 2 and "has the objective guide; train it with nakawari train" in result.stderr
+    assert result.exit_code == 2 and "has the objective denoise; train it with nakawari train" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,6 @@ def test_wrong_words_get_one_sentence(
 
 
 def test_a_recipe_without_a_teacher_is_refused(cli: Cli) -> None:
-    result = cli("distill", Path(__file__).parents[2] / "recipes" / "guide.yaml")
+    result = cli("distill", Path(__file__).parents[2] / "recipes" / "mini" / "1-draw.yaml")
     assert result.exit_code == 2
     assert "has no teacher; distill trains imitate and few_step, nakawari train any other." in result.stderr

@@ -7,8 +7,7 @@ import torch
 from fake_pipeline import FakePipeline, clips
 
 from nakawari.diffusion import EDMProcess, VelocityProcess
-from nakawari.errors import UsageError
-from nakawari.training.objectives import autoencode, denoise, guide
+from nakawari.training.objectives import autoencode, denoise
 from nakawari.training.objectives.base import sample_generator
 
 PROCESSES = {"velocity": VelocityProcess(), "edm": EDMProcess()}
@@ -187,8 +186,3 @@ def test_samples_are_pictures(tmp_path):
 
     denoising().sample([clips(count=1)], tmp_path)
     assert Image.open(tmp_path / "000.png").size == (5 * 8, 3 * 8)
-
-
-def test_a_model_without_guide_cannot_train_one():
-    with pytest.raises(UsageError, match="needs a model with a guide"):
-        guide.Guide(guide.Params(), FakePipeline.make(VelocityProcess()))

@@ -49,7 +49,7 @@ RECIPE = {
             "family": "tooncrafter",
             "unet": UNET,
             "vae": VAE,
-            "guide": {"refine_channels": [4]},
+            "guide": {},
             "pipeline": {"residual": True, "max_frames": 3, "double_decode": False, "default_guidance": 1.0},
         }
     },
@@ -102,9 +102,8 @@ def test_a_run_that_was_cut_goes_on_as_if_nothing_had_happened(recipe, tmp_path)
     assert variants.load(str(run)).pipeline.config.max_frames == 3
 
 
-@pytest.mark.parametrize("kind", ["autoencode", "guide"])
-def test_the_other_objectives_train_the_same_model(recipe, tmp_path, kind):
-    overrides = [f"objective={{kind: {kind}}}", "optim.steps=2", "log.samples_every=null"]
+def test_another_objective_trains_the_same_model(recipe, tmp_path):
+    overrides = ["objective={kind: autoencode}", "optim.steps=2", "log.samples_every=null"]
     train_from_recipe(recipe, tmp_path / "run", overrides)
     assert all(entry["loss"] > 0 and entry["baseline"] > 0 for entry in lines(tmp_path / "run"))
 

@@ -1,14 +1,11 @@
 """The motion guide: keys warped to each in-between's time along an optical flow; an exchangeable part of a pipeline.
 
-The flow between the keys is DIS (Kroeger et al. 2016, OpenCV), in both directions. For each time two guesses of the
-motion seen from there are made: the flows splatted forward to that time, moving and well-matched pixels in front, and
-the flows read in place. A small network, where the guide has one, chooses between the guesses, corrects them and says
-how visible each key is; without it the splatted flow is used alone.
+The flow between the keys is DIS (Kroeger et al. 2016, OpenCV), in both directions. For each time it is splatted forward
+to that time, moving and well-matched pixels in front. Nothing here has weights.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import Any, Self
 
@@ -16,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..guide import still
@@ -30,8 +27,6 @@ _FLOW_UNIT = 16.0
 _INITIAL_SCALE = 2
 _LEAST_CREDIT = 0.05  # what a vector still counts that the other direction contradicts
 _LUMA = (77 / 256, 150 / 256, 29 / 256)
-_REFINER_INPUTS = 2 * (3 + 3 + 3 + 2 + 2) + 2 + 1
-_REFINER_OUTPUTS = 1 + 2 + 2 + 2
 
 Flows = tuple[Tensor, Tensor]
 
@@ -67,7 +62,6 @@ class MotionGuide(ModelMixin, ConfigMixin):
     Args:
         finest_scale: the finest pyramid level of DIS; 0 is full resolution.
         min_size: images with a shorter side than this get no flow (DIS needs a few patches): the keys stay in place.
-        refine_channels: width of the refining network per level, half resolution first; empty = no network.
         search: also try every large shift (`large_motion`), take the better flow per pixel and fill what neither
             explains from around it.
         trust: two more channels at the end: how far each warped key is to be trusted, in [0, 1], where both
@@ -83,7 +77,6 @@ class MotionGuide(ModelMixin, ConfigMixin):
         self,
         finest_scale: int = 0,
         min_size: int = 16,
-        refine_channels: tuple[int, ...] = (),
         search: bool = False,
         trust: bool = False,
         motion: bool = False,
@@ -93,15 +86,12 @@ class MotionGuide(ModelMixin, ConfigMixin):
             raise ValueError("a guide with motion has trust, too; set trust")
         # diffusers asks every model for its dtype, and one without any tensor cannot answer.
         self.register_buffer("dtype_holder", torch.zeros(1), persistent=False)
-        self.refiner = FlowRefiner(tuple(refine_channels)) if refine_channels else None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """As diffusers' own; a guide without a network has a configuration and no weights file, which fails there."""
+        """From the configuration alone: diffusers' own fails where no weights file lies."""
         config = cls.load_config(pretrained_model_name_or_path, local_files_only=kwargs.get("local_files_only", False))
-        if not config.get("refine_channels"):
-            return cls.from_config(config).eval()
-        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return cls.from_config(config).eval()
 
     def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Tensor:
         """Guide (B, F, 9, H, W) for keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1.
@@ -138,15 +128,10 @@ class MotionGuide(ModelMixin, ConfigMixin):
             sure = torch.ones_like(key[:, :2])
             more = [sure] if self.config.trust else []
             return self._pack(key, key, sure, time, more + [torch.zeros_like(sure)] * self.config.motion)
-        splatted, seen = splat_to(start, end, flows, time, trusted=self.config.search)
-        to_start, to_end = -time * splatted, (1 - time) * splatted
-        if self.refiner is not None:
-            in_place = time * flows[1], (1 - time) * flows[0]
-            to_start, to_end, visible = self.refiner((start, end), (to_start, to_end), in_place, seen, time)
-        else:
-            # Splat density says what was uncovered, but weighing the keys by it alone loses 0.1 dB on real drawings.
-            visible = torch.ones_like(seen)
-        ways = to_start, to_end
+        splatted = splat_to(start, end, flows, time, trusted=self.config.search)
+        to_start, to_end = ways = -time * splatted, (1 - time) * splatted
+        # Splat density says what was uncovered, but weighing the keys by it loses 0.1 dB on real drawings.
+        visible = torch.ones_like(start[:, :2])
         more = [] if trusted is None else [backward_warp(part, way) for part, way in zip(trusted, ways, strict=True)]
         if self.config.motion:
             more.append((to_end - to_start) / _FLOW_UNIT)
@@ -164,107 +149,30 @@ def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) ->
     return choose(start, end, flows, others)
 
 
-def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: bool = False) -> tuple[Tensor, Tensor]:
-    """The start-to-end motion seen at `time` (B, 2, H, W), and how visible each key is there (B, 2, H, W) in [0, 1].
+def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: bool = False) -> Tensor:
+    """The start-to-end motion seen at `time`, (B, 2, H, W).
 
     `trusted`: vectors that both directions agree on go in front, and what they leave open is filled from around it.
     """
     forward, backward = flows
     credits = (agreement(forward, backward), agreement(backward, forward)) if trusted else (None, None)
-    sum_start, weight_start, seen_start = _project(start, end, forward, time, credits[0])
-    sum_end, weight_end, seen_end = _project(end, start, backward, 1 - time, credits[1])
+    sum_start, weight_start = _project(start, end, forward, time, credits[0])
+    sum_end, weight_end = _project(end, start, backward, 1 - time, credits[1])
     total = weight_start + weight_end
     in_place = 0.5 * (forward - backward)
     motion = ((sum_start - sum_end) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
     if trusted:
         cover = arriving(start, end, forward, backward, time) + arriving(end, start, backward, forward, 1 - time)
         motion = fill_holes(motion, cover)
-    return motion, torch.cat([seen_start, seen_end], dim=1)
+    return motion
 
 
 def _project(
     source: Tensor, target: Tensor, flow: Tensor, reach: float, credit: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     mismatch = (source - backward_warp(target, flow)).abs().mean(1, keepdim=True)
     length = flow.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
     weight = ((-mismatch / _MATCH_SCALE).exp() + 1e-4) * (length / _MOTION_SCALE).exp()
     if credit is not None:
         weight = weight * (credit + _LEAST_CREDIT)
-    total, arrived = forward_splat(flow, reach * flow, weight)
-    _, count = forward_splat(flow[:, :0], reach * flow, torch.ones_like(weight))
-    return total, arrived, count.clamp(max=1)
-
-
-class FlowRefiner(nn.Module):
-    """A small U-Net at half resolution that chooses between two motion guesses, corrects them and weighs the keys.
-
-    Untrained it takes the splatted guess and sees both keys alike.
-
-    Args:
-        channels: width per level, each level half the size of the one before.
-    """
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        pairs = list(itertools.pairwise(channels))
-        self.multiple = 2 ** len(channels)
-        self.stem = nn.Conv2d(_REFINER_INPUTS * 4, channels[0], 3, padding=1)
-        self.blocks = nn.ModuleList([_Residual(width) for width in channels])
-        self.downs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs])
-        self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairs])
-        self.merges = nn.ModuleList([_Residual(a) for a, _ in pairs])
-        self.head = nn.Conv2d(channels[0], _REFINER_OUTPUTS * 4, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        # The four pixels of output 0, the choice: nearly all splatted.
-        nn.init.constant_(self.head.bias[:4], 4.0)
-
-    def forward(
-        self, keys: tuple[Tensor, Tensor], splatted: Flows, in_place: Flows, seen: Tensor, time: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Motion to the start key and to the end key, each (B, 2, H, W) in pixels, and visibilities (B, 2, H, W).
-
-        Args:
-            keys: start and end, (B, 3, H, W) in [-1, 1].
-            splatted, in_place: two guesses of the motion to the start key and to the end key, (B, 2, H, W) each.
-            seen: share of each key's pixels that the forward splat brings here, (B, 2, H, W) in [0, 1].
-            time: between 0 and 1.
-        """
-        height, width = seen.shape[-2:]
-        features = self._inputs(keys, splatted, in_place, seen, time)
-        pad = (0, -width % self.multiple, 0, -height % self.multiple)
-        out = self._unet(functional.pixel_unshuffle(functional.pad(features, pad, mode="replicate"), 2))
-        # Motion is in pixels: half precision would quantise it.
-        out = functional.pixel_shuffle(self.head(out), 2)[..., :height, :width].float()
-        choice, to_start, to_end = out[:, 0:1].sigmoid(), out[:, 1:3], out[:, 3:5]
-        start_flow = torch.lerp(in_place[0], splatted[0], choice) + to_start
-        end_flow = torch.lerp(in_place[1], splatted[1], choice) + to_end
-        return start_flow, end_flow, out[:, 5:7].sigmoid()
-
-    def _inputs(
-        self, keys: tuple[Tensor, Tensor], splatted: Flows, in_place: Flows, seen: Tensor, time: float
-    ) -> Tensor:
-        parts = [seen, torch.full_like(seen[:, :1], time)]
-        for guess in (splatted, in_place):
-            first, last = backward_warp(keys[0], guess[0]), backward_warp(keys[1], guess[1])
-            parts += [first, last, (first - last).abs(), guess[0] / _FLOW_UNIT, guess[1] / _FLOW_UNIT]
-        return torch.cat(parts, dim=1)
-
-    def _unet(self, features: Tensor) -> Tensor:
-        hidden, skips = self.blocks[0](self.stem(features.to(self.stem.weight.dtype))), []
-        for down, block in zip(self.downs, list(self.blocks)[1:], strict=True):
-            skips.append(hidden)
-            hidden = block(down(hidden))
-        for up, merge in zip(reversed(self.ups), reversed(self.merges), strict=True):
-            hidden = merge(skips.pop() + up(functional.interpolate(hidden, scale_factor=2.0, mode="nearest")))
-        return hidden
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.silu(self.first(functional.silu(x))))
+    return forward_splat(flow, reach * flow, weight)

@@ -181,17 +181,6 @@ def test_without_a_guide_a_guided_network_is_the_plain_one() -> None:
         plain(sample, 7, context, guide=random(1, 2, 9, 16, 16))
 
 
-@torch.no_grad()
-def test_guide_mask_drops_the_guide_per_clip() -> None:
-    model, sample, context = tiny(**GUIDE), random(2, 3, 8, 4, 6), tokens(3, batch=2)
-    guide = random(2, 3, 9, 16, 24, seed=2)
-    unguided, guided = model(sample, 7, context), model(sample, 7, context, guide=guide)
-    mixed = model(sample, 7, context, guide=guide, guide_mask=torch.tensor([1, 0]))
-    assert not torch.equal(guided[1], unguided[1])
-    assert torch.equal(mixed[0], guided[0])
-    assert torch.equal(mixed[1], unguided[1])
-
-
 def test_a_doubting_network_is_quiet_where_the_warped_keys_agree() -> None:
     model, plain = tiny(**GUIDE, doubt_floor=0.1), tiny(**GUIDE)
     sample, context = random(2, 3, 8, 4, 6), tokens(3, 2)
@@ -199,9 +188,6 @@ def test_a_doubting_network_is_quiet_where_the_warped_keys_agree() -> None:
     guide[:, :, 3:6] = guide[:, :, :3]
     loud, quiet = plain(sample, 7, context, guide=guide), model(sample, 7, context, guide=guide)
     assert torch.allclose(quiet, 0.1 * loud)
-    dropped = model(sample, 7, context, guide=guide, guide_mask=torch.tensor([1, 0]))
-    assert torch.equal(dropped[1], plain(sample, 7, context)[1])
-    assert torch.equal(dropped[0], quiet[0])
 
 
 def test_guide_reaches_its_own_frame_and_place() -> None:

@@ -238,7 +238,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         context: Tensor | None = None,
         fps: Tensor | None = None,
         guide: Tensor | None = None,
-        guide_mask: Tensor | None = None,
     ) -> Tensor:
         """One evaluation.
 
@@ -250,7 +249,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 frame reads its own image tokens; with any other L all frames read all image tokens.
             fps: (B,), as the family counts it; None = `default_fps`. Ignored by a network without `fps_condition`.
             guide: (B, F, guide_channels, h * guide_stride, w * guide_stride); None = unguided.
-            guide_mask: (B,), 1 where the guide counts, 0 where it is dropped; None = everywhere.
 
         Returns:
             (B, F, out_channels, h, w) in the dtype of `sample`.
@@ -263,9 +261,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             guide = self._whole_guide(guide, sample)
         if self.config.inner_only and sample.shape[1] > 2:
             inner = None if guide is None else guide[:, 1:-1]
-            answer = self._answer(sample[:, 1:-1], timestep, context, fps, inner, guide_mask)
+            answer = self._answer(sample[:, 1:-1], timestep, context, fps, inner)
             return functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
-        return self._answer(sample, timestep, context, fps, guide, guide_mask)
+        return self._answer(sample, timestep, context, fps, guide)
 
     def _answer(
         self,
@@ -274,7 +272,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         context: Tensor | None,
         fps: Tensor | None,
         guide: Tensor | None,
-        guide_mask: Tensor | None,
     ) -> Tensor:
         batch, num_frames = sample.shape[:2]
         embedding = self._embed(sample, timestep, fps)
@@ -286,7 +283,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         h = self._run(self.input_blocks[0], frames, embedding, tokens, num_frames)
         costs = None
         if guide is not None:
-            h = h + self._guide_features(guide, guide_mask, sample)
+            h = h + self.guide_in(guide.flatten(0, 1).to(sample.dtype))
             if self.config.match is not None:
                 costs = self.match_costs(guide)
                 h = h + self.match_in(costs.to(h.dtype))
@@ -301,18 +298,15 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
         features = self.out[1](self.out[0](h))
         answer = self.out[2](features).unflatten(0, (batch, num_frames))
-        return answer if guide is None else self._with_guide(answer, features, guide, guide_mask, costs)
+        return answer if guide is None else self._with_guide(answer, features, guide, costs)
 
-    def _with_guide(
-        self, answer: Tensor, features: Tensor, guide: Tensor, mask: Tensor | None, costs: Tensor | None
-    ) -> Tensor:
+    def _with_guide(self, answer: Tensor, features: Tensor, guide: Tensor, costs: Tensor | None) -> Tensor:
         """The painted answer, quiet where the guide is sure, and what redrawing the guide adds to it."""
         if self.config.doubt_floor is not None:
-            answer = answer * self._doubt(guide, mask).to(answer)
+            answer = answer * doubt(guide, self.config.doubt_floor, self.config.guide_stride).to(answer)
         if self.config.redraw is None:
             return answer
-        redrawn = self.guide_redraw(features, guide, costs).unflatten(0, answer.shape[:2])
-        return answer + (redrawn if mask is None else redrawn * mask.to(redrawn)[:, None, None, None, None])
+        return answer + self.guide_redraw(features, guide, costs).unflatten(0, answer.shape[:2])
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -356,20 +350,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             return guide
         keys = torch.cat([guide[:, :1, 0:3], guide[:, -1:, 3:6]], dim=2)
         return torch.cat([guide, keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
-
-    def _guide_features(self, guide: Tensor, mask: Tensor | None, sample: Tensor) -> Tensor:
-        """Features (B*F, model_channels, h, w) of the guide, zero for the clips that drop it."""
-        features = self.guide_in(guide.flatten(0, 1).to(sample.dtype))
-        if mask is None:
-            return features
-        return features * mask.to(features).repeat_interleave(sample.shape[1])[:, None, None, None]
-
-    def _doubt(self, guide: Tensor, mask: Tensor | None) -> Tensor:
-        """Doubt per latent (B, F, 1, h, w), 1 for the clips that drop the guide."""
-        found = doubt(guide, self.config.doubt_floor, self.config.guide_stride)
-        if mask is None:
-            return found
-        return torch.lerp(torch.ones_like(found), found, mask.to(found)[:, None, None, None, None])
 
     def _check_size(self, sample: Tensor) -> None:
         multiple = 2 ** (len(self.config.channel_mult) - 1)

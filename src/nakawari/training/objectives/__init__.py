@@ -15,7 +15,6 @@ OBJECTIVES: dict[str, str] = {
     "autoencode": "nakawari.training.objectives.autoencode",
     "denoise": "nakawari.training.objectives.denoise",
     "few_step": "nakawari.training.objectives.few_step",
-    "guide": "nakawari.training.objectives.guide",
     "imitate": "nakawari.training.objectives.imitate",
     "repair": "nakawari.training.objectives.repair",
 }

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 GUIDE_CHANNELS = 9
-_DOUBTFUL = 0.25
 
 
 def warped(guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,15 +27,6 @@ def blend(guide: Tensor) -> Tensor:
     total = first_weight + last_weight
     share = (last_weight / total.clamp(min=1e-6)).where(total > 1e-6, time)
     return first + share * (last - first)
-
-
-def doubt(guide: Tensor, floor: float, stride: int = 1) -> Tensor:
-    """Where a model may have something to say: from `floor`, where the two warped keys show the same, to 1, where
-    they differ by an eighth of the range or more within five pixels; (B, F, 1, H / stride, W / stride)."""
-    first, last = warped(guide)
-    difference = ((last - first).abs().amax(2, keepdim=True) / _DOUBTFUL).clamp(max=1).flatten(0, 1)
-    near = functional.max_pool2d(difference, stride + 4, stride, padding=2)
-    return (floor + (1 - floor) * near).unflatten(0, guide.shape[:2])
 
 
 def still(start: Tensor, end: Tensor, times: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from nakawari.families.large_motion import fill_holes
 from nakawari.families.motion import MotionGuide, dis_flow
 from nakawari.families.warp import backward_warp, forward_splat
-from nakawari.guide import GUIDE_CHANNELS, blend, doubt, still, warped
+from nakawari.guide import GUIDE_CHANNELS, blend, still, warped
 
 TIMES = torch.linspace(0, 1, 5)
 
@@ -162,21 +162,6 @@ def test_a_guide_without_motion_has_the_same_channels(trust: bool) -> None:
     assert silent.shape == guide(start, end, TIMES).shape
     assert torch.equal(silent[:, :, :9], still(start, end, TIMES))
     assert not silent[:, :, 9:].any()
-
-
-@pytest.mark.parametrize("stride", [1, 4])
-def test_doubt_stands_where_the_warped_keys_differ(stride: int) -> None:
-    first = torch.zeros(1, 3, 32, 48)
-    last = first.clone()
-    last[..., 16, 24] = 0.125
-    guide = still(first, last, torch.tensor([0.5]))
-    found = doubt(guide, 0.1, stride)
-    assert found.shape == (1, 1, 1, 32 // stride, 48 // stride)
-    assert found.min() == pytest.approx(0.1)
-    # Half the difference that is doubtful altogether: half way up.
-    assert found.max() == pytest.approx(0.55)
-    assert found[0, 0, 0, 16 // stride, 24 // stride] == found.max()
-    assert (found > 0.1).sum() <= max(25 // stride**2, 4)
 
 
 def test_motion_is_that_from_key_to_key_seen_at_each_time() -> None:

@@ -12,6 +12,7 @@ from nakawari.errors import UsageError
 from nakawari.families.tooncrafter.configs import FULL, STUDENT_V1, STUDENT_V2
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.widths import counterparts
+from nakawari.files import read_json, write_json
 from nakawari.training.recipe import StudentParams
 from nakawari.training.students import _copy, importance, make_student
 from tiny_models import UNET, guided_model, shaken
@@ -57,6 +58,13 @@ def test_a_student_of_full_size_is_its_teacher() -> None:
     copied = _copy(student, teacher, begin=True)
     assert copied.fresh == copied.sliced == 0 and copied.copied == copied.parameters == copied.teacher
     assert torch.equal(answer(student), answer(teacher))
+
+
+def test_a_setting_that_the_teacher_no_longer_knows_is_left_behind(saved: Path) -> None:
+    config = saved / "unet" / "config.json"
+    write_json(config, read_json(config) | {"forgotten": 0.05})
+    student, _ = make_student(StudentParams(of=str(saved), width=0.5))
+    assert "forgotten" not in student.unet.config
 
 
 def test_a_part_of_every_weight_comes_along() -> None:

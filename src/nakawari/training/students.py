@@ -8,6 +8,7 @@ pass on what they get.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -72,7 +73,9 @@ def make_student(params: StudentParams) -> tuple[InterpolationPipeline, Copied]:
 
 
 def _smaller(teacher: nn.Module, params: StudentParams) -> nn.Module:
-    config = {name: value for name, value in dict(teacher.config).items() if not name.startswith("_")}
+    # diffusers keeps what else a saved configuration holds, such as a setting of an older version.
+    known = inspect.signature(type(teacher).__init__).parameters
+    config = {name: value for name, value in dict(teacher.config).items() if name in known}
     if unknown := sorted(set(params.denoiser) - set(config)):
         raise UsageError(
             f"model.student.denoiser has the unknown key {unknown[0]!r}; allowed are {', '.join(sorted(config))}."

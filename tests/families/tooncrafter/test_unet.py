@@ -181,15 +181,6 @@ def test_without_a_guide_a_guided_network_is_the_plain_one() -> None:
         plain(sample, 7, context, guide=random(1, 2, 9, 16, 16))
 
 
-def test_a_doubting_network_is_quiet_where_the_warped_keys_agree() -> None:
-    model, plain = tiny(**GUIDE, doubt_floor=0.1), tiny(**GUIDE)
-    sample, context = random(2, 3, 8, 4, 6), tokens(3, 2)
-    guide = random(2, 3, 9, 16, 24, seed=2)
-    guide[:, :, 3:6] = guide[:, :, :3]
-    loud, quiet = plain(sample, 7, context, guide=guide), model(sample, 7, context, guide=guide)
-    assert torch.allclose(quiet, 0.1 * loud)
-
-
 def test_guide_reaches_its_own_frame_and_place() -> None:
     model, sample, context = tiny(**GUIDE, addition_attention=False), random(1, 3, 8, 4, 4), tokens(3)
     guide = random(1, 3, 9, 16, 16)

@@ -16,7 +16,6 @@ from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...guide import doubt
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
 from .blocks import (
     Downsample,
@@ -65,8 +64,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             `guide_keys`, through which the other frames see them.
         guide_stride: guide pixels per latent along each side.
         guide_hidden: channels inside the guide's encoder.
-        doubt_floor: None = the answer stands as it is. Otherwise it is multiplied by the doubt of the guide (see
-            `nakawari.guide.doubt`), so that the network is quiet where both warped keys show the same.
         redraw: None = the network paints its whole answer. Otherwise it also moves the guide's warped keys (see
             `GuideRedraw`), and this is the factor from their latents to its answer.
         match: None = it moves them in the small. Otherwise the searches (pixels between shifts, shifts each way) whose
@@ -108,7 +105,6 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         inner_only: bool = False,
         guide_stride: int = 8,
         guide_hidden: int = 64,
-        doubt_floor: float | None = None,
         redraw: float | None = None,
         match: Sequence[Level] | None = None,
         temporal_convolutions: bool = True,
@@ -298,15 +294,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
         features = self.out[1](self.out[0](h))
         answer = self.out[2](features).unflatten(0, (batch, num_frames))
-        return answer if guide is None else self._with_guide(answer, features, guide, costs)
-
-    def _with_guide(self, answer: Tensor, features: Tensor, guide: Tensor, costs: Tensor | None) -> Tensor:
-        """The painted answer, quiet where the guide is sure, and what redrawing the guide adds to it."""
-        if self.config.doubt_floor is not None:
-            answer = answer * doubt(guide, self.config.doubt_floor, self.config.guide_stride).to(answer)
-        if self.config.redraw is None:
+        if guide is None or self.config.redraw is None:
             return answer
-        return answer + self.guide_redraw(features, guide, costs).unflatten(0, answer.shape[:2])
+        return answer + self.guide_redraw(features, guide, costs).unflatten(0, (batch, num_frames))
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -223,7 +223,7 @@ def test_a_variant_with_adapters_and_a_run_as_adapter(tmp_path: Path):
     guided_model().save_pretrained(tmp_path / "base")
     adapter(tmp_path / "run" / "best")
     variant = load(f"{tmp_path}/base+{tmp_path}/run@0.5")
-    direct = guided_model()
+    direct = load(str(tmp_path / "base")).pipeline
     attach(direct, [(tmp_path / "run" / "best", 0.5)])
     assert torch.equal(output(variant.pipeline), output(direct))
 

@@ -76,7 +76,11 @@ def test_saved_and_loaded_by_plain_diffusers(model: Model, tmp_path: Path) -> No
     loaded.set_progress_bar_config(disable=True)
     assert isinstance(loaded, DiffusionPipeline)
     assert loaded.config.residual == pipeline.config.residual
-    assert torch.equal(_draw(loaded, _keys()), _draw(pipeline, _keys()))
+    for name in ("unet", "vae"):
+        states = (dict(getattr(each, name).state_dict()) for each in (pipeline, loaded))
+        assert all(torch.equal(*pair) for pair in zip(*(state.values() for state in states), strict=True))
+    # Products of the same numbers round by where these lie in memory, and a file's tensors lie anywhere.
+    torch.testing.assert_close(_draw(loaded, _keys()), _draw(pipeline, _keys()), atol=1e-6, rtol=0)
 
 
 @MODELS

@@ -20,6 +20,8 @@ _COLOURS = {
 }
 _NAMED = 4
 """Layers named in the picture: those that x0 minds most."""
+_LINE = 0.035
+"""Height of a line of small print, as a share of the picture's."""
 _SMALL: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": "#444444"}
 _MARKERS = {"linear": "o", "conv": "s", "temporal conv": "^"}
 
@@ -41,17 +43,15 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
                 i for i, n in enumerate(names) if sensitivity.kinds[n] == kind and precision in sensitivity.costs[n]
             ]
             values = [sensitivity.decibel(sensitivity.costs[names[i]][precision].error) for i in places]
-            above.plot(places, values, marker, color=_COLOURS[precision], markersize=3.5, label=f"{precision}, {kind}")
+            if places:
+                above.plot(
+                    places, values, marker, color=_COLOURS[precision], markersize=3.5, label=f"{precision}, {kind}"
+                )
     _name_parts(above, names)
-    for name in sorted(names, key=lambda name: -max(cost.error for cost in sensitivity.costs[name].values()))[:_NAMED]:
-        worst = max(cost.error for cost in sensitivity.costs[name].values())
-        place = names.index(name)
-        late = place > 0.8 * len(names)
-        where = {"xytext": (-4 if late else 4, -3), "ha": "right" if late else "left"}
-        above.annotate(name, (place, sensitivity.decibel(worst)), **where, **_SMALL)
+    _name_worst(above, planned)
     above.set_ylabel("x0 to the parent's, this layer alone (dB)")
     above.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=len(shown) * len(_MARKERS))
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=6)
     below.bar(range(len(names)), 1, width=1, color=[_COLOURS[planned.precisions[name]] for name in names])
     below.set_yticks([])
     below.set_ylabel("plan")
@@ -59,6 +59,21 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
     figure.suptitle(title, fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata={"Software": None})
+
+
+def _name_worst(axes: Any, planned: Planned) -> None:
+    """The names of the layers that x0 minds most, from the worst up, none on top of another."""
+    costs, names = planned.sensitivity.costs, list(planned.sensitivity.costs)
+    worst = {name: planned.sensitivity.decibel(max(cost.error for cost in costs[name].values())) for name in names}
+    low, high = axes.get_ylim()
+    free = low
+    for name in sorted(names, key=worst.__getitem__)[:_NAMED]:
+        height = max(worst[name], free)
+        free = height + _LINE * (high - low)
+        place = names.index(name)
+        late = place > 0.8 * len(names)
+        where = {"xytext": (-4 if late else 4, -3), "ha": "right" if late else "left"}
+        axes.annotate(name, (place, height), **where, **_SMALL)
 
 
 def _name_parts(axes: Any, names: list[str]) -> None:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 _ZERO = 128
-"""oneDNN's convolution reads uint8; this stands for 0."""
+"""oneDNN's kernels read uint8; this stands for 0."""
 
 
 class _Geometry(NamedTuple):
@@ -96,7 +96,8 @@ def linear(x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None) -> Ten
     values = _rounded(rows, step)
     if packed.is_mkldnn:
         settings = (None, 1.0, 0, torch.float32, "none", [], "")
-        out = torch.ops.onednn.qlinear_pointwise(values, 1.0, 0, packed, scale, _zeros(scale), *settings)
+        # Without AMX, products of two signed operands run in a reference loop, a hundred times as slow.
+        out = torch.ops.onednn.qlinear_pointwise(_unsigned(values), 1.0, _ZERO, packed, scale, _zeros(scale), *settings)
     else:
         # CUDA's kernel wants more than 16 rows.
         padded = functional.pad(values, (0, 0, 0, max(0, 17 - len(values))))
@@ -149,7 +150,7 @@ def _video(rows: Tensor, size: torch.Size) -> Tensor:
 def _products(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None, geometry: _Geometry) -> Tensor:
     """(N, C, a, b) -> (N, C', a', b') float32, channels last, by oneDNN."""
     step = _largest(x).div_(127)
-    values = _rounded(x, step).view(torch.uint8).bitwise_xor_(_ZERO)
+    values = _unsigned(_rounded(x, step))
     if geometry.padded_outside:
         down, across = geometry.padding
         values = functional.pad(values, (across, across, down, down), value=_ZERO)
@@ -184,6 +185,11 @@ def _largest(x: Tensor) -> Tensor:
 def _rounded(x: Tensor, step: Tensor) -> Tensor:
     """Nearest whole numbers, -127 to 127."""
     return (x * (1 / step)).round_().to(torch.int8)
+
+
+def _unsigned(values: Tensor) -> Tensor:
+    """int8 as uint8 about `_ZERO`, in place."""
+    return values.view(torch.uint8).bitwise_xor_(_ZERO)
 
 
 def _zeros(scale: Tensor) -> Tensor:

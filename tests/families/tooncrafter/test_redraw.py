@@ -10,21 +10,13 @@ from nakawari.families.tooncrafter.redraw import GuideRedraw, Keys, MatchCosts, 
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.widths import weight_axes
 from nakawari.guide import still
+from tiny_models import UNET
 
 LEVELS = ((8, 1), (4, 2))
-CONFIG = {
-    "in_channels": 8,
+CONFIG = UNET | {
     "out_channels": 4,
     "model_channels": 16,
-    "channel_mult": (1, 2),
-    "num_res_blocks": 1,
     "attention_resolutions": (),
-    "num_head_channels": 8,
-    "context_dim": None,
-    "image_cross_attention": False,
-    "addition_attention": False,
-    "fps_condition": False,
-    "norm_num_groups": 4,
     "guide_channels": 9,
     "guide_stride": 4,
     "guide_hidden": 8,

@@ -1,7 +1,7 @@
 """Variants: a pipeline, adapters at a scale, a precision, all named by one word on the command line.
 
 `BASE[+ADAPTER@SCALE...][:PRECISION]`, such as `mini`, `runs/base/best`, `mini+runs/show/best@0.7:fp16`. The adapter
-`turbo` is the base's own for few steps, in its folder `turbo`.
+`turbo` is the base's own for few steps, in its folder `turbo`; `mini/small` is mini's own smaller student.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MINI = _ASSETS / "mini"
 SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
 TURBO = "turbo"
 """The word for a base's own adapter for few steps, and the folder in the base's that holds it."""
+SMALL = "small"
+"""The folder in a base's that holds its own smaller student, a whole model."""
 
 
 @dataclass(frozen=True)
@@ -90,24 +92,33 @@ def _split_precision(name: str) -> tuple[str, str]:
     return words, precision
 
 
-def with_turbo(name: str) -> str:
-    """The variant `name` with its base's own adapter for few steps.
+def faster(name: str) -> str:
+    """The variant `name`, faster by what its base has of its own: an adapter for few steps, else a smaller student.
 
     Raises:
-        NakawariError: the base has none, or is no model.
+        NakawariError: the base has neither, or is no model; adapters in `name` do not fit a smaller student.
     """
-    base = parse(name).base
-    model_folder(base)
-    if not has_turbo(name):
+    if not has_faster(name):
         raise NakawariError(
-            f"{base} has no turbo adapter; draw without it, or train one (recipes/distill/turbo.yaml) and add it as an "
-            "adapter."
+            f"{parse(name).base} has neither a turbo adapter nor a smaller student of its own; draw without --fast, or "
+            "train one (recipes/distill) and name it."
         )
-    return with_adapters(name, [TURBO])
+    if _has_turbo(name):
+        return with_adapters(name, [TURBO])
+    words, precision = _split_precision(name)
+    base, _, adapters = words.partition("+")
+    if adapters:
+        raise NakawariError(f"The smaller student of {base} is no base for {adapters}; draw without --fast.")
+    student = f"{base}/{SMALL}" if base in SHIPPED else str(model_folder(base) / SMALL)
+    return student + ("" if words == name else f":{precision}")
 
 
-def has_turbo(name: str) -> bool:
-    """Whether the base of the variant `name` has its own adapter for few steps."""
+def has_faster(name: str) -> bool:
+    """Whether the base of the variant `name` has something of its own that `faster` takes."""
+    return _has_turbo(name) or (model_folder(parse(name).base) / SMALL / "model_index.json").is_file()
+
+
+def _has_turbo(name: str) -> bool:
     from .adapters import WEIGHTS
 
     return (_turbo_of(parse(name).base) / WEIGHTS).is_file()
@@ -209,7 +220,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _path_of(base: str) -> Path:
-    return SHIPPED.get(base) or Path(base)
+    shipped, _, inside = base.partition("/")
+    return SHIPPED[shipped] / inside if shipped in SHIPPED else Path(base)
 
 
 def _turbo_of(base: str) -> Path:

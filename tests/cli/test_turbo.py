@@ -1,4 +1,4 @@
-"""A turbo adapter as a user meets it: `--fast`, and the demo that sets teacher and student side by side."""
+"""A model's own turbo adapter or smaller student as a user meets it: `--fast`, and the demo with both side by side."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typer.testing import Result
 
 from nakawari.adapters import save_turbo
 from nakawari.cli import demo
+from nakawari.errors import NakawariError
 from nakawari.evaluation.efficiency import variant_bytes
 from nakawari.media import read_frames, read_image
 from nakawari.training.lora import ADAPTER, LoraParams, add_lora
-from nakawari.variants import TURBO, load, parse
+from nakawari.variants import SMALL, TURBO, faster, load, parse
 from tiny_models import guided_model
 
 Cli = Callable[..., Result]
@@ -76,8 +77,49 @@ def test_a_variant_knows_its_bases_own_adapter(fast_model: Path):
     assert variant_bytes(f"{fast_model}+turbo") == variant_bytes(str(fast_model)) + adapter
 
 
+@pytest.fixture(scope="module")
+def model_with_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that wants 3 steps, with a student in its folder that wants 1."""
+    folder = tmp_path_factory.mktemp("models") / "teacher"
+    for place, steps in ((folder, 3), (folder / SMALL, 1)):
+        pipeline = guided_model()
+        pipeline.register_to_config(default_steps=steps)
+        pipeline.save_pretrained(place)
+    return folder
+
+
+def test_fast_is_the_smaller_student_where_there_is_no_adapter(
+    cli: Cli, model_with_student: Path, keys: list[Path], tmp_path: Path
+):
+    words = ("interpolate", *keys[:2], "-o", tmp_path / "out", "--between", "1", "--fast")
+    assert cli(*words, "--model", model_with_student).exit_code == 0
+    assert json.loads((tmp_path / "out/interpolation.json").read_text())["model"] == str(model_with_student / SMALL)
+    assert faster(f"{model_with_student}:bf16") == f"{model_with_student / SMALL}:bf16"
+    student, alone = (variant_bytes(str(folder)) for folder in (model_with_student / SMALL, model_with_student))
+    assert student < alone + 1000 and alone < student + 1000  # neither counts the other
+
+
+def test_a_smaller_student_takes_no_adapters_of_its_teacher(model_with_student: Path):
+    with pytest.raises(NakawariError, match=r"is no base for some@0\.5"):
+        faster(f"{model_with_student}+some@0.5")
+
+
+def test_mini_ships_with_its_student():
+    assert faster("mini") == "mini/small"
+    student, teacher = (load(name).pipeline for name in ("mini/small", "mini"))
+    small, whole = (sum(p.numel() for p in pipeline.unet.parameters()) for pipeline in (student, teacher))
+    assert small < 0.4 * whole
+    assert variant_bytes("mini/small") < 5e6
+    for name, value in teacher.vae.state_dict().items():
+        assert torch.equal(value, student.vae.state_dict()[name])
+
+
 @pytest.mark.parametrize(
-    ("model", "sentence"), [("slow", "slow has no turbo adapter; draw without it"), ("nowhere", "is not a model")]
+    ("model", "sentence"),
+    [
+        ("slow", "has neither a turbo adapter nor a smaller student of its own; draw without --fast"),
+        ("nowhere", "is not a model"),
+    ],
 )
 def test_fast_without_an_adapter_is_one_sentence(
     cli: Cli, slow_model: Path, keys: list[Path], tmp_path: Path, model: str, sentence: str
@@ -116,14 +158,12 @@ def test_the_demo_sets_teacher_and_student_side_by_side(cli: Cli, fast_model: Pa
     assert len(read_frames(out / "in-betweens.gif")) == 7
 
 
-def test_the_demo_of_a_model_without_a_turbo_adapter_says_so(
-    cli: Cli, slow_model: Path, drawings: Path, tmp_path: Path
-):
+def test_the_demo_of_a_model_without_a_student_says_so(cli: Cli, slow_model: Path, drawings: Path, tmp_path: Path):
     out = tmp_path / "demo"
     out.mkdir()
     (out / "side-by-side.png").write_bytes(b"of a model that was here before")
     result = cli("demo", "-o", out, "--model", slow_model, "--between", 1)
     assert result.exit_code == 0, result.stderr
-    assert "no turbo adapter" in result.stdout
+    assert "no turbo adapter and no smaller student" in result.stdout
     assert len(read_frames(out / "in-betweens.gif")) == 5
     assert not list(out.glob("side-by-side.*"))

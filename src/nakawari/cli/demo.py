@@ -22,18 +22,18 @@ def command(
     model: Annotated[str, typer.Option(help="Which model draws: mini, or a folder.")] = "mini",
     between: Annotated[int, typer.Option(min=1, max=100, help="In-betweens per gap.")] = 5,
 ) -> None:
-    """The shipped drawings, in-betweened; a model with a turbo adapter draws them with and without it, side by side."""
+    """The shipped drawings, in-betweened, and again with the model's own turbo adapter or smaller student."""
     from .. import interpolation
     from ..files import remove
     from ..interpolation import Output, Settings, side_by_side
     from ..media import write_gif, write_image
-    from ..variants import has_turbo, with_turbo
+    from ..variants import faster, has_faster
 
     target = Output.parse(output, None, overwrite=True)
     drawings = interpolation.read_keys([EXAMPLES])
     target.check([key.path for key in drawings])
     settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False))
-    names = [model, with_turbo(model)] if has_turbo(model) else [model]
+    names = [model, faster(model)] if has_faster(model) else [model]
     rows = [_timed(name, drawings, settings) for name in names]
     interpolation.write_result(target, rows[0].drawn, drawings, settings, model)
     sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
@@ -41,7 +41,7 @@ def command(
         remove(path)
     typer.echo(f"{output}/contact-sheet.png and {output}/in-betweens.gif; the frames are {output}/0001.png and on.")
     if len(rows) == 1:
-        typer.echo(f"{model} has no turbo adapter, so there is no student to set beside it.")
+        typer.echo(f"{model} has no turbo adapter and no smaller student of its own to set beside it.")
         return
     write_image(sheet, side_by_side.sheet(rows))
     write_gif(film, side_by_side.film(rows), interpolation.PLAYBACK_FPS)

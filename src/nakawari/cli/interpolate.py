@@ -56,7 +56,7 @@ def command(
         typer.Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; repeated, they add up."),
     ] = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="With the model's own adapter for few steps (turbo), where it has one.")
+        bool, typer.Option("--fast", help="With the model's own adapter for few steps, or its own smaller student.")
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     guidance: Annotated[
@@ -89,9 +89,9 @@ def command(
 
         model = with_adapters(model, adapter)
     if fast:
-        from ..variants import with_turbo
+        from ..variants import faster
 
-        model = with_turbo(model)
+        model = faster(model)
     _check_numbers(guidance=guidance, fps=fps)
     counts = interpolation.parse_counts(between)
     framer.check(guidance, formats)

@@ -21,7 +21,7 @@ import torch
 from ..adapters import adapter_folder
 from ..errors import NakawariError
 from ..training.provenance import git_revision, machine, packages
-from ..variants import TURBO, load, model_folder, parse
+from ..variants import SMALL, TURBO, load, model_folder, parse
 from .contestants import Model, Task
 from .protocol import Protocol
 
@@ -149,8 +149,8 @@ def variant_bytes(variant: str) -> int:
     """Bytes on disk of a variant's model folder and its adapters' folders."""
     spec = parse(variant)
     base = model_folder(spec.base)
-    # The base's own adapter for few steps counts where it is used.
-    files = [file for file in base.rglob("*") if base / TURBO not in file.parents]
+    # The base's own adapter for few steps and its own smaller student count where they are used.
+    files = [file for file in base.rglob("*") if not {base / TURBO, base / SMALL} & set(file.parents)]
     files += [file for use in spec.adapters for file in adapter_folder(use.folder).rglob("*")]
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -11,7 +11,7 @@ frames of the pool (`mixed`). Stages, each skipping what it finds done:
     unguided  the same triplets without motion guidance: mini, the adapter
     public    the public triplets: mini and every adapter (no show may cost them more than 0.2 dB)
     forms     three frames against the sixteen-frame clip with loss on the true frame alone, in the same time
-    report    a page for every show, and benchmarks/results/adapt.json
+    report    a page for every show, and benchmarks/results/adapt-MODEL.json
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nakawari.files import atomic_path, read_json, write_json
 from nakawari.training.provenance import git_revision, machine, packages
 
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "adapt.json"
+RESULTS = ROOT / "benchmarks" / "results"
 PROTOCOL = ROOT / "benchmarks" / "adapt-protocol.yaml"
 WINDOWS = 200
 SCALES = ("0.15", "0.35", "0.7", "1.0")
@@ -97,22 +97,26 @@ class Show:
         for run, data in (("lora", "train"), ("mixed", "mixed")):
             self.adapt(run, self.data / data)
         if not (self.folder / "full" / "summary.json").exists():
-            changes = {
-                "model.base": self.given.model,
-                "data.sources.0.path": self.data / "train",
-                "optim.steps": self.given.steps,
-                "data.windows.count": WINDOWS,
-            }
-            words = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-            nakawari("train", ROOT / "recipes/adapt/full.yaml", "-o", self.folder / "full", *words)
+            nakawari("train", self.given.full, "-o", self.folder / "full", *self.changes(self.data / "train"))
+
+    def changes(self, data: Path) -> list[str]:
+        """What a recipe must be told to learn from `data`, as words of a command."""
+        changes = {"model.base": self.given.model, "data.sources.0.path": data, "optim.steps": self.given.steps}
+        if "windows:" in self.given.full.read_text():
+            changes["data.windows.count"] = WINDOWS
+        return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
     def adapt(self, run: str, data: Path, *words: Any) -> None:
-        if not (self.folder / run / "summary.json").exists():
-            steps = [] if "--steps" in words else ["--steps", self.given.steps]
-            nakawari(
-                *("adapt", "--data", data, "--model", self.given.model, "--windows", WINDOWS),
-                *(*steps, *words, "-o", self.folder / run),
-            )
+        if (self.folder / run / "summary.json").exists():
+            return
+        if self.given.recipe and not words:
+            nakawari("adapt", self.given.recipe, "-o", self.folder / run, *self.changes(data))
+            return
+        steps = [] if "--steps" in words else ["--steps", self.given.steps]
+        nakawari(
+            *("adapt", "--data", data, "--model", self.given.model, "--windows", WINDOWS),
+            *(*steps, *words, "-o", self.folder / run),
+        )
 
     def sweep(self) -> None:
         variants = [self.given.model, *(self.variant("lora", scale) for scale in SCALES)]
@@ -195,7 +199,7 @@ def report(shows: list[Show], given: argparse.Namespace) -> None:
         nakawari("report", show.folder / "sweep", "-o", show.folder / "report", "--cases", 0)
     if (given.output / "public" / "aggregates.json").exists():
         record["public"] = compared(given.output / "public")
-    write_json(RESULT, record)
+    write_json(RESULTS / f"adapt-{Path(given.model).name}.json", record)
     print(json.dumps(record["shows"], indent=1))
 
 
@@ -206,6 +210,8 @@ def main() -> None:
     parser.add_argument("--public", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--recipe", type=Path, help="of the adapters; default: what `nakawari adapt --data` does")
+    parser.add_argument("--full", type=Path, default=ROOT / "recipes/adapt/full.yaml", help="of the full training")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--per-clip", type=int, default=3)
     parser.add_argument("--stage", action="append", choices=STAGES)

@@ -1,10 +1,10 @@
-"""What an objective that takes a velocity model's answer for the noise does to mini, beside ours: all else alike.
+"""What an objective that takes a model's answer for the noise, whatever it is, does beside ours: all else alike.
 
-    python benchmarks/adapt_ablation.py TRAIN_CLIPS TRIPLETS -o OUT [--model mini] [--steps 120]
+    python benchmarks/adapt_ablation.py TRAIN_CLIPS TRIPLETS -o OUT [--model mini] [--recipe RECIPE] [--steps 120]
 
-Trains both adapters and follows both through `nakawari diagnose latents`; draws docs/images/ablation-latents.png (the
-deviation of x_t and x0 over the base's, by step) and docs/images/ablation-frames.png, and writes
-benchmarks/results/ablation.json.
+Trains both adapters and follows both through `nakawari diagnose latents`; draws docs/images/ablation-MODEL-latents.png
+(the deviation of x_t and x0 over the base's, by step) and docs/images/ablation-MODEL-frames.png, and writes
+benchmarks/results/ablation-MODEL.json.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from nakawari.media import read_frames, write_image
 from nakawari.training.provenance import git_revision, machine, packages
 
 ROOT = Path(__file__).parents[1]
-IMAGES, RESULT = ROOT / "docs" / "images", ROOT / "benchmarks" / "results" / "ablation.json"
+IMAGES, RESULTS = ROOT / "docs" / "images", ROOT / "benchmarks" / "results"
 RUNS = {"ours": (), "answers noise": ("--set", "objective.ablation=answer-noise")}
 COLOURS = {"ours": "#0072B2", "answers noise": "#D55E00"}
 STEPS = 25
 # Uniform times, as that trainer drew them, for both: with mini's own (all at the noisiest time) it never sees another.
-SHARED = ("--set", "objective.last_time_share=0.0", "--decoder-rank", 0)
+SHARED = ("--set", "objective.last_time_share=0.0")
 
 
 def nakawari(*words: Any, may_fail: bool = False) -> None:
@@ -50,10 +50,17 @@ def trained(given: argparse.Namespace) -> dict[str, str]:
     for name, words in RUNS.items():
         run = folder_of(given.output, name)
         if not (run / "summary.json").exists():
-            base = ("--data", given.clips, "--model", given.model, "--steps", given.steps)
-            nakawari("adapt", *base, *SHARED, *words, "-o", run)
+            nakawari("adapt", *asked(given), *SHARED, *words, "-o", run)
         variants[name] = f"{given.model}+{run}"
     return variants
+
+
+def asked(given: argparse.Namespace) -> tuple[Any, ...]:
+    """Model, clips and steps as words of `nakawari adapt`."""
+    if given.recipe is None:
+        return "--data", given.clips, "--model", given.model, "--steps", given.steps
+    changes = (f"model.base={given.model}", f"data.sources.0.path={given.clips}", f"optim.steps={given.steps}")
+    return given.recipe, *(word for change in changes for word in ("--set", change))
 
 
 def diagnosed(given: argparse.Namespace, variants: dict[str, str]) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def diagnosed(given: argparse.Namespace, variants: dict[str, str]) -> dict[str, 
     return found
 
 
-def latents_figure(found: dict[str, Any]) -> None:
+def latents_figure(found: dict[str, Any], model: str) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -84,7 +91,7 @@ def latents_figure(found: dict[str, Any]) -> None:
         axes.set_title(f"std of {quantity} over the base's", fontsize=10, loc="left")
         axes.set_xlabel("sampling step")
     panels[0].legend(frameon=False)
-    with atomic_path(IMAGES / "ablation-latents.png") as path:
+    with atomic_path(IMAGES / f"ablation-{model}-latents.png") as path:
         figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
@@ -102,8 +109,15 @@ def frames_figure(given: argparse.Namespace, variants: dict[str, str]) -> dict[s
             scores[name].append(psnr(drawn, truth))
             row.append(drawn)
         rows.append(np.concatenate([np.pad(frame, ((2, 2), (2, 2), (0, 0)), constant_values=255) for frame in row], 1))
-    write_image(IMAGES / "ablation-frames.png", np.concatenate(rows))
+    write_image(IMAGES / f"ablation-{given.model}-frames.png", halved(np.concatenate(rows)))
     return scores
+
+
+def halved(picture: np.ndarray) -> np.ndarray:
+    """At half its size: shows of others are quoted small."""
+    import cv2
+
+    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 
 
 def drawn_middle(given: argparse.Namespace, name: str, variant: str, sample: Any) -> np.ndarray:
@@ -119,12 +133,13 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("triplets", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="mini")
+    parser.add_argument("--model", default="mini", help="one that ships, by its name")
+    parser.add_argument("--recipe", type=Path, help="of both adapters; default: what `nakawari adapt --data` does")
     parser.add_argument("--steps", type=int, default=120)
     given = parser.parse_args()
     variants = trained(given)
     found = diagnosed(given, variants)
-    latents_figure(found)
+    latents_figure(found, given.model)
     scores = frames_figure(given, variants)
     kept = ("sentences", "mixture", "ratios", "findings")
     record = {
@@ -136,7 +151,7 @@ def main() -> None:
         "packages": packages(),
         "git": git_revision(),
     }
-    write_json(RESULT, record)
+    write_json(RESULTS / f"ablation-{given.model}.json", record)
     for name, record in found.items():
         print(f"{name}: {' '.join(record['sentences']) or 'no collapse, no explosion'}")
     print({name: round(float(np.mean(values)), 2) for name, values in scores.items()})

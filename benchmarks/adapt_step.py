@@ -1,10 +1,11 @@
-"""Time and memory of one optimizer step of `nakawari adapt` on mini: with and without cache and checkpointing.
+"""Time and memory of one optimizer step of `nakawari adapt` on mini: with and without caching and checkpointing.
 
     OMP_NUM_THREADS=1 python benchmarks/adapt_step.py [--model FOLDER] [--batch 4]
 
-The recipe is recipes/adapt/show.yaml, on synthetic scenes; drawing them is part of no figure. The cache is warm, as it
-is from the second turn over the data on. Beside the clock stands the processor time of the step, which other work on
-the machine hardly changes; in one thread it is what the step takes on an idle machine.
+The recipe is recipes/adapt/show.yaml, on synthetic scenes; drawing them is part of no figure. What is cached are
+latents and conditions (`cache`, warm as it is from the second turn over the data on) or guides alone (`windows`).
+Beside the clock stands the processor time of the step, which other work on the machine hardly changes; in one thread
+it is what the step takes on an idle machine.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from nakawari.training.objectives.base import collate, sample_generator
 from nakawari.training.plan import Kept
 from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.training.recipe import Recipe, parse_recipe
-from nakawari.training.run import build_objective
+from nakawari.training.run import build_objective, guide_of
 
 ROOT = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "adapt_step.json"
 REPEATS = 3
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "windows": {"windows": {"count": 8, "size": [160, 256]}},
     "cache": {"cache": True},
     "checkpointing": {"gradient_checkpointing": True},
     "cache and checkpointing": {"cache": True, "gradient_checkpointing": True},
@@ -44,7 +46,8 @@ def recipe_of(model: str, batch: int, changes: dict[str, Any]) -> Recipe:
     """The recipe of a show on synthetic scenes."""
     values = yaml.safe_load((ROOT / "recipes" / "adapt" / "show.yaml").read_text())
     values["model"] = {"base": model}
-    values["data"] |= {"sources": [{"kind": "synthetic"}], "augment": False}
+    windows = changes.pop("windows", None)
+    values["data"] |= {"sources": [{"kind": "synthetic"}], "augment": False, "windows": windows}
     values["objective"] |= changes
     values["optim"]["batch_size"] = batch
     return parse_recipe(values)
@@ -56,7 +59,7 @@ def measure(recipe: Recipe) -> dict[str, float]:
     objective = build_objective(recipe).train()
     parameters = list(objective.trainable_parameters().values())
     optimizer = torch.optim.AdamW(parameters, lr=recipe.optim.lr)
-    samples, size = training_samples(recipe), recipe.optim.batch_size
+    samples, size = training_samples(recipe, guide_of(objective)), recipe.optim.batch_size
     batch = collate([{**samples.sample(index), "index": index} for index in range(size)])
     kept, seconds, busy = Kept(objective), [], []
     half = recipe.optim.mixed_precision == "bf16"
@@ -87,7 +90,7 @@ def main() -> None:
     found = {}
     for name, setting in SETTINGS.items():
         with tempfile.TemporaryDirectory() as folder:
-            changes = setting | ({"cache": folder} if "cache" in setting else {})
+            changes = dict(setting) | ({"cache": folder} if "cache" in setting else {})
             recipe = recipe_of(given.model, given.batch, changes)
             found[name] = measure(recipe)
         shown = found[name]

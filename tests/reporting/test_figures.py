@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nakawari.reporting.cost_figures import pareto, spread
-from nakawari.reporting.figures import all_figures, sweeps
+from nakawari.reporting.figures import all_figures, scale_figures, sweeps
 from nakawari.reporting.results import load_evidence
 
 
@@ -37,6 +39,13 @@ def test_a_sweep_is_variants_that_differ_in_scale_alone(kept):
         (0.5, "stub+runs/show/best@0.5"),
         (1.0, "stub+runs/show/best@1"),
     ]
+
+
+def test_a_sweep_shows_gains_over_its_base_where_the_base_is_there(kept):
+    evidence = load_evidence([kept])
+    assert "Paired differences from the base" in scale_figures(evidence)[0].caption
+    alone = replace(evidence, differences=())
+    assert "Means; shaded" in scale_figures(alone)[0].caption
 
 
 def test_pareto_front_is_what_no_point_beats():

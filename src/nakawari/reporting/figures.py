@@ -129,18 +129,37 @@ def _rows_axis(axes: Axes, names: Sequence[str]) -> None:
 
 
 def scale_figures(evidence: Evidence) -> list[Plot]:
-    """Quality against adapter scale, for every set of three or more variants that differ in nothing else."""
+    """Quality against adapter scale, for every set of three or more variants that differ in nothing else.
+
+    Where the bare base is one of them, paired differences from it: they show what means over unlike samples hide.
+    """
     plots = []
     for number_of_sweep, (label, points) in enumerate(sweeps(evidence), 1):
         for metric in evidence.headline:
-            values = [
-                (scale, found)
-                for scale, row in points
-                if (found := row.interval(evidence.protocol.name, metric.name)) is not None
-            ]
+            gains = _gains(evidence, metric.name, points)
+            values = gains or _means(evidence, metric.name, points)
             if len(values) >= 3:
-                plots.append(_scale_figure(metric, label, values, number_of_sweep))
+                plots.append(_scale_figure(metric, label, values, number_of_sweep, paired=bool(gains)))
     return plots
+
+
+def _means(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]]) -> list[tuple[float, Interval]]:
+    found = [(scale, row.interval(evidence.protocol.name, metric)) for scale, row in points]
+    return [(scale, mean) for scale, mean in found if mean is not None]
+
+
+def _gains(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]]) -> list[tuple[float, Interval]]:
+    """Paired differences from the bare base by scale, 0 at scale 0; empty where the base or a difference is missing."""
+    (origin, base), *adapted = points
+    known = {
+        item.entry: item.difference
+        for item in evidence.differences_from(base.name)
+        if (item.metric, item.level) == (metric, "all")
+    }
+    if origin != 0 or any(row.name not in known for _, row in adapted):
+        return []
+    nothing = known[adapted[0][1].name].model_copy(update={"mean": 0.0, "low": 0.0, "high": 0.0})
+    return [(0.0, nothing), *((scale, known[row.name]) for scale, row in adapted)]
 
 
 def sweeps(evidence: Evidence) -> list[tuple[str, list[tuple[float, Row]]]]:
@@ -168,24 +187,30 @@ def sweeps(evidence: Evidence) -> list[tuple[str, list[tuple[float, Row]]]]:
     return found
 
 
-def _scale_figure(metric: MetricInfo, label: str, values: list[tuple[float, Interval]], place: int) -> Plot:
+def _scale_figure(
+    metric: MetricInfo, label: str, values: list[tuple[float, Interval]], place: int, paired: bool
+) -> Plot:
     scales = [scale for scale, _ in values]
     best_scale, best = max(values, key=lambda value: metric.sense * value[1].mean)
     with drawing() as pyplot:
         figure, axes = pyplot.subplots(figsize=(WIDTH, 2.9))
-        figure.subplots_adjust(left=0.15, right=0.97, bottom=0.18, top=0.92)
+        figure.subplots_adjust(left=0.22, right=0.97, bottom=0.18, top=0.92)
         axes.fill_between(
             scales, [item.low for _, item in values], [item.high for _, item in values], color=BLUE, alpha=0.15, lw=0
         )
+        if paired:
+            axes.axhline(0, color=GREY, lw=0.8)
         axes.plot(scales, [item.mean for _, item in values], "-o", color=BLUE, ms=4.5, lw=1.4)
         axes.plot(best_scale, best.mean, "o", color=VERMILION, ms=7)
         axes.annotate(
             f"best at {best_scale:g}", (best_scale, best.mean), (0, 9 * metric.sense), textcoords="offset points",
             color=VERMILION, ha="center", va="bottom" if metric.sense > 0 else "top", fontsize=8,
         )  # fmt: skip
-        axes.margins(x=0.08, y=0.2)
+        axes.margins(x=0.12, y=0.2)
         axes.set_xlabel("Adapter scale")
-        axes.set_ylabel(f"{metric.title} {'↑' if metric.higher_is_better else '↓'}")
+        arrow, added = "↑" if metric.higher_is_better else "↓", ",\nminus the base's" if paired else ""
+        axes.set_ylabel(f"{metric.title}{added} {arrow}")
         alt = f"{metric.title} against the scale of {label} at {len(values)} scales; best at {best_scale:g}."
-        caption = f"{metric.title} against adapter scale ({label}); shaded: intervals."
+        what = "Paired differences from the base" if paired else "Means"
+        caption = f"{metric.title} against adapter scale ({label}). {what}; shaded: their intervals."
         return finish(f"scale-{place}-{metric.name}", alt, caption, figure)

@@ -221,7 +221,8 @@ def _quiet() -> Iterator[None]:
 
 def _path_of(base: str) -> Path:
     shipped, _, inside = base.partition("/")
-    return SHIPPED[shipped] / inside if shipped in SHIPPED else Path(base)
+    folder = SHIPPED[shipped] / inside if shipped in SHIPPED else None
+    return folder if folder is not None and folder.is_dir() else Path(base)
 
 
 def _turbo_of(base: str) -> Path:

@@ -19,7 +19,7 @@ from nakawari.errors import NakawariError
 from nakawari.evaluation.efficiency import variant_bytes
 from nakawari.media import read_frames, read_image
 from nakawari.training.lora import ADAPTER, LoraParams, add_lora
-from nakawari.variants import SMALL, TURBO, faster, load, parse
+from nakawari.variants import MINI, SMALL, TURBO, faster, load, model_folder, parse
 from tiny_models import guided_model
 
 Cli = Callable[..., Result]
@@ -112,6 +112,13 @@ def test_mini_ships_with_its_student():
     assert variant_bytes("mini/small") < 5e6
     for name, value in teacher.vae.state_dict().items():
         assert torch.equal(value, student.vae.state_dict()[name])
+
+
+def test_a_folder_of_ones_own_may_be_called_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    guided_model().save_pretrained(tmp_path / "mini" / "tuned")
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("mini/tuned") == Path("mini/tuned")
+    assert model_folder("mini/small") == MINI / SMALL
 
 
 @pytest.mark.parametrize(

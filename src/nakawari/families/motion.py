@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ..guide import still
 from .large_motion import agreement, arriving, choose, fill_holes, match, search_shifts
-from .warp import backward_warp, forward_splat
+from .warp import backward_warp, drawn_along, forward_splat
 
 _MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
 _MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
@@ -135,7 +135,7 @@ class MotionGuide(ModelMixin, ConfigMixin):
         more = [] if trusted is None else [backward_warp(part, way) for part, way in zip(trusted, ways, strict=True)]
         if self.config.motion:
             more.append((to_end - to_start) / _FLOW_UNIT)
-        return self._pack(backward_warp(start, to_start), backward_warp(end, to_end), visible, time, more)
+        return self._pack(drawn_along(start, to_start), drawn_along(end, to_end), visible, time, more)
 
     def _pack(self, first: Tensor, last: Tensor, visible: Tensor, time: float, more: list[Tensor]) -> Tensor:
         return torch.cat([first, last, visible, torch.full_like(first[:, :1], time), *more], dim=1)

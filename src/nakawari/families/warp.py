@@ -20,10 +20,22 @@ def pixel_grid(flow: Tensor) -> Tensor:
 
 def backward_warp(image: Tensor, flow: Tensor) -> Tensor:
     """`image` read at x + flow(x), bilinear, borders repeated; same shape as `image`."""
+    return _read(image, flow, "bilinear")
+
+
+def drawn_along(picture: Tensor, flow: Tensor) -> Tensor:
+    """A picture in [-1, 1] as `backward_warp` reads it, but bicubic: for what is seen.
+
+    Halfway between two pixels the bilinear mean is a box filter, and a line one pixel wide loses half its contrast.
+    """
+    return _read(picture, flow, "bicubic").clamp(-1, 1)
+
+
+def _read(image: Tensor, flow: Tensor, mode: str) -> Tensor:
     height, width = flow.shape[-2:]
     size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device, dtype=flow.dtype)
     grid = (pixel_grid(flow) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
-    return functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return functional.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
 def forward_splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

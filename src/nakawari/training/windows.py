@@ -23,7 +23,7 @@ from ..data.training_data import fresh_processes
 from ..files import atomic_path, read_json, write_json
 from .batches import prepare_worker
 
-_VERSION = 1
+_VERSION = 2
 _PICTURES = 6  # the guide's first channels, both warped keys, in [-1, 1]; the others are in [0, 1]
 _TIME = 8
 _MOTION = 11  # where motion begins, which no byte can hold

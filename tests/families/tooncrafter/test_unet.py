@@ -348,7 +348,7 @@ def moved_by(model: ToonCrafterUNet, x: float) -> None:
 
 def test_redrawing_answers_the_latents_of_the_moved_picture() -> None:
     model = redrawing(gain=16.0)
-    sample, context, guide = random(1, 2, 8, 4, 4), tokens(1), random(1, 2, 9, 16, 16)
+    sample, context, guide = random(1, 2, 8, 4, 4), tokens(1), random(1, 2, 9, 16, 16).clamp(-1, 1)
     guide[:, :, 3:6], guide[:, :, 6:8], guide[:, :, 8] = guide[:, :, :3], 1.0, 0.5
     assert model(sample, 7, context, guide=guide).abs().max() < 1e-4
     moved_by(model, 1.0)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...guide import blend, warped
-from ..warp import backward_warp
+from ..warp import backward_warp, drawn_along
 from .attention import zero_init
 from .vae_blocks import cosine_basis
 
@@ -173,7 +173,7 @@ class Keys(NamedTuple):
         if motion is not None:
             to_start, to_end = to_start - self.time * motion, to_end + (1 - self.time) * motion
         share = (self.time.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + small[:, 4:5] * _MOVE_UNIT).sigmoid()
-        return torch.lerp(backward_warp(self.first, to_start), backward_warp(self.last, to_end), share)
+        return torch.lerp(drawn_along(self.first, to_start), drawn_along(self.last, to_end), share)
 
 
 class ShiftChoice(nn.Module):

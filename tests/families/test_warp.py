@@ -1,0 +1,34 @@
+"""Pictures moved by parts of a pixel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nakawari.families.warp import backward_warp, drawn_along
+
+
+def right(x: float) -> Tensor:
+    return torch.tensor([x, 0.0])[None, :, None, None].expand(1, 2, 9, 9)
+
+
+def line() -> Tensor:
+    picture = torch.full((1, 3, 9, 9), -1.0)
+    picture[..., 4] = 1.0
+    return picture
+
+
+def test_whole_pixels_move_exactly() -> None:
+    assert torch.allclose(drawn_along(line(), right(2.0)), line().roll(-2, -1), atol=1e-5)
+
+
+def test_a_line_between_two_pixels_keeps_more_of_its_contrast_than_bilinear() -> None:
+    cubic, linear = (read(line(), right(0.5))[0, 0, 4, 3:5] for read in (drawn_along, backward_warp))
+    assert torch.allclose(linear, torch.zeros(2), atol=1e-5)
+    assert (cubic > 0.15).all()
+
+
+def test_nothing_leaves_the_range_of_a_picture() -> None:
+    noise = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
+    drawn = drawn_along(noise, right(0.4))
+    assert drawn.min() >= -1 and drawn.max() <= 1

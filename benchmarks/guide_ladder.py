@@ -18,7 +18,7 @@ from nakawari.evaluation.fitting import resize
 from nakawari.evaluation.floors import average, copy_nearest, dis_both_ways
 from nakawari.evaluation.metrics import psnr
 from nakawari.families.motion import dis_flow, searched, splat_to
-from nakawari.families.warp import backward_warp
+from nakawari.families.warp import backward_warp, drawn_along
 from nakawari.files import write_json
 from nakawari.media import to_tensor, to_uint8
 from nakawari.training.provenance import git_revision, machine, packages
@@ -33,7 +33,7 @@ def _in_place(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _splatted(start: Tensor, end: Tensor) -> Tensor:
-    """The flows sent forward to the middle; what the guide does."""
+    """The flows sent forward to the middle."""
     motion = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
     return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
 
@@ -44,13 +44,19 @@ def _filled(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _searched(start: Tensor, end: Tensor) -> Tensor:
-    """As filled, with large shifts tried exhaustively; what the guide does with `search`."""
+    """As filled, with large shifts tried exhaustively."""
     return _middle(start, end, searched(start, end, (dis_flow(start, end), dis_flow(end, start))))
 
 
-def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor]) -> Tensor:
+def _sharp(start: Tensor, end: Tensor) -> Tensor:
+    """As searched, the keys read bicubically; what the guide does with `search`."""
+    flows = searched(start, end, (dis_flow(start, end), dis_flow(end, start)))
+    return _middle(start, end, flows, drawn_along)
+
+
+def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor], read: Draw = backward_warp) -> Tensor:
     motion = splat_to(start, end, flows, 0.5, trusted=True)
-    return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
+    return (read(start, -0.5 * motion) + read(end, 0.5 * motion)) / 2
 
 
 def _both(start: Tensor, end: Tensor) -> Tensor:
@@ -64,6 +70,7 @@ STEPS: dict[str, Draw] = {
     "mean of the two": _both,
     "splatted, agreeing vectors first, holes filled": _filled,
     "the same, large shifts searched": _searched,
+    "the same, keys read bicubically": _sharp,
 }
 
 

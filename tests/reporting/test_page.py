@@ -168,7 +168,7 @@ def test_one_model_without_pictures_levels_and_cost(tmp_path):
     write_report([folder], tmp_path / "out")
     text = (tmp_path / "out/index.html").read_text()
     Elements(text)
-    assert "There are no pictures" in text
+    assert "No pictures are shown" in text
     assert 'id="cost"' not in text and 'id="scales"' not in text
 
 

@@ -104,6 +104,15 @@ def _far(shift: int, size: tuple[int, int] = (64, 96)) -> Tensor:
     return picture[None]
 
 
+def test_a_line_that_the_guide_moves_by_half_a_pixel_stays_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = torch.full((1, 3, 24, 24), -1.0)
+    line[..., 12] = 1.0
+    right = torch.tensor([1.0, 0.0])[None, :, None, None].expand(1, 2, 24, 24)
+    monkeypatch.setattr(MotionGuide, "_flows", lambda self, start, end: (right, -right))
+    drawn = blend(MotionGuide()(line, line.roll(1, -1), torch.tensor([0.5])))
+    assert (drawn[..., 4:-4, 12:14] > 0.15).all()  # bilinear reading leaves 0, half of the contrast
+
+
 def test_search_finds_a_small_thing_that_moved_far() -> None:
     start, end, middle = _far(0), _far(20), _far(10)
     plain, searched = (blend(MotionGuide(search=on)(start, end, torch.tensor([0.5])))[:, 0] for on in (False, True))

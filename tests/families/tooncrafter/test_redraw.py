@@ -84,6 +84,15 @@ def test_moved_keys_meet_at_the_time_between() -> None:
     assert torch.allclose(met.first[..., 4:-4], start.roll(2, -1)[..., 4:-4], atol=1e-5)
 
 
+def test_a_line_that_is_drawn_between_two_pixels_stays_a_line() -> None:
+    line = torch.full((1, 3, 9, 9), -1.0)
+    line[..., 4] = 1.0
+    keys, motion = Keys(line, line.roll(1, -1), torch.full((1, 1, 9, 9), 0.5)), torch.zeros(1, 2, 9, 9)
+    motion[:, 0] = 1.0
+    drawn = keys.mixed(torch.zeros(1, 5, 9, 9), motion)
+    assert (drawn[..., 4:6] > 0.15).all()  # bilinear reading leaves 0, half of the contrast
+
+
 def test_what_is_searched_is_drawn() -> None:
     """With costs that count and a free choice of pictures the untrained head draws the true middle of a pan."""
     start, end = moving((8, 0))

@@ -30,12 +30,22 @@ def packages() -> dict[str, str]:
     return found
 
 
-def git_revision() -> str | None:
-    """The commit of the working folder, `+changes` when tracked files differ from it; None outside a repository."""
-    revision = _git("rev-parse", "HEAD")
+def git_revision(package: Path = Path(__file__).parent) -> str | None:
+    """The commit that this code itself lies in, `+changes` when tracked files differ from it.
+
+    None where the code was installed from a package, whose version `packages` holds: the repository around the current
+    folder, or around an environment, is somebody else's.
+
+    Args:
+        package: a folder of the code.
+    """
+    if _git(package, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    revision = _git(package, "rev-parse", "HEAD")
     if revision is None:
         return None
-    return f"{revision}+changes" if _git("status", "--porcelain", "--untracked-files=no") else revision
+    changed = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ":/")
+    return f"{revision}+changes" if changed else revision
 
 
 def machine() -> dict[str, Any]:
@@ -49,9 +59,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _git(*words: str) -> str | None:
+def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path.cwd(), timeout=10, check=False)
+        done = subprocess.run(["git", *words], capture_output=True, text=True, cwd=folder, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -23,6 +23,7 @@ from .option_groups import GroupedCommand
 
 COMMANDS = (
     "interpolate",
+    "sheet",
     "train",
     "adapt",
     "distill",

@@ -51,7 +51,8 @@ def test_an_adapter_is_trained_and_drawn_with(cli: Cli, base: Path, show: Path, 
     result = cli("adapt", "--data", show, "--model", base, *QUICK, "-o", run)
     assert result.exit_code == 0, result.stderr
     assert "finished at step 2" in result.stdout
-    assert sorted(path.name for path in (run / "best").iterdir()) == ["pytorch_lora_weights.safetensors"]
+    files = ["pytorch_lora_weights.safetensors", "trained_on.json"]
+    assert sorted(path.name for path in (run / "best").iterdir()) == files
     saved = yaml.safe_load((run / "recipe.yaml").read_text())
     assert (saved["objective"]["kind"], saved["objective"]["lora"]["rank"]) == ("adapt", 2)
 

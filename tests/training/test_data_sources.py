@@ -13,7 +13,8 @@ from PIL import Image
 
 from nakawari.data.arranged import places, spread
 from nakawari.errors import NakawariError, UsageError
-from nakawari.training.data_sources import data_fingerprint, held_out_samples, training_samples
+from nakawari.training.data_files import data_fingerprint
+from nakawari.training.data_sources import held_out_samples, training_samples
 from nakawari.training.recipe import Recipe, parse_recipe
 
 

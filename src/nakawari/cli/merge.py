@@ -13,6 +13,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; it must not exist.")],
 ) -> None:
     """A model with its adapters merged in: as fast as the base, loadable anywhere."""
+    from .. import trained_on
     from ..adapters import bake_all
     from ..errors import UsageError
     from ..training.tensors import whole_folder
@@ -26,4 +27,6 @@ def command(
     bake_all(pipeline)
     with whole_folder(output) as folder:
         pipeline.save_pretrained(folder)
+        if seen := trained_on.of_variant(variant):
+            trained_on.write(folder, seen)
     typer.echo(f"{variant} merged: {output}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NakawariError, UsageError
-from ..files import atomic_path, read_json, write_json
+from ..files import atomic_path, file_digest, read_json, write_json
 
 Frames = NDArray[np.uint8]
 Split = Literal["train", "validation"]
 VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+FEW_SOURCES = 4
+_SHORTEST = 3  # frames of a clip: two keys and a drawing between
 _POOL_VERSION = 1
 
 
@@ -45,6 +47,14 @@ class Clip:
             return Clip, (self.name, self.frames, *about)
         return _mapped, (self.name, str(self.frames.filename), self.frames.offset, self.frames.shape, *about)
 
+    def part(self, first: int, last: int) -> Clip:
+        """The frames from `first` to `last` (exclusive), mapped where these are."""
+        if not isinstance(self.frames, np.memmap):
+            return replace(self, frames=self.frames[first:last])
+        _, (name, path, offset, shape, *about) = self.__reduce__()
+        frame = int(np.prod(shape[1:]))
+        return _mapped(name, path, offset + first * frame, (last - first, *shape[1:]), *about)
+
     def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int) -> Frames | None:
         """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short."""
         span = (num_frames - 1) * stride + 1
@@ -63,37 +73,77 @@ def group_of(name: str) -> str:
 
 def split_of(name: str, validation_share: float = 0.05) -> Split:
     """Which split a clip belongs to: a stable function of its source alone, so cuts of one source stay together."""
+    return "validation" if _place(name) < validation_share else "train"
+
+
+def _place(name: str) -> float:
+    """A number in [0, 1) that follows from the source of a clip alone."""
     digest = hashlib.sha256(group_of(Path(name).name).encode()).digest()
-    return "validation" if int.from_bytes(digest[:8], "big") < validation_share * 2**64 else "train"
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def sources_of(names: Iterable[str]) -> int:
+    """From how many sources clips of these names were cut."""
+    return len({_place(name) for name in names})
+
+
+def share_of_sources(names: Iterable[str], wanted: float = 0.1) -> float:
+    """The `validation_share` that holds out about `wanted` of the sources of these names, and at least one."""
+    places = sorted({_place(name) for name in names})
+    count = max(1, round(wanted * len(places)))
+    return (places[count - 1] + places[count]) / 2
 
 
 def in_split(clips: Sequence[Clip], split: Split, validation_share: float = 0.05) -> list[Clip]:
-    """The clips of one split."""
-    return [clip for clip in clips if split_of(clip.name, validation_share) == split]
+    """The clips of one split. Of fewer than `FEW_SOURCES` sources none can be spared: there validation has the end of
+    the longest clip, `validation_share` of its frames, where these are enough for a clip."""
+    if sources_of(clip.name for clip in clips) >= FEW_SOURCES:
+        return [clip for clip in clips if split_of(clip.name, validation_share) == split]
+    longest = max(clips, key=lambda clip: len(clip.frames), default=None)
+    tail = 0 if longest is None else round(validation_share * len(longest.frames))
+    if longest is None or tail < _SHORTEST:
+        return list(clips) if split == "train" else []
+    end = len(longest.frames)
+    if split == "validation":
+        return [longest.part(end - tail, end)]
+    return [clip.part(0, end - tail) if clip is longest else clip for clip in clips]
 
 
 def find_clips(root: Path | str) -> list[Path]:
     """Videos, and folders that hold at least two images, below `root`, sorted by path.
 
+    Folders of pairs (`a_start.png`, `a_end.png`) are no clips: nothing is known between their pictures.
     Raises `NakawariError` when `root` is not a folder or holds neither.
     """
     root = Path(root)
     if not root.is_dir():
         raise NakawariError(f"{root} is not a folder; give a folder of videos or of image-sequence folders.")
     videos: list[Path] = []
-    images: dict[Path, int] = {}
+    images: dict[Path, list[str]] = {}
     for path in root.rglob("*"):
         if path.name.startswith("."):
             continue
         if path.suffix.lower() in VIDEO_SUFFIXES:
             videos.append(path)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            images[path.parent] = images.get(path.parent, 0) + 1
-    found = sorted(videos + [folder for folder, count in images.items() if count > 1])
+            images.setdefault(path.parent, []).append(path.stem)
+    pairs = [folder for folder, names in images.items() if has_pair(names)]
+    found = sorted(videos + [folder for folder, names in images.items() if len(names) > 1 and folder not in pairs])
+    if not found and pairs:
+        raise NakawariError(
+            f"{root} holds pairs (<name>_start, <name>_end) and no clips: the drawings between the two are not known; "
+            "draw them with nakawari interpolate, or give clips or triplets."
+        )
     if not found:
         kinds = ", ".join(sorted(VIDEO_SUFFIXES))
         raise NakawariError(f"{root} holds no clips; put videos ({kinds}) or folders of numbered images there.")
     return found
+
+
+def has_pair(names: Iterable[str]) -> bool:
+    """Whether there are `<name>_start` and `<name>_end` among the names (without suffixes) of one folder."""
+    there = set(names)
+    return any(name.endswith("_start") and name.removesuffix("_start") + "_end" in there for name in there)
 
 
 def clip_name(path: Path, root: Path) -> str:
@@ -101,6 +151,19 @@ def clip_name(path: Path, root: Path) -> str:
     relative = path.relative_to(root)
     name = (relative if path.is_dir() else relative.with_suffix("")).as_posix()
     return root.name if name == "." else name
+
+
+def frame_count(path: Path) -> int:
+    """How many frames a clip has, without decoding it; 0 where it cannot be read."""
+    if path.is_dir():
+        return len(clip_files(path))
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0)) if container.streams.video else 0
+    except (av.error.FFmpegError, OSError):
+        return 0
 
 
 def read_clip(path: Path, size: tuple[int, int] | None = None) -> tuple[Frames, float]:
@@ -181,11 +244,14 @@ def _records(root: Path) -> dict[str, dict[str, Any]]:
     return {}
 
 
-def load_clips(root: Path | str, size: tuple[int, int] | None = None) -> list[Clip]:
-    """Decode every clip below `root` into memory; see `prepare_pool` for more than fits there."""
+def load_clips(
+    root: Path | str, size: tuple[int, int] | None = None, paths: Sequence[Path] | None = None
+) -> list[Clip]:
+    """Decode every clip below `root`, or those of `paths`, into memory; see `prepare_pool` for more than fits there."""
     root = Path(root)
     records = _records(root)
-    return [_clip(path, root, records, *read_clip(path, size)) for path in find_clips(root)]
+    found = find_clips(root) if paths is None else paths
+    return [_clip(path, root, records, *read_clip(path, size)) for path in found]
 
 
 def _clip(path: Path, root: Path, records: dict[str, dict[str, Any]], frames: Frames, fps: float) -> Clip:
@@ -195,48 +261,56 @@ def _clip(path: Path, root: Path, records: dict[str, dict[str, Any]], frames: Fr
     return Clip(name, frames, fps or float(record.get("fps") or 0), str(record.get("source", "")), str(licence))
 
 
-def folder_fingerprint(root: Path, size: tuple[int, int] | None) -> str:
-    """SHA-256 over names and contents of all clips below `root`, and the size they are brought to."""
+def clip_files(path: Path) -> list[Path]:
+    """The files of a clip that `find_clips` found, sorted by name."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES]
+
+
+def folder_fingerprint(root: Path, size: tuple[int, int] | None, paths: Sequence[Path] | None = None) -> str:
+    """SHA-256 over names and contents of all clips below `root`, or of `paths`, and the size they are brought to."""
     digest = hashlib.sha256(repr((_POOL_VERSION, size)).encode())
-    for path in find_clips(root):
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if file.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
-                digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for path in find_clips(root) if paths is None else paths:
+        for file in clip_files(path):
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(file_digest(file))
     index = root / "index.json" if (root / "index.json").is_file() else root.parent / "index.json"
     if index.is_file():
         digest.update(index.read_bytes())
     return digest.hexdigest()
 
 
-def prepare_pool(root: Path | str, cache_dir: Path | str, size: tuple[int, int]) -> Path:
-    """Decode every clip below `root` once, at `size` (height, width), into `cache_dir/<fingerprint>`: `frames.npy`
-    (all frames, uint8) and `index.json`. Returns that folder; nothing is done when it is already there.
+def prepare_pool(
+    root: Path | str, cache_dir: Path | str, size: tuple[int, int], paths: Sequence[Path] | None = None
+) -> Path:
+    """Decode every clip below `root`, or those of `paths`, once, at `size` (height, width), into
+    `cache_dir/<fingerprint>`: `frames.npy` (all frames, uint8) and `index.json`. Returns that folder; nothing is done
+    when it is already there.
 
     Clips that cannot be read are left out and named in the index under `skipped`.
     """
     if size[0] < 1 or size[1] < 1:
         raise UsageError(f"A pool of size {size[0]}x{size[1]} is not possible; both sides must be positive.")
     root = Path(root)
-    fingerprint = folder_fingerprint(root, size)
+    paths = find_clips(root) if paths is None else paths
+    fingerprint = folder_fingerprint(root, size, paths)
     folder = Path(cache_dir) / fingerprint[:16]
     if (folder / "index.json").is_file():
         return folder
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        _write_pool(root, temporary, size, fingerprint)
+        _write_pool(root, temporary, size, paths, fingerprint)
     return folder
 
 
-def _write_pool(root: Path, folder: Path, size: tuple[int, int], fingerprint: str) -> None:
+def _write_pool(root: Path, folder: Path, size: tuple[int, int], paths: Sequence[Path], fingerprint: str) -> None:
     records = _records(root)
     entries: list[dict[str, Any]] = []
     skipped: list[str] = []
     start = 0
     raw = folder / "frames.raw"
     with raw.open("wb") as stream:
-        for path in find_clips(root):
+        for path in paths:
             try:
                 clip = _clip(path, root, records, *read_clip(path, size))
             except NakawariError as error:

@@ -20,17 +20,15 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import NakawariError, UsageError
 from .clips import IMAGE_SUFFIXES, natural_key
 from .pairs import find_pairs
 from .samples import Dataset, Region, Sample, even_times
+from .splits import ATD12K, PLAIN, Part, check_not_for_testing, folders_of, nothing_to_train_on
 
 LEVELS = ("easy", "medium", "hard")
-_TRAIN = ("train_10k",)
-_TEST = ("test_2k_540p", "test_2k_original")
-_SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 _NAME_COLUMNS = ("name", "filename", "id", "clip")
 _CAPTION_COLUMNS = ("caption", "prompt", "text")
 
@@ -55,6 +53,26 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     )
 
 
+def open_for_training(root: Path | str, split: Literal["train", "val"] | None = None) -> Dataset:
+    """As `open_dataset`, but without `split` the part for training, and never the one for testing.
+
+    Raises `UsageError` where there are parts and none for training, or where `root` is a part for testing.
+    """
+    root = Path(root)
+    check_not_for_testing(root)
+    parts = parts_of(root)
+    if parts and split is None:
+        if "train" not in parts:
+            raise nothing_to_train_on(root)
+        split = "train"
+    return open_dataset(root, split)
+
+
+def parts_of(root: Path) -> set[Part]:
+    """The parts that the data set below `root` has; empty where it has none."""
+    return {part for part, folder in folders_of(root).items() if any(child.is_dir() for child in folder.iterdir())}
+
+
 def _checked(dataset: Dataset) -> Dataset:
     if not dataset.samples:
         reason = f" ({dataset.skipped[0]})" if dataset.skipped else ""
@@ -68,11 +86,9 @@ def _no_split(root: Path, split: str, there: Iterable[str]) -> UsageError:
 
 
 def _atd12k(root: Path, split: str | None) -> Dataset | None:
-    train = next((root / name for name in _TRAIN if (root / name).is_dir()), None)
-    test = next((root / name for name in _TEST if (root / name).is_dir()), None)
-    there = {name: folder for name, folder in (("train", train), ("test", test)) if folder is not None}
-    if not there:
+    if not any((root / name).is_dir() for names in ATD12K.values() for name in names):
         return None
+    there = folders_of(root)
     chosen = split or ("test" if "test" in there else "train")
     if chosen not in there:
         raise _no_split(root, chosen, there)
@@ -87,7 +103,7 @@ def _atd12k(root: Path, split: str | None) -> Dataset | None:
 def _splits(root: Path, split: str | None) -> Dataset | None:
     there = {
         name: root / folder
-        for name, folders in _SPLITS.items()
+        for name, folders in PLAIN.items()
         for folder in folders
         if (root / folder).is_dir() and any(child.is_dir() for child in (root / folder).iterdir())
     }

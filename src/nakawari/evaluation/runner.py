@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Any
 import yaml
 
 from ..data.samples import Sample
-from ..errors import NakawariError, UsageError
+from ..errors import NakawariError, NakawariWarning, UsageError
 from ..files import read_json, write_json, write_text
+from ..trained_on import seen_samples
 from ..training.provenance import git_revision, machine, packages
 from ..variants import Variant, load, parent_of
 from .aggregate import aggregate
@@ -66,9 +68,25 @@ class Run:
             "failures": failures,
             "files": files,
         }
+        if isinstance(contestant, Model) and contestant.source is not None:
+            self._say_what_was_seen(contestant, entry)
         if cost and not failures and isinstance(contestant, Model):
             entry["cost"], entry["costs"] = self._costs(contestant)
         self.entries.append(entry)
+
+    def _say_what_was_seen(self, contestant: Model, entry: dict[str, Any]) -> None:
+        """Warn where a model was trained on what it is scored on, and write down on which samples."""
+        seen = seen_samples(contestant.source, self.samples)
+        if not seen:
+            return
+        entry["seen_in_training"] = seen
+        if self.workers.rank == 0:
+            warnings.warn(
+                f"{contestant.name} was trained on {len(seen)} of these {len(self.samples)} samples, such as "
+                f"{seen[0]}: its scores say nothing about new drawings; evaluate on data that were kept out.",
+                NakawariWarning,
+                stacklevel=2,
+            )
 
     def _path(self, contestant: Contestant, group: Group, seed: int) -> Path:
         lead = "" if group.name == self.protocol.name else f"{group.name}."

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..data.clips import Clip, Frames, clip_name, find_clips, group_of, read_clip
+from ..data.splits import for_training
 from ..data.synthetic import SyntheticScene
 from ..data.training_data import change
 from ..errors import NakawariError
@@ -110,7 +111,7 @@ def real_clips(folder: Path, settings: Settings) -> list[Frames]:
     rng = np.random.default_rng(settings.seed)
     stride = max(1, _STRETCH // (settings.frames - 1))
     found: dict[str, Frames] = {}
-    paths = find_clips(folder)
+    paths = for_training(find_clips(folder), folder)
     for index in rng.permutation(len(paths)):
         path = paths[index]
         name = clip_name(path, folder)

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from ..data.samples import Dataset
-from ..errors import NakawariError
+from ..data.clips import VIDEO_SUFFIXES
+from ..data.triplets import open_for_training
+from ..errors import NakawariError, UsageError
 from ..files import read_json
 from ..variants import model_folder, parse
 from .recipe import Recipe, parse_recipe
@@ -113,21 +114,18 @@ def _has_fast_bf16() -> bool:
 
 def source_of(path: Path) -> dict[str, Any]:
     """Clips where there are videos or long sequences, else triplets."""
-    triplets = _dataset(path)
-    if triplets is not None and any(sample.truth for sample in triplets):
+    if _has_triplets(path):
         return {"kind": "triplets", "path": str(path), "held_out": 0.0}
     return {"kind": "clips", "path": str(path), "held_out": 0.0, "min_change": 1.0, "span": [4, 24]}
 
 
-def _dataset(path: Path) -> Dataset | None:
-    from ..data.clips import VIDEO_SUFFIXES
-    from ..data.triplets import open_dataset
-
+def _has_triplets(path: Path) -> bool:
     if not path.is_dir() or any(file.suffix.lower() in VIDEO_SUFFIXES for file in path.rglob("*")):
-        return None
+        return False
     try:
-        found = open_dataset(path)
+        found = open_for_training(path)
+    except UsageError:
+        raise
     except NakawariError:
-        return None
-    short = all(len(sample.truth) == 1 for sample in found)
-    return found if short else None
+        return False
+    return all(len(sample.truth) == 1 for sample in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list
 from torch import Tensor
 
+from .. import trained_on
 from ..errors import NakawariError, UsageError
 from ..files import write_json
 from . import checkpoints
@@ -41,6 +42,7 @@ def train(
     *,
     resume_step: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    seen: Collection[str] = (),
 ) -> Outcome:
     """Train `objective` as `recipe` says, writing log, checkpoints, best and samples into the folder `run`.
 
@@ -49,11 +51,12 @@ def train(
         held_out: the validation samples.
         resume_step: the checkpoint to go on from; None starts at step 0.
         progress: called after each step, on the main process.
+        seen: fingerprints of what the model will have been trained on, see `nakawari.trained_on`.
 
     Returns: how it ended; SIGTERM ends it well, after a checkpoint.
     Raises: `NakawariError` after three non-finite steps in a row, or when the disk is full.
     """
-    trainer = Trainer(recipe, objective, samples, held_out, run)
+    trainer = Trainer(recipe, objective, samples, held_out, run, seen)
     if resume_step is not None:
         trainer.resume(resume_step)
     return trainer.run(progress)
@@ -63,10 +66,16 @@ class Trainer:
     """The parts of one run, and its steps."""
 
     def __init__(
-        self, recipe: Recipe, objective: Objective, samples: Samples, held_out: Sequence[dict[str, Any]], run: Path
+        self,
+        recipe: Recipe,
+        objective: Objective,
+        samples: Samples,
+        held_out: Sequence[dict[str, Any]],
+        run: Path,
+        seen: Collection[str] = (),
     ) -> None:
         self.recipe, self.optim = recipe, recipe.optim
-        self.folder = run
+        self.folder, self.seen = run, seen
         self.objective = objective.train()
         self.parameters = objective.trainable_parameters()
         if not self.parameters:
@@ -238,6 +247,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             with whole_folder(self.folder / "best") as folder:
                 self.objective.save(folder)
+                if self.seen:
+                    trained_on.write(folder, self.seen)
 
     @contextmanager
     def _as_saved(self) -> Iterator[None]:

@@ -73,8 +73,9 @@ class ClipsParams(RecipePart):
 
     Args:
         decode_size: height and width at which clips are kept on disk, decoded once; None = in memory, as they are.
-        held_out: share of the clips' sources that training never sees: validation draws from these.
-    balance: the folders directly below `path` (shows) count alike, however many clips each has.
+        held_out: share of the clips' sources that training never sees: validation draws from these. Of fewer than four
+            sources: of the longest clip's frames. Without meaning where the data have a part named val.
+        balance: the folders directly below `path` (shows) count alike, however many clips each has.
     """
 
     kind: Literal["clips"]
@@ -94,14 +95,14 @@ class TripletsParams(RecipePart):
     (on both neighbours of a time between two frames), the others are cross-fades, and no loss sees them.
 
     Args:
-        split: train, val or test, where the layout has splits.
+        split: train or val, where the layout has splits; None = train, and val to validate. Test is never read.
         held_out: as in `ClipsParams`.
     """
 
     kind: Literal["triplets"]
     path: Path
     weight: float = Field(1.0, ge=0)
-    split: Literal["train", "val", "test"] | None = None
+    split: Literal["train", "val"] | None = None
     held_out: float = Field(0.05, ge=0, lt=1)
 
 

@@ -10,11 +10,12 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from .. import families, variants
+from .. import families, trained_on, variants
 from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from . import checkpoints
-from .data_sources import data_fingerprint, held_out_samples, training_samples
+from .data_files import DataFiles, data_fingerprint, files_seen
+from .data_sources import held_out_samples, training_samples
 from .loop import train
 from .objectives import module_of
 from .objectives.base import Objective
@@ -65,15 +66,23 @@ def train_recipe(
     fingerprint = data_fingerprint(recipe.data)
     if step is not None:
         _check_same(run, recipe, fingerprint)
-    objective = build_objective(recipe)
+    objective, files = build_objective(recipe), DataFiles(recipe.data)
     with processes.main_process_first():
-        samples = training_samples(recipe, guide_of(objective))
-    held_out = held_out_samples(recipe)
+        samples = training_samples(recipe, guide_of(objective), files)
+    held_out = held_out_samples(recipe, files)
     # No process may look into the folder after another has begun to fill it.
     processes.wait_for_everyone()
     if processes.is_main_process:
         write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint))
-    return train(recipe, objective, samples, held_out, run, resume_step=step, progress=progress)
+    seen = files_seen(recipe.data).union(*(trained_on.of_variant(name) for name in _origins(recipe)))
+    return train(recipe, objective, samples, held_out, run, resume_step=step, progress=progress, seen=seen)
+
+
+def _origins(recipe: Recipe) -> set[str]:
+    """The variants that the trained model has its weights or its lessons from."""
+    model = recipe.model
+    names = [model.base, model.student and model.student.of, getattr(recipe.objective, "teacher", None)]
+    return {name for name in names if name is not None}
 
 
 def build_objective(recipe: Recipe) -> Objective:

@@ -1,0 +1,60 @@
+"""Which pictures a model or an adapter has seen, written beside its weights, so that a score on them can be told apart.
+
+A picture is known by the SHA-256 of its file: a copy under another name is found, one that was encoded again is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from .data.samples import Sample
+from .errors import NakawariError
+from .files import file_digest, read_json, write_json
+from .variants import model_folder, parent_of, parse
+
+FILE = "trained_on.json"
+_DIGITS = 16
+
+
+def fingerprints(paths: Iterable[Path]) -> set[str]:
+    """The fingerprints of some files."""
+    return {file_digest(path).hex()[:_DIGITS] for path in paths}
+
+
+def write(folder: Path, seen: Iterable[str]) -> None:
+    """Write fingerprints into the folder of a model or an adapter."""
+    write_json(folder / FILE, {"sha256": sorted(seen)})
+
+
+def of_folder(folder: Path) -> set[str]:
+    """What the model or adapter in `folder` has seen, or the best of the run there; nothing where it does not say."""
+    for candidate in (folder / FILE, folder / "best" / FILE):
+        if candidate.is_file():
+            record = read_json(candidate)
+            try:
+                return set(record["sha256"])
+            except (KeyError, TypeError) as error:
+                raise NakawariError(f"{candidate} holds no list 'sha256'; train again, or remove it.") from error
+    return set()
+
+
+def of_variant(variant: str) -> set[str]:
+    """What a variant's base and its adapters have seen, and what a quantized base was made of."""
+    spec = parse(variant)
+    folders = [model_folder(spec.base), *(use.folder for use in spec.adapters if use.scale)]
+    seen = set().union(*(of_folder(folder) for folder in folders))
+    parent = parent_of(spec.base)
+    if parent != spec.base:
+        with suppress(NakawariError):  # it may be gone by now
+            seen |= of_variant(parent)
+    return seen
+
+
+def seen_samples(variant: str, samples: Sequence[Sample]) -> list[str]:
+    """The names of those samples of which the variant has seen a true drawing."""
+    known = of_variant(variant)
+    if not known:
+        return []
+    return [s.name for s in samples if known & fingerprints(path for path in s.truth if path.is_file())]

@@ -17,6 +17,7 @@ class CrossFade:
     max_frames: int = 16
     noise: float = 0.0
     device: str = "cpu"
+    draws_any_time: bool = False
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -27,7 +28,10 @@ class CrossFade:
         self.calls.append({"num_frames": num_frames, "batch": len(start), **options})
         assert num_frames <= self.max_frames
         assert len(generator) == len(start) == len(end)
-        time = torch.linspace(0, 1, num_frames).reshape(1, -1, 1, 1, 1)
+        times = options.get("times", torch.linspace(0, 1, num_frames))
+        assert len(times) == num_frames
+        assert "times" not in options or self.draws_any_time
+        time = times.float().reshape(1, -1, 1, 1, 1)
         clip = start[:, None] * (1 - time) + end[:, None] * time
         grain = torch.stack([torch.randn(clip.shape[1:], generator=one) for one in generator])
         return SimpleNamespace(frames=((clip + self.noise * grain + 1) / 2).clamp(0, 1))

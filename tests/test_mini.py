@@ -15,6 +15,7 @@ from typer.testing import Result
 from nakawari.data.synthetic import SyntheticScene
 from nakawari.files import read_json
 from nakawari.guide import blend
+from nakawari.interpolation import Key, Settings, draw
 from nakawari.media import read_image, to_tensor
 from nakawari.variants import MINI, load
 
@@ -135,3 +136,15 @@ def test_half_precision_draws_the_same() -> None:
         for pipeline in (whole, half)
     ]
     assert -10 * (drawn[0] - drawn[1]).square().mean().log10() > 45
+
+
+def test_mini_draws_at_the_time_it_is_told():
+    """A disc that moves across: its centre at a quarter of the way, in one drawing."""
+    keys = [np.full((64, 128, 3), 255, np.uint8) for _ in range(2)]
+    y, x = np.mgrid[:64, :128]
+    for key, centre in zip(keys, (44, 76), strict=True):
+        key[(y - 32) ** 2 + (x - centre) ** 2 < 14**2] = (200, 40, 40)
+    drawings = [Key(Path(f"{n}.png"), key) for n, key in enumerate(keys)]
+    drawn = draw(drawings, Settings((1,), shares=((0.25,),)), load("mini").pipeline)
+    covered = drawn.frames[1][..., 1] < 140
+    assert abs(float(x[covered].mean()) - 52) < 2

@@ -121,6 +121,12 @@ class InterpolationPipeline(DiffusionPipeline):
     without text and image, `image_only` with text alone, `guide` without motion guidance."""
 
     @property
+    def draws_any_time(self) -> bool:
+        """Whether a call takes `times` (F,), rising from 0 to 1: where on the way each frame stands. Where not, frames
+        are evenly spaced."""
+        return False
+
+    @property
     @abstractmethod
     def process(self) -> Process:
         """The diffusion process that the denoiser was trained with."""

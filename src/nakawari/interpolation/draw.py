@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -16,11 +16,14 @@ from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
 from .keys import Key, bled_colour, matte
 from .options import check_settings
-from .plan import Pass, plan_gap
+from .plan import GapPlan, Pass, plan_spaced
+from .spacing import Shares
 from .tracks import Drags, GapTracks, tracks_of_gaps
 
 Progress = Callable[[int, int], None]
 """Called with (drawn, total) frames whenever a batch is done."""
+Pair = tuple[np.ndarray, np.ndarray]
+"""Two keys, or one layer of them, uint8 (H, W, C)."""
 
 REFINE = "refine_tracks"
 """The option under which tracks come back other than they went in."""
@@ -45,6 +48,7 @@ class Settings:
         drags: tracks that points follow, for families that know them.
         auto_tracks: match points between the keys of every gap and let them follow straight tracks.
         options: further arguments of the pipeline's call, for families that know them.
+        shares: per gap where its in-betweens stand on the way; None for even ones.
     """
 
     counts: tuple[int, ...]
@@ -59,6 +63,38 @@ class Settings:
     drags: Drags = field(default_factory=dict)
     auto_tracks: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    shares: tuple[Shares, ...] | None = None
+
+    def of_gap(self, gap: int) -> dict[str, Any]:
+        """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""
+        words = {name: getattr(self, name) for name in _OF_ALL_GAPS}
+        return words | {
+            "gap": gap,
+            "between": self.counts[gap],
+            "shares": self.shares[gap] if self.shares else None,
+            "drags": self.drags.get(gap),
+        }
+
+
+_OF_ALL_GAPS = tuple(
+    one.name for one in fields(Settings) if one.name not in ("counts", "loop", "batch", "drags", "shares")
+)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A gap that is drawn.
+
+    Args:
+        frames: its in-betweens, uint8 (H, W, 3 or 4).
+        tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
+        shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
+            model knows no others.
+    """
+
+    frames: list[np.ndarray]
+    tracks: np.ndarray | None = None
+    shares: Shares = ()
 
 
 @dataclass(frozen=True)
@@ -69,20 +105,23 @@ class Drawn:
         frames: uint8 (H, W, 3 or 4), keys in their places.
         keys: per frame the number of the key drawing that it is, None for an in-between.
         tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
+        shares: per gap where its in-betweens were drawn on the way.
     """
 
     frames: list[np.ndarray]
     keys: list[int | None]
     tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    shares: tuple[Shares, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One pass of one gap."""
+    """One pass of one gap; `times` as the model is told them, None for even ones."""
 
     gap: int
     number: int
     spec: Pass
+    times: tuple[float, ...] | None
 
 
 def seed_of(seed: int, gap: int, number: int) -> int:
@@ -91,7 +130,14 @@ def seed_of(seed: int, gap: int, number: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress: Progress | None = None) -> Drawn:
+def draw(
+    keys: Sequence[Key],
+    settings: Settings,
+    pipeline: Any = None,
+    progress: Progress | None = None,
+    known: Mapping[int, Gap] | None = None,
+    finished: Callable[[int, Gap], None] | None = None,
+) -> Drawn:
     """Draw all in-betweens. Keys stand in the result as they came in, pixel for pixel.
 
     RGBA keys are drawn in two layers with the same seeds: the colour, bled out under the transparent parts so that no
@@ -101,8 +147,10 @@ def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress
     Args:
         keys: two or more drawings of one size, all RGB or all RGBA.
         settings: `counts` must fit the gaps (see `gap_counts`).
-        pipeline: an interpolation pipeline; None is enough where all counts are 0.
+        pipeline: an interpolation pipeline; None is enough where nothing is left to draw.
         progress: called after every batch.
+        known: gaps that are drawn already.
+        finished: called with the number of every other gap and what was drawn there, as soon as it is whole.
 
     Raises:
         NakawariError: the model ran out of memory, makes too few frames, drew values that are not finite, or has no
@@ -110,31 +158,80 @@ def draw(keys: Sequence[Key], settings: Settings, pipeline: Any = None, progress
     """
     check_settings(pipeline, settings)
     with pipeline.scheduled(settings.scheduler) if settings.scheduler and pipeline else nullcontext():
-        return _draw(keys, settings, pipeline, progress)
+        return _draw(keys, settings, pipeline, progress, known or {}, finished)
 
 
-def _draw(keys: Sequence[Key], settings: Settings, pipeline: Any, progress: Progress | None) -> Drawn:
+def _draw(
+    keys: Sequence[Key],
+    settings: Settings,
+    pipeline: Any,
+    progress: Progress | None,
+    known: Mapping[int, Gap],
+    finished: Callable[[int, Gap], None] | None,
+) -> Drawn:
     pixels = [key.pixels for key in keys]
     pairs = list(zip(pixels, pixels[1:] + pixels[:1] * settings.loop, strict=False))
-    transparent = pixels[0].shape[2] == 4
-    matted = [gap for gap, pair in enumerate(pairs) if transparent and min(side[..., 3].min() for side in pair) < 255]
-    counter = _Counter(sum(settings.counts) + sum(settings.counts[gap] for gap in matted), progress)
-    every = range(len(pairs))
-    prepare = bled_colour if transparent else np.asarray
-    colours = {gap: _both(prepare, pairs[gap]) for gap in every}
-    tracks = tracks_of_gaps(list(colours.values()), settings)
-    layers = _fill(colours, settings, pipeline, counter, tracks)
-    if transparent:
+    gaps = {gap: Gap([]) for gap in range(len(pairs)) if not settings.counts[gap]} | dict(known)
+    plans = {gap: _plan(gap, settings, pipeline) for gap in range(len(pairs)) if gap not in gaps}
+    layers = {gap: 1 + _transparent(pairs[gap]) for gap in plans}
+    counter = _Counter(sum(plan.drawn * layers[gap] for gap, plan in plans.items()), progress)
+    size = _together(pipeline, settings.batch) if plans else 1
+    todo = list(plans)
+    for chunk in (todo[start : start + size] for start in range(0, len(todo), size)):
+        made = _draw_gaps({gap: pairs[gap] for gap in chunk}, plans, settings, pipeline, counter)
+        for gap, own in made.items():
+            gaps[gap] = own
+            if finished:
+                finished(gap, own)
+    return _in_order(pixels, [gaps[gap] for gap in range(len(pairs))])
+
+
+def _plan(gap: int, settings: Settings, pipeline: Any) -> GapPlan:
+    return plan_spaced(
+        settings.counts[gap],
+        settings.shares[gap] if settings.shares else None,
+        _most_between(pipeline),
+        any_time=_any_time(pipeline),
+    )
+
+
+def _any_time(pipeline: Any) -> bool:
+    return getattr(pipeline, "draws_any_time", False)
+
+
+def _transparent(pair: Pair) -> bool:
+    return any(side.shape[2] == 4 and side[..., 3].min() < 255 for side in pair)
+
+
+def _draw_gaps(
+    pairs: Mapping[int, Pair],
+    plans: Mapping[int, GapPlan],
+    settings: Settings,
+    pipeline: Any,
+    counter: _Counter,
+) -> dict[int, Gap]:
+    """Some gaps together, colour first, then the mattes of those that have some."""
+    has_alpha = next(iter(pairs.values()))[0].shape[2] == 4
+    colours = {gap: _both(bled_colour if has_alpha else np.asarray, pair) for gap, pair in pairs.items()}
+    tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].drawn for gap in pairs})
+    layers = _fill(colours, plans, settings, pipeline, counter, tracks)
+    if has_alpha:
         fixed = replace(settings, options={k: v for k, v in settings.options.items() if k != REFINE})
-        alphas = _fill({gap: _both(matte, pairs[gap]) for gap in matted}, fixed, pipeline, counter, tracks)
-        for gap in every:
+        matted = {gap: _both(matte, pair) for gap, pair in pairs.items() if _transparent(pair)}
+        alphas = _fill(matted, plans, fixed, pipeline, counter, tracks)
+        for gap, frames in layers.items():
             layers[gap] = [
-                _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(layers[gap])
+                _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(frames)
             ]
-    return _in_order(pixels, layers, {gap: own.rows for gap, own in tracks.items()})
+    return {gap: _gap(frames, plans[gap], tracks.get(gap)) for gap, frames in layers.items()}
 
 
-def _both(prepare: Callable[[np.ndarray], np.ndarray], pair: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _gap(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None) -> Gap:
+    places = [0, *plan.kept, plan.drawn + 1]
+    return Gap(frames, None if tracks is None else tracks.rows[places], tuple(plan.shares[p] for p in plan.kept))
+
+
+def _both(prepare: Callable[[np.ndarray], np.ndarray], pair: Pair) -> Pair:
     return prepare(pair[0]), prepare(pair[1])
 
 
@@ -149,14 +246,15 @@ def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.concatenate([colour, level[..., None]], axis=2)
 
 
-def _in_order(keys: list[np.ndarray], layers: dict[int, list[np.ndarray]], tracks: dict[int, np.ndarray]) -> Drawn:
+def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
     frames: list[np.ndarray] = []
     numbers: list[int | None] = []
     for number, key in enumerate(keys):
-        between = layers.get(number, [])
+        between = gaps[number].frames if number < len(gaps) else []
         frames += [key.copy(), *between]
         numbers += [number, *[None] * len(between)]
-    return Drawn(frames, numbers, tracks)
+    tracks = {number: gap.tracks for number, gap in enumerate(gaps) if gap.tracks is not None}
+    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps))
 
 
 class _Counter:
@@ -172,7 +270,8 @@ class _Counter:
 
 
 def _fill(
-    ends: dict[int, tuple[np.ndarray, np.ndarray]],
+    ends: Mapping[int, Pair],
+    plans: Mapping[int, GapPlan],
     settings: Settings,
     pipeline: Any,
     counter: _Counter,
@@ -181,16 +280,19 @@ def _fill(
     """The in-betweens, uint8 (H, W, 3), of every gap in `ends` (gap number -> its two keys)."""
     boards: dict[int, dict[int, np.ndarray]] = {}
     tasks: list[_Task] = []
+    any_time = _any_time(pipeline)
     for gap, (first, last) in ends.items():
-        boards[gap] = {0: first, settings.counts[gap] + 1: last}
-        if settings.counts[gap]:
-            passes = plan_gap(settings.counts[gap], _most_between(pipeline))
-            tasks += [_Task(gap, number, spec) for number, spec in enumerate(passes)]
-    for batch in _batches(tasks, _together(pipeline, settings.batch) if tasks else 1):
-        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline, tracks), strict=True):
+        plan = plans[gap]
+        boards[gap] = {0: first, plan.drawn + 1: last}
+        tasks += [
+            _Task(gap, number, spec, plan.times(spec) if any_time else None) for number, spec in enumerate(plan.passes)
+        ]
+    rates = {gap: (settings.fps or 0) * (plans[gap].drawn + 1) / (settings.counts[gap] + 1) for gap in ends}
+    for batch in _batches(tasks, _together(pipeline, settings.batch)):
+        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline, tracks, rates), strict=True):
             boards[task.gap].update(zip(task.spec.places, drawn, strict=True))
         counter.add(sum(len(task.spec.places) for task in batch))
-    return {gap: [board[place] for place in range(1, settings.counts[gap] + 1)] for gap, board in boards.items()}
+    return {gap: [board[place] for place in plans[gap].kept] for gap, board in boards.items()}
 
 
 def _most_between(pipeline: Any) -> int:
@@ -210,10 +312,10 @@ def _together(pipeline: Any, batch: int) -> int:
 
 
 def _batches(tasks: list[_Task], size: int) -> list[list[_Task]]:
-    """Tasks of one level and one number of frames together, at most `size` at once, level by level."""
+    """Tasks of one level, one number of frames and the same times together, at most `size` at once, level by level."""
 
-    def kind(task: _Task) -> tuple[int, int]:
-        return task.spec.level, len(task.spec.places)
+    def kind(task: _Task) -> tuple[int, int, tuple[float, ...]]:
+        return task.spec.level, len(task.spec.places), task.times or ()
 
     batches = []
     for _, alike in groupby(sorted(tasks, key=kind), key=kind):
@@ -228,6 +330,7 @@ def _run(
     settings: Settings,
     pipeline: Any,
     tracks: Mapping[int, GapTracks],
+    rates: Mapping[int, float],
 ) -> list[list[np.ndarray]]:
     """Run the model once; per task the frames it drew, keys left out. Refined tracks go back into `tracks`."""
     frames = len(batch[0].spec.places) + 2
@@ -235,12 +338,14 @@ def _run(
     control = [tracks[task.gap].cut(task.spec) if task.gap in tracks else None for task in batch]
     if any(own is not None for own in control):
         options["tracks"] = control
+    if batch[0].times is not None:
+        options["times"] = torch.tensor(batch[0].times, dtype=torch.float64)
     if settings.steps is not None:
         options["num_inference_steps"] = settings.steps
     if settings.guidance is not None:
         options["guidance_scale"] = settings.guidance
     if settings.fps is not None:
-        options["fps"] = [_rate(task.spec, settings.fps) for task in batch]
+        options["fps"] = [_rate(task.spec, rates[task.gap]) for task in batch]
     start = np.stack([boards[task.gap][task.spec.start] for task in batch])
     end = np.stack([boards[task.gap][task.spec.end] for task in batch])
     seeds = [seed_of(settings.seed, task.gap, task.number) for task in batch]

@@ -7,6 +7,7 @@ from functools import cache
 from itertools import accumulate, pairwise
 
 from ..errors import UsageError
+from .spacing import Shares, nearest_grid
 
 MAX_BETWEEN = 1000
 """The most in-betweens that one gap may ask for."""
@@ -64,6 +65,52 @@ class Pass:
     places: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class GapPlan:
+    """How one gap is drawn.
+
+    Args:
+        passes: sorted by level; places as in `Pass`.
+        shares: where every place stands on the way, 0 for the first key, 1 for the second; at the places between, the
+            model draws.
+        kept: the places of the in-betweens that were asked for; others only lead to them.
+    """
+
+    passes: tuple[Pass, ...]
+    shares: tuple[float, ...]
+    kept: tuple[int, ...]
+
+    @property
+    def drawn(self) -> int:
+        """How many frames the model draws."""
+        return len(self.shares) - 2
+
+    def times(self, spec: Pass) -> tuple[float, ...] | None:
+        """The times (0 to 1) of all frames of a pass, its keys included; None where they are even."""
+        places = (spec.start, *spec.places, spec.end)
+        first, last = self.shares[spec.start], self.shares[spec.end]
+        times = tuple((self.shares[place] - first) / (last - first) for place in places)
+        even = all(abs(time - number / (len(times) - 1)) < 1e-9 for number, time in enumerate(times))
+        return None if even else times
+
+
+def plan_spaced(count: int, shares: Shares | None, max_between: int, *, any_time: bool) -> GapPlan:
+    """The plan of a gap with `count` in-betweens at `shares` of the way, None for even ones.
+
+    Args:
+        max_between: the most in-betweens that the model makes at once, 1 or more.
+        any_time: whether the model draws at any time of the way. One that does not draws the even grid that comes
+            nearest, and what was asked for is taken from it.
+    """
+    if shares is None or any_time:
+        own = shares if shares is not None else tuple(place / (count + 1) for place in range(1, count + 1))
+        return GapPlan(tuple(plan_gap(count, max_between)), (0.0, *own, 1.0), tuple(range(1, count + 1)))
+    steps, kept = nearest_grid(shares, max_between)
+    grid = tuple(place / steps for place in range(steps + 1))
+    passes = plan_gap(steps - 1, max_between)
+    return GapPlan(tuple(passes), grid, kept)
+
+
 def plan_gap(count: int, max_between: int) -> list[Pass]:
     """The passes that draw `count` evenly spaced in-betweens when the model makes at most `max_between` (>= 1) at once.
 
@@ -71,7 +118,8 @@ def plan_gap(count: int, max_between: int) -> list[Pass]:
     and every part is a gap of its own, filled in the same way with the drawn frames as keys. The number of parts is a
     divisor of count + 1, so that every drawn frame stands exactly where the even grid wants it; among those the plan
     with the fewest passes is taken. Where count + 1 has no such divisor (it may be prime), a gap is halved, one half
-    a step longer than the other: the middle frame is then half a grid step early, the least that can be had.
+    a step longer than the other: with a model whose frames have fixed places, the middle frame is then half a grid
+    step early, the least that can be had.
 
     Passes come sorted by level, so every pass finds its keys drawn.
     """

@@ -107,17 +107,18 @@ class GapTracks:
 
 
 def tracks_of_gaps(
-    pairs: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings
+    pairs: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings, counts: Mapping[int, int]
 ) -> dict[int, GapTracks]:
     """The tracks that a job asks for, gap by gap; gaps without any are left out.
 
     Args:
-        pairs: the two keys of every gap, RGB (H, W, 3).
+        pairs: gap -> its two keys, RGB (H, W, 3).
         settings: its `drags` and, where `auto_tracks` is set, points matched between the keys as well.
+        counts: gap -> how many frames are drawn in it.
     """
     found = {}
-    for gap, (first, last) in enumerate(pairs):
-        count, size = settings.counts[gap], (first.shape[0], first.shape[1])
+    for gap, (first, last) in pairs.items():
+        count, size = counts[gap], (first.shape[0], first.shape[1])
         rows = [GapTracks.of(drags, count, size).rows for drags in (settings.drags.get(gap),) if drags]
         if settings.auto_tracks and count:
             rows += _matched(first, last, count, settings.seed + gap, gap)

@@ -145,13 +145,17 @@ class ToonCrafterPipeline(InterpolationPipeline):
         generator: Generators = None,
         interpolate: bool = True,
         guide: Tensor | None = None,
+        times: Tensor | None = None,
     ) -> Condition:
         """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere.
-        `guide` (B, F, G, H, W) is what the model's guide draws for these keys, where that is known already."""
+        `guide` (B, F, G, H, W) is what the model's guide draws for these keys, where that is known already.
+        `times` (F,): where on the way each frame stands, for a model that has a guide; even where absent."""
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None:
             raise ValueError("ToonCrafter takes no control")
+        if times is not None and not (self.draws_any_time and len(times) == num_frames):
+            raise ValueError(f"{len(times)} times do not fit {num_frames} frames, or this model has no guide")
         # The guide reads the keys as they came: rounded ones would send its flow another way.
         drawings = self._pad(torch.stack([start, end], dim=1))
         keys = drawings.to(self.vae.dtype)
@@ -169,7 +173,12 @@ class ToonCrafterPipeline(InterpolationPipeline):
             return condition
         if guide is not None and guided:
             return self._with_guide(condition, self._pad(guide))
-        return self._guided(condition, drawings, guided)
+        return self._guided(condition, drawings, guided, times)
+
+    @property
+    def draws_any_time(self) -> bool:
+        """See the contract: the guide is asked for any time, and the denoiser reads it from there."""
+        return self.guide is not None
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
@@ -212,6 +221,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         double_decode: bool | None = None,
         generator: Generators = None,
         latents: Tensor | None = None,
+        times: Tensor | None = None,
         decode_chunk: int | None = 1,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -237,6 +247,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
             double_decode: see the class.
             generator: one per sample (results then do not depend on the batch), or one for all.
             latents: starting noise (B, F, C, h, w); drawn where absent.
+            times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent, see
+                `draws_any_time`.
             decode_chunk: clips decoded at once.
             output_type: what `frames` holds.
             callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
@@ -254,6 +266,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             guide=guide,
             generator=generator,
             interpolate=interpolate,
+            times=times,
         )
         guidance = Guidance(
             _default(guidance_scale, defaults.default_guidance),
@@ -393,8 +406,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
         return encode_text(self.text_encoder, tokenize(self.tokenizer, prompts))
 
-    def _guided(self, condition: Condition, keys: Tensor, guided: bool) -> Condition:
-        times = torch.linspace(0, 1, condition.num_frames)
+    def _guided(self, condition: Condition, keys: Tensor, guided: bool, times: Tensor | None) -> Condition:
+        times = torch.linspace(0, 1, condition.num_frames) if times is None else times
         first, last = keys[:, 0], keys[:, 1]
         return self._with_guide(condition, (self.guide if guided else self.guide.still)(first, last, times))
 

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NakawariError, UsageError
+from .errors import NakawariError, NakawariWarning, UsageError
 from .files import read_json
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PACKED = ("int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
 """Precisions that the denoiser alone is packed into while it loads; adapters stand on top in full precision."""
 PRECISIONS = ("fp32", "fp16", "bf16", *PACKED)
+SMALLER = "name the model with :bf16 or :int8 behind it, or close other programs"
+"""What to do where a model does not fit."""
 QUANTIZED = "quantization.json"
 """The file that a quantized folder carries."""
 _ASSETS = Path(__file__).parent / "assets"
@@ -45,11 +48,11 @@ class AdapterUse:
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """A variant's name, taken apart."""
+    """A variant's name, taken apart; no precision: each part in the format that it was saved in."""
 
     base: str
     adapters: tuple[AdapterUse, ...] = ()
-    precision: str = "fp32"
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,11 @@ def with_adapters(name: str, adapters: Sequence[str]) -> str:
     return "+".join([words, *adapters]) + ("" if words == name else f":{precision}")
 
 
-def _split_precision(name: str) -> tuple[str, str]:
+def _split_precision(name: str) -> tuple[str, str | None]:
     words, colon, precision = name.rpartition(":")
     # A colon before a slash belongs to a path (a drive letter), not to a precision.
     if not colon or "/" in precision or "\\" in precision:
-        return name, "fp32"
+        return name, None
     if precision not in PRECISIONS:
         raise UsageError(f"{precision!r} is not a precision; {name!r} may end in :{', :'.join(PRECISIONS)}.")
     return words, precision
@@ -138,28 +141,43 @@ def _adapter(word: str, base: str) -> AdapterUse:
     return AdapterUse(where, factor)
 
 
-def load(name: str, device: str | torch.device = "cpu") -> Variant:
+def load(
+    name: str,
+    device: str | torch.device = "cpu",
+    *,
+    formats: Mapping[str, torch.dtype] | None = None,
+    runs: bool = True,
+) -> Variant:
     """Load a variant in inference mode (`eval`, no gradients switched off), progress bars silent.
 
+    Args:
+        device: where it goes.
+        formats: part -> its format, and `default` of the others, where `name` does not say it; None = each as it was
+            saved.
+        runs: whether it will compute on `device`: what is in fp16 is then loaded as bf16 on a CPU, which has no fp16
+            arithmetic to speak of. False where it is only read and written.
+
     Raises:
-        NakawariError: the folder is missing or is not a model of ours.
+        NakawariError: the folder is missing or is not a model of ours, or memory ran out.
     """
     import torch
 
+    from .memory import guarded
+
     spec = parse(name)
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(spec.precision, torch.float32)
     folder = model_folder(spec.base)
-    pipeline = _load_base(folder, _how(folder, spec.precision, dtype))
     if spec.precision in PACKED:
-        from .quantization.precisions import check_runs, quantize_layers, uniform
+        from .quantization.precisions import check_runs
 
         check_runs(spec.precision, device)
-        quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, spec.precision))
+    on_cpu = runs and torch.device(device).type == "cpu"
+    with guarded(f"loading {name}", SMALLER):
+        pipeline = _load_base(folder, _how(folder, spec.precision, formats, on_cpu))
     if spec.adapters:
         from .adapters import attach
 
         attach(pipeline, [(use.folder, use.scale) for use in spec.adapters])
-    with _quiet():  # it would remark that fp16 does not run on a CPU, where it is slow but does
+    with guarded(f"moving {name} to {device}", SMALLER, device), _quiet():
         pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     return Variant(name, spec, pipeline)
@@ -174,20 +192,63 @@ def parent_of(base: str) -> str:
     return base
 
 
-def _how(folder: Path, precision: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Arguments for `from_pretrained`; a quantized folder brings its own formats and denoiser."""
-    if not (folder / QUANTIZED).is_file():
-        return {"torch_dtype": dtype}
-    if precision != "fp32":
+def _how(folder: Path, precision: str | None, told: Mapping[str, torch.dtype] | None, on_cpu: bool) -> dict[str, Any]:
+    """Arguments for `from_pretrained`; a packed denoiser is loaded here."""
+    import torch
+
+    if (folder / QUANTIZED).is_file():
+        return _quantized(folder, precision, on_cpu)
+    from .weights import saved_formats
+
+    plain = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    if precision in plain:
+        told = {"default": plain[precision]}
+    formats = saved_formats(folder) | {"default": torch.float32} if told is None else dict(told)
+    if on_cpu and torch.float16 in formats.values():
+        _warn_of_half(folder, "write :bf16 or :fp32" if precision == "fp16" else None)
+        formats = formats if precision == "fp16" else {part: _on_cpu(dtype) for part, dtype in formats.items()}
+    how: dict[str, Any] = {"torch_dtype": formats}
+    if precision in PACKED:
+        from .quantization.folder import packing
+
+        with _quiet():
+            how |= packing(folder, precision, how["torch_dtype"])
+    return how
+
+
+def _quantized(folder: Path, precision: str | None, on_cpu: bool) -> dict[str, Any]:
+    if precision is not None:
         raise UsageError(f"{folder} is quantized already; name it without :{precision}.")
+    import torch
+
     from .quantization.folder import saved_parts
 
     with _quiet():
-        return saved_parts(folder)
+        how = saved_parts(folder)
+    if on_cpu and torch.float16 in how["torch_dtype"].values():
+        _warn_of_half(folder)
+        how["torch_dtype"] = {part: _on_cpu(dtype) for part, dtype in how["torch_dtype"].items()}
+        for part in how.values():
+            if isinstance(part, torch.nn.Module):
+                part._apply(lambda tensor: tensor.to(_on_cpu(tensor.dtype)))
+    return how
+
+
+def _on_cpu(dtype: torch.dtype) -> torch.dtype:
+    """bf16 for fp16, which convolutions on a CPU take hundreds of times as long in."""
+    import torch
+
+    return torch.bfloat16 if dtype == torch.float16 else dtype
+
+
+def _warn_of_half(folder: Path, advice: str | None = None) -> None:
+    what = advice or "it computes in bf16 here, in which a number has three bits fewer"
+    warnings.warn(f"{folder} is in fp16, which is very slow on a CPU: {what}.", NakawariWarning, stacklevel=2)
 
 
 def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
     from .families import pipeline_class
+    from .memory import ran_out
 
     index = read_json(folder / "model_index.json")
     try:
@@ -195,6 +256,8 @@ def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
             cls = pipeline_class(index.get("_class_name", ""))
             pipeline = cls.from_pretrained(folder, local_files_only=True, **how)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if ran_out(error):
+            raise
         reason = " ".join(str(error).split())[:200]
         raise NakawariError(f"{folder} could not be loaded ({reason}); save or convert the model again.") from error
     return pipeline

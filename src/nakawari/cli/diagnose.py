@@ -49,7 +49,7 @@ def latents(
     if bool(keys) == bool(data) or (keys and len(keys) != 2):
         raise UsageError("Give two key drawings or --data DIR, one of the two.")
     spec = parse(variant)
-    adds = bool(spec.adapters) or spec.precision != "fp32"
+    adds = bool(spec.adapters) or spec.precision is not None
     reference = parent or (spec.base if adds else None)
     clips = _from_data(data, samples, frames) if data else _from_keys(keys or [], frames or 8)
     settings = {"num_inference_steps": steps, "guidance_scale": guidance}
@@ -188,7 +188,7 @@ def variant(
     from ..diagnosis.variant import describe
     from ..variants import load
 
-    report = describe(load(name).pipeline, name)
+    report = describe(load(name, runs=False).pipeline, name)
     record = report.to_json()
     if as_json:
         typer.echo(json.dumps(record))

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import NakawariError, NakawariWarning, UsageError
+from ..memory import ran_out
 from .option_groups import GroupedCommand
 
 COMMANDS = (
@@ -85,10 +86,10 @@ def _verdict(error: BaseException) -> tuple[str, int]:
         return f"{error.format_message().rstrip('.?')}; see nakawari --help.", 2
     if isinstance(error, BrokenPipeError):
         return "", 1
+    if ran_out(error):
+        return "Memory ran out; make the job smaller, or close other programs.", 1
     if isinstance(error, OSError):
         return _about_system(error), 1
-    if isinstance(error, MemoryError):
-        return "ran out of memory; make the job smaller, or close other programs.", 1
     message = str(error).strip().rstrip(".")
     return f"unexpected {type(error).__name__}{': ' + message if message else ''}; run again with --debug.", 1
 

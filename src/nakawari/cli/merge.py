@@ -23,7 +23,7 @@ def command(
         raise UsageError(f"{variant!r} has no adapter to merge; write BASE+ADAPTER@SCALE.")
     if output.exists():
         raise UsageError(f"{output} exists already; give another output folder.")
-    pipeline = load(variant).pipeline
+    pipeline = load(variant, runs=False).pipeline
     bake_all(pipeline)
     with whole_folder(output) as folder:
         pipeline.save_pretrained(folder)

@@ -67,11 +67,13 @@ def command(
         from ..quantization.sensitivity import Settings
 
         settings = Settings(clips, frames, _size(size), times, seed, calibrate)
-        _plan(_load(variant, device), variant, output, budget, min_psnr, _names(candidates), settings, as_json)
+        _plan(
+            _load(variant, device, runs=True), variant, output, budget, min_psnr, _names(candidates), settings, as_json
+        )
         return
     from ..quantization import make
 
-    pipeline = _load(variant, device)
+    pipeline = _load(variant, device, runs=False)
     if export_checkpoint:
         tensors = make.export(pipeline, variant, str(precision), output)
         written = {"tensors": tensors, "bytes": output.stat().st_size, "output": str(output)}
@@ -84,10 +86,10 @@ def command(
     show_record(record, output, as_json)
 
 
-def _load(variant: str, device: str) -> InterpolationPipeline:
+def _load(variant: str, device: str, *, runs: bool) -> InterpolationPipeline:
     from ..variants import load
 
-    return load(variant, device).pipeline
+    return load(variant, device, runs=runs).pipeline
 
 
 def _size(text: str) -> tuple[int, int]:

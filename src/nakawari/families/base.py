@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import DiffusionPipeline
@@ -114,6 +114,8 @@ class InterpolationPipeline(DiffusionPipeline):
     """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
 
     family: str
+    denoiser_name: ClassVar[str] = "unet"
+    """The component that `denoiser` is."""
     lora_presets: Mapping[str, str]
     """Preset name -> regular expression over the denoiser's module names; its linear and convolution layers count."""
     condition_dropout: Mapping[str, float] = MappingProxyType({})

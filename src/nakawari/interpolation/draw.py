@@ -14,6 +14,7 @@ import torch
 
 from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
+from ..memory import guarded
 from .keys import Key, bled_colour, matte
 from .options import check_settings
 from .plan import GapPlan, Pass, plan_spaced
@@ -27,6 +28,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 REFINE = "refine_tracks"
 """The option under which tracks come back other than they went in."""
+SMALLER_JOB = "lower --batch or --between, give smaller drawings, or name the model with :bf16 or :int8 behind it"
 FAINTEST = 3
 """Matte levels this near to 0 or 255 are noise of the model and become 0 or 255."""
 
@@ -350,15 +352,10 @@ def _run(
     end = np.stack([boards[task.gap][task.spec.end] for task in batch])
     seeds = [seed_of(settings.seed, task.gap, task.number) for task in batch]
     options["generator"] = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    try:
-        with torch.no_grad():
-            output = pipeline(to_tensor(start), to_tensor(end), **options)
-    except torch.OutOfMemoryError as error:
-        height, width = start.shape[1:3]
-        raise NakawariError(
-            f"The model ran out of memory on {len(batch)} x {frames} frames of {width}x{height}; "
-            "lower --batch, or give smaller drawings."
-        ) from error
+    height, width = start.shape[1:3]
+    doing = f"drawing {len(batch)} x {frames} frames of {width}x{height}"
+    with torch.no_grad(), guarded(doing, SMALLER_JOB, pipeline.device):
+        output = pipeline(to_tensor(start), to_tensor(end), **options)
     made = output.frames
     if not torch.isfinite(made).all():
         raise NakawariError("The model drew values that are not finite; run it in fp32, or choose other --steps.")

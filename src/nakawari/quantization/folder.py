@@ -8,23 +8,27 @@ misreading it. A denoiser in fp16 or bf16 is plain: any diffusers loads it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import NakawariError
 from ..families.base import InterpolationPipeline
 from ..files import atomic_path, read_json, write_json
-from .formats import PRECISIONS
+from ..memory import ran_out
+from ..weights import part_files
+from .formats import PRECISIONS, encode
 from .layers import Packed, pack_layers, packed_layers
-from .precisions import counts, weight_bytes
+from .precisions import counts, uniform, weight_bytes
 
 RECORD = "quantization.json"
 METHOD = "nakawari"
@@ -102,6 +106,34 @@ def saved_parts(folder: Path) -> dict[str, Any]:
     return {"torch_dtype": dtypes | {"default": torch.float32}, **packed}
 
 
+def packing(folder: Path, precision: str, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
+    """For `from_pretrained`: the denoiser of a plain folder, every layer packed as it is read, so that the whole is
+    never in memory. What is not packed has its format of `dtypes`."""
+    name = InterpolationPipeline.denoiser_name
+    part, index = folder / name, read_json(folder / "model_index.json")
+    dtype = dtypes.get(name, dtypes.get("default", torch.float32))
+    with _one_sentence(part, "save or convert the model again"):
+        denoiser = _empty(part, *index[name], dtype)
+        layers = uniform(denoiser, precision)
+        pack_layers(denoiser, layers)
+        weights: dict[str, Tensor] = {}
+        for path in part_files(part):
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118 - no mapping
+                    weights |= _packed(key, file.get_tensor(key), layers, dtype)
+        return {name: _filled(denoiser, weights)}
+
+
+def _packed(key: str, tensor: Tensor, layers: Mapping[str, str], dtype: torch.dtype) -> dict[str, Tensor]:
+    """A saved tensor as the packed denoiser has it."""
+    tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    layer, _, kind = key.rpartition(".")
+    if kind != "weight" or layer not in layers:
+        # A copy, where it is not one yet: the file's pages go with the mapping.
+        return {key: tensor.clone()}
+    return {f"{layer}.{name}": value for name, value in encode(tensor, layers[layer]).items()}
+
+
 def _denoiser(pipeline: InterpolationPipeline) -> tuple[str, nn.Module]:
     denoiser = pipeline.denoiser
     return next(name for name, part in pipeline.components.items() if part is denoiser), denoiser
@@ -114,24 +146,41 @@ def _is_packed(folder: Path) -> bool:
 
 def _load_packed(folder: Path, library: str, class_name: str) -> nn.Module:
     """The denoiser with empty packed layers, filled strictly: every tensor there, in its shape and format."""
-    config = read_json(folder / "config.json")
-    about = config["quantization_config"]
-    try:
+    about = read_json(folder / "config.json")["quantization_config"]
+    with _one_sentence(folder, "quantize the model again"):
         if unknown := set(about["layers"].values()) - set(PRECISIONS):
             raise ValueError(f"unknown precision {sorted(unknown)[0]}")
-        with torch.device("meta"):
-            denoiser = getattr(import_module(library), class_name).from_config(config)
-            denoiser.to(getattr(torch, about["dtype"]))
-            pack_layers(denoiser, about["layers"])
+        denoiser = _empty(folder, library, class_name, getattr(torch, about["dtype"]))
+        pack_layers(denoiser, about["layers"])
         weights = load_file(folder / _WEIGHTS)
         for key, wanted in denoiser.state_dict().items():
             if key in weights and weights[key].dtype != wanted.dtype:
                 raise ValueError(f"{key} is {weights[key].dtype}, not {wanted.dtype}")
-        denoiser.load_state_dict(weights, strict=True, assign=True)
-    except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise NakawariError(f"{folder} could not be loaded ({reason}); quantize the model again.") from error
+        return _filled(denoiser, weights)
+
+
+def _empty(folder: Path, library: str, class_name: str, dtype: torch.dtype) -> nn.Module:
+    """The network that a folder describes, without memory for its weights."""
+    with torch.device("meta"):
+        denoiser = getattr(import_module(library), class_name).from_config(read_json(folder / "config.json"))
+    return nn.Module.to(denoiser, dtype)
+
+
+def _filled(denoiser: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    denoiser.load_state_dict(weights, strict=True, assign=True)
     for layer in denoiser.modules():
         if isinstance(layer, Packed):
             layer.like = torch.empty(0, dtype=layer.like.dtype)
     return denoiser.eval()
+
+
+@contextmanager
+def _one_sentence(folder: Path, mend: str) -> Iterator[None]:
+    """Whatever a folder that is not whole does to its reader becomes one sentence; a lack of memory stays one."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
+        if ran_out(error):
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise NakawariError(f"{folder} could not be loaded ({reason}); {mend}.") from error

@@ -11,6 +11,7 @@ from torch import nn
 from ..adapters import adapted_networks, bake_all
 from ..errors import UsageError
 from ..families.base import InterpolationPipeline
+from ..memory import guarded
 from ..variants import model_folder, parse
 from . import plans
 from .folder import Origin, origin, save
@@ -43,13 +44,14 @@ def quantize(
     check_runs(precision, pipeline.denoiser.device)
     # Before adapters are merged, which a quantized base cannot take.
     check_whole(pipeline.denoiser)
-    source = prepare(pipeline, variant)
-    if precision in HALVES:
-        quantize_layers(pipeline.denoiser, {})
-        cast(pipeline, HALVES[precision], parts)
-    else:
-        quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, precision))
-    return save(pipeline, folder, source, precision)
+    with guarded(f"quantizing {variant}", "close other programs", pipeline.denoiser.device):
+        source = prepare(pipeline, variant)
+        if precision in HALVES:
+            quantize_layers(pipeline.denoiser, {})
+            cast(pipeline, HALVES[precision], parts)
+        else:
+            quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, precision))
+        return save(pipeline, folder, source, precision)
 
 
 def cast(pipeline: InterpolationPipeline, dtype: torch.dtype, parts: Parts) -> None:

@@ -183,7 +183,7 @@ def sweeps(evidence: Evidence) -> list[tuple[str, list[tuple[float, Row]]]]:
         every = sorted([*([(0.0, origin)] if origin else []), *points], key=lambda point: point[0])
         if len(every) >= 3:
             tail = "" if guided else UNGUIDED
-            found.append((f"{Path(folder).name} on {Path(base).name}, {precision}{tail}", every))
+            found.append((f"{Path(folder).name} on {Path(base).name}, {precision or 'fp32'}{tail}", every))
     return found
 
 

@@ -136,7 +136,7 @@ def importances(recipe: Recipe) -> dict[str, float]:
     if recipe.model.student is None:
         raise UsageError("Only a student can lack layers; give model.student in the recipe.")
     origin = recipe.model.student.of
-    pipeline = variants.load(origin).pipeline
+    pipeline = variants.load(origin, formats={"default": torch.float32}).pipeline
     params = Params(
         teacher=origin,
         regime="answers",

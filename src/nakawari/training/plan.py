@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..memory import guarded
 from .data_sources import training_samples
 from .loop import Trainer
 from .objectives.pipeline_objective import PipelineObjective
 from .recipe import Recipe
-from .run import build_objective, guide_of
+from .run import SMALLER_RUN, build_objective, guide_of
 
 PROBES = 2
 
@@ -58,6 +59,15 @@ class Plan:
 
 def make_plan(recipe: Recipe) -> Plan:
     """Build all that `recipe` names, take two optimizer steps, and forget them. Raises as training would."""
+    with guarded("building the model and taking two steps", SMALLER_RUN, _device()):
+        return _measured(recipe)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _measured(recipe: Recipe) -> Plan:
     objective = build_objective(recipe)
     if recipe.data.windows is not None:
         # The run makes all of them, once; two steps need no more than these.
@@ -130,6 +140,12 @@ def _memory(objective: PipelineObjective, trainer: Trainer, activations: int) ->
     found["trained weights"] = _bytes(learning)
     # The loop has freed the gradients: each is as large as its weight.
     found["gradients"] = found["trained weights"]
+    teacher = getattr(objective, "teacher", None)
+    if teacher is not None:
+        found |= {
+            f"teacher's {name}": _bytes([*network.parameters(), *network.buffers()])
+            for name, network in teacher.networks.items()
+        }
     states = trainer.optimizer.state_dict()["state"].values()
     found["optimizer"] = _bytes(value for state in states for value in state.values() if isinstance(value, Tensor))
     return found | {"activations": activations}

@@ -13,17 +13,23 @@ from torch import nn
 from .. import families, trained_on, variants
 from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
+from ..memory import guarded
 from . import checkpoints
 from .data_files import DataFiles, data_fingerprint, files_seen
 from .data_sources import held_out_samples, training_samples
 from .loop import train
-from .objectives import module_of
+from .objectives import ObjectiveParams, module_of
+from .objectives.adapt import KEPT_WHOLE
 from .objectives.base import Objective
 from .provenance import provenance
 from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
 from .run_state import Outcome, Progress
 from .students import make_student
 
+SMALLER_RUN = (
+    "set optim.batch_size or data.size smaller, objective.gradient_checkpointing true, or objective.base_dtype to bf16 "
+    "or int8 (--set KEY=VALUE), where the recipe has them"
+)
 Resume = bool | Literal["auto"]
 
 
@@ -58,7 +64,12 @@ def train_recipe(
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
     """As `train_from_recipe`, for a recipe that was read or made already."""
-    run, processes = Path(output), PartialState()
+    with guarded("training", SMALLER_RUN, "cuda" if torch.cuda.is_available() else "cpu"):
+        return _train(recipe, Path(output), resume, progress)
+
+
+def _train(recipe: Recipe, run: Path, resume: Resume, progress: Callable[[Progress], None] | None) -> Outcome:
+    processes = PartialState()
     if processes.is_main_process:
         checkpoints.sweep(run)
     processes.wait_for_everyone()
@@ -88,7 +99,7 @@ def _origins(recipe: Recipe) -> set[str]:
 def build_objective(recipe: Recipe) -> Objective:
     """The model that a recipe names, and what is to be done with it; new weights follow from its seed alone."""
     torch.manual_seed(recipe.seed)
-    return module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model), recipe)
+    return module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model, recipe.objective), recipe)
 
 
 def guide_of(objective: Objective) -> nn.Module | None:
@@ -96,15 +107,26 @@ def guide_of(objective: Objective) -> nn.Module | None:
     return getattr(getattr(objective, "pipeline", None), "guide", None)
 
 
-def _model(params: ModelParams) -> InterpolationPipeline:
+def _model(params: ModelParams, objective: ObjectiveParams) -> InterpolationPipeline:
     if params.student is not None:
         pipeline, _ = make_student(params.student)
     elif params.new is not None:
         pipeline = families.build(params.new)
     else:
-        pipeline = variants.load(params.base).pipeline
+        pipeline = _base(params.base, getattr(objective, "base_dtype", "fp32"))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _base(name: str, precision: str) -> InterpolationPipeline:
+    """A variant to train on: float32, or at once in what its frozen parts are to be in, so that the whole is never in
+    memory in more than that."""
+    if variants.parse(name).precision is None and precision == "int8":
+        name = f"{name}:int8"
+    formats = {"default": torch.float32}
+    if precision == "bf16":
+        formats = {"default": torch.bfloat16} | dict.fromkeys(KEPT_WHOLE, torch.float32)
+    return variants.load(name, formats=formats).pipeline
 
 
 def _resume_step(run: Path, resume: Resume) -> int | None:

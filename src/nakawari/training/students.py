@@ -62,7 +62,7 @@ def make_student(params: StudentParams) -> tuple[InterpolationPipeline, Copied]:
     Adapters in `params.of` are merged first. Raises `UsageError` for a student that cannot be built or is wider than
     its teacher somewhere.
     """
-    pipeline = variants.load(params.of).pipeline
+    pipeline = variants.load(params.of, formats={"default": torch.float32}).pipeline
     teacher = pipeline.denoiser
     bake(teacher)
     student = _smaller(teacher, params)

@@ -18,6 +18,7 @@ from ...adapters import DECODER, IMAGE_ADAPTER, adapted_networks, autoencoder, d
 from ...diffusion import Weighting
 from ...errors import UsageError
 from ...families.base import Condition, InterpolationPipeline
+from ...quantization.layers import packed_layers
 from ...quantization.precisions import quantize_layers, uniform
 from ..condition_cache import ConditionCache
 from ..lora import ADAPTER, LoraParams, add_lora, train_adapter
@@ -175,13 +176,17 @@ class Adapt(Denoising):
             self.networks[IMAGE_ADAPTER].save_pretrained(folder / IMAGE_ADAPTER)
 
 
+KEPT_WHOLE = ("vae", "guide")
+"""Parts that stay in float32: they are small, and pixels are seen."""
+
+
 def _shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
-    """The frozen base in less memory; the autoencoder and the guide stay, they are small and pixels are seen."""
-    if base_dtype == "int8":
+    """The frozen base in less memory, where it was not loaded so."""
+    if base_dtype == "int8" and not packed_layers(pipeline.denoiser):
         quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, "int8"))
     elif base_dtype == "bf16":
         for name, part in pipeline.components.items():
-            if isinstance(part, torch.nn.Module) and name not in ("vae", "guide"):
+            if isinstance(part, torch.nn.Module) and name not in KEPT_WHOLE:
                 part.to(torch.bfloat16)
 
 

@@ -1,0 +1,102 @@
+"""What the weights files of a saved model say of themselves: names, shapes and formats; no weight is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import NakawariError
+from .files import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+_STEMS = ("diffusion_pytorch_model", "model")
+_MOST_HEADER = 100_000_000
+"""Bytes; safetensors itself takes no longer header."""
+_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "F16": 2, "BF16": 2, "I32": 4, "F32": 4}
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor of a weights file.
+
+    Args:
+        format: as safetensors names it, such as F16.
+        shape: its own.
+    """
+
+    format: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes."""
+        return self.count * _BYTES.get(self.format, 8)
+
+
+def part_files(folder: Path) -> list[Path]:
+    """The weights files of one part, in order: one, or the shards; [] where it has no weights."""
+    for stem in _STEMS:
+        index = folder / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+        if (folder / f"{stem}.safetensors").is_file():
+            return [folder / f"{stem}.safetensors"]
+    return []
+
+
+def part_tensors(folder: Path) -> dict[str, Stored]:
+    """Name -> tensor of one part of a model."""
+    return {name: tensor for path in part_files(folder) for name, tensor in header(path).items()}
+
+
+def saved_parts(folder: Path) -> dict[str, dict[str, Stored]]:
+    """Part -> its tensors, of every part of a saved model that has weights."""
+    index = read_json(folder / "model_index.json")
+    found = {name: part_tensors(folder / name) for name in index if (folder / name).is_dir()}
+    return {name: tensors for name, tensors in found.items() if tensors}
+
+
+def header(path: Path) -> dict[str, Stored]:
+    """Name -> tensor of a safetensors file. Raises `NakawariError` for a file that is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            words = json.loads(file.read(length)) if length <= _MOST_HEADER else None
+        tensors = {
+            name: Stored(about["dtype"], tuple(about["shape"])) for name, about in words.items() if name[:2] != "__"
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NakawariError(
+            f"{path} is not a whole safetensors file; copy, convert or save the model again."
+        ) from error
+    return tensors
+
+
+def main_format(tensors: Mapping[str, Stored]) -> torch.dtype | None:
+    """The floating format that most of the numbers are in; None where there is none."""
+    import torch
+
+    counts: Counter[str] = Counter()
+    for tensor in tensors.values():
+        if tensor.format in _FLOATS:
+            counts[tensor.format] += tensor.count
+    return getattr(torch, _FLOATS[counts.most_common(1)[0][0]]) if counts else None
+
+
+def saved_formats(folder: Path) -> dict[str, torch.dtype]:
+    """Part -> the format that its weights are saved in."""
+    formats = {name: main_format(tensors) for name, tensors in saved_parts(folder).items()}
+    return {name: dtype for name, dtype in formats.items() if dtype is not None}

@@ -70,6 +70,8 @@ def test_planted_faults_are_named_and_nothing_else(tmp_path: Path):
     planted["clips/flash.mp4"] = "flashing"
     write_images(root / "pairs", scene(28, 3), ("a_start.png", "a_end.png", "b_start.png"))
     planted["pairs/b_start.png"] = "lone-key"
+    (root / "pairs" / "c.clip").write_bytes(b"CSFCHUNK")
+    planted["pairs/c.clip"] = "unreadable"
     (root / "captions.csv").write_text("name,caption\nsound0,a disc\nnobody,not there\n")
     planted["captions.csv"] = "caption"
     (root / "index.json").write_text(json.dumps([{"file": "clips/sound0.mp4"}, {"file": "clips/gone.mp4"}]))

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nakawari.data.samples import Region, Sample, read_image, spread
+from nakawari.data.samples import Region, Sample, spread
 from nakawari.data.triplets import open_dataset, read_annotation
 from nakawari.errors import NakawariError, UsageError
+from nakawari.media import read_rgb
 
 
 def draw(path: Path, value: int, size: tuple[int, int] = (12, 8)) -> None:
@@ -146,7 +147,7 @@ def test_bad_data_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(NakawariError, match=r"frame3\.png is 6x8 but frame1\.png is 12x8"):
         sample.read()
     (tmp_path / "a" / "frame2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(NakawariError, match=r"frame2\.png is not a readable image"):
+    with pytest.raises(NakawariError, match=r"frame2\.png is not an image that can be read"):
         sample.read_truth()
     (tmp_path / "captions.csv").write_text("a,b\n1,2\n")
     with pytest.raises(NakawariError, match="needs a column name"):
@@ -155,7 +156,7 @@ def test_bad_data_is_one_sentence(tmp_path: Path) -> None:
 
 def test_transparency_is_read_over_white(tmp_path: Path) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), 255)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), 255)
 
 
 def test_a_part_of_a_data_set_is_spread_over_its_films() -> None:

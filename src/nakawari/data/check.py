@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NakawariError, UsageError
+from ..media import frame_rate
 from .drawings import Changes, Watch, scenedetect_missing, thumbnail
-from .inventory import Fault, Inventory, Item, frame_rate, take_inventory
+from .inventory import Fault, Inventory, Item, take_inventory
 
 KINDS = {
     "broken": "a file that cannot be decoded, or to its end",
+    "unreadable": "a drawing in a format that cannot be read",
     "mixed-sizes": "frames of one clip or sample that differ in size",
     "missing-frame": "a numbered frame that is not there",
     "too-short": "a clip with too few frames to train or to score on",

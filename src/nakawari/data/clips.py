@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +14,24 @@ from numpy.typing import NDArray
 
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path, file_digest, read_json, write_json
+from ..media import (
+    VIDEO_SUFFIXES,
+    flatten,
+    frame_rate,
+    is_clip,
+    is_image,
+    is_video,
+    iter_frames,
+    refuse_unreadable,
+)
 
 Frames = NDArray[np.uint8]
 Split = Literal["train", "validation"]
-VIDEO_SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 FEW_SOURCES = 4
 _SHORTEST = 3  # frames of a clip: two keys and a drawing between
-_POOL_VERSION = 1
+_FINGERPRINT_VERSION = 1
+_DECODED_VERSION = 2
+"""Counts up when the same files decode to other pixels: a pool that was prepared before is then prepared anew."""
 
 
 @dataclass(frozen=True)
@@ -110,25 +119,24 @@ def in_split(clips: Sequence[Clip], split: Split, validation_share: float = 0.05
 
 
 def find_clips(root: Path | str) -> list[Path]:
-    """Videos, and folders that hold at least two images, below `root`, sorted by path.
+    """Videos, GIFs and other files of several pictures, and folders that hold at least two images, below `root`,
+    sorted by path.
 
     Folders of pairs (`a_start.png`, `a_end.png`) are no clips: nothing is known between their pictures.
-    Raises `NakawariError` when `root` is not a folder or holds neither.
+    Raises `NakawariError` when `root` is not a folder, holds no clip, or holds a drawing that cannot be read.
     """
     root = Path(root)
     if not root.is_dir():
         raise NakawariError(f"{root} is not a folder; give a folder of videos or of image-sequence folders.")
-    videos: list[Path] = []
+    files = sorted(path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file())
+    refuse_unreadable(files)
+    clips = {path for path in files if is_clip(path)}
     images: dict[Path, list[str]] = {}
-    for path in root.rglob("*"):
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            videos.append(path)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+    for path in files:
+        if is_image(path) and path not in clips:
             images.setdefault(path.parent, []).append(path.stem)
     pairs = [folder for folder, names in images.items() if has_pair(names)]
-    found = sorted(videos + [folder for folder, names in images.items() if len(names) > 1 and folder not in pairs])
+    found = sorted([*clips, *(folder for folder, names in images.items() if len(names) > 1 and folder not in pairs)])
     if not found and pairs:
         raise NakawariError(
             f"{root} holds pairs (<name>_start, <name>_end) and no clips: the drawings between the two are not known; "
@@ -167,57 +175,28 @@ def frame_count(path: Path) -> int:
 
 
 def read_clip(path: Path, size: tuple[int, int] | None = None) -> tuple[Frames, float]:
-    """Decode a video, or a folder of images in natural order: frames (N, H, W, 3) uint8 and frames per second (0 if
-    unknown). `size` (height, width): scaled to cover it and cropped around the centre, never stretched.
+    """Decode a video, a GIF, or a folder of images in natural order, transparency over white: frames (N, H, W, 3)
+    uint8 and frames per second (0 if unknown). `size` (height, width): scaled to cover it and cropped around the
+    centre, never stretched.
 
     Raises `NakawariError` when it cannot be decoded or its images differ in size.
     """
-    if path.is_dir():
-        frames, rate = list(_read_images(path, size)), 0.0
-    else:
-        frames, rate = _read_video(path, size)
+    pictures = _one_size((flatten(frame) for frame in iter_frames(path)), path)
+    frames = [picture if size is None else cover(picture, size) for picture in pictures]
     if not frames:
         raise NakawariError(f"{path} holds no frames; remove it or export it again.")
-    return np.stack(frames), rate
+    return np.stack(frames), 0.0 if path.is_dir() else frame_rate(path)
 
 
-def _read_images(folder: Path, size: tuple[int, int] | None) -> Iterator[Frames]:
-    from PIL import Image, UnidentifiedImageError
-
-    paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+def _one_size(frames: Iterator[Frames], path: Path) -> Iterator[Frames]:
     shape: tuple[int, ...] | None = None
-    for path in sorted(paths, key=natural_key):
-        try:
-            with Image.open(path) as image:
-                frame = np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError, ValueError) as error:
-            raise NakawariError(f"{path} is not a readable image ({error}); replace or remove it.") from error
+    for number, frame in enumerate(frames, 1):
         if shape not in (None, frame.shape):
-            raise NakawariError(f"{path} differs in size from the image before it; a sequence has one size.")
+            raise NakawariError(
+                f"Frame {number} of {path} differs in size from those before it; a sequence has one size."
+            )
         shape = frame.shape
-        yield frame if size is None else cover(frame, size)
-
-
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts frame2 before frame10."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", path.name)]
-
-
-def _read_video(path: Path, size: tuple[int, int] | None) -> tuple[list[Frames], float]:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise NakawariError(f"{path} holds no picture track; remove it or export it again.")
-            rate = container.streams.video[0].average_rate or Fraction(0)
-            frames = [
-                picture if size is None else cover(picture, size)
-                for picture in (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
-            ]
-    except (av.error.FFmpegError, OSError) as error:
-        raise NakawariError(f"{path} is not a readable video ({error}); replace or remove it.") from error
-    return frames, float(rate)
+        yield frame
 
 
 def cover(frame: Frames, size: tuple[int, int]) -> Frames:
@@ -264,12 +243,12 @@ def _clip(path: Path, root: Path, records: dict[str, dict[str, Any]], frames: Fr
 def clip_files(path: Path) -> list[Path]:
     """The files of a clip that `find_clips` found, sorted by name."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES]
+    return [file for file in files if is_video(file) or is_image(file)]
 
 
 def folder_fingerprint(root: Path, size: tuple[int, int] | None, paths: Sequence[Path] | None = None) -> str:
     """SHA-256 over names and contents of all clips below `root`, or of `paths`, and the size they are brought to."""
-    digest = hashlib.sha256(repr((_POOL_VERSION, size)).encode())
+    digest = hashlib.sha256(repr((_FINGERPRINT_VERSION, size)).encode())
     for path in find_clips(root) if paths is None else paths:
         for file in clip_files(path):
             digest.update(file.relative_to(root).as_posix().encode() + b"\0")
@@ -284,8 +263,8 @@ def prepare_pool(
     root: Path | str, cache_dir: Path | str, size: tuple[int, int], paths: Sequence[Path] | None = None
 ) -> Path:
     """Decode every clip below `root`, or those of `paths`, once, at `size` (height, width), into
-    `cache_dir/<fingerprint>`: `frames.npy` (all frames, uint8) and `index.json`. Returns that folder; nothing is done
-    when it is already there.
+    `cache_dir/<fingerprint>-<version>`: `frames.npy` (all frames, uint8) and `index.json`. Returns that folder;
+    nothing is done when it is already there.
 
     Clips that cannot be read are left out and named in the index under `skipped`.
     """
@@ -294,7 +273,7 @@ def prepare_pool(
     root = Path(root)
     paths = find_clips(root) if paths is None else paths
     fingerprint = folder_fingerprint(root, size, paths)
-    folder = Path(cache_dir) / fingerprint[:16]
+    folder = Path(cache_dir) / f"{fingerprint[:16]}-{_DECODED_VERSION}"
     if (folder / "index.json").is_file():
         return folder
     with atomic_path(folder) as temporary:

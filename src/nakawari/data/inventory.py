@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NakawariError
-from .clips import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Frames, clip_name
+from ..media import flatten, is_clip, is_image, is_unreadable_drawing, iter_frames, read_rgb
+from .clips import Frames, clip_name
 from .pairs import find_pairs
-from .samples import read_image
 from .triplets import frame_images, open_dataset, read_captions
 
 
@@ -38,11 +38,9 @@ class Item:
     def frames(self) -> Iterator[Frames]:
         """Its frames (H, W, 3) in order. Raises `NakawariError` with the file's name when one cannot be read."""
         if self.kind == "video":
-            from ..media import iter_video
-
-            yield from iter_video(self.path)
+            yield from (flatten(frame) for frame in iter_frames(self.path))
         else:
-            yield from (read_image(file) for file in self.files)
+            yield from (read_rgb(file) for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -78,17 +76,6 @@ def take_inventory(root: Path | str) -> Inventory:
     return Inventory(root, _layout(root), tuple(items), tuple(faults))
 
 
-def frame_rate(path: Path) -> float:
-    """Frames per second that a video claims; 0 when unknown or unreadable."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return float(container.streams.video[0].average_rate or 0) if container.streams.video else 0.0
-    except (av.error.FFmpegError, OSError):
-        return 0.0
-
-
 def evenly(count: int, wanted: int) -> list[int]:
     """Up to `wanted` indices spread over `count`, first and last included."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int)).tolist()
@@ -111,14 +98,19 @@ def _look_into(folder: Path, root: Path, items: list[Item], faults: list[Fault])
     if not children:
         faults.append(Fault("empty-folder", where, f"{folder} is empty; remove it, or put its frames back."))
         return
-    videos = [child for child in children if child.is_file() and child.suffix.lower() in VIDEO_SUFFIXES]
+    files = [child for child in children if child.is_file()]
+    videos = [file for file in files if is_clip(file)]
     items += [Item(clip_name(video, root), "video", video, (video,)) for video in videos]
-    images = [child for child in children if child.is_file() and child.suffix.lower() in IMAGE_SUFFIXES]
+    images = [file for file in files if is_image(file) and file not in videos]
+    closed = [file for file in files if is_unreadable_drawing(file)]
+    faults += [
+        Fault("unreadable", file.relative_to(root).as_posix(), f"{file} is in a format that cannot be read; export it.")
+        for file in closed
+    ]
     if any(re.search(r"_(start|end)$", image.stem) for image in images):
         _pairs(folder, root, items, faults)
     elif len(images) > 1 or (images and not any(child.is_dir() for child in children) and not videos):
-        files = tuple(frame_images(folder))
-        items.append(Item(clip_name(folder, root), "sequence", folder, files))
+        items.append(Item(clip_name(folder, root), "sequence", folder, tuple(frame_images(folder, images))))
 
 
 def _pairs(folder: Path, root: Path, items: list[Item], faults: list[Fault]) -> None:

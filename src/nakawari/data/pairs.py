@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .clips import IMAGE_SUFFIXES
+from ..media import is_image
 from .samples import Sample
 
 
@@ -14,7 +14,7 @@ def find_pairs(folder: Path, captions: Mapping[str, str]) -> tuple[tuple[Sample,
     ends: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
         name, _, role = path.stem.rpartition("_")
-        if name and role in ("start", "end") and path.suffix.lower() in IMAGE_SUFFIXES:
+        if name and role in ("start", "end") and is_image(path):
             ends.setdefault(name, {})[role] = path
     samples: list[Sample] = []
     skipped: list[str] = []

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path, write_json
+from ..media import VIDEO_SUFFIXES, frame_rate
 from .clip_writing import ClipFormat, clip_path, open_clip
-from .clips import VIDEO_SUFFIXES
 from .drawings import Changes, scenedetect_missing, watch
-from .inventory import Item, frame_rate, take_inventory
+from .inventory import Item, take_inventory
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,10 @@ def _check(settings: Settings, output: Path) -> None:
 def _items(source: Path) -> list[Item]:
     if source.is_file():
         return [Item(source.stem, "video", source, (source,))]
-    items = [item for item in take_inventory(source).items if item.kind != "pair"]
+    inventory = take_inventory(source)
+    if unreadable := next((fault for fault in inventory.faults if fault.kind == "unreadable"), None):
+        raise NakawariError(unreadable.sentence)
+    items = [item for item in inventory.items if item.kind != "pair"]
     if not items:
         kinds = ", ".join(sorted(VIDEO_SUFFIXES))
         raise NakawariError(f"{source} holds no videos ({kinds}) and no image sequences; give another folder.")

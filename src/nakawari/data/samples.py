@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NakawariError
+from ..media import read_rgb
 
 Frames = NDArray[np.uint8]
 
@@ -89,7 +90,7 @@ def even_times(count: int) -> tuple[float, ...]:
 
 
 def _read(paths: Sequence[Path]) -> Frames:
-    frames = [read_image(path) for path in paths]
+    frames = [read_rgb(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if frame.shape != frames[0].shape:
             height, width = frame.shape[:2]
@@ -98,22 +99,6 @@ def _read(paths: Sequence[Path]) -> Frames:
                 "all frames of a sample have one size."
             )
     return np.stack(frames)
-
-
-def read_image(path: Path) -> Frames:
-    """(H, W, 3) uint8 RGB; transparency over white."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.has_transparency_data:
-                rgba = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise NakawariError(f"{path} does not exist; check the path.") from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise NakawariError(f"{path} is not a readable image ({error}); replace or remove it.") from error
 
 
 @dataclass(frozen=True)

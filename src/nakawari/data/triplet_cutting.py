@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path
+from ..media import write_image
 from .clips import Clip, load_clips
 from .training_data import change
 
@@ -84,8 +85,5 @@ def _cuts(clip: Clip, per_clip: int, gaps: Sequence[int], min_change: float) -> 
 
 
 def _write(folder: Path, cut: Cut) -> None:
-    from PIL import Image
-
-    folder.mkdir(parents=True)
     for number in range(3):
-        Image.fromarray(cut.clip.frames[cut.start + number * cut.gap]).save(folder / f"frame{number + 1}.png")
+        write_image(folder / f"frame{number + 1}.png", cut.clip.frames[cut.start + number * cut.gap])

@@ -18,12 +18,12 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import NakawariError, UsageError
-from .clips import IMAGE_SUFFIXES, natural_key
+from ..media import is_image, natural_key, refuse_unreadable
 from .pairs import find_pairs
 from .samples import Dataset, Region, Sample, even_times
 from .splits import ATD12K, PLAIN, Part, check_not_for_testing, folders_of, nothing_to_train_on
@@ -145,9 +145,15 @@ def _children(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def frame_images(folder: Path) -> list[Path]:
-    """Images in natural order; where some are named frame<n> or im<n>, only those: results often lie beside them."""
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+def frame_images(folder: Path, found: Sequence[Path] | None = None) -> list[Path]:
+    """Images in natural order; where some are named frame<n> or im<n>, only those: results often lie beside them.
+
+    `found`: the images, where they are known. Else `folder` is listed, and a drawing in a format that cannot be read
+    raises `NakawariError`.
+    """
+    if found is None:
+        refuse_unreadable(sorted(folder.iterdir()))
+        found = [path for path in folder.iterdir() if is_image(path) and not path.name.startswith(".")]
     named = [p for p in found if re.fullmatch(r"(frame|im)_?\d+", p.stem)]
     return sorted(named or found, key=natural_key)
 
@@ -285,4 +291,4 @@ def read_captions(root: Path) -> dict[str, str]:
 
 def _bare(name: str) -> str:
     path = Path(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
+    return path.stem if is_image(path) else path.name

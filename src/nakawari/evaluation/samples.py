@@ -11,7 +11,8 @@ import numpy as np
 
 from ..data.samples import Sample
 from ..errors import NakawariError
-from ..files import atomic_path, fingerprint
+from ..files import fingerprint
+from ..media import read_rgb, write_image
 from .contestants import Contestant, Task
 from .fitting import Placement, content, fit_frame, place
 from .metrics import Box, Frames, Metric, Scored
@@ -120,15 +121,10 @@ def keep_reference(folder: Path, prepared: Prepared) -> None:
 
 
 def _write(path: Path, frame: Frames, placement: Placement) -> None:
-    from PIL import Image
-
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(content(frame, placement))).save(temporary)
+    write_image(path, np.ascontiguousarray(content(frame, placement)))
 
 
 def read_frames(folder: Path, name: str) -> dict[str, Any]:
     """The kept frames of a sample, file stem -> (H, W, 3) uint8; empty where none were kept."""
-    from PIL import Image
-
     files = sorted((folder / folder_name(name)).glob("*.png"))
-    return {file.stem: np.asarray(Image.open(file).convert("RGB")) for file in files}
+    return {file.stem: read_rgb(file) for file in files}

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import UsageError
 from ..files import write_json
 from ..media import contact_sheet, write_gif, write_image
+from .colour import as_shown
 from .draw import Drawn, Progress, Settings, draw
 from .keys import Key
 from .output import PLAYBACK_FPS, RECORD, Output, filling, record_of
@@ -91,10 +92,11 @@ def write_comparison(
         "comparison": [{"scheduler": e.scheduler, "steps": e.steps, "psnr": e.psnr} for e in entries],
         "files": [SHEET, *gifs, RECORD],
     }
+    shown = [replace(entry, drawn=as_shown(entry.drawn, keys)) for entry in entries]
     with filling(output) as folder:
-        for gif, entry in zip(gifs, entries, strict=True):
+        for gif, entry in zip(gifs, shown, strict=True):
             write_gif(folder / gif, playing(entry.drawn, loop=settings.loop, overlay=output.overlay), fps)
-        write_image(folder / SHEET, comparison_sheet(entries, names, loop=settings.loop, overlay=output.overlay))
+        write_image(folder / SHEET, comparison_sheet(shown, names, loop=settings.loop, overlay=output.overlay))
         write_json(folder / RECORD, record)
     return [output.path / name for name in record["files"]], record
 

@@ -12,32 +12,38 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import NakawariError, UsageError
-from ..media import is_video, list_images, read_image
+from ..media import Picture, is_srgb, is_video, list_images, read_pictures
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key drawing: where it came from and its pixels, uint8 (H, W, 3 or 4)."""
+    """A key drawing: where it came from, its pixels, uint8 (H, W, 3 or 4), and all that its file holds, None for a
+    drawing that stood in no file. The pixels are in the colours of the file's own profile."""
 
     path: Path
     pixels: np.ndarray
+    picture: Picture | None = None
 
 
 def read_keys(sources: Sequence[Path]) -> list[Key]:
-    """Key drawings from image files and folders of images, in the order given.
+    """Key drawings from image files and folders of images, in the order given; every picture of a GIF and every page
+    of a TIFF is a key.
 
     If any of them is transparent, all come back as RGBA, the others with a full matte. Raises `NakawariError` for a
-    file that cannot be read and for drawings of different size, `UsageError` for a video.
+    file that cannot be read, a drawing in a folder whose format cannot be read, and drawings of different size or
+    colour profile, `UsageError` for a video.
     """
     paths: list[Path] = []
     for source in sources:
         if is_video(source):
             raise UsageError(f"{source} is a video; give key drawings as images, or a folder of them.")
         paths += list_images(source) if source.is_dir() else [source]
-    keys = [Key(path, read_image(path)) for path in paths]
+    found = [(path, picture) for path in paths for picture in read_pictures(path)]
+    if any(picture.pixels.shape[2] == 4 for _, picture in found):
+        found = [(path, picture.with_matte()) for path, picture in found]
+    keys = [Key(path, picture.pixels, picture) for path, picture in found]
     _check_sizes(keys)
-    if any(key.pixels.shape[2] == 4 for key in keys):
-        keys = [Key(key.path, _with_matte(key.pixels)) for key in keys]
+    _check_profiles(keys)
     return keys
 
 
@@ -51,10 +57,22 @@ def _check_sizes(keys: Sequence[Key]) -> None:
             )
 
 
-def _with_matte(pixels: np.ndarray) -> np.ndarray:
-    if pixels.shape[2] == 4:
-        return pixels
-    return np.concatenate([pixels, np.full_like(pixels[..., :1], 255)], axis=2)
+def _check_profiles(keys: Sequence[Key]) -> None:
+    """One profile for all: in-betweens are drawn between the keys' own numbers, which must mean the same colours."""
+    first = keys[0]
+    for key in keys[1:]:
+        if not _same_colours(_profile(first), _profile(key)):
+            raise NakawariError(
+                f"{key.path} and {first.path} have different colour profiles; convert all key drawings to one profile."
+            )
+
+
+def _profile(key: Key) -> bytes | None:
+    return key.picture.profile if key.picture else None
+
+
+def _same_colours(first: bytes | None, other: bytes | None) -> bool:
+    return first == other or all(profile is None or is_srgb(profile) for profile in (first, other))
 
 
 def matte(pixels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path, read_json, write_json
 from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_sequence, write_video
+from .colour import as_shown, as_written
 from .draw import Drawn, Settings
 from .keys import Key
 from .sheet import playing, sheet
@@ -94,11 +95,12 @@ def write_result(
 ) -> tuple[list[Path], dict[str, Any]]:
     """Write what `output` asks for, all or nothing. Returns the files and the record kept as `interpolation.json`."""
     fps = settings.fps or PLAYBACK_FPS
+    shown = as_shown(drawn, keys)
     if output.single:
         if output.formats == ("gif",):
-            write_gif(output.path, playing(drawn, loop=settings.loop, overlay=output.overlay), fps)
+            write_gif(output.path, playing(shown, loop=settings.loop, overlay=output.overlay), fps)
         else:
-            write_video(output.path, drawn.frames, fps)
+            write_video(output.path, shown.frames, fps)
         return [output.path], record_of(drawn, keys, settings, model, fps, [])
     with filling(output) as folder:
         record = _write_all(folder, output, drawn, keys, settings, model, fps)
@@ -129,16 +131,16 @@ def _write_all(
     model: str,
     fps: float,
 ) -> dict[str, Any]:
-    formats, sequence = output.formats, list[str]()
+    formats, sequence, shown = output.formats, list[str](), as_shown(drawn, keys)
     if "png" in formats:
-        sequence = [path.name for path in write_sequence(folder, drawn.frames)]
+        sequence = [path.name for path in write_sequence(folder, as_written(drawn, keys))]
     if "gif" in formats:
-        write_gif(folder / NAMES["gif"], playing(drawn, loop=settings.loop, overlay=output.overlay), fps)
+        write_gif(folder / NAMES["gif"], playing(shown, loop=settings.loop, overlay=output.overlay), fps)
     if "mp4" in formats:
-        write_video(folder / NAMES["mp4"], drawn.frames, fps)
+        write_video(folder / NAMES["mp4"], shown.frames, fps)
     if "sheet" in formats:
         names = [key.path.name for key in keys]
-        write_image(folder / NAMES["sheet"], sheet(drawn, names, loop=settings.loop, overlay=output.overlay))
+        write_image(folder / NAMES["sheet"], sheet(shown, names, loop=settings.loop, overlay=output.overlay))
     record = record_of(drawn, keys, settings, model, fps, sequence)
     record["files"] = [*sequence, *(NAMES[name] for name in formats if name in NAMES), RECORD]
     write_json(folder / RECORD, record)

@@ -1,25 +1,54 @@
-"""Frames in and out: images, sequences, video, GIF, contact sheets.
+"""Frames in and out: images, sequences, video, GIF, contact sheets. Everything that enters or leaves passes here.
 
-Frames are uint8 outside the models: one is (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha.
+Frames are uint8 outside the models: one is (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha. `Picture` is a frame
+with what its file says about it.
 """
 
+from .colour import is_srgb, pixels_to_srgb
+from .formats import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_clip,
+    is_image,
+    is_unreadable_drawing,
+    is_video,
+    list_images,
+    natural_key,
+    refuse_unreadable,
+)
 from .overlay import overlay_tracks
-from .read import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video, iter_video, list_images, read_frames, read_image
+from .picture import Picture, read_picture, read_pictures
+from .read import flatten, iter_frames, read_frames, read_image, read_rgb
 from .sheet import contact_sheet
 from .tensors import to_tensor, to_uint8
-from .write import flatten, write_gif, write_image, write_sequence, write_video
+from .video import frame_rate, iter_video, open_video
+from .write import write_gif, write_image, write_sequence, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "Picture",
     "contact_sheet",
     "flatten",
+    "frame_rate",
+    "is_clip",
+    "is_image",
+    "is_srgb",
+    "is_unreadable_drawing",
     "is_video",
+    "iter_frames",
     "iter_video",
     "list_images",
+    "natural_key",
+    "open_video",
     "overlay_tracks",
+    "pixels_to_srgb",
     "read_frames",
     "read_image",
+    "read_picture",
+    "read_pictures",
+    "read_rgb",
+    "refuse_unreadable",
     "to_tensor",
     "to_uint8",
     "write_gif",

@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
+from ..errors import NakawariError
 from ..files import atomic_path
+from .picture import Picture
+from .read import flatten
+from .video import open_video
+
+Pixels = NDArray[np.uint8]
 
 PALETTE_PIXELS = 1_000_000
 """How many pixels of all frames together are looked at to choose the colours of a GIF."""
+_AFTER_IHDR = 33
+"""A PNG's signature (8 bytes) and its first chunk (25): what describes the picture stands between them and the data."""
 
 
-def flatten(frame: np.ndarray, background: int = 255) -> np.ndarray:
-    """An RGBA frame (H, W, 4) composed over one grey level, as (H, W, 3); an RGB frame comes back as it is."""
-    if frame.shape[-1] == 3:
-        return frame
-    alpha = frame[..., 3:].astype(np.float32) / 255
-    return np.rint(frame[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+def write_image(path: Path | str, picture: Picture | Pixels) -> None:
+    """Write one picture, or one sRGB frame (H, W, 3 or 4), in the format that the suffix names; PNG keeps every pixel.
 
-
-def write_image(path: Path | str, frame: np.ndarray) -> None:
-    """Write one frame (H, W, 3 or 4) in the format that the suffix names; PNG keeps every pixel."""
+    Profile and resolution of a picture go into the file; PNG also keeps its 16 bits where it has them.
+    """
+    picture = picture if isinstance(picture, Picture) else Picture(picture)
     with atomic_path(path) as temporary:
-        Image.fromarray(frame).save(temporary)
+        if picture.deep is not None and temporary.suffix.lower() == ".png":
+            _write_deep_png(temporary, picture)
+            return
+        about = {"icc_profile": picture.profile, "dpi": picture.dpi}
+        Image.fromarray(picture.pixels).save(temporary, **{name: value for name, value in about.items() if value})
 
 
-def write_sequence(folder: Path | str, frames: Sequence[np.ndarray], digits: int = 4) -> list[Path]:
+def _write_deep_png(path: Path, picture: Picture) -> None:
+    """16-bit RGB or RGBA, which Pillow cannot write: encoded by OpenCV, then profile and resolution put in."""
+    import cv2
+
+    assert picture.deep is not None
+    order = [2, 1, 0, 3][: picture.deep.shape[2]]
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(picture.deep[..., order]))
+    if not done:
+        raise NakawariError(f"{path} could not be encoded as a 16-bit PNG; write 8 bits.")
+    data = encoded.tobytes()
+    with path.open("wb") as file:
+        file.write(data[:_AFTER_IHDR])
+        if picture.profile:
+            PngImagePlugin.putchunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.profile))
+        if picture.dpi:
+            across, down = (round(value / 0.0254) for value in picture.dpi)  # dots per inch -> per metre
+            PngImagePlugin.putchunk(file, b"pHYs", struct.pack(">IIB", across, down, 1))
+        file.write(data[_AFTER_IHDR:])
+
+
+def write_sequence(folder: Path | str, frames: Sequence[Picture | Pixels], digits: int = 4) -> list[Path]:
     """Write frames as `folder/0001.png`, `0002.png`, ...; more digits where the count needs them. Returns the paths."""
     folder = Path(folder)
     digits = max(digits, len(str(len(frames))))
@@ -39,35 +69,20 @@ def write_sequence(folder: Path | str, frames: Sequence[np.ndarray], digits: int
     return paths
 
 
-def write_video(path: Path | str, frames: Sequence[np.ndarray], fps: float) -> None:
+def write_video(path: Path | str, frames: Sequence[Pixels], fps: float) -> None:
     """Write an MP4 (H.264, 4:2:0, BT.709) that plays everywhere.
 
     Transparent frames are composed over white. H.264 with 4:2:0 colour needs even sizes: an odd edge is doubled, so a
     frame of 15 x 9 becomes 16 x 10.
     """
-    import av
-
     height, width = frames[0].shape[:2]
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        # One thread: the bytes then do not depend on how many cores wrote them.
-        stream.codec_context.thread_count = 1
-        # mbtree looks ahead in threads, and the bytes would depend on their timing.
-        stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0"}
-        stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+    edges = ((0, height % 2), (0, width % 2), (0, 0))
+    with (
+        atomic_path(path) as temporary,
+        open_video(temporary, fps, pixel_format="yuv420p", quality=12) as write,
+    ):
         for frame in frames:
-            container.mux(stream.encode(_video_frame(frame)))
-        container.mux(stream.encode())
-
-
-def _video_frame(frame: np.ndarray):
-    import av
-
-    height, width = frame.shape[:2]
-    even = np.pad(flatten(frame), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-    return rgb.reformat(format="yuv420p", dst_colorspace="ITU709")
+            write(np.pad(flatten(frame), edges, mode="edge"))
 
 
 def write_gif(path: Path | str, frames: Sequence[np.ndarray], fps: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import NakawariError
 from ..evaluation.samples import folder_name
+from ..media import read_rgb
 from .drawing import Plot, drawing, finish
 from .results import Evidence, Row
 from .tables import number
@@ -175,12 +176,9 @@ def _timed(folder: Path) -> dict[float, Path]:
 
 
 def _read(path: Path) -> Picture:
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
+        return read_rgb(path)
+    except NakawariError as error:
         raise NakawariError(f"{path} is not a readable picture; delete the result and evaluate again.") from error
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from ..data.clips import VIDEO_SUFFIXES
 from ..data.triplets import open_for_training
 from ..errors import NakawariError, UsageError
 from ..files import read_json
+from ..media import is_clip
 from ..variants import model_folder, parse
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
@@ -120,7 +120,7 @@ def source_of(path: Path) -> dict[str, Any]:
 
 
 def _has_triplets(path: Path) -> bool:
-    if not path.is_dir() or any(file.suffix.lower() in VIDEO_SUFFIXES for file in path.rglob("*")):
+    if not path.is_dir() or any(is_clip(file) for file in path.rglob("*")):
         return False
     try:
         found = open_for_training(path)

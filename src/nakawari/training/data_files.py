@@ -13,7 +13,6 @@ from typing import Any
 
 from ..data.clips import (
     FEW_SOURCES,
-    VIDEO_SUFFIXES,
     Clip,
     Split,
     clip_files,
@@ -32,6 +31,7 @@ from ..data.splits import for_training, part_of
 from ..data.triplets import open_for_training, parts_of, read_captions
 from ..errors import NakawariError, UsageError
 from ..files import fingerprint
+from ..media import is_image, is_video
 from ..trained_on import fingerprints
 from .recipe import ClipsParams, DataParams, TripletsParams
 
@@ -159,4 +159,4 @@ def _nothing(number: int, split: Split, path: Path) -> UsageError:
 
 
 def _without_suffix(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name
+    return Path(name).stem if is_video(name) or is_image(name) else name

@@ -1,0 +1,113 @@
+"""Which files are pictures and which are videos, and the pictures of a folder in order."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import NakawariError
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".psd", ".ora", ".kra"}
+)
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"})
+PICTURES_BESIDE = frozenset({"in-betweens.gif", "contact-sheet.png"})
+"""What `nakawari interpolate` writes beside a sequence: a folder that it made reads back as the sequence alone."""
+
+_CLOSED = frozenset(
+    {
+        *(".clip", ".lip", ".csp", ".sai", ".sai2", ".mdp", ".procreate", ".xcf", ".psb", ".ai", ".eps", ".afphoto"),
+        *(".tvpp", ".tvp", ".tlv", ".pli", ".tnz", ".opus", ".svg", ".pdf", ".exr", ".hdr", ".dpx", ".dng", ".cr2"),
+        *(".heic", ".heif", ".avif", ".jxl"),
+    }
+)
+"""Drawings in formats that nothing here reads."""
+_SEVERAL = frozenset({".gif", ".webp", ".tif", ".tiff"})
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name of `path` is that of a picture that can be read."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_video(path: Path | str) -> bool:
+    """Whether the name of `path` is that of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_clip(path: Path) -> bool:
+    """Whether one file holds several frames: a video, or a GIF, WebP or TIFF with more than one picture in it."""
+    from PIL import Image
+
+    if is_video(path) or path.suffix.lower() not in _SEVERAL:
+        return is_video(path)
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, SyntaxError, ValueError):
+        return False  # reading it says what is wrong with it
+
+
+def is_unreadable_drawing(path: Path) -> bool:
+    """Whether the name of `path` is that of a drawing in a format that cannot be read (a `.clip`, an `.exr`)."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return False
+    return suffix in _CLOSED or (mimetypes.guess_type(f"a{suffix}")[0] or "").startswith("image/")
+
+
+def refuse_unreadable(paths: Iterable[Path]) -> None:
+    """Raise `NakawariError` that names the first drawing among `paths` whose format cannot be read."""
+    for path in paths:
+        if not path.name.startswith(".") and is_unreadable_drawing(path):
+            raise NakawariError(
+                f"{path} is a drawing in a format that cannot be read; export it as PNG, TIFF or PSD, or move it away."
+            )
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """The image files of a folder in natural order (2 before 10); hidden files and files that are no pictures are
+    left out.
+
+    Raises `NakawariError` when the folder cannot be listed, holds no images, or holds a drawing in a format that
+    cannot be read: leaving it out would make the sequence shorter without a word.
+    """
+    folder = Path(folder)
+    try:
+        files = [file for file in folder.iterdir() if not _beside(file) and file.is_file()]
+    except OSError as error:
+        raise NakawariError(
+            f"{folder} cannot be listed ({error.strerror}); check the path and its permissions."
+        ) from error
+    images = sorted((file for file in files if is_image(file)), key=natural_key)
+    refuse_unreadable(sorted(files))
+    if not images:
+        raise NakawariError(f"{folder} holds no images; put PNG, JPEG, WebP, TIFF, PSD or BMP files into it.")
+    return images
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Sort key that puts frame2 before frame10."""
+    pieces = re.split(r"(\d+)", path.name.casefold())
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)], path.name
+
+
+def _beside(file: Path) -> bool:
+    return file.name.startswith(".") or file.name in PICTURES_BESIDE
+
+
+def check_readable(path: Path) -> None:
+    """Raise one sentence unless `path` is a file with something in it that may be read."""
+    try:
+        if path.is_dir():
+            raise NakawariError(f"{path} is a folder; a file is wanted here.")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError as error:
+        raise NakawariError(f"{path} does not exist; check the path.") from error
+    except OSError as error:
+        raise NakawariError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
+    if empty:
+        raise NakawariError(f"{path} is an empty file (zero bytes); export it again.")

@@ -17,9 +17,9 @@ from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.fitting import resize
 from nakawari.evaluation.floors import average, copy_nearest, dis_both_ways
 from nakawari.evaluation.metrics import psnr
-from nakawari.families.motion import dis_flow, searched, splat_to
-from nakawari.families.warp import backward_warp, drawn_along
 from nakawari.files import write_json
+from nakawari.guide.flow import dis_flow, searched, splat_to
+from nakawari.guide.warp import backward_warp, drawn_along
 from nakawari.media import to_tensor, to_uint8
 from nakawari.training.provenance import git_revision, machine, packages
 

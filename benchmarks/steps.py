@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from nakawari.files import write_json
-from nakawari.guide import blend
 from nakawari.training.data_sources import held_out_samples
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.pixels import middle_psnr
@@ -51,7 +50,7 @@ def main() -> None:
 
 def _guide_alone(pipeline: object, clip: torch.Tensor) -> torch.Tensor:
     condition = pipeline.condition(clip[:, 0], clip[:, -1], num_frames=clip.shape[1])
-    return middle_psnr(blend(condition.guide)[..., : clip.shape[-2], : clip.shape[-1]], clip)
+    return middle_psnr(condition.guide.blend()[..., : clip.shape[-2], : clip.shape[-1]], clip)
 
 
 def _drawn(pipeline: object, clip: torch.Tensor, steps: int, guided: bool, index: int) -> torch.Tensor:

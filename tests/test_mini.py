@@ -14,7 +14,6 @@ from typer.testing import Result
 
 from nakawari.data.synthetic import SyntheticScene
 from nakawari.files import read_json
-from nakawari.guide import blend
 from nakawari.interpolation import Key, Settings, draw
 from nakawari.media import read_image, to_tensor
 from nakawari.variants import MINI, load
@@ -83,7 +82,7 @@ def test_the_guide_is_part_of_the_condition() -> None:
     pipeline = load("mini").pipeline
     keys = to_tensor(_scene())[:, None]
     condition = pipeline.condition(keys[0], keys[2], num_frames=3)
-    assert torch.equal(blend(condition.guide)[:, 0, :, :64, :96], keys[0])
+    assert torch.equal(condition.guide.blend()[:, 0, :, :64, :96], keys[0])
 
 
 def _sequence(folder: Path) -> list[np.ndarray]:

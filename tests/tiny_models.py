@@ -58,8 +58,8 @@ def guided_model(seed: int = 0) -> ToonCrafterPipeline:
     pipeline = build(
         {
             "family": "tooncrafter",
-            "unet": UNET | {"guide_channels": 9, "guide_stride": 2},
-            "vae": VAE | {"guide_channels": 9, "guide_hidden": 4, "scaling_factor": 1.0},
+            "unet": UNET | {"guide_channels": 13, "guide_stride": 2},
+            "vae": VAE | {"guide_channels": 13, "guide_hidden": 4, "scaling_factor": 1.0},
             "scheduler": {"base_scale": 1.0, "set_alpha_to_one": True},
             "guide": {},
             "pipeline": {

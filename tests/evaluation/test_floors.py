@@ -18,6 +18,7 @@ from nakawari.evaluation.floors import (
 )
 from nakawari.evaluation.metrics import psnr
 from nakawari.evaluation.protocol import Protocol
+from nakawari.guide import still
 
 PROTOCOL = Protocol(name="p")
 
@@ -72,10 +73,8 @@ class Pipeline:
         self.lost = lost
 
     def condition(self, start, end, *, num_frames):
-        times = torch.linspace(0, 1, num_frames).view(1, -1, 1, 1, 1)
-        maps = [start[:, None], end[:, None], torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 1, 1, 1), times]
-        shape = (len(start), num_frames, -1, *start.shape[-2:])
-        return SimpleNamespace(guide=torch.cat([part.expand(shape) for part in maps], 2), size=tuple(start.shape[-2:]))
+        guide = still(start, start, torch.linspace(0, 1, num_frames))
+        return SimpleNamespace(guide=guide, size=tuple(start.shape[-2:]))
 
     def encode(self, frames, condition):
         return frames * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from nakawari.diffusion import Process
 from nakawari.families.base import Condition, InterpolationPipeline
-from nakawari.guide import blend, still
+from nakawari.guide import still
 
 
 class Net(ModelMixin, ConfigMixin, PeftAdapterMixin):
@@ -63,9 +64,8 @@ class FakePipeline(InterpolationPipeline):
         if not self.fake.guided:
             return condition
         guide = still(start, end, torch.linspace(0, 1, num_frames))
-        # Visible where motion is known, nowhere where it is not.
-        guide = torch.cat([guide[:, :, :6], torch.full_like(guide[:, :, 6:8], float(guided)), guide[:, :, 8:]], 2)
-        return condition.replace(guide=guide, base=self.encode(blend(guide)))
+        guide = replace(guide, guided=torch.full_like(guide.guided, float(guided)))
+        return condition.replace(guide=guide, base=self.encode(guide.blend()))
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)

@@ -26,7 +26,7 @@ UNET = {
     "image_cross_attention": False,
     "fps_condition": False,
     "norm_num_groups": 4,
-    "guide_channels": 9,
+    "guide_channels": 13,
     "guide_stride": 2,
     "guide_hidden": 4,
 }
@@ -37,7 +37,7 @@ VAE = {
     "attn_levels": [],
     "mid_attention": False,
     "norm_num_groups": 2,
-    "guide_channels": 9,
+    "guide_channels": 13,
     "guide_hidden": 4,
     "zero_init_output": True,
 }

@@ -13,6 +13,7 @@ from nakawari.families.tooncrafter.configs import FULL, STUDENT_V1, STUDENT_V2
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.widths import counterparts
 from nakawari.files import read_json, write_json
+from nakawari.guide import Guide
 from nakawari.training.recipe import StudentParams
 from nakawari.training.students import _copy, importance, make_student
 from tiny_models import UNET, guided_model, shaken
@@ -25,7 +26,7 @@ WIDE: dict[str, Any] = UNET | {
     "image_cross_attention": True,
     "addition_attention": True,
     "fps_condition": True,
-    "guide_channels": 3,
+    "guide_channels": 13,
     "guide_stride": 2,
     "guide_hidden": 8,
 }
@@ -41,10 +42,16 @@ def unet(seed: int = 0, **changes: Any) -> ToonCrafterUNet:
 def answer(model: ToonCrafterUNet) -> torch.Tensor:
     g = torch.Generator().manual_seed(5)
     sample, context, guide = (
-        torch.randn(shape, generator=g) for shape in [(2, 3, 8, 4, 4), (2, 80, 6), (2, 3, 3, 8, 8)]
+        torch.randn(shape, generator=g) for shape in [(2, 3, 8, 4, 4), (2, 80, 6), (2, 3, 13, 8, 8)]
     )
     with torch.no_grad():
-        return model(sample, torch.tensor([700, 30]), context=context, fps=torch.tensor([10, 20]), guide=guide)
+        return model(
+            sample,
+            torch.tensor([700, 30]),
+            context=context,
+            fps=torch.tensor([10, 20]),
+            guide=Guide.from_stacked(guide),
+        )
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ import torch
 from torch.nn import functional
 
 from nakawari.errors import UsageError
-from nakawari.families.motion import MotionGuide
-from nakawari.guide import warped
+from nakawari.guide import Guide
+from nakawari.guide.motion import MotionGuide
 from nakawari.training.data_sources import held_out_samples, training_samples
 from nakawari.training.recipe import Recipe, parse_recipe
 from nakawari.training.windows import Windows, augmented, prepare_windows
-
-GUIDE = {"trust": True, "motion": True}
 
 
 class Shifting:
@@ -33,18 +31,19 @@ class Shifting:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return prepare_windows(Shifting(), 3, MotionGuide(**GUIDE), "key", tmp_path, workers=0)
+    return prepare_windows(Shifting(), 3, MotionGuide(), "key", tmp_path, workers=0)
 
 
 def test_a_whole_window_has_the_guide_of_its_keys(folder: Path):
     sample = Windows(folder, (64, 96), 0, augment=False).sample(0)
     frames, times = sample["frames"], torch.linspace(0, 1, 5)
-    guide = MotionGuide(**GUIDE)(frames[:1], frames[-1:], times)[0]
+    guide = MotionGuide()(frames[:1], frames[-1:], times).stacked()[0]
     # Bytes in the pictures that the flow was made of, bytes in the guide.
     assert (sample["guide"][[0, -1]] - guide[[0, -1]]).abs().max() < 1e-6
     assert (sample["guide"] - guide).abs().mean(dim=(0, 2, 3)).max() < 0.02
-    assert torch.equal(guide[:, 8], sample["guide"][:, 8])
-    middle = sample["guide"][2, 11:, 16:-16, 16:-16].mean((1, 2)) * 16
+    cut = Guide.from_stacked(sample["guide"][None])
+    assert torch.equal(cut.time[0], times)
+    middle = cut.motion[0, 2, :, 16:-16, 16:-16].mean((1, 2)) * 16
     assert torch.allclose(middle, torch.tensor([4.0, 2.0]), atol=0.4)
 
 
@@ -54,8 +53,9 @@ def test_crops_and_mirrors_move_frames_and_guide_alike(folder: Path):
         sample = windows.sample(index)
         frames, guide = sample["frames"], sample["guide"]
         assert frames.shape == (5, 3, 32, 40) and guide.shape == (5, 13, 32, 40)
-        assert torch.equal(guide[0, :3], frames[0]) and torch.equal(guide[-1, 3:6], frames[-1])
-        first, last = warped(guide[None])
+        named = Guide.from_stacked(guide[None])
+        first, last = named.start, named.end
+        assert torch.equal(first[0, 0], frames[0]) and torch.equal(last[0, -1], frames[-1])
         # A wrong mirror of either would be as far away as another picture.
         assert (first[0, 2] - frames[2])[:, 10:-10, 10:-10].abs().mean() < 0.15
         assert (last[0, 2] - frames[2])[:, 10:-10, 10:-10].abs().mean() < 0.15
@@ -64,18 +64,18 @@ def test_crops_and_mirrors_move_frames_and_guide_alike(folder: Path):
 @pytest.mark.parametrize("seed", range(12))
 def test_motion_points_where_the_mirrored_frames_move(folder: Path, seed: int):
     whole = Windows(folder, (64, 96), 0, augment=False).sample(0)
-    frames, guide = augmented(whole["frames"], whole["guide"], np.random.default_rng(seed))
-    anew = MotionGuide(**GUIDE)(frames[:1], frames[-1:], torch.linspace(0, 1, 5))[0]
-    inside = (slice(None), slice(16, -16), slice(16, -16))
-    assert (guide[2, 11:][inside] - anew[2, 11:][inside]).abs().mean() * 16 < 0.5
-    assert torch.allclose(guide[:, 8], anew[:, 8], atol=1e-6)
+    frames, guide = augmented(whole["frames"], Guide.from_stacked(whole["guide"][None]), np.random.default_rng(seed))
+    anew = MotionGuide()(frames[:1], frames[-1:], torch.linspace(0, 1, 5))
+    inside = (0, 2, slice(None), slice(16, -16), slice(16, -16))
+    assert (guide.motion[inside] - anew.motion[inside]).abs().mean() * 16 < 0.5
+    assert torch.allclose(guide.time, anew.time, atol=1e-6)
 
 
 def test_windows_are_made_once_and_follow_from_seed_and_index(folder: Path, tmp_path: Path):
     before = (folder / "names.json").stat().st_mtime_ns
-    assert prepare_windows(Shifting(), 3, MotionGuide(**GUIDE), "key", tmp_path, workers=0) == folder
+    assert prepare_windows(Shifting(), 3, MotionGuide(), "key", tmp_path, workers=0) == folder
     assert (folder / "names.json").stat().st_mtime_ns == before
-    assert prepare_windows(Shifting(), 3, MotionGuide(trust=True), "key", tmp_path, workers=0) != folder
+    assert prepare_windows(Shifting(), 3, MotionGuide(), "other", tmp_path, workers=0) != folder
     one, other = (Windows(folder, (32, 40), 7).sample(5) for _ in range(2))
     assert torch.equal(one["frames"], other["frames"]) and torch.equal(one["guide"], other["guide"])
 
@@ -98,7 +98,7 @@ def recipe(tmp_path: Path, **data: Any) -> Recipe:
 def test_a_recipe_with_windows_trains_on_crops_and_validates_on_whole_frames(tmp_path: Path):
     wanted = recipe(tmp_path, windows={"count": 2, "size": [48, 64]})
     stream = training_samples(wanted, MotionGuide())
-    assert stream.sample(0)["frames"].shape == (3, 3, 32, 32) and stream.sample(0)["guide"].shape == (3, 9, 32, 32)
+    assert stream.sample(0)["frames"].shape == (3, 3, 32, 32) and stream.sample(0)["guide"].shape == (3, 13, 32, 32)
     assert held_out_samples(wanted)[0]["frames"].shape == (3, 3, 48, 64)
     with pytest.raises(UsageError, match=r"data\.windows needs a model with a motion guide"):
         training_samples(wanted)

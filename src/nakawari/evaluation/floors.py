@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..guide import blend
 from .contestants import Contestant, Role, Task, keys_of
 from .metrics import Frames, to_uint8
 from .protocol import Protocol
@@ -79,7 +78,7 @@ class Floor(Contestant):
 
 
 class GuideAlone(Contestant):
-    """What a model's motion guide makes without the model: its warped keys, mixed by time and visibility."""
+    """What a model's motion guide makes without the model: its warped keys, mixed by time."""
 
     def __init__(self, name: str, pipeline: Any) -> None:
         super().__init__(name, "anchor")
@@ -90,7 +89,7 @@ class GuideAlone(Contestant):
         with torch.no_grad():
             condition = self.pipeline.condition(start, end, num_frames=tasks[0].num_frames)
         height, width = condition.size
-        return [to_uint8((clip[..., :height, :width] + 1) / 2) for clip in blend(condition.guide)]
+        return [to_uint8((clip[..., :height, :width] + 1) / 2) for clip in condition.guide.blend()]
 
 
 class RoundTrip(Contestant):

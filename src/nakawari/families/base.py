@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ..diffusion import Process
 from ..errors import NakawariError
+from ..guide import Guide
+from .former_names import present
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Condition:
         fps: (B,) frames per second or frame stride, as the family counts it; None = the family's default.
         references: per decoder level (B, 2, C, H, W), encoder features of start and end key.
         base: (B, F, C, h, w), what the latents are relative to where a model works on residuals; None = nothing.
-        guide: (B, F, 9, H, W), see `nakawari.guide`; None = unguided.
+        guide: what the keys alone say about each frame, padded as the frames are; None = the model takes none.
         control: family-specific control maps (B, F, ...), such as track heatmaps; None = none.
         extra: family-specific tensors with the batch first.
     """
@@ -51,7 +53,7 @@ class Condition:
     fps: Tensor | None = None
     references: tuple[Tensor, ...] = ()
     base: Tensor | None = None
-    guide: Tensor | None = None
+    guide: Guide | None = None
     control: Tensor | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -94,6 +96,8 @@ def _map(value: Any, function: Any) -> Any:
         return function(value)
     if isinstance(value, tuple):
         return tuple(function(tensor) for tensor in value)
+    if isinstance(value, Guide):
+        return value.map(function)
     if isinstance(value, Mapping):
         return {name: function(tensor) for name, tensor in value.items()}
     return value
@@ -105,6 +109,8 @@ def _cat(values: list[Any]) -> Any:
         return torch.cat(values)
     if isinstance(first, tuple):
         return tuple(torch.cat(tensors) for tensors in zip(*values, strict=True))
+    if isinstance(first, Guide):
+        return Guide.cat(values)
     if isinstance(first, Mapping):
         return {name: torch.cat([value[name] for value in values]) for name in first}
     return first
@@ -178,6 +184,12 @@ class InterpolationPipeline(DiffusionPipeline):
 
         `chunk` bounds how many clips or frames are decoded at once, to bound memory.
         """
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """As diffusers', with the components of earlier revisions under their present names."""
+        found = super().load_config(*args, **kwargs)
+        return (present(found[0]), *found[1:]) if isinstance(found, tuple) else present(found)
 
     def add_image_adapter(self) -> bool:
         """Put a linear layer, component `image_adapter`, behind an image tower whose width its projector cannot read.

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from ..families.base import Condition, InterpolationPipeline
 from ..files import atomic_path
+from ..guide import Guide
 from .objectives.base import Batch
 from .objectives.conditions import CONTROL
 from .tensors import hash_states
 
-_VERSION = 1
-_TUPLE, _MAPPING = "references", "extra"
+_VERSION = 2
+_TUPLE, _MAPPING, _GUIDE = "references", "extra", "guide"
 Encode = Callable[[Batch, Sequence[bool]], tuple[Condition, Tensor]]
 
 
@@ -92,6 +93,8 @@ def _write(path: Path, condition: Condition, latents: Tensor) -> None:
             tensors |= {f"{name}.{index}": part for index, part in enumerate(value)}
         elif name == _MAPPING:
             tensors |= {f"{name}.{key}": part for key, part in value.items()}
+        elif name == _GUIDE and value is not None:
+            tensors |= {f"{name}.{key}": part for key, part in value.tensors().items()}
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     about = {"num_frames": str(condition.num_frames), "size": json.dumps(condition.size)}
     with atomic_path(path) as temporary:
@@ -112,6 +115,13 @@ def _read(path: Path) -> tuple[Condition, Tensor] | None:
     fields: dict[str, Any] = {name: value for name, value in tensors.items() if "." not in name}
     levels = sorted((name for name in tensors if name.startswith(f"{_TUPLE}.")), key=lambda n: int(n.split(".")[1]))
     fields[_TUPLE] = tuple(tensors[name] for name in levels)
-    fields[_MAPPING] = {n.partition(".")[2]: v for n, v in tensors.items() if n.startswith(f"{_MAPPING}.")}
+    fields[_MAPPING] = _below(tensors, _MAPPING)
+    if guide := _below(tensors, _GUIDE):
+        fields[_GUIDE] = Guide(**guide)
     size = tuple(json.loads(about["size"]))
     return Condition(num_frames=int(about["num_frames"]), size=size, **fields), latents
+
+
+def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """What is named `name.KEY`, by KEY."""
+    return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}

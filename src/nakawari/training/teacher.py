@@ -16,6 +16,7 @@ from .. import variants
 from ..errors import UsageError
 from ..families.base import Condition, InterpolationPipeline
 from ..families.calling import settings_for
+from ..guide import Guide
 from .objectives import RecipePart
 from .objectives.base import Batch, sample_generator
 from .objectives.conditions import keys_of, tracks_of
@@ -104,7 +105,7 @@ class Teacher:
         wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
             "tracks": tracks_of(self.pipeline, batch),
             "guided": None if guided else False,
-            "guide": batch.get("guide"),
+            "guide": None if batch.get("guide") is None else Guide.from_stacked(batch["guide"]),
             "num_inference_steps": self.sampling.steps,
             "guidance_scale": self.sampling.guidance,
             "eta": self.sampling.eta,

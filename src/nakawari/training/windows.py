@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.arranged import Stream
 from ..data.training_data import fresh_processes
 from ..files import atomic_path, read_json, write_json
+from ..guide import Guide, GuideMaker
 from .batches import prepare_worker
 
-_VERSION = 2
-_PICTURES = 6  # the guide's first channels, both warped keys, in [-1, 1]; the others are in [0, 1]
-_TIME = 8
-_MOTION = 11  # where motion begins, which no byte can hold
+_VERSION = 3
 Size = tuple[int, int]
 
 
 class _Guided(Dataset[tuple[str, dict[str, Tensor]]]):
     """Samples of a stream, pictures as bytes, with the guide at their in-betweens."""
 
-    def __init__(self, stream: Stream, count: int, guide: nn.Module) -> None:
+    def __init__(self, stream: Stream, count: int, guide: GuideMaker) -> None:
         self.stream, self.count, self.guide = stream, count, guide
 
     def __len__(self) -> int:
@@ -43,23 +41,27 @@ class _Guided(Dataset[tuple[str, dict[str, Tensor]]]):
     def __getitem__(self, index: int) -> tuple[str, dict[str, Tensor]]:
         sample = self.stream.sample(index)
         frames = sample["frames"]
-        times = torch.linspace(0, 1, len(frames))[1:-1]
-        guide = self.guide(frames[:1], frames[-1:], times)[0]
-        guides, motions = _bytes(_to_unit(guide[:, :_MOTION])), guide[:, _MOTION:].half()
-        return sample["name"], {"frames": _bytes((frames + 1) / 2), "guides": guides, "motions": motions}
+        guide = self.guide(frames[:1], frames[-1:], torch.linspace(0, 1, len(frames))[1:-1])
+        return sample["name"], {
+            "frames": _picture_bytes(frames),
+            "starts": _picture_bytes(guide.start[0]),
+            "ends": _picture_bytes(guide.end[0]),
+            "trusts": _bytes(guide.trust[0]),
+            "motions": guide.motion[0].half(),  # no byte holds it
+        }
 
 
-def prepare_windows(stream: Stream, count: int, guide: nn.Module, key: str, cache: Path, workers: int) -> Path:
+def prepare_windows(stream: Stream, count: int, guide: GuideMaker, key: str, cache: Path, workers: int) -> Path:
     """Make the first `count` samples of `stream`, with their guides, below `cache`; nothing where they are there.
 
     Args:
-        key: says what the samples are made of; the guide's own settings are added to it.
+        key: says what the samples are made of; the kind of guide is added to it.
         workers: processes that share the work.
 
     Returns:
         The folder, for `Windows`.
     """
-    about = [_VERSION, key, count, {k: v for k, v in dict(guide.config).items() if k[0] != "_"}]
+    about = [_VERSION, key, count, type(guide).__name__]
     digest = hashlib.sha256(json.dumps(about, default=str, sort_keys=True).encode()).hexdigest()
     folder = cache.expanduser() / f"windows-{digest[:16]}"
     if (folder / "names.json").is_file():
@@ -122,7 +124,7 @@ class Windows:
         return Windows, (self.folder, self.size, self.seed, self.augment)
 
     def sample(self, index: int) -> dict[str, Any]:
-        """`frames` (F, 3, H, W) and `guide` (F, G, H, W), see `nakawari.guide`; `name`."""
+        """`frames` (F, 3, H, W), `guide` (F, 13, H, W), see `Guide.stacked`, and `name`."""
         rng = np.random.default_rng([self.seed, *b"window", index])
         window = int(rng.integers(len(self._names)))
         whole = self._pools["frames"].shape[-2:]
@@ -130,61 +132,78 @@ class Windows:
         place = window, ..., slice(top, top + self.size[0]), slice(left, left + self.size[1])
         cut = {kind: torch.from_numpy(pool[place].copy()).float() for kind, pool in self._pools.items()}
         clip = cut["frames"] / 127.5 - 1
-        between = torch.cat([_from_unit(cut["guides"] / 255), *([cut["motions"]] if "motions" in cut else [])], dim=1)
-        times = torch.linspace(0, 1, len(clip))
-        between[:, _TIME] = times[1:-1, None, None]
-        guide = torch.cat([_at_key(clip[0], 0.0, between), between, _at_key(clip[-1], 1.0, between)])
+        between = Guide(
+            start=_pictures(cut["starts"])[None],
+            end=_pictures(cut["ends"])[None],
+            time=torch.linspace(0, 1, len(clip))[None, 1:-1],
+            trust=cut["trusts"][None] / 255,
+            motion=cut["motions"][None],
+            guided=torch.ones(1),
+        )
+        guide = _with_keys(between, clip)
         if self.augment:
             clip, guide = augmented(clip, guide, rng)
-        return {"frames": clip, "guide": guide, "name": self._names[window]}
+        return {"frames": clip, "guide": guide.stacked()[0], "name": self._names[window]}
 
 
-def augmented(frames: Tensor, guide: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Frames (F, 3, H, W) and their guide, mirrored, reversed in time and with other colours, both alike."""
+def augmented(frames: Tensor, guide: Guide, rng: np.random.Generator) -> tuple[Tensor, Guide]:
+    """Frames (F, 3, H, W) and their guide (of one clip), mirrored, reversed in time and with other colours, alike."""
     if rng.random() < 0.5:
-        frames, guide = frames.flip(-1), _mirrored(guide, -1, _MOTION)
+        frames, guide = frames.flip(-1), _mirrored(guide, -1, torch.tensor([-1.0, 1.0]))
     if rng.random() < 0.2:
-        frames, guide = frames.flip(-2), _mirrored(guide, -2, _MOTION + 1)
+        frames, guide = frames.flip(-2), _mirrored(guide, -2, torch.tensor([1.0, -1.0]))
     if rng.random() < 0.5:
         frames, guide = frames.flip(0), _reversed(guide)
     if rng.random() < 0.5:
         order = torch.from_numpy(rng.permutation(3))
-        frames = frames[:, order]
-        guide = torch.cat([guide[:, :3][:, order], guide[:, 3:6][:, order], guide[:, 6:]], dim=1)
+        frames, guide = frames[:, order], replace(guide, start=guide.start[:, :, order], end=guide.end[:, :, order])
     if rng.random() < 0.1:
-        frames, guide = -frames, torch.cat([-guide[:, :_PICTURES], guide[:, _PICTURES:]], dim=1)
+        frames, guide = -frames, replace(guide, start=-guide.start, end=-guide.end)
     return frames, guide
 
 
-def _mirrored(guide: Tensor, axis: int, motion: int) -> Tensor:
-    """Mirrored along `axis`; the channel `motion` of the guide, where it has that, points along it."""
-    guide = guide.flip(axis)
-    guide[:, motion : motion + 1] *= -1
-    return guide
+def _mirrored(guide: Guide, axis: int, direction: Tensor) -> Guide:
+    """Mirrored along `axis`; `direction`, x and y, is what becomes of the motion's signs."""
+    flipped = guide.map_pixels(lambda pixels: pixels.flip(axis))
+    return replace(flipped, motion=flipped.motion * direction[:, None, None])
 
 
-def _reversed(guide: Tensor) -> Tensor:
+def _reversed(guide: Guide) -> Guide:
     """The guide of the same frames from last to first: the two keys change places."""
-    guide = guide.flip(0)
-    first, last, seen, time = guide[:, : _TIME + 1].split([3, 3, 2, 1], dim=1)
-    trust, motion = guide[:, _TIME + 1 : _MOTION].flip(1), -guide[:, _MOTION:]
-    return torch.cat([last, first, seen.flip(1), 1 - time, trust, motion], dim=1)
+    back = guide.map_frames(lambda tensor: tensor.flip(1))
+    return replace(
+        back, start=back.end, end=back.start, time=1 - back.time, trust=back.trust.flip(2), motion=-back.motion
+    )
 
 
-def _at_key(key: Tensor, time: float, like: Tensor) -> Tensor:
-    """The guide (1, G, H, W) at a key, which is the key itself, seen, trusted and at rest."""
-    found = torch.ones_like(like[:1])
-    found[0, :3], found[0, 3:6], found[0, _TIME], found[0, _MOTION:] = key, key, time, 0
-    return found
-
-
-def _to_unit(guide: Tensor) -> Tensor:
-    return torch.cat([(guide[:, :_PICTURES] + 1) / 2, guide[:, _PICTURES:]], dim=1)
-
-
-def _from_unit(guide: Tensor) -> Tensor:
-    return torch.cat([guide[:, :_PICTURES] * 2 - 1, guide[:, _PICTURES:]], dim=1)
+def _with_keys(between: Guide, clip: Tensor) -> Guide:
+    """The guide of all frames from that of the inner ones; at the keys of `clip` it is the key, trusted and at rest."""
+    ends = []
+    for key, time in ((clip[0], 0.0), (clip[-1], 1.0)):
+        one = between.map_frames(lambda tensor: tensor[:, :1])
+        picture = key[None, None]
+        ends.append(
+            replace(
+                one,
+                start=picture,
+                end=picture,
+                time=torch.full_like(one.time, time),
+                trust=torch.ones_like(one.trust),
+                motion=torch.zeros_like(one.motion),
+            )
+        )
+    return Guide.cat([ends[0], between, ends[1]], dim=1)
 
 
 def _bytes(values: Tensor) -> Tensor:
     return (values.clamp(0, 1) * 255).round().byte()
+
+
+def _picture_bytes(pictures: Tensor) -> Tensor:
+    """Bytes of pictures in [-1, 1]."""
+    return _bytes((pictures + 1) / 2)
+
+
+def _pictures(values: Tensor) -> Tensor:
+    """The pictures of which `_picture_bytes` made bytes."""
+    return values / 255 * 2 - 1

@@ -13,7 +13,6 @@ from torch import Tensor
 from nakawari.families.base import Condition
 from nakawari.families.tooncrafter.guidance import Guidance
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
-from nakawari.guide import blend
 from tiny_models import guided_model, plain_model
 
 Model = Callable[[], ToonCrafterPipeline]
@@ -114,7 +113,7 @@ def test_decoding_in_chunks_changes_nothing() -> None:
 def test_a_residual_model_with_nothing_to_say_decodes_what_encodes_the_guide() -> None:
     pipeline = guided_model()
     condition = pipeline.condition(*_keys(), num_frames=4)
-    frames = blend(condition.guide)
+    frames = condition.guide.blend()
     assert torch.allclose(pipeline.encode(frames, condition), torch.zeros_like(condition.base), atol=1e-5)
     assert torch.allclose(pipeline.encode(frames), condition.base, atol=1e-5)
 
@@ -124,8 +123,8 @@ def test_unguided_runs_the_same_weights_on_a_cross_fade() -> None:
     guided = pipeline.condition(*_keys(), num_frames=5)
     unguided = pipeline.condition(*_keys(), num_frames=5, guided=False)
     start, end = _keys()
-    assert torch.allclose(blend(unguided.guide)[:, 2], (start + end) / 2, atol=1e-5)
-    assert not torch.allclose(blend(guided.guide)[:, 2], (start + end) / 2, atol=1e-2)
+    assert torch.allclose(unguided.guide.blend()[:, 2], (start + end) / 2, atol=1e-5)
+    assert not torch.allclose(guided.guide.blend()[:, 2], (start + end) / 2, atol=1e-2)
     assert not torch.equal(_draw(pipeline, _keys()), _draw(pipeline, _keys(), guided=False))
 
 
@@ -187,7 +186,7 @@ def test_conditions_join_and_select() -> None:
     parts = [pipeline.condition(*_keys(), num_frames=3), pipeline.condition(*_keys(), num_frames=3, guided=False)]
     joined = Condition.cat(parts)
     assert joined.batch == 2
-    assert torch.equal(joined.select([1]).guide, parts[1].guide)
+    assert torch.equal(joined.select([1]).guide.stacked(), parts[1].guide.stacked())
     assert torch.equal(joined.select(slice(0, 1)).references[0], parts[0].references[0])
     with pytest.raises(ValueError, match="same number of frames"):
         Condition.cat([parts[0], pipeline.condition(*_keys(), num_frames=4)])

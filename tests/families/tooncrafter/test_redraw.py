@@ -17,7 +17,7 @@ CONFIG = UNET | {
     "out_channels": 4,
     "model_channels": 16,
     "attention_resolutions": (),
-    "guide_channels": 9,
+    "guide_channels": 13,
     "guide_stride": 4,
     "guide_hidden": 8,
     "redraw": 16.0,
@@ -78,7 +78,7 @@ def test_a_shift_that_costs_nothing_is_chosen_where_costs_count() -> None:
 
 def test_moved_keys_meet_at_the_time_between() -> None:
     start, end = moving((4, 0))
-    keys = Keys(start, end, torch.full((1, 1, 48, 64), 0.5))
+    keys = Keys(start, end, torch.full((1, 1, 1, 1), 0.5))
     met = keys.moved(torch.tensor([4.0, 0.0])[None, :, None, None].expand(1, 2, 48, 64))
     assert torch.allclose(met.first[..., 4:-4], met.last[..., 4:-4], atol=1e-5)
     assert torch.allclose(met.first[..., 4:-4], start.roll(2, -1)[..., 4:-4], atol=1e-5)
@@ -87,7 +87,7 @@ def test_moved_keys_meet_at_the_time_between() -> None:
 def test_a_line_that_is_drawn_between_two_pixels_stays_a_line() -> None:
     line = torch.full((1, 3, 9, 9), -1.0)
     line[..., 4] = 1.0
-    keys, motion = Keys(line, line.roll(1, -1), torch.full((1, 1, 9, 9), 0.5)), torch.zeros(1, 2, 9, 9)
+    keys, motion = Keys(line, line.roll(1, -1), torch.full((1, 1, 1, 1), 0.5)), torch.zeros(1, 2, 9, 9)
     motion[:, 0] = 1.0
     drawn = keys.mixed(torch.zeros(1, 5, 9, 9), motion)
     assert (drawn[..., 4:6] > 0.15).all()  # bilinear reading leaves 0, half of the contrast

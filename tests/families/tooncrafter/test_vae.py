@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.families.tooncrafter.vae_blocks import FusionAttention, TemporalConv
-from nakawari.guide import GUIDE_CHANNELS
 
 SIZE = (16, 24)
 LATENT = (4, 6)
@@ -56,7 +55,7 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
 
 @pytest.mark.parametrize("ch_mult", [(1,), (1, 2), (1, 2, 2), (1, 2, 1, 2)])
 def test_any_number_of_levels(ch_mult: tuple[int, ...]) -> None:
-    vae = build(ch_mult=ch_mult, attn_levels=(len(ch_mult) - 1,), guide_channels=GUIDE_CHANNELS)
+    vae = build(ch_mult=ch_mult, attn_levels=(len(ch_mult) - 1,), guide_channels=13)
     frames = torch.randn(2, 3, 3, *SIZE)
     posterior, hidden = vae.encode(frames, return_hidden=True)
     assert posterior.mean.shape == (6, 4, SIZE[0] // vae.spatial_factor, SIZE[1] // vae.spatial_factor)
@@ -65,7 +64,7 @@ def test_any_number_of_levels(ch_mult: tuple[int, ...]) -> None:
     decoded = vae.decode(
         posterior.mode().unflatten(0, (2, 3)),
         vae.references([p[:, 0] for p in pairs], [p[:, -1] for p in pairs]),
-        guide=torch.randn(2, 3, GUIDE_CHANNELS, *SIZE),
+        guide=torch.randn(2, 3, 13, *SIZE),
     )
     assert decoded.shape == frames.shape
 
@@ -132,9 +131,9 @@ def test_decode_takes_scaled_latents(vae: DualReferenceAutoencoder) -> None:
 def test_untrained_residual_decoder_answers_the_base_exactly() -> None:
     torch.manual_seed(0)
     vae = DualReferenceAutoencoder(
-        ch=8, ch_mult=(1, 2), norm_num_groups=4, attn_levels=(1,), guide_channels=GUIDE_CHANNELS, zero_init_output=True
+        ch=8, ch_mult=(1, 2), norm_num_groups=4, attn_levels=(1,), guide_channels=13, zero_init_output=True
     )
-    base, guide = torch.randn(1, 2, 3, 8, 8), torch.randn(1, 2, GUIDE_CHANNELS, 8, 8)
+    base, guide = torch.randn(1, 2, 3, 8, 8), torch.randn(1, 2, 13, 8, 8)
     decoded = vae.decode(torch.randn(1, 2, 4, 4, 4), guide=guide, base_frames=base)
     assert torch.equal(decoded, base)
     decoded.sum().backward()
@@ -142,9 +141,9 @@ def test_untrained_residual_decoder_answers_the_base_exactly() -> None:
 
 
 def test_guide_moves_the_frames_and_its_layers_learn() -> None:
-    vae = build(guide_channels=GUIDE_CHANNELS)
+    vae = build(guide_channels=13)
     latents = torch.randn(1, 2, 4, *LATENT)
-    guide = torch.randn(1, 2, GUIDE_CHANNELS, *SIZE)
+    guide = torch.randn(1, 2, 13, *SIZE)
     guided = vae.decode(latents, guide=guide)
     assert (guided - vae.decode(latents)).abs().amax() > 1e-2
     guided.square().mean().backward()
@@ -156,7 +155,7 @@ def test_what_does_not_fit_is_refused(vae: DualReferenceAutoencoder) -> None:
     with pytest.raises(ValueError, match="needs 4 references with batch 1"):
         vae.decode(latents, references(vae, 2))
     with pytest.raises(ValueError, match="no motion guidance"):
-        vae.decode(latents, guide=torch.randn(1, 2, GUIDE_CHANNELS, *SIZE))
+        vae.decode(latents, guide=torch.randn(1, 2, 13, *SIZE))
 
 
 def test_gradients_are_the_same_with_checkpointing() -> None:

@@ -16,7 +16,7 @@ def build(
     pipeline: dict[str, Any] | None = None,
 ) -> ToonCrafterPipeline:
     """A new model without towers from the configurations of its parts; `guide=None` leaves motion guidance out."""
-    from ..motion import MotionGuide
+    from ...guide.motion import MotionGuide
     from .pipeline import ToonCrafterPipeline
     from .scheduler import ToonCrafterScheduler
     from .unet import ToonCrafterUNet

@@ -17,9 +17,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from ...diffusion import VelocityProcess
-from ...guide import blend
+from ...guide import Guide, still
+from ...guide.motion import MotionGuide
 from ..base import Condition, InterpolationPipeline
-from ..motion import MotionGuide
 from .guidance import Guidance, InterpolationOutput
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
@@ -144,11 +144,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
         guided: bool = True,
         generator: Generators = None,
         interpolate: bool = True,
-        guide: Tensor | None = None,
+        guide: Guide | None = None,
         times: Tensor | None = None,
     ) -> Condition:
         """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere.
-        `guide` (B, F, G, H, W) is what the model's guide draws for these keys, where that is known already.
+        `guide` is what the model's guide draws for these keys, where that is known already.
         `times` (F,): where on the way each frame stands, for a model that has a guide; even where absent."""
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
@@ -172,7 +172,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         if self.guide is None:
             return condition
         if guide is not None and guided:
-            return self._with_guide(condition, self._pad(guide))
+            return self._with_guide(condition, guide.pad(*self._padding(guide.start)))
         return self._guided(condition, drawings, guided, times)
 
     @property
@@ -216,7 +216,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         prompt: str | Sequence[str] = "",
         fps: int | Sequence[int] | None = None,
         guided: bool = True,
-        guide: Tensor | None = None,
+        guide: Guide | None = None,
         interpolate: bool = True,
         double_decode: bool | None = None,
         generator: Generators = None,
@@ -242,7 +242,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             prompt: what is seen, one for all or one per sample.
             fps: frame stride, one for all or one per sample.
             guided: use motion guidance where the model has it.
-            guide: (B, F, G, H, W), what the model's guide draws for these keys, where that is known already.
+            guide: what the model's guide draws for these keys, where that is known already.
             interpolate: False gives the reference's image-to-video layout.
             double_decode: see the class.
             generator: one per sample (results then do not depend on the batch), or one for all.
@@ -341,12 +341,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
     # --- pieces ---------------------------------------------------------------------------------------------------
 
+    def _padding(self, frames: Tensor) -> tuple[int, int]:
+        """Rows below and columns to the right that are lacking."""
+        return -frames.shape[-2] % self.multiple, -frames.shape[-1] % self.multiple
+
     def _pad(self, frames: Tensor) -> Tensor:
-        height, width = frames.shape[-2:]
-        pad = (0, -width % self.multiple, 0, -height % self.multiple)
-        if not any(pad):
+        rows, columns = self._padding(frames)
+        if not rows and not columns:
             return frames
-        return functional.pad(frames.flatten(0, 1), pad, mode="replicate").unflatten(0, frames.shape[:2])
+        padded = functional.pad(frames.flatten(0, 1), (0, columns, 0, rows), mode="replicate")
+        return padded.unflatten(0, frames.shape[:2])
 
     def _latents(self, moments: Tensor, generator: Generators) -> Tensor:
         mean, log_variance = moments.chunk(2, dim=2)
@@ -409,13 +413,13 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def _guided(self, condition: Condition, keys: Tensor, guided: bool, times: Tensor | None) -> Condition:
         times = torch.linspace(0, 1, condition.num_frames) if times is None else times
         first, last = keys[:, 0], keys[:, 1]
-        return self._with_guide(condition, (self.guide if guided else self.guide.still)(first, last, times))
+        return self._with_guide(condition, (self.guide if guided else still)(first, last, times))
 
-    def _with_guide(self, condition: Condition, guide: Tensor) -> Condition:
-        guide, base = guide.to(self.vae.dtype), None
+    def _with_guide(self, condition: Condition, guide: Guide) -> Condition:
+        guide, base = guide.map(lambda tensor: tensor.to(self.vae.dtype)), None
         if self.config.residual:
-            moments, _ = self.vae.encode_features(blend(guide).flatten(0, 1))
-            base = self._latents(moments.unflatten(0, guide.shape[:2]), None)
+            moments, _ = self.vae.encode_features(guide.blend().flatten(0, 1))
+            base = self._latents(moments.unflatten(0, guide.time.shape), None)
         return condition.replace(guide=guide, base=base)
 
     def _decode_clips(self, latents: Tensor, condition: Condition) -> Tensor:
@@ -423,8 +427,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return self.vae.decode(
             latents.to(self.vae.dtype),
             references=condition.references,
-            guide=guide,
-            base_frames=None if guide is None else blend(guide),
+            guide=None if guide is None else guide.stacked(),
+            base_frames=None if guide is None else guide.blend(),
         )
 
     def _decode_twice(self, latents: Tensor, condition: Condition, chunk: int | None) -> Tensor:
@@ -436,7 +440,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         short = condition.replace(
             num_frames=len(kept),
             base=None if condition.base is None else condition.base[:, kept],
-            guide=None if condition.guide is None else condition.guide[:, kept],
+            guide=None if condition.guide is None else condition.guide.map_frames(lambda tensor: tensor[:, kept]),
         )
         middle = self.decode(latents[:, kept], short, chunk=chunk)[:, count // 2 - 2 : count // 2]
         return torch.cat([frames[:, : count // 2 - 1], middle, frames[:, count // 2 + 1 :]], dim=1)

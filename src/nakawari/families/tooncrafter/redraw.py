@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...guide import blend, warped
-from ..warp import backward_warp, drawn_along
+from ...guide import Guide
+from ...guide.warp import backward_warp, drawn_along
 from .attention import zero_init
 from .vae_blocks import cosine_basis
 
@@ -57,10 +57,10 @@ class MatchCosts(nn.Module):
                 raise ValueError(f"match has a unit of {unit} pixels; a divisor or a multiple of {stride} is needed")
 
     @torch.no_grad()
-    def forward(self, guide: Tensor) -> Tensor:
-        """Guide (B, F, G, H, W) -> costs (B*F, shifts, H / stride, W / stride), from 0, where all colours match."""
-        first, last = (key.flatten(0, 1).float() for key in warped(guide))
-        return self.between(first, last, guide[:, :, 8].flatten(0, 1)[:, :1, :1].float())
+    def forward(self, guide: Guide) -> Tensor:
+        """Guide of B clips of F frames -> costs (B*F, shifts, H / stride, W / stride); 0 where all colours match."""
+        first, last = (key.flatten(0, 1).float() for key in (guide.start, guide.end))
+        return self.between(first, last, guide.time.flatten()[:, None, None].float())
 
     @torch.no_grad()
     def between(self, first: Tensor, last: Tensor, time: Tensor) -> Tensor:
@@ -131,17 +131,17 @@ class GuideRedraw(nn.Module):
             frequency, colour = divmod(index, 3)
             self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
 
-    def forward(self, features: Tensor, guide: Tensor, costs: Tensor | None = None) -> Tensor:
-        """Features (B*F, C, h, w), guide (B, F, G, h * stride, w * stride), costs as `MatchCosts` gives them ->
+    def forward(self, features: Tensor, guide: Guide, costs: Tensor | None = None) -> Tensor:
+        """Features (B*F, C, h, w), a guide of frames h * stride x w * stride, costs as `MatchCosts` gives them ->
         (B*F, latent_channels, h, w)."""
-        guide = guide.float()
-        keys = Keys(*(key.flatten(0, 1) for key in warped(guide)), guide[:, :, 8:9].flatten(0, 1))
+        guide = guide.map(Tensor.float)
+        keys = Keys(guide.start.flatten(0, 1), guide.end.flatten(0, 1), guide.time.flatten()[:, None, None, None])
         if costs is None:
             # Motion is in pixels, which half precision would quantise.
             redrawn = keys.mixed(functional.pixel_shuffle(self.motion(features).float(), self.stride))
         else:
             redrawn = self._searched(features, keys, costs)
-        return self.to_latents((redrawn - blend(guide).flatten(0, 1)).to(features.dtype))
+        return self.to_latents((redrawn - guide.blend().flatten(0, 1)).to(features.dtype))
 
     def _searched(self, features: Tensor, keys: Keys, costs: Tensor) -> Tensor:
         """The mean of the picture as the guide has it and of those that were searched, weighed pixel by pixel."""
@@ -156,7 +156,7 @@ class GuideRedraw(nn.Module):
 
 
 class Keys(NamedTuple):
-    """The guide's warped keys (N, 3, H, W) and the time of each in-between (N, 1, H, W)."""
+    """The guide's warped keys (N, 3, H, W) and the time of each in-between (N, 1, 1, 1)."""
 
     first: Tensor
     last: Tensor
@@ -233,7 +233,7 @@ class Refine(nn.Module):
         """Features (N, C, h, w) and the moved keys -> the motion to add (N, 2, H, W) in pixels, what `Keys.mixed`
         takes (N, 5, H, W), and the logit (N, 1, H, W) that the picture shows here."""
         pictures = torch.cat([keys.first, keys.last], dim=1).detach()
-        costs = self.costs.between(pictures[:, :3], pictures[:, 3:], keys.time[:, 0, :1, :1])
+        costs = self.costs.between(pictures[:, :3], pictures[:, 3:], keys.time[:, 0])
         seen = [
             features,
             functional.pixel_unshuffle(pictures, self.stride).to(features.dtype),

@@ -16,6 +16,7 @@ from diffusers.loaders import PeftAdapterMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...guide import CHANNELS, Guide
 from .attention import Context, SpatialTransformer, TemporalTransformer, zero_init
 from .blocks import (
     Downsample,
@@ -233,7 +234,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         timestep: Tensor | float,
         context: Tensor | None = None,
         fps: Tensor | None = None,
-        guide: Tensor | None = None,
+        guide: Guide | None = None,
     ) -> Tensor:
         """One evaluation.
 
@@ -244,7 +245,7 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             context: (B, L, context_dim), text tokens first. With L = text_tokens + F * image_tokens_per_frame each
                 frame reads its own image tokens; with any other L all frames read all image tokens.
             fps: (B,), as the family counts it; None = `default_fps`. Ignored by a network without `fps_condition`.
-            guide: (B, F, guide_channels, h * guide_stride, w * guide_stride); None = unguided.
+            guide: of frames h * guide_stride x w * guide_stride; None = unguided.
 
         Returns:
             (B, F, out_channels, h, w) in the dtype of `sample`.
@@ -254,10 +255,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         """
         self._check_size(sample)
         if guide is not None:
-            guide = self._whole_guide(guide, sample)
+            self._check_guide(guide, sample)
         if self.config.inner_only and sample.shape[1] > 2:
-            inner = None if guide is None else guide[:, 1:-1]
-            answer = self._answer(sample[:, 1:-1], timestep, context, fps, inner)
+            answer = self._answer(sample[:, 1:-1], timestep, context, fps, guide, slice(1, -1))
             return functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
         return self._answer(sample, timestep, context, fps, guide)
 
@@ -267,7 +267,8 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         timestep: Tensor | float,
         context: Tensor | None,
         fps: Tensor | None,
-        guide: Tensor | None,
+        guide: Guide | None,
+        frames_of_guide: slice = slice(None),
     ) -> Tensor:
         batch, num_frames = sample.shape[:2]
         embedding = self._embed(sample, timestep, fps)
@@ -279,7 +280,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         h = self._run(self.input_blocks[0], frames, embedding, tokens, num_frames)
         costs = None
         if guide is not None:
-            h = h + self.guide_in(guide.flatten(0, 1).to(sample.dtype))
+            seen = self._seen(guide)[:, frames_of_guide]
+            guide = guide.map_frames(lambda tensor: tensor[:, frames_of_guide])
+            h = h + self.guide_in(seen.flatten(0, 1).to(sample.dtype))
             if self.config.match is not None:
                 costs = self.match_costs(guide)
                 h = h + self.match_in(costs.to(h.dtype))
@@ -327,19 +330,22 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             image = image.unflatten(1, (num_frames, -1)).flatten(0, 1)
         return Context(text.contiguous(), image.contiguous())
 
-    def _whole_guide(self, guide: Tensor, sample: Tensor) -> Tensor:
-        """The guide as its encoder reads it: with both keys beside every frame, where the network wants them."""
+    def _check_guide(self, guide: Guide, sample: Tensor) -> None:
         if self.config.guide_channels is None:
             raise ValueError("this denoiser takes no guide (guide_channels is None)")
         batch, num_frames, _, height, width = sample.shape
         stride = self.config.guide_stride
-        expected = (batch, num_frames, self.config.guide_channels, height * stride, width * stride)
-        if tuple(guide.shape) != expected:
-            raise ValueError(f"guide has shape {tuple(guide.shape)}, these latents need {expected}")
+        expected = (batch, num_frames, CHANNELS["start"], height * stride, width * stride)
+        if tuple(guide.start.shape) != expected:
+            raise ValueError(f"the guide's keys have shape {tuple(guide.start.shape)}, these latents need {expected}")
+
+    def _seen(self, guide: Guide) -> Tensor:
+        """The guide as its encoder reads it: with both keys beside every frame, where the network wants them."""
+        stacked = guide.stacked()
         if not self.config.guide_keys:
-            return guide
-        keys = torch.cat([guide[:, :1, 0:3], guide[:, -1:, 3:6]], dim=2)
-        return torch.cat([guide, keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
+            return stacked
+        keys = torch.cat([guide.start[:, :1], guide.end[:, -1:]], dim=2)
+        return torch.cat([stacked, keys.expand(-1, stacked.shape[1], -1, -1, -1)], dim=2)
 
     def _check_size(self, sample: Tensor) -> None:
         multiple = 2 ** (len(self.config.channel_mult) - 1)

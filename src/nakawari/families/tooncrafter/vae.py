@@ -182,7 +182,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fusion_heads, fusion_head_dim: shape of the attention to the references.
         scaling_factor: latents are multiplied by this before the denoiser sees them.
         norm_num_groups: groups of every normalisation.
-        guide_channels: channels of motion guidance (see `nakawari.guide`) taken by the decoder; None = none.
+        guide_channels: channels of motion guidance (see `nakawari.guide.layout`) taken by the decoder; None = none.
         guide_hidden: inner channels of the layers that read the guide.
         zero_init_output: the untrained decoder answers zero, so with `base_frames` it answers exactly those.
         linear_path: a linear map of square patches beside encoder and decoder, there and back, which the two networks

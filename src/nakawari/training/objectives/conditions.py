@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...families.base import Condition, InterpolationPipeline
-from ...guide import blend
+from ...guide import Guide
 from .base import Batch
 
 CONTROL = "controlnet"
@@ -42,7 +42,7 @@ def _build(pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], gui
     if (tracks := tracks_of(pipeline, batch)) is not None:
         words["control"] = [tracks[i] for i in chosen]
     if guided and batch.get("guide") is not None:
-        words["guide"] = batch["guide"][chosen]
+        words["guide"] = Guide.from_stacked(batch["guide"][chosen])
     return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)
 
 
@@ -88,14 +88,14 @@ def some_frames(condition: Condition, frames: Tensor) -> Condition:
     return condition.replace(
         num_frames=frames.shape[1],
         base=None if condition.base is None else pick(condition.base, frames),
-        guide=None if condition.guide is None else pick(condition.guide, frames),
+        guide=None if condition.guide is None else condition.guide.map_frames(lambda tensor: pick(tensor, frames)),
     )
 
 
 def drawn_by_nothing(frames: Tensor, condition: Condition) -> Tensor:
     """What stands there when a model adds nothing: the guide's blend, or the average of the keys; as `frames`."""
     if condition.guide is not None:
-        return blend(condition.guide)[..., : frames.shape[-2], : frames.shape[-1]]
+        return condition.guide.blend()[..., : frames.shape[-2], : frames.shape[-1]]
     start, end = keys_of(frames)
     return ((start + end) / 2)[:, None].expand_as(frames)
 

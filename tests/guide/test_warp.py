@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nakawari.families.warp import backward_warp, drawn_along
+from nakawari.guide.warp import backward_warp, drawn_along
 
 
 def right(x: float) -> Tensor:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from nakawari.families.large_motion import fill_holes
-from nakawari.families.motion import MotionGuide, dis_flow
-from nakawari.families.warp import backward_warp, forward_splat
-from nakawari.guide import GUIDE_CHANNELS, blend, still, warped
+from nakawari.errors import NakawariError
+from nakawari.guide import Guide, motion, still
+from nakawari.guide.flow import dis_flow, splat_to
+from nakawari.guide.motion import MotionGuide
+from nakawari.guide.search import fill_holes
+from nakawari.guide.warp import backward_warp, forward_splat
 
 TIMES = torch.linspace(0, 1, 5)
 
@@ -57,20 +62,20 @@ def test_dis_finds_a_shift() -> None:
 def test_the_guide_moves_things_and_keeps_the_keys() -> None:
     start, end = _scene(), _scene(8)
     guide = MotionGuide()(start, end, TIMES)
-    assert guide.shape == (1, 5, GUIDE_CHANNELS, 64, 96)
-    frames = blend(guide)
+    assert guide.stacked().shape == (1, 5, 13, 64, 96)
+    frames = guide.blend()
     assert torch.equal(frames[:, 0], start)
     assert torch.equal(frames[:, -1], end)
-    faded = blend(still(start, end, TIMES))
+    faded = still(start, end, TIMES).blend()
     for index, shift in ((1, 2), (2, 4), (3, 6)):
         assert _error(frames[:, index], _scene(shift)) < 0.4 * _error(faded[:, index], _scene(shift))
-    assert torch.equal(guide[0, :, 8, 0, 0], TIMES)
+    assert torch.equal(guide.time[0], TIMES)
 
 
 def test_samples_do_not_depend_on_the_batch() -> None:
     start, end = torch.cat([_scene(), _scene(3)]), torch.cat([_scene(8), _scene(5)])
-    together = MotionGuide()(start, end, TIMES)
-    alone = torch.cat([MotionGuide()(start[i : i + 1], end[i : i + 1], TIMES) for i in (0, 1)])
+    together = MotionGuide()(start, end, TIMES).stacked()
+    alone = Guide.cat([MotionGuide()(start[i : i + 1], end[i : i + 1], TIMES) for i in (0, 1)]).stacked()
     assert torch.allclose(together, alone, atol=1e-5)
 
 
@@ -78,21 +83,13 @@ def test_still_is_a_cross_fade() -> None:
     start, end = _scene(), _scene(8)
     guide = still(start, end, TIMES)
     expected = torch.lerp(start[:, None], end[:, None], TIMES.view(1, -1, 1, 1, 1))
-    assert torch.allclose(blend(guide), expected, atol=1e-6)
-    assert not guide[:, :, 6:8].any()
-
-
-def test_blend_follows_visibility() -> None:
-    guide = still(torch.full((1, 3, 4, 4), -1.0), torch.full((1, 3, 4, 4), 1.0), torch.tensor([0.5]))
-    guide[:, :, 6] = 1
-    assert torch.equal(blend(guide), warped(guide)[0])
-    guide[:, :, 7] = 1
-    assert torch.allclose(blend(guide), torch.zeros(1, 1, 3, 4, 4))
+    assert torch.allclose(guide.blend(), expected, atol=1e-6)
+    assert not guide.guided.any() and not guide.trust.any() and not guide.motion.any()
 
 
 def test_tiny_images_have_no_flow() -> None:
     start, end = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
-    assert torch.allclose(blend(MotionGuide()(start, end, torch.tensor([0.25]))), torch.full((1, 1, 3, 8, 8), 0.25))
+    assert torch.allclose(MotionGuide()(start, end, torch.tensor([0.25])).blend(), torch.full((1, 1, 3, 8, 8), 0.25))
 
 
 def _far(shift: int, size: tuple[int, int] = (64, 96)) -> Tensor:
@@ -108,32 +105,34 @@ def test_a_line_that_the_guide_moves_by_half_a_pixel_stays_a_line(monkeypatch: p
     line = torch.full((1, 3, 24, 24), -1.0)
     line[..., 12] = 1.0
     right = torch.tensor([1.0, 0.0])[None, :, None, None].expand(1, 2, 24, 24)
-    monkeypatch.setattr(MotionGuide, "_flows", lambda self, start, end: (right, -right))
-    drawn = blend(MotionGuide()(line, line.roll(1, -1), torch.tensor([0.5])))
+    monkeypatch.setattr(motion, "_flows", lambda start, end: (right, -right))
+    drawn = MotionGuide()(line, line.roll(1, -1), torch.tensor([0.5])).blend()
     assert (drawn[..., 4:-4, 12:14] > 0.15).all()  # bilinear reading leaves 0, half of the contrast
 
 
 def test_search_finds_a_small_thing_that_moved_far() -> None:
     start, end, middle = _far(0), _far(20), _far(10)
-    plain, searched = (blend(MotionGuide(search=on)(start, end, torch.tensor([0.5])))[:, 0] for on in (False, True))
+    moved = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
+    plain = (backward_warp(start, -0.5 * moved) + backward_warp(end, 0.5 * moved)) / 2
+    searched = MotionGuide()(start, end, torch.tensor([0.5])).blend()[:, 0]
     assert _error(searched, middle) < 0.5 * _error(plain, middle)
 
 
 def test_search_keeps_the_keys_and_is_deterministic() -> None:
     start, end = torch.cat([_far(0), _scene()]), torch.cat([_far(12), _scene(8)])
-    guide = MotionGuide(search=True)
+    guide = MotionGuide()
     once = guide(start, end, TIMES)
-    assert torch.equal(once, guide(start, end, TIMES))
-    assert torch.equal(blend(once)[:, 0], start)
-    assert torch.equal(blend(once)[:, -1], end)
-    assert torch.allclose(once[1:], guide(start[1:], end[1:], TIMES), atol=1e-5)
+    assert torch.equal(once.stacked(), guide(start, end, TIMES).stacked())
+    assert torch.equal(once.blend()[:, 0], start)
+    assert torch.equal(once.blend()[:, -1], end)
+    assert torch.allclose(once[1:].stacked(), guide(start[1:], end[1:], TIMES).stacked(), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 40), (50, 33)])
 def test_search_takes_any_size(size: tuple[int, int]) -> None:
     keys = torch.rand(2, 1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    guide = MotionGuide(search=True)(keys[0], keys[1], torch.tensor([0.3]))
-    assert guide.shape == (1, 1, GUIDE_CHANNELS, *size)
+    guide = MotionGuide()(keys[0], keys[1], torch.tensor([0.3])).stacked()
+    assert guide.shape == (1, 1, 13, *size)
     assert torch.isfinite(guide).all()
 
 
@@ -145,41 +144,46 @@ def test_holes_take_the_motion_around_them() -> None:
     assert torch.allclose(fill_holes(motion, cover), torch.full_like(motion, 5.0), atol=0.05)
 
 
-def test_saved_and_loaded(tmp_path: str) -> None:
-    model = MotionGuide(search=True, trust=True)
+def test_saved_and_loaded(tmp_path: Path) -> None:
+    model = MotionGuide()
     model.save_pretrained(tmp_path)
     loaded = MotionGuide.from_pretrained(tmp_path)
     assert not loaded.training
-    assert torch.equal(loaded(_scene(), _scene(8), TIMES), model(_scene(), _scene(8), TIMES))
+    assert torch.equal(loaded(_scene(), _scene(8), TIMES).stacked(), model(_scene(), _scene(8), TIMES).stacked())
+
+
+def test_a_guide_that_an_earlier_revision_saved_is_read_or_refused(tmp_path: Path) -> None:
+    saved = {"finest_scale": 0, "min_size": 16, "search": True, "trust": True, "motion": True}
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "MotionGuide", **saved}))
+    MotionGuide.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "MotionGuide", **saved, "motion": False}))
+    with pytest.raises(NakawariError, match="motion False"):
+        MotionGuide.from_pretrained(tmp_path)
 
 
 def test_trust_is_high_where_the_flow_explains_and_low_where_it_cannot() -> None:
     start, end = _scene(), _scene(8)
-    plain, guide = (MotionGuide(trust=on)(start, end, TIMES) for on in (False, True))
-    assert torch.equal(guide[:, :, :9], plain)
-    assert guide.shape[2] == 11
-    assert (guide[:, (0, -1), 9:] == 1).all()
+    guide = MotionGuide()(start, end, TIMES)
+    assert (guide.trust[:, (0, -1)] == 1).all()
     unrelated = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(5)) * 2 - 1
-    assert guide[:, 2, 9:].mean() > 2 * MotionGuide(trust=True)(start, unrelated, TIMES)[:, 2, 9:].mean()
-
-
-@pytest.mark.parametrize("trust", [False, True])
-def test_a_guide_without_motion_has_the_same_channels(trust: bool) -> None:
-    guide = MotionGuide(trust=trust)
-    start, end = _scene(), _scene(8)
-    silent = guide.still(start, end, TIMES)
-    assert silent.shape == guide(start, end, TIMES).shape
-    assert torch.equal(silent[:, :, :9], still(start, end, TIMES))
-    assert not silent[:, :, 9:].any()
+    assert guide.trust[:, 2].mean() > 2 * MotionGuide()(start, unrelated, TIMES).trust[:, 2].mean()
 
 
 def test_motion_is_that_from_key_to_key_seen_at_each_time() -> None:
-    start, end = _scene(), _scene(8)
-    plain, guide = MotionGuide(trust=True)(start, end, TIMES), MotionGuide(trust=True, motion=True)(start, end, TIMES)
-    assert torch.equal(guide[:, :, :11], plain) and guide.shape[2] == 13
-    assert not guide[:, (0, -1), 11:].any()
-    inside = guide[0, 2, 11:, 28:36, 30:42].mean((1, 2)) * 16
+    guide = MotionGuide()(_scene(), _scene(8), TIMES)
+    assert not guide.motion[:, (0, -1)].any()
+    inside = guide.motion[0, 2, :, 28:36, 30:42].mean((1, 2)) * 16
     assert torch.allclose(inside, torch.tensor([8.0, 0.0]), atol=0.7)
-    assert not MotionGuide(trust=True, motion=True).still(start, end, TIMES)[:, :, 9:].any()
-    with pytest.raises(ValueError, match="set trust"):
-        MotionGuide(motion=True)
+
+
+def test_stacked_channels_are_where_the_weights_expect_them() -> None:
+    guide = MotionGuide()(_scene(), _scene(8), TIMES)
+    stacked = guide.stacked()
+    assert torch.equal(stacked[:, :, 0:3], guide.start) and torch.equal(stacked[:, :, 3:6], guide.end)
+    assert (stacked[:, :, 6:8] == 1).all() and torch.equal(stacked[0, :, 8, 5, 5], TIMES)
+    assert torch.equal(stacked[:, :, 9:11], guide.trust) and torch.equal(stacked[:, :, 11:13], guide.motion)
+    again = Guide.from_stacked(stacked)
+    assert all(
+        torch.equal(one, other) for one, other in zip(again.tensors().values(), guide.tensors().values(), strict=True)
+    )
+    assert not still(_scene(), _scene(8), TIMES).stacked()[:, :, 6:8].any()

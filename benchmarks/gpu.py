@@ -1,0 +1,308 @@
+"""Everything that a GPU can tell about the full-size models, in one command of under eight minutes.
+
+    PYTHONPATH=src python benchmarks/gpu.py -o DIR [--seconds 460] [--only a,b,...] [--tiny] [--device cpu]
+
+Weights are random and of the published size, so no data and no checkpoint are needed. Parts, each written to its own
+JSON as it goes; what no longer fits the time is written down as skipped:
+  a  the tests marked `gpu`: every command's way on CUDA with tiny models
+  b  ToonCrafter, 16 frames of 512x320: steps in every precision, plain and compiled, the decoder, whole calls
+  c  Framer, 14 frames of 512x320, the same
+  d  one optimizer step of a rank-16 adapter on a bf16 base
+  e  both families where the process may take no more than 7.5 GB, and 11 GB: do they draw
+At the end a table (`gpu.txt`) and a figure (`gpu.png`, where matplotlib is installed) are made of what was measured.
+
+Each job runs in a process of its own, which imports while others measure and touches the device when it is its turn.
+Models compile beside the jobs of part e, which time nothing; all else has the device alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+Inbox = queue.Queue["tuple[Job, dict[str, Any] | None]"]
+"""Messages, and None where a job's process has ended."""
+MARK = "@@gpu "
+"""As in `gpu_parts.session`, which this process does not import: it must not touch the device."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process.
+
+    Args:
+        part: the letter of the part whose JSON gets what it finds.
+        words: which function of `gpu_parts` with which arguments, see `gpu_parts.jobs`.
+        limit: seconds after which it is ended, from its turn on.
+        stage: 0 prepares beside everything else, 1 times nothing, 2 has the device alone.
+    """
+
+    part: str
+    words: tuple[str, ...]
+    limit: float
+    stage: int = 2
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return " ".join(self.words)
+
+
+JOBS: tuple[Job, ...] = (
+    Job("b", ("compiled", "tooncrafter", "bf16"), 60, 0),
+    Job("c", ("compiled", "framer", "bf16"), 60, 0),
+    Job("b", ("compiled", "tooncrafter", "fp16"), 60, 0),
+    Job("b", ("compiled", "tooncrafter", "fp8-dynamic"), 60, 0),
+    Job("e", ("capped", "tooncrafter", "7.5"), 60, 1),
+    Job("e", ("capped", "framer", "7.5"), 60, 1),
+    Job("e", ("capped", "tooncrafter", "11"), 60, 1),
+    Job("e", ("capped", "framer", "11"), 60, 1),
+    Job("b", ("speed", "tooncrafter"), 150),
+    Job("b", ("reference", "tooncrafter"), 60),
+    Job("c", ("speed", "framer"), 120),
+    Job("d", ("lora", "tooncrafter"), 40),
+    Job("d", ("lora", "framer"), 40),
+    Job("a", ("checks",), 120),
+)
+
+
+class Process:
+    """A job's process, from its start to its end; its messages go into `inbox` as (job, message).
+
+    A message None says that it has ended.
+    """
+
+    def __init__(
+        self, job: Job, settings: dict[str, Any], inbox: queue.Queue[tuple[Job, dict[str, Any] | None]]
+    ) -> None:
+        self.job, self._inbox = job, inbox
+        self.ready = threading.Event()
+        """It waits for the device."""
+        self.ended = threading.Event()
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_COMPILE_THREADS": "4"}
+        if job.part == "e":
+            environment["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+        command = [sys.executable, "-m", "gpu_parts.jobs", json.dumps(settings), *job.words]
+        environment["PYTHONPATH"] = os.pathsep.join([str(HERE), environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if not line.startswith(MARK):
+                if line.strip():
+                    print(f"    {self.job.name}: {line.rstrip()[:400]}", flush=True)
+                continue
+            message = json.loads(line.removeprefix(MARK))
+            if message.get("waits"):
+                self.ready.set()
+            else:
+                self._inbox.put((self.job, message))
+        code = self._process.wait()
+        if code:
+            self._inbox.put(
+                (self.job, {"name": f"{self.job.name}: process", "found": {"failed": f"ended with {code}"}})
+            )
+        self.ready.set()
+        self.ended.set()
+        self._inbox.put((self.job, None))
+
+    def go(self, deadline: float) -> None:
+        """Its turn; `deadline` in seconds of `time.time()`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{deadline}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended already, and its messages say why
+
+    def stop(self) -> None:
+        """End it where it has not ended by itself."""
+        if not self.ended.is_set():
+            self._process.kill()
+            self.ended.wait(10)
+
+
+@dataclass
+class Run:
+    """One run of the command: what is found goes into `parts`, and to disk at once."""
+
+    output: Path
+    settings: dict[str, Any]
+    deadline: float
+    began: float = field(default_factory=time.time)
+    inbox: Inbox = field(default_factory=queue.Queue)
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    processes: dict[Job, Process] = field(default_factory=dict)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.deadline - time.time()
+
+    def process(self, job: Job) -> Process:
+        """The job's process, started where it is not."""
+        if job not in self.processes:
+            self.processes[job] = Process(job, self.settings, self.inbox)
+        return self.processes[job]
+
+    def note(self, job: Job, found: dict[str, Any]) -> None:
+        """Keep one message, write the part's file, and say it."""
+        part = self.parts.setdefault(job.part, {"about": {}, "found": {}})
+        if "about" in found:
+            part["about"] |= found["about"]
+            return
+        name = found["name"] if job.part in "ade" else f"{job.words[1]} {found['name']}"
+        part["found"][name] = found["found"]
+        self.save(job.part)
+        print(f"{time.time() - self.began:6.1f} s  {job.part}  {name:<58}{brief(found['found'])}", flush=True)
+
+    def save(self, letter: str) -> None:
+        """Write a part's JSON, whole."""
+        part = self.parts[letter]
+        part["seconds"] = round(time.time() - self.began, 1)
+        path = self.output / f"gpu-{letter}.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"part": letter, "settings": self.settings, **part}, indent=1) + "\n")
+        temporary.replace(path)
+
+    def drain(self, until: threading.Event, limit: float) -> bool:
+        """Take messages until `until` is set; False where it is not within `limit` seconds."""
+        end = time.time() + limit
+        while not (until.is_set() and self.inbox.empty()):
+            if time.time() > end:
+                return False
+            try:
+                job, message = self.inbox.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if message is not None:
+                self.note(job, message)
+        return True
+
+    def take(self, job: Job) -> None:
+        """Give a job its turn, to its end or its limit."""
+        # A test on a shared CPU is slow, and none of its figures matters.
+        limit = min(job.limit * (10 if self.settings["tiny"] else 1), self.left)
+        if limit < 5:
+            self.note(job, {"name": f"{job.name}: all", "found": {"skipped": f"{self.left:.0f} s left"}})
+            self.process(job).stop()
+            return
+        process = self.process(job)
+        process.go(time.time() + limit - 2)
+        if not self.drain(process.ended, limit):
+            process.stop()
+            self.note(job, {"name": f"{job.name}: process", "found": {"failed": f"stopped after {limit:.0f} s"}})
+
+
+def brief(found: dict[str, Any]) -> str:
+    """The numbers of a measurement on one line."""
+    shown = (
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in found.items()
+        if isinstance(value, (int, float, str)) and key not in ("took_s", "repeats", "ms_min", "ms_max")
+    )
+    return "  ".join(shown)[:300]
+
+
+def ahead(jobs: Sequence[Job], count: int) -> Iterator[tuple[Job, Sequence[Job]]]:
+    """Each job with those that come next, whose processes may import already."""
+    for index, job in enumerate(jobs):
+        yield job, jobs[index + 1 : index + 1 + count]
+
+
+def carry_out(run: Run, jobs: Sequence[Job], at_once: int, compile_limit: float) -> None:
+    """All jobs, stage by stage; see the page."""
+    compiling = [job for job in jobs if job.stage == 0]
+    for job in compiling:
+        run.process(job).go(run.deadline)
+    untimed = [job for job in jobs if job.stage == 1]
+    checks = [job for job in jobs if job.part == "a"]
+    alone = [job for job in jobs if job.stage == 2 and job.part != "a"]
+    order = [*untimed, *checks, *alone]
+    for job, following in ahead(untimed, at_once):
+        for other in [job, *(following or order[len(untimed) : len(untimed) + at_once])]:
+            run.process(other)
+        run.take(job)
+    if not all(run.process(job).ready.is_set() for job in compiling):
+        for job in checks:  # they time nothing either, and fill the wait
+            run.take(job)
+        alone = [job for job in alone if job not in checks]
+    else:
+        alone += checks
+    for job in compiling:
+        end = run.began + compile_limit
+        if not run.drain(run.process(job).ready, max(1.0, end - time.time())):
+            run.process(job).stop()
+            run.note(job, {"name": f"{job.words[2]}: compilation", "found": {"failed": "not done within its time"}})
+    for job, following in ahead([*compiling, *alone], at_once):
+        for other in following:
+            run.process(other)
+        if not run.process(job).ended.is_set():
+            run.take(job)
+
+
+def about(settings: dict[str, Any]) -> dict[str, Any]:
+    """The revision of the project that is measured."""
+    found = subprocess.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {"settings": settings, "git": found.stdout.strip() or None}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the folder that gets the results")
+    parser.add_argument("--seconds", type=float, default=460, help="no job goes on longer than this")
+    parser.add_argument("--only", default="a,b,c,d,e", help="parts, with commas between them")
+    parser.add_argument("--tiny", action="store_true", help="small models: a test of this script")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--reference", type=Path, help="a checkout of ToonCrafter's own code, timed beside")
+    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
+    parser.add_argument(
+        "--compile-seconds", type=float, default=200, help="how long compilation may take beside part e"
+    )
+    words = parser.parse_args()
+    wanted = set(words.only.split(","))
+    settings = {"device": words.device, "tiny": words.tiny, "reference": None}
+    if words.reference:
+        settings["reference"] = str(words.reference.resolve())
+    jobs = [
+        job
+        for job in JOBS
+        if job.part in wanted
+        and not (words.no_compile and job.stage == 0)
+        and not (job.words[0] == "reference" and words.reference is None)
+    ]
+    words.output.mkdir(parents=True, exist_ok=True)
+    run = Run(words.output, settings, time.time() + words.seconds)
+    try:
+        carry_out(run, jobs, at_once=max(1, (os.cpu_count() or 1) // 3), compile_limit=words.compile_seconds)
+    finally:
+        for process in run.processes.values():
+            process.stop()
+    from gpu_parts.page import write_page
+
+    print(write_page(words.output))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The table and the figure of a run, from its parts' JSON alone; the device is not needed for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Rows = list[tuple[str, dict[str, Any]]]
+COLUMNS = (
+    ("ms", "ms", 1),
+    ("s", "seconds", 2),
+    ("ms/frame", "ms_per_frame", 1),
+    ("ms/step", "ms_per_step", 1),
+    ("TFLOP/s", "tflops", 1),
+    ("peak GB", "allocated_gb", 2),
+    ("reserved", "reserved_gb", 2),
+    ("above", "above_gb", 2),
+    ("weights", "weights_gb", 2),
+    ("error", "error", 4),
+    ("breaks", "graph_breaks", 0),
+    ("compile s", "compile_s", 0),
+)
+"""Heading, key, decimals."""
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Letter -> part."""
+    return {path.stem[-1]: json.loads(path.read_text()) for path in sorted(folder.glob("gpu-?.json"))}
+
+
+def write_page(folder: Path) -> str:
+    """Write `gpu.txt`, and `gpu.png` where matplotlib is there; returns the table."""
+    parts = read(folder)
+    text = table(parts)
+    (folder / "gpu.txt").write_text(text + "\n")
+    try:
+        import matplotlib
+    except ImportError:
+        return f"{text}\nno figure: matplotlib is not installed"
+    matplotlib.use("agg")
+    figure(parts, folder / "gpu.png")
+    return text
+
+
+def table(parts: dict[str, Any]) -> str:
+    """Everything with numbers, a line each, then the tests that failed."""
+    lines = []
+    for letter, part in parts.items():
+        about = part["about"]
+        lines.append(f"{letter}  {about.get('device', '')}  torch {about.get('torch', '')}  {part['seconds']} s")
+        shown = [column for column in COLUMNS if any(column[1] in found for found in part["found"].values())]
+        width = max([44, *(len(name) for name in part["found"])])
+        lines.append(" " * width + "".join(f"{heading:>11}" for heading, _, _ in shown))
+        for name, found in part["found"].items():
+            cells = "".join(_cell(found.get(key), decimals) for _, key, decimals in shown)
+            lines.append(f"{name:<{width}}{cells}  {_remark(found)}".rstrip())
+        lines.append("")
+    tests = parts.get("a", {"found": {}})["found"].get("tests marked gpu", {}).get("tests", {})
+    reasons = ((name, row["outcome"], row.get("reason")) for name, row in tests.items())
+    lines += [f"{outcome}: {name}: {reason[:200]}" for name, outcome, reason in reasons if reason]
+    return "\n".join(lines)
+
+
+def _cell(value: Any, decimals: int) -> str:
+    return f"{value:>11.{decimals}f}" if isinstance(value, (int, float)) else f"{'':>11}"
+
+
+def _remark(found: dict[str, Any]) -> str:
+    for word in ("failed", "skipped"):
+        if isinstance(found.get(word), str):
+            return f"{word}: {found[word][:120]}"
+    keys = ("draws", "finite", "passed", "failed_tests", "skipped_tests", "new_graphs", "ratio", "difference_to_eager")
+    return "  ".join(
+        f"{key} {found[key]:.3g}" if isinstance(found[key], float) else f"{key} {found[key]}"
+        for key in keys
+        if key in found
+    )
+
+
+def steps(parts: dict[str, Any]) -> dict[str, Rows]:
+    """Family -> (name, measurement) of guided steps: both branches together, else twice one of them."""
+    found: dict[str, Rows] = {}
+    for part in (parts.get("b"), parts.get("c")):
+        for name, values in (part or {"found": {}})["found"].items():
+            if "ms" not in values or " together" not in name:
+                continue
+            family, _, rest = name.partition(" ")
+            found.setdefault(family, []).append((rest.replace(" together", ""), values))
+    return found
+
+
+def figure(parts: dict[str, Any], path: Path) -> None:
+    """Milliseconds of a guided step by precision, plain and compiled, for each family."""
+    from matplotlib.figure import Figure
+
+    rows = steps(parts)
+    if not rows:
+        return
+    drawn = Figure(figsize=(9, 0.9 + 0.32 * sum(len(each) for each in rows.values())), layout="constrained")
+    heights = [len(each) for each in rows.values()]
+    axes = drawn.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (family, each) in zip(axes, rows.items(), strict=True):
+        each = sorted(each, key=lambda row: -row[1]["ms"])
+        names, spent = [name for name, _ in each], [values["ms"] for _, values in each]
+        colours = ["#b5541c" if "compiled" in name else "#3d6b8f" for name in names]
+        bars = axis.barh(names, spent, color=colours, height=0.7)
+        axis.bar_label(bars, labels=[f"{value:.0f}" for value in spent], padding=3, fontsize=8)
+        axis.set_title(f"{family}: milliseconds of one guided step", loc="left", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+        axis.margins(x=0.08)
+    drawn.savefig(path, dpi=150)

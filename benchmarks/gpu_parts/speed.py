@@ -1,0 +1,254 @@
+"""Parts b and c: one evaluation of the network in every precision, the decoder, whole calls, where the time goes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nakawari.families.base import Condition, InterpolationPipeline
+from nakawari.quantization.precisions import weight_bytes
+
+from . import models
+from .session import Found, Session, clean, memory, peak, synchronise, timed, weighed
+
+EXACT = "fp32-strict"
+PRECISIONS = {
+    "tooncrafter": (EXACT, "fp32", "tf32", "bf16", "fp16", "int8", "int8-dynamic", "fp8", "fp8-dynamic"),
+    "framer": (EXACT, "fp32", "bf16", "fp16", "int8", "fp8-dynamic"),
+}
+APART = (EXACT, "bf16", "fp16")
+"""Where one branch alone is timed, too."""
+
+
+def eager(session: Session, family: str) -> None:
+    """All precisions, in the order of their worth; the float32 pipeline stays in memory."""
+    settings = session.settings
+    pipe = models.pipeline(settings, family, torch.float32)
+    told = models.condition(pipe, settings)
+    names = networks_of(family)
+    whole = {name: getattr(pipe, name) for name in names}
+    exact = session.measure("operations", 5, lambda: {"tflop": _tflop(pipe, told)})
+    tflop = (exact or {}).get("tflop", 0.0)
+    answer: list[Tensor] = []
+    for precision in PRECISIONS[family]:
+        for name in names:
+            # What is packed is the denoiser; the ControlNet beside it is cast.
+            exact_beside = models.dtype_of(precision) == torch.float32
+            own = precision if name == "unet" else EXACT if exact_beside else "bf16"
+            pipe.register_modules(**{name: models.at_precision(whole[name], own)})
+        for branches in (2, 1) if precision in APART else (2,):
+            session.measure(
+                f"{precision} {'apart' if branches == 1 else 'together'}",
+                6,
+                lambda precision=precision, branches=branches: forward(pipe, told, precision, branches, tflop, answer),
+            )
+        if precision in (EXACT, "bf16"):
+            session.measure(f"{precision} memory by layer", 4, lambda: {"layers": by_layer(pipe, told)})
+        if precision == "bf16":
+            session.measure("bf16 kernels", 8, lambda: kernels(pipe, models.both_branches(pipe, told)))
+
+
+def networks_of(family: str) -> list[str]:
+    """What runs at every step."""
+    return ["unet", "controlnet"] if family == "framer" else ["unet"]
+
+
+@torch.no_grad()
+def forward(
+    pipe: InterpolationPipeline, told: Condition, precision: str, branches: int, tflop: float, answer: list[Tensor]
+) -> Found:
+    """One evaluation of one branch, or of both as one batch."""
+    models.set_tf32(precision)
+    told = models.both_branches(pipe, told) if branches == 2 else told
+    torch.manual_seed(0)
+    x = models.noise(pipe, told)
+    found = weighed(lambda: models.evaluate(pipe, x, told))
+    found["weights_gb"] = sum(weight_bytes(getattr(pipe, name)) for name in networks_of(pipe.family)) / 1e9
+    out = models.evaluate(pipe, x, told).float()
+    if precision == EXACT and branches == 2:
+        answer.append(out)
+    if answer and branches == 2:
+        found["error"] = ((out - answer[0]).norm() / answer[0].norm()).item()
+    slow = timed(lambda: models.evaluate(pipe, x, told), 1, 0)["ms"]
+    found |= timed(lambda: models.evaluate(pipe, x, told), 5 if slow < 600 else 2, 0)
+    return found | {"tflops": 1000 * tflop * branches / found["ms"]}
+
+
+def _tflop(pipe: InterpolationPipeline, told: Condition) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = models.noise(pipe, told)
+    with FlopCounterMode(display=False) as counter:
+        models.evaluate(pipe, x, told)
+    return counter.get_total_flops() / 1e12
+
+
+@torch.no_grad()
+def by_layer(pipe: InterpolationPipeline, told: Condition, most: int = 8) -> list[Found]:
+    """The layers whose own call takes most memory on top of what was there: their workspace is in it."""
+    rows: list[Found] = []
+    handles = []
+
+    def before(*_: Any) -> None:
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
+        begun.append(memory())
+
+    def after(layer: nn.Module, inputs: tuple[Any, ...], _: Any, name: str) -> None:
+        above = peak().get("allocated_gb", 0.0) - begun.pop()
+        shape = list(inputs[0].shape) if inputs else []
+        rows.append({"layer": name, "kind": type(layer).__name__, "input": shape, "above_gb": round(above, 3)})
+
+    begun: list[float] = []
+    for network in networks_of(pipe.family):
+        for name, layer in getattr(pipe, network).named_modules():
+            if not list(layer.children()):
+                handles.append(layer.register_forward_pre_hook(before))
+                handles.append(
+                    layer.register_forward_hook(
+                        lambda layer, inputs, out, name=f"{network}.{name}": after(layer, inputs, out, name)
+                    )
+                )
+    try:
+        models.evaluate(pipe, models.noise(pipe, told), told)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sorted(rows, key=lambda row: -row["above_gb"])[:most]
+
+
+@torch.no_grad()
+def kernels(pipe: InterpolationPipeline, told: Condition, most: int = 25) -> Found:
+    """Where the time of one evaluation goes: milliseconds by operation and by the device's kernel."""
+    from torch.profiler import ProfilerActivity, profile
+
+    x = models.noise(pipe, told)
+    models.evaluate(pipe, x, told)
+    cuda = torch.cuda.is_initialized()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as watched:
+        models.evaluate(pipe, x, told)
+        synchronise()
+    spent: dict[str, dict[str, list[float]]] = {"operations": defaultdict(lambda: [0, 0]), "kernels": {}}
+    spent["kernels"] = defaultdict(lambda: [0, 0])
+    for event in watched.key_averages():
+        on_device = str(event.device_type).endswith("CUDA")
+        own = event.self_device_time_total if cuda else event.self_cpu_time_total
+        if own > 0:
+            row = spent["kernels" if on_device else "operations"][event.key[:110]]
+            row[0] += own / 1000
+            row[1] += event.count
+    return {
+        kind: [{"name": name, "ms": round(ms, 3), "calls": int(calls)} for name, (ms, calls) in top(rows, most)]
+        for kind, rows in spent.items()
+    }
+
+
+def top(rows: dict[str, list[float]], most: int) -> list[tuple[str, list[float]]]:
+    """The largest first."""
+    return sorted(rows.items(), key=lambda item: -item[1][0])[:most]
+
+
+@torch.no_grad()
+def decoding(session: Session, family: str) -> None:
+    """The decoder on a whole clip and in chunks, and the encoder on the two keys, in bf16."""
+    settings = session.settings
+    pipe = models.pipeline(settings, family, torch.bfloat16)
+    told = models.condition(pipe, settings)
+    torch.manual_seed(0)
+    latents = models.noise(pipe, told) * 0.18
+    chunks: list[int | None] = [None, 7, 4, 2, 1] if family == "framer" else [None]
+    whole = pipe.decode(latents, told)
+    for chunk in chunks:
+
+        def run(chunk: int | None = chunk) -> Found:
+            found = weighed(lambda: pipe.decode(latents, told, chunk=chunk))
+            found |= timed(lambda: pipe.decode(latents, told, chunk=chunk), 3, 0)
+            drawn = pipe.decode(latents, told, chunk=chunk)
+            return found | {"largest_difference": (drawn - whole).abs().max().item()}
+
+        session.measure(f"decode {'whole' if chunk is None else f'{chunk} frames'} bf16", 5, run)
+    start, end = models.keys(settings, family)
+    pair = torch.stack([start, end], dim=1)
+    session.measure(
+        "encode 2 keys bf16", 3, lambda: weighed(lambda: pipe.encode(pair)) | timed(lambda: pipe.encode(pair), 3, 0)
+    )
+
+
+def whole_calls(session: Session, family: str) -> None:
+    """Whole calls as the pipeline is used, and what each of their parts took."""
+    settings, steps = session.settings, 2 if session.settings.tiny else models.STEPS[family]
+    pipe = models.pipeline(settings, family, torch.bfloat16)
+    session.measure("call, first bf16", 10, lambda: whole(pipe, session, 2))
+    session.measure("call bf16", 20, lambda: whole(pipe, session, steps))
+    if family == "tooncrafter":
+        pipe.batched_guidance = False
+        session.measure("call bf16, branches apart", 20, lambda: whole(pipe, session, steps))
+    del pipe
+    clean()
+    pipe = models.pipeline(settings, family, torch.float32)
+    models.set_tf32("fp32")
+    session.measure("call fp32, few steps", 20, lambda: whole(pipe, session, 2 if settings.tiny else 4))
+
+
+def whole(pipe: InterpolationPipeline, session: Session, steps: int) -> Found:
+    """One call; seconds by part are between two waits for the device, which add a little to the whole."""
+    spent: dict[str, float] = defaultdict(float)
+    inner = "network" if pipe.family == "framer" else "denoise"
+    replaced = {name: getattr(pipe, name) for name in ("condition", inner, "decode")}
+    for name, method in replaced.items():
+        object.__setattr__(pipe, name, _clocked(name, method, spent))
+    clean()
+    began = time.perf_counter()
+    try:
+        frames = models.call(pipe, session.settings, steps)
+        synchronise()
+    finally:
+        for name in replaced:
+            object.__delattr__(pipe, name)
+    seconds = time.perf_counter() - began
+    found = {"seconds": seconds, "steps": steps, "ms_per_frame": 1000 * seconds / frames.shape[1], **peak()}
+    found |= {"ms_per_step": 1000 * spent[inner] / steps, "by_part_s": dict(spent)}
+    return found | {"finite": bool(frames.isfinite().all())}
+
+
+def _clocked(name: str, method: Callable[..., Any], spent: dict[str, float]) -> Callable[..., Any]:
+    def run(*args: Any, **options: Any) -> Any:
+        synchronise()
+        began = time.perf_counter()
+        out = method(*args, **options)
+        synchronise()
+        spent[name] += time.perf_counter() - began
+        return out
+
+    return run
+
+
+def card(session: Session) -> None:
+    """What this card does at best, to hold the rest against."""
+
+    def run() -> Found:
+        side = 512 if session.settings.tiny else 8192
+        a = torch.randn(side, side, device=session.settings.device, dtype=torch.bfloat16)
+        source = torch.empty(2**20 if session.settings.tiny else 2**28, device=session.settings.device)
+        target = torch.empty_like(source)
+        product, copied = timed(lambda: a @ a, 10, 3)["ms"], timed(lambda: target.copy_(source), 10, 3)["ms"]
+        return {"bf16_tflops": 2 * side**3 / product / 1e9, "copy_tb_s": 8 * source.numel() / copied / 1e9}
+
+    session.measure("card", 3, run)
+
+
+def run(session: Session, family: str) -> None:
+    """All of a family that is not compiled."""
+    if family == "tooncrafter":
+        card(session)
+    eager(session, family)
+    clean()
+    decoding(session, family)
+    clean()
+    whole_calls(session, family)

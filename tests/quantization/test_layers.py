@@ -71,6 +71,20 @@ def test_dynamic(case: tuple[nn.Module, Tensor], fast: bool, monkeypatch: pytest
         assert packed(x.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", ["conv", "strided", "grouped", "1d", "time"])
+def test_convolutions_of_whole_numbers_are_as_good_in_bfloat16(name: str, monkeypatch: pytest.MonkeyPatch):
+    make, shape = LAYERS[name]
+    torch.manual_seed(0)
+    layer, x = make(), torch.randn(shape)
+    monkeypatch.setattr(kernels, "has_fast_kernels", lambda: False)
+    monkeypatch.setattr(kernels, "_whole_numbers", lambda x: torch.bfloat16)
+    bias = layer.bias.detach().reshape(-1, *[1] * (x.ndim - 2))
+    with torch.no_grad():
+        sums, exact = pack(layer, "int8-dynamic")(x) - bias, by_hand(layer, x) - bias
+    # Half a unit in the last of the 8 places that a bfloat16 sum has.
+    assert ((sums - exact).abs() <= 2**-8 * exact.abs() + 1e-5).all()
+
+
 def test_gradients_pass_through_the_rounding(case: tuple[nn.Module, Tensor]):
     layer, x = case
     inputs = [x.clone().requires_grad_() for _ in range(2)]

@@ -11,6 +11,8 @@ import importlib
 import json
 import sys
 
+from diffusers.utils import logging
+
 from .session import Session, Settings, send
 
 MODULES = {name: f"gpu_parts.{name}" for name in ("compiled", "capped", "speed", "reference", "lora", "checks")}
@@ -35,6 +37,7 @@ def main() -> None:
         session.deadline = turn()
 
     session.wait = wait
+    logging.set_verbosity_error()
     send({"about": machine(settings)})
     module.run(session, *(float(word) if word.replace(".", "").isdigit() else word for word in arguments))
 

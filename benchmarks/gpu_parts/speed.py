@@ -50,7 +50,29 @@ def eager(session: Session, family: str) -> None:
         if precision in (EXACT, "bf16"):
             session.measure(f"{precision} memory by layer", 4, lambda: {"layers": by_layer(pipe, told)})
         if precision == "bf16":
+            tried(session, pipe, told, tflop)
             session.measure("bf16 kernels", 8, lambda: kernels(pipe, models.both_branches(pipe, told)))
+
+
+def tried(session: Session, pipe: InterpolationPipeline, told: Condition, tflop: float) -> None:
+    """Settings of torch that might make convolutions faster; all are put back."""
+
+    def searched() -> Found:
+        torch.backends.cudnn.benchmark = True
+        try:
+            return forward(pipe, told, "bf16", 2, tflop, [])
+        finally:
+            torch.backends.cudnn.benchmark = False
+
+    def channels_last() -> Found:
+        for name in networks_of(pipe.family):
+            getattr(pipe, name).to(memory_format=torch.channels_last)
+        return forward(pipe, told, "bf16", 2, tflop, [])
+
+    session.measure("bf16 together, cudnn.benchmark", 8, searched)
+    session.measure("bf16 together, channels-last weights", 6, channels_last)
+    for name in networks_of(pipe.family):
+        getattr(pipe, name).to(memory_format=torch.contiguous_format)
 
 
 def networks_of(family: str) -> list[str]:

@@ -1,0 +1,118 @@
+"""Part b with `--reference`: ToonCrafter's own UNet beside ours, the same weights, in turn on the same device."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from nakawari.families.tooncrafter.unet import ToonCrafterUNet
+
+from . import models
+from .session import Found, Session, timed, weighed
+
+CONFIG: dict[str, Any] = {
+    "in_channels": 8,
+    "out_channels": 4,
+    "model_channels": 320,
+    "attention_resolutions": [4, 2, 1],
+    "num_res_blocks": 2,
+    "channel_mult": [1, 2, 4, 4],
+    "dropout": 0.1,
+    "num_head_channels": 64,
+    "context_dim": 1024,
+    "use_linear": True,
+    "use_checkpoint": False,
+    "temporal_conv": True,
+    "use_relative_position": False,
+    "temporal_length": 16,
+    "addition_attention": True,
+    "image_cross_attention": True,
+    "default_fs": 24,
+    "fs_condition": True,
+}
+"""Its inference configuration v1.0 for 512x320, without checkpointing, which costs it time and saves nothing here."""
+TINY = {"model_channels": 64, "num_head_channels": 32, "context_dim": 32}
+FP32, FP16 = "fp32", "fp16 autocast"
+
+
+def run(session: Session, family: str) -> None:
+    """A guided step: two evaluations one after the other, as it samples; ours are those of part b."""
+    settings = session.settings
+    stand_in_for_xformers()
+    sys.path.insert(0, str(settings.reference))
+    from lvdm.modules.networks.openaimodel3d import UNetModel
+
+    config = CONFIG | (TINY if settings.tiny else {})
+    ours = models.made(lambda: ToonCrafterUNet(**(TINY if settings.tiny else {})), settings.device, torch.float32)
+    with torch.device("meta"):
+        theirs = UNetModel(**config).eval()
+    given = inputs(settings, config["context_dim"])
+    weights = ours.state_dict()
+    theirs.load_state_dict({name: weights[renamed(name)] for name in theirs.state_dict()}, assign=True)
+    theirs.requires_grad_(False)
+    for label in (FP32, "tf32", FP16):
+        session.measure(f"reference {label}", 10, lambda label=label: compared(theirs, ours, given, label))
+
+
+def renamed(name: str) -> str:
+    """Our name of one of its parameters."""
+    return name.replace("temopral_conv", "temporal_conv")
+
+
+def stand_in_for_xformers() -> None:
+    """Where xformers is not installed, torch's own fused attention takes its place, which favours the reference."""
+    if "xformers" in sys.modules:
+        return
+    package, ops = types.ModuleType("xformers"), types.ModuleType("xformers.ops")
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, **_: Any) -> Tensor:
+        return scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+
+    ops.memory_efficient_attention = attention
+    package.ops = ops
+    sys.modules |= {"xformers": package, "xformers.ops": ops}
+
+
+def inputs(settings: models.Settings, context: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Latents as it wants them (1, C, F, h, w), time, context tokens, frame stride."""
+    frames, height, width = models.clip_shape(settings, "tooncrafter")
+    generator = torch.Generator().manual_seed(7)
+    side = 8 if settings.tiny else 1  # as small as its three halvings allow
+    x = torch.randn(1, 8, frames, height * side // 8, width * side // 8, generator=generator)
+    tokens = torch.randn(1, 77 + 16 * frames, context, generator=generator)
+    one = torch.ones(1, dtype=torch.long)
+    return tuple(value.to(settings.device) for value in (x, 500 * one, tokens, 10 * one))
+
+
+@torch.no_grad()
+def compared(theirs: nn.Module, ours: nn.Module, given: tuple[Tensor, ...], label: str) -> Found:
+    """Milliseconds of a guided step of the reference and, in float32, of ours on the same weights, apart as it does."""
+    models.set_tf32("tf32" if label == "tf32" else "fp32")
+    x, t, tokens, stride = given
+    half = label == FP16
+
+    def autocast() -> AbstractContextManager[Any]:
+        return torch.autocast(x.device.type, torch.float16) if half else contextlib.nullcontext()
+
+    def reference() -> Tensor:
+        with autocast():
+            return theirs(x, t, context=tokens, fs=stride)
+
+    def own() -> Tensor:
+        return ours(x.transpose(1, 2), t, tokens, stride)
+
+    found = weighed(reference)
+    found |= timed(lambda: (reference(), reference()), 2, 0)
+    if half:
+        return found
+    a, b = reference().transpose(1, 2), own()
+    step = timed(lambda: (own(), own()), 2, 0)["ms"]
+    difference = ((a - b).norm() / b.norm()).item()
+    return found | {"ours_ms": step, "ratio": found["ms"] / step, "difference": difference}

@@ -69,10 +69,10 @@ JOBS: tuple[Job, ...] = (
     Job("e", ("capped", "tooncrafter", "11"), 60, 1),
     Job("e", ("capped", "framer", "11"), 60, 1),
     Job("b", ("speed", "tooncrafter"), 150),
-    Job("b", ("reference", "tooncrafter"), 60),
-    Job("c", ("speed", "framer"), 120),
     Job("d", ("lora", "tooncrafter"), 40),
     Job("d", ("lora", "framer"), 40),
+    Job("b", ("reference", "tooncrafter"), 60),
+    Job("c", ("speed", "framer"), 120),
     Job("a", ("checks",), 120),
 )
 

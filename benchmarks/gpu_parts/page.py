@@ -70,7 +70,8 @@ def _remark(found: dict[str, Any]) -> str:
     for word in ("failed", "skipped"):
         if isinstance(found.get(word), str):
             return f"{word}: {found[word][:120]}"
-    keys = ("draws", "finite", "passed", "failed_tests", "skipped_tests", "new_graphs", "ratio", "difference_to_eager")
+    keys = ("draws", "finite", "passed", "failed_tests", "skipped_tests", "new_graphs", "difference_to_eager")
+    keys += ("bf16_tflops", "copy_tb_s", "tflop", "ours_ms", "ratio", "difference", "largest_difference", "trained")
     return "  ".join(
         f"{key} {found[key]:.3g}" if isinstance(found[key], float) else f"{key} {found[key]}"
         for key in keys

@@ -13,7 +13,7 @@ from crossfade import CrossFade
 from nakawari.errors import UsageError
 from nakawari.interpolation import Key, Settings, draw
 from nakawari.interpolation.plan import plan_spaced
-from nakawari.interpolation.spacing import eased, nearest_grid, parse_spacing, spaced_gaps
+from nakawari.interpolation.spacing import eased, even, nearest_grid, parse_spacing, spaced_gaps
 
 rising = st.lists(st.floats(0.01, 0.99), min_size=1, max_size=20, unique=True).map(lambda some: tuple(sorted(some)))
 
@@ -44,16 +44,16 @@ def test_the_coarsest_grid_that_is_nearest():
 
 @given(st.sampled_from(["even", "ease-in", "ease-out", "ease"]), st.integers(1, 30))
 def test_curves_rise_and_mirror(name: str, count: int):
-    shares = eased(name, count)
+    shares = eased(name, even(count))
     assert all(low < high for low, high in zip((0, *shares), (*shares, 1), strict=True))
     mirrored = {"ease-in": "ease-out", "ease-out": "ease-in"}.get(name, name)
-    assert shares == pytest.approx([1 - share for share in reversed(eased(mirrored, count))])
+    assert shares == pytest.approx([1 - share for share in reversed(eased(mirrored, even(count)))])
 
 
 def test_easing_in_begins_slowly():
-    assert eased("ease-in", 1) == (0.25,)
-    assert eased("ease-out", 1) == (0.75,)
-    assert eased("ease", 3) == (0.15625, 0.5, 0.84375)
+    assert eased("ease-in", [0.5]) == (0.25,)
+    assert eased("ease-out", [0.5]) == (0.75,)
+    assert eased("ease", even(3)) == (0.15625, 0.5, 0.84375)
 
 
 @pytest.mark.parametrize("text", ["slow", "0.5,0.5", "0.7,0.3", "0,0.5", "0.5,1", "nan", "", "0.1,,0.2"])
@@ -63,12 +63,11 @@ def test_bad_spacings_are_refused(text: str):
 
 
 def test_spacings_fit_gaps_and_counts():
-    assert spaced_gaps(["even", (0.5,)], [1, 1]) == ((0.5,), (0.5,))
+    assert spaced_gaps(["even", (0.5,)], [[0.25], [0.25]]) == ((0.25,), (0.5,))
     with pytest.raises(UsageError, match="3 gaps but 2 spacings"):
-        spaced_gaps(["even", "ease"], [1, 1, 1])
+        spaced_gaps(["even", "ease"], [even(1)] * 3)
     with pytest.raises(UsageError, match="Gap 2 has 3 in-betweens but its spacing has 1"):
-        spaced_gaps(["even", (0.5,)], [1, 3])
-    assert spaced_gaps([(0.5,)], [3], counts_given=False) == ((0.5,),)
+        spaced_gaps(["even", (0.5,)], [even(1), even(3)])
 
 
 @pytest.mark.parametrize("any_time", [True, False])
@@ -90,11 +89,11 @@ def test_a_model_with_fixed_places_says_where_it_drew():
 @pytest.mark.parametrize("count", [20, 16])
 def test_many_shares_stand_where_they_should(count: int):
     """More than one pass draws them; and 17 steps cannot be cut evenly, which a model of any time need not mind."""
-    shares = eased("ease-in", count)
+    shares = eased("ease-in", even(count))
     drawn = draw(grey(0, 250), Settings((count,), shares=(shares,)), CrossFade(draws_any_time=True))
     assert levels(drawn.frames)[1:-1] == pytest.approx([250 * share for share in shares], abs=2)
-    even = draw(grey(0, 250), Settings((count,)), CrossFade(draws_any_time=True))
-    assert levels(even.frames) == pytest.approx(np.linspace(0, 250, count + 2), abs=2)
+    plain = draw(grey(0, 250), Settings((count,)), CrossFade(draws_any_time=True))
+    assert levels(plain.frames) == pytest.approx(np.linspace(0, 250, count + 2), abs=2)
 
 
 def test_even_spacing_is_no_spacing():

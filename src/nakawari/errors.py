@@ -11,3 +11,7 @@ class UsageError(NakawariError):
 
 class NakawariWarning(UserWarning):
     """The work goes on, but not as asked; the message is one sentence that the command line shows."""
+
+
+class Interrupted(NakawariError):
+    """The user stopped the work; the message says what is kept. Exit status 130."""

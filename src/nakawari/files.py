@@ -98,3 +98,26 @@ def file_digest(path: Path) -> bytes:
 def _digest(path: Path, size: int, changed: int) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+def folder_fingerprint(folder: Path, files: list[Path]) -> bytes:
+    """SHA-256 over the places inside `folder` and the contents of `files`, in sorted order."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.digest()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `NakawariError` unless a file can be written into `folder`, which is made where it is not there."""
+    probe = folder / f".{uuid.uuid4().hex[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NakawariError(f"{folder} is not a folder; give an output path inside a folder.") from error
+    except OSError as error:
+        raise NakawariError(f"{folder} cannot be written ({error.strerror}); give another output path.") from error

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import NakawariError, NakawariWarning, UsageError
-from .files import read_json
+from .files import folder_fingerprint, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -181,6 +182,20 @@ def load(
         pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     return Variant(name, spec, pipeline)
+
+
+def fingerprint(name: str) -> str:
+    """SHA-256 over the files of a variant, its scales and its precision: equal for equal models, wherever they lie."""
+    spec = parse(name)
+    folder = model_folder(spec.base)
+    parts = [part for part in read_json(folder / "model_index.json") if (folder / part).is_dir()]
+    files = [file for part in parts for file in (folder / part).rglob("*") if file.is_file()]
+    digest = hashlib.sha256(f"{spec.precision}".encode())
+    digest.update(folder_fingerprint(folder, [*folder.glob("*.json"), *files]))
+    for use in spec.adapters:
+        digest.update(f"{use.scale}".encode())
+        digest.update(folder_fingerprint(use.folder, [file for file in use.folder.rglob("*") if file.is_file()]))
+    return digest.hexdigest()
 
 
 def parent_of(base: str) -> str:

@@ -35,7 +35,7 @@ def command(
     settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False))
     names = [model, faster(model)] if has_faster(model) else [model]
     rows = [_timed(name, drawings, settings) for name in names]
-    interpolation.write_result(target, rows[0].drawn, drawings, settings, model)
+    interpolation.write_result(target, rows[0].drawn, drawings, settings, interpolation.Made(model))
     sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
     for path in (sheet, film):
         remove(path)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,10 @@ import typer
 from .framer_options import Framer, framer
 from .option_groups import with_options
 from .progress import Bar
+from .timing_options import Times, timing
 
 if TYPE_CHECKING:
-    from ..interpolation import Drawn, Entry, Key, Output, Settings
+    from ..interpolation import Done, Entry, Key, Output, Settings
 
 
 class Device(StrEnum):
@@ -37,10 +39,17 @@ class Family(StrEnum):
 
 
 @with_options("framer", framer)
+@with_options("times", timing)
 def command(
     keys: Annotated[list[Path], typer.Argument(metavar="KEY", help="Key drawings, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or one .gif or .mp4 file.")],
-    between: Annotated[str, typer.Option(help="In-betweens per gap: one count (7), or one for each (3,7,5).")] = "7",
+    between: Annotated[
+        str | None,
+        typer.Option(
+            help="In-betweens per gap: one count (7), or one for each (3,7,5).  [default: what the frame numbers in "
+            "the keys' names leave room for, else 7]"
+        ),
+    ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Draw from the last key back to the first, too.")] = False,
     model: Annotated[
         str | None,
@@ -77,6 +86,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     *,
+    times: Times,
     framer: Framer,
 ) -> None:
     """In-betweens as PNG sequence, GIF, MP4, contact sheet."""
@@ -93,23 +103,30 @@ def command(
 
         model = faster(model)
     _check_numbers(guidance=guidance, fps=fps)
-    counts = interpolation.parse_counts(between)
     framer.check(guidance, formats)
     target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay)
     drawings = interpolation.read_keys(keys)
-    counts = interpolation.gap_counts(counts, len(drawings), loop=loop)
-    target.check([key.path for key in drawings])
-    settings = Settings(counts, loop, steps, guidance, seed, fps, prompt, batch, **framer.settings(len(counts)))
-    pipeline = _pipeline(model, device, family) if any(counts) else None
+    paths = [key.path for key in drawings]
+    asked = interpolation.ask(paths, between, times.spacings, times.timing, loop=loop)
+    counts = asked.counts
+    words = framer.settings(len(counts))
+    settings = Settings(counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, **words)
+    timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
+    load = partial(_pipeline, model, device, family)
     if framer.compared:
-        _compare(framer.compared, target, drawings, settings, pipeline, model, as_json)
+        target.check(paths)
+        _compare(framer.compared, target, drawings, settings, load() if any(counts) else None, model, as_json)
         return
+    job = interpolation.Job(drawings, settings, target, timeline, model, only=times.only_of(timeline, counts))
+    target.check(paths, timeline, job.redrawn_files())
+    if any(counts):
+        from ..variants import fingerprint
+
+        job = replace(job, fingerprint=fingerprint(model))
     started = time.monotonic()
     with Bar("in-betweens", "frame") as bar:
-        drawn = interpolation.draw(drawings, settings, pipeline, bar.show)
-    seconds = time.monotonic() - started
-    files, record = interpolation.write_result(target, drawn, drawings, settings, model)
-    _report(drawn, files, record, seconds, as_json)
+        done = interpolation.carry_out(job, load, bar.show, lambda gap, gaps: bar.note(f"gap {gap} of {gaps} done"))
+    _report(done, time.monotonic() - started, as_json)
 
 
 def _shipped(family: Family | None) -> str:
@@ -182,18 +199,27 @@ def _pipeline(model: str, device: Device, family: Family | None) -> Any:
     return pipeline
 
 
-def _report(drawn: Drawn, files: list[Path], record: dict[str, Any], seconds: float, as_json: bool) -> None:
-    keys = sum(key is not None for key in drawn.keys)
-    total = len(drawn.frames)
+def _report(done: Done, seconds: float, as_json: bool) -> None:
+    keys, total, gaps = (
+        sum(key is not None for key in done.drawn.keys),
+        len(done.drawn.frames),
+        len(done.record["gaps"]),
+    )
+    files, record = done.files, done.record
     if as_json:
         summary = {"frames": total, "keys": keys, "in_betweens": total - keys, "seconds": round(seconds, 3)}
-        typer.echo(json.dumps(summary | {"size": record["size"], "files": [str(file) for file in files]}))
+        summary |= {"gaps_drawn": [gap + 1 for gap in done.gaps], "size": record["size"]}
+        typer.echo(json.dumps(summary | {"files": [str(file) for file in files]}))
         return
     width, height = record["size"]
     typer.echo(f"{total} frames ({keys} keys, {total - keys} in-betweens) of {width}x{height} in {seconds:.1f} s")
-    sequence = [file for file in files if file.suffix == ".png" and file.stem.isdigit()]
+    gaps = sum(map(bool, record["between"]))
+    if len(done.gaps) < gaps:
+        typer.echo(f"  {len(done.gaps)} of {gaps} gaps were drawn now; the others were there already")
+    frames = {frame["file"] for frame in record["frames"]}
+    sequence = [file for file in files if file.name in frames]
     if sequence:
         typer.echo(f"  {sequence[0]} ... {sequence[-1].name}")
     for file in files:
-        if file not in sequence:
+        if file.suffix != ".png" or file.name in ("contact-sheet.png",):
             typer.echo(f"  {file}")

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import NakawariError, NakawariWarning, UsageError
+from ..errors import Interrupted, NakawariError, NakawariWarning, UsageError
 from ..memory import ran_out
 from .option_groups import GroupedCommand
 
@@ -78,6 +78,8 @@ def _without_debug(words: list[str]) -> tuple[list[str], bool]:
 
 def _verdict(error: BaseException) -> tuple[str, int]:
     """One sentence for the user and the exit status."""
+    if isinstance(error, Interrupted):
+        return str(error), 130
     if isinstance(error, NakawariError):
         return str(error), 2 if isinstance(error, UsageError) else 1
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):

@@ -1,13 +1,22 @@
-"""The progress bar of long commands: how far, and how long still."""
+"""The progress of long commands: how far, and how long still."""
 
 from __future__ import annotations
 
+import sys
+import time
+
+QUIET = 30.0
+"""Without a terminal a line is printed no sooner than after so many seconds, and then so often."""
+
 
 class Bar:
-    """A bar with the time left, on stderr, when that is a terminal; otherwise nothing. Use as a context manager."""
+    """A bar with the time left, on stderr, when that is a terminal; otherwise a line now and then. Use as a context
+    manager."""
 
     def __init__(self, what: str, unit: str) -> None:
         self.what, self.unit, self.bar = what, unit, None
+        self._note = ""
+        self._began = self._said = time.monotonic()
 
     def __enter__(self) -> Bar:
         return self
@@ -19,9 +28,31 @@ class Bar:
 
             self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=None)
         if note:
-            self.bar.set_postfix_str(note, refresh=False)
+            self.note(note)
         self.bar.update(done - self.bar.n)
+        if self.bar.disable:
+            self.bar.n = done
+            self._say(done, total)
+
+    def note(self, note: str) -> None:
+        """Set the words behind the bar."""
+        self._note = note
+        if self.bar is not None:
+            self.bar.set_postfix_str(note, refresh=False)
+
+    def _say(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said < QUIET or not done:
+            return
+        self._said = now
+        left = (now - self._began) / done * (total - done)
+        words = [f"{self.what}: {done} of {total} {self.unit}s", *([self._note] if self._note else [])]
+        print(f"{', '.join(words)}, {_spoken(left)} left", file=sys.stderr, flush=True)
 
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

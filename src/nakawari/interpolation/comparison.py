@@ -16,8 +16,10 @@ from ..media import contact_sheet, write_gif, write_image
 from .colour import as_shown
 from .draw import Drawn, Progress, Settings, draw
 from .keys import Key
-from .output import PLAYBACK_FPS, RECORD, Output, filling, record_of
+from .output import PLAYBACK_FPS, Output, filling
+from .record import RECORD, Made, record_of
 from .sheet import caption, gaps_of, playing, seen
+from .timeline import plain_timeline
 
 SHEET = "comparison.png"
 
@@ -86,7 +88,8 @@ def write_comparison(
     """Write the sheet, one GIF per sampler and the record, all or nothing. Returns the files and the record."""
     fps = settings.fps or PLAYBACK_FPS
     names = [key.path.name for key in keys]
-    record = record_of(entries[0].drawn, keys, settings, model, fps, [])
+    first = entries[0].drawn
+    record = record_of(first, keys, settings, Made(model), fps, plain_timeline(len(first.frames)), files=False)
     gifs = [f"{entry.scheduler}.gif" for entry in entries]
     record |= {
         "comparison": [{"scheduler": e.scheduler, "steps": e.steps, "psnr": e.psnr} for e in entries],

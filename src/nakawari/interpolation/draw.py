@@ -92,11 +92,13 @@ class Gap:
         tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
         shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
             model knows no others.
+        used: what the model took for steps, guidance and scheduler where the job does not say.
     """
 
     frames: list[np.ndarray]
     tracks: np.ndarray | None = None
     shares: Shares = ()
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,14 @@ class Drawn:
         keys: per frame the number of the key drawing that it is, None for an in-between.
         tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
         shares: per gap where its in-betweens were drawn on the way.
+        used: as in `Gap`.
     """
 
     frames: list[np.ndarray]
     keys: list[int | None]
     tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
     shares: tuple[Shares, ...] = ()
+    used: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,12 +229,23 @@ def _draw_gaps(
             layers[gap] = [
                 _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(frames)
             ]
-    return {gap: _gap(frames, plans[gap], tracks.get(gap)) for gap, frames in layers.items()}
+    used = _defaults(pipeline)
+    return {gap: _gap(frames, plans[gap], tracks.get(gap), used) for gap, frames in layers.items()}
 
 
-def _gap(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None) -> Gap:
+def _gap(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used: Mapping[str, Any]) -> Gap:
     places = [0, *plan.kept, plan.drawn + 1]
-    return Gap(frames, None if tracks is None else tracks.rows[places], tuple(plan.shares[p] for p in plan.kept))
+    shares = tuple(plan.shares[place] for place in plan.kept)
+    return Gap(frames, None if tracks is None else tracks.rows[places], shares, used)
+
+
+def _defaults(pipeline: Any) -> dict[str, Any]:
+    scheduler = getattr(pipeline, "scheduler", None)
+    return {
+        "steps": getattr(pipeline.config, "default_steps", None),
+        "guidance": getattr(pipeline.config, "default_guidance", None),
+        "scheduler": None if scheduler is None else type(scheduler).__name__,
+    }
 
 
 def _both(prepare: Callable[[np.ndarray], np.ndarray], pair: Pair) -> Pair:
@@ -256,7 +271,8 @@ def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
         frames += [key.copy(), *between]
         numbers += [number, *[None] * len(between)]
     tracks = {number: gap.tracks for number, gap in enumerate(gaps) if gap.tracks is not None}
-    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps))
+    used = next((gap.used for gap in gaps if gap.used), {})
+    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps), used)
 
 
 class _Counter:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from .. import __version__
-from ..errors import NakawariError, UsageError
-from ..files import atomic_path, read_json, write_json
-from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_sequence, write_video
+from ..errors import NakawariWarning, UsageError
+from ..files import atomic_path, check_writable, write_json
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_video
 from .colour import as_shown, as_written
 from .draw import Drawn, Settings
 from .keys import Key
+from .record import RECORD, Earlier, Made, file_hash, record_of
 from .sheet import playing, sheet
+from .timeline import Timeline, plain_timeline
 
 FORMATS = ("png", "gif", "mp4", "sheet")
-RECORD = "interpolation.json"
 NAMES = {"gif": "in-betweens.gif", "mp4": "in-betweens.mp4", "sheet": "contact-sheet.png"}
 SINGLE = {".gif": "gif", ".mp4": "mp4"}
 PLAYBACK_FPS = 12.0
 """Frames per second of GIF and MP4 where the job does not say: animation "on twos"."""
-TOOL = "nakawari interpolate"
 
 
 @dataclass(frozen=True)
@@ -70,40 +68,87 @@ class Output:
         """Whether `path` is one file and not a folder."""
         return self.path.suffix.lower() in SINGLE
 
-    def check(self, keys: Sequence[Path]) -> None:
-        """Raise one sentence where writing would destroy a key drawing or somebody's work."""
+    def check(
+        self, keys: Sequence[Path], timeline: Timeline | None = None, replaced: Sequence[str] | None = None
+    ) -> None:
+        """Raise one sentence where writing would destroy a key drawing or somebody's work, or cannot be done.
+
+        Args:
+            keys: the key drawings' files.
+            timeline: how the frames of a sequence will be called; frames of others that are called alike would be
+                taken for a part of it.
+            replaced: the files of an earlier job that will be drawn anew, where it is not all of them.
+        """
         path = self.path.resolve()
         for key in keys:
             if path in (key.resolve(), *key.resolve().parents[:1]):
                 raise UsageError(f"{self.path} holds the key drawing {key.name}; give another output path.")
-        if not path.exists() or (self.overwrite and path.is_dir() != self.single):
-            return
+        if path.exists():
+            self._check_there(path, timeline, replaced)
+        check_writable(path.parent)
+
+    def _check_there(self, path: Path, timeline: Timeline | None, replaced: Sequence[str] | None) -> None:
         if path.is_dir() == self.single:
             raise UsageError(f"{self.path} is {'a folder' if self.single else 'a file'}; give another output path.")
         if self.single:
-            raise UsageError(f"{self.path} exists already; give another output path, or --overwrite.")
-        strangers = sorted(_names(path) - _ours(path))
-        if strangers:
+            if not self.overwrite:
+                raise UsageError(f"{self.path} exists already; give another output path, or --overwrite.")
+            return
+        earlier = Earlier.of(path)
+        strangers = sorted(_names(path) - earlier.files)
+        if strangers and not self.overwrite:
             raise UsageError(
                 f"{self.path} holds files of others ({strangers[0]}); give another output folder, or --overwrite, "
                 "which leaves them beside the new ones."
             )
+        alike = [name for name in strangers if timeline and timeline.looks_alike(name)]
+        if timeline and set(alike) - {file for files in timeline.files() for file in files}:
+            raise UsageError(
+                f"{self.path} holds frames of others ({alike[-1]}) that would be taken for a part of this sequence; "
+                "remove them, or give another output folder."
+            )
+        changed = earlier.changed(replaced)
+        if changed and not self.overwrite:
+            raise UsageError(
+                f"{self.path / changed[0]} was changed since it was drawn{_and_more(changed)}; move it away, give "
+                "another output folder, or --overwrite, which replaces it."
+            )
+        if changed:
+            warnings.warn(
+                f"{self.path / changed[0]}{_and_more(changed)} was changed since it was drawn, and is replaced.",
+                NakawariWarning,
+                stacklevel=3,
+            )
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def write_result(
-    output: Output, drawn: Drawn, keys: Sequence[Key], settings: Settings, model: str
+    output: Output,
+    drawn: Drawn,
+    keys: Sequence[Key],
+    settings: Settings,
+    made: Made,
+    timeline: Timeline | None = None,
+    untouched: Mapping[str, str] | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Write what `output` asks for, all or nothing. Returns the files and the record kept as `interpolation.json`."""
+    """Write what `output` asks for, all or nothing. Returns the files and the record kept as `interpolation.json`.
+
+    Without a timeline every drawing stands for one frame. `untouched` are files of the folder, with the hashes that are
+    on record for them, that stay as they are, byte for byte.
+    """
     fps = settings.fps or PLAYBACK_FPS
-    shown = as_shown(drawn, keys)
+    timeline, shown = timeline or plain_timeline(len(drawn.frames)), as_shown(drawn, keys)
     if output.single:
         if output.formats == ("gif",):
-            write_gif(output.path, playing(shown, loop=settings.loop, overlay=output.overlay), fps)
+            write_gif(output.path, timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay)), fps)
         else:
-            write_video(output.path, shown.frames, fps)
-        return [output.path], record_of(drawn, keys, settings, model, fps, [])
+            write_video(output.path, timeline.held(shown.frames), fps)
+        return [output.path], record_of(drawn, keys, settings, made, fps, timeline, files=False)
     with filling(output) as folder:
-        record = _write_all(folder, output, drawn, keys, settings, model, fps)
+        record = _write_all(folder, output, drawn, keys, settings, made, fps, timeline, untouched or {})
     return [output.path / name for name in record["files"]], record
 
 
@@ -111,7 +156,7 @@ def write_result(
 def filling(output: Output) -> Iterator[Path]:
     """A folder to write into, which takes the place of `output.path` when the block ends well."""
     path = output.path.resolve()
-    if path.is_dir() and _names(path) - _ours(path):
+    if path.is_dir() and _names(path) - Earlier.of(path).files:
         # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
             yield Path(staging)
@@ -128,79 +173,44 @@ def _write_all(
     drawn: Drawn,
     keys: Sequence[Key],
     settings: Settings,
-    model: str,
+    made: Made,
     fps: float,
+    timeline: Timeline,
+    untouched: Mapping[str, str],
 ) -> dict[str, Any]:
     formats, sequence, shown = output.formats, list[str](), as_shown(drawn, keys)
     if "png" in formats:
-        sequence = [path.name for path in write_sequence(folder, as_written(drawn, keys))]
+        for picture, names in zip(as_written(drawn, keys), timeline.files(), strict=True):
+            write_image(folder / names[0], picture)
+            for copy in names[1:]:
+                shutil.copyfile(folder / names[0], folder / copy)
+            for name in untouched.keys() & set(names):
+                shutil.copyfile(output.path / name, folder / name)
+            sequence += names
     if "gif" in formats:
-        write_gif(folder / NAMES["gif"], playing(shown, loop=settings.loop, overlay=output.overlay), fps)
+        playback = timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay))
+        write_gif(folder / NAMES["gif"], playback, fps)
     if "mp4" in formats:
-        write_video(folder / NAMES["mp4"], shown.frames, fps)
+        write_video(folder / NAMES["mp4"], timeline.held(shown.frames), fps)
     if "sheet" in formats:
         names = [key.path.name for key in keys]
         write_image(folder / NAMES["sheet"], sheet(shown, names, loop=settings.loop, overlay=output.overlay))
-    record = record_of(drawn, keys, settings, model, fps, sequence)
-    record["files"] = [*sequence, *(NAMES[name] for name in formats if name in NAMES), RECORD]
+    record = record_of(drawn, keys, settings, made, fps, timeline, files=bool(sequence))
+    written = [*sequence, *(NAMES[name] for name in formats if name in NAMES)]
+    record["hashes"] = {name: file_hash(folder / name) for name in written} | dict(untouched)
+    record["files"] = [*written, RECORD]
     write_json(folder / RECORD, record)
     return record
-
-
-def record_of(
-    drawn: Drawn, keys: Sequence[Key], settings: Settings, model: str, fps: float, sequence: Sequence[str]
-) -> dict[str, Any]:
-    """What was drawn, with what and how, as kept beside it; `sequence` are the names of the frames' own files."""
-    height, width, channels = drawn.frames[0].shape
-    frames = [
-        {
-            "number": index + 1,
-            "file": sequence[index] if sequence else None,
-            "seconds": round(index / fps, 6),
-            "key": None if key is None else keys[key].path.name,
-        }
-        for index, key in enumerate(drawn.keys)
-    ]
-    return {
-        "tool": TOOL,
-        "model": model,
-        "size": [width, height],
-        "channels": "RGBA" if channels == 4 else "RGB",
-        "between": list(settings.counts),
-        "loop": settings.loop,
-        "steps": settings.steps,
-        "guidance": settings.guidance,
-        "seed": settings.seed,
-        "prompt": settings.prompt,
-        "scheduler": settings.scheduler,
-        "options": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.options.items()},
-        "tracks": {str(gap + 1): np.round(rows, 2).tolist() for gap, rows in drawn.tracks.items()},
-        "fps": fps,
-        "frames": frames,
-        "versions": {"nakawari": __version__}
-        | {name: metadata.version(name) for name in ("torch", "diffusers", "numpy", "pillow")},
-    }
 
 
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
-def _ours(folder: Path) -> set[str]:
-    """The files in `folder` that an earlier job recorded as its own."""
-    if not (folder / RECORD).is_file():
-        return set()
-    try:
-        record = read_json(folder / RECORD)
-        return set(record["files"]) if record["tool"] == TOOL else set()
-    except (NakawariError, KeyError, TypeError):
-        return set()
-
-
 def _merge(made: Path, folder: Path) -> None:
     """Move the files of `made` into `folder`; what an earlier job left there goes, what others put there stays."""
     names = _names(made)
-    for stale in (_ours(folder) & _names(folder)) - names:
+    for stale in (Earlier.of(folder).files & _names(folder)) - names:
         (folder / stale).unlink()
     for name in sorted(names):
         (made / name).replace(folder / name)

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import accumulate, pairwise
 
 from ..errors import UsageError
-from .spacing import Shares, nearest_grid
+from .spacing import Shares, even, nearest_grid
 
 MAX_BETWEEN = 1000
 """The most in-betweens that one gap may ask for."""
@@ -90,8 +90,8 @@ class GapPlan:
         places = (spec.start, *spec.places, spec.end)
         first, last = self.shares[spec.start], self.shares[spec.end]
         times = tuple((self.shares[place] - first) / (last - first) for place in places)
-        even = all(abs(time - number / (len(times) - 1)) < 1e-9 for number, time in enumerate(times))
-        return None if even else times
+        regular = all(abs(time - number / (len(times) - 1)) < 1e-9 for number, time in enumerate(times))
+        return None if regular else times
 
 
 def plan_spaced(count: int, shares: Shares | None, max_between: int, *, any_time: bool) -> GapPlan:
@@ -103,7 +103,7 @@ def plan_spaced(count: int, shares: Shares | None, max_between: int, *, any_time
             nearest, and what was asked for is taken from it.
     """
     if shares is None or any_time:
-        own = shares if shares is not None else tuple(place / (count + 1) for place in range(1, count + 1))
+        own = even(count) if shares is None else shares
         return GapPlan(tuple(plan_gap(count, max_between)), (0.0, *own, 1.0), tuple(range(1, count + 1)))
     steps, kept = nearest_grid(shares, max_between)
     grid = tuple(place / steps for place in range(steps + 1))

@@ -36,35 +36,37 @@ def parse_spacing(text: str) -> str | Shares:
     return shares
 
 
-def eased(name: str, count: int) -> Shares:
-    """The shares of `count` in-betweens with one of `SPACINGS`."""
-    return tuple(_CURVES[name](place / (count + 1)) for place in range(1, count + 1))
+def eased(name: str, times: Sequence[float]) -> Shares:
+    """The shares of in-betweens at `times` (0 to 1) between their keys, with one of `SPACINGS`."""
+    return tuple(_CURVES[name](time) for time in times)
 
 
-def spaced_gaps(
-    spacings: Sequence[str | Shares], counts: Sequence[int], *, counts_given: bool = True
-) -> tuple[Shares, ...]:
+def even(count: int) -> Shares:
+    """Evenly spaced, as shares or as times."""
+    return tuple(place / (count + 1) for place in range(1, count + 1))
+
+
+def spaced_gaps(spacings: Sequence[str | Shares], times: Sequence[Sequence[float]]) -> tuple[Shares, ...]:
     """The shares of every gap.
 
     Args:
         spacings: as `parse_spacing` gives them, one for all gaps or one for each.
-        counts: in-betweens per gap; shares that were written out stand for their own count.
-        counts_given: whether somebody asked for these counts, so that written shares must fit them.
+        times: per gap when its in-betweens stand between their keys (0 to 1); curves are read there.
 
     Raises:
         UsageError: another number of spacings than of gaps, or of shares than of in-betweens.
     """
-    if len(spacings) not in (1, len(counts)):
-        raise UsageError(f"There are {len(counts)} gaps but {len(spacings)} spacings; give one, or one for each gap.")
-    per_gap = list(spacings) * (len(counts) if len(spacings) == 1 else 1)
+    if len(spacings) not in (1, len(times)):
+        raise UsageError(f"There are {len(times)} gaps but {len(spacings)} spacings; give one, or one for each gap.")
     found = []
-    for gap, (spacing, count) in enumerate(zip(per_gap, counts, strict=True), 1):
-        if not isinstance(spacing, str) and counts_given and len(spacing) != count:
+    for gap, own in enumerate(times):
+        spacing = spacings[gap % len(spacings)]
+        if not isinstance(spacing, str) and len(spacing) != len(own):
             raise UsageError(
-                f"Gap {gap} has {count} in-betweens but its spacing has {len(spacing)} shares; make them equal, or "
-                "leave --between out."
+                f"Gap {gap + 1} has {len(own)} in-betweens but its spacing has {len(spacing)} shares; make them equal, "
+                "or leave --between out."
             )
-        found.append(eased(spacing, count) if isinstance(spacing, str) else spacing)
+        found.append(eased(spacing, own) if isinstance(spacing, str) else spacing)
     return tuple(found)
 
 

@@ -1,0 +1,81 @@
+"""Finished gaps, kept until their job is done: a job that was cut off goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from .. import __version__
+from ..errors import NakawariError
+from ..files import atomic_path, remove
+from .draw import Gap
+
+
+def gap_key(pair: tuple[np.ndarray, np.ndarray], words: Mapping[str, Any], model: str) -> str:
+    """SHA-256 over all that decides how a gap looks.
+
+    Args:
+        pair: its keys, uint8 (H, W, 3 or 4).
+        words: what `Settings.of_gap` says of it.
+        model: the fingerprint of the model.
+    """
+    digest = hashlib.sha256()
+    said = {"words": words, "model": model, "version": __version__, "shapes": [key.shape for key in pair]}
+    digest.update(json.dumps(said, sort_keys=True, default=_plain).encode())
+    for key in pair:
+        digest.update(np.ascontiguousarray(key).data)
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be part of a key")
+
+
+class GapStore:
+    """Finished gaps of an unfinished job, in a hidden folder beside its output."""
+
+    def __init__(self, output: Path) -> None:
+        self._folder = output.with_name(f".{output.name}.unfinished")
+
+    def get(self, key: str) -> Gap | None:
+        """The gap that was kept under a key, None where there is none that is whole."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as data:
+                about = json.loads(str(data["about"]))
+                tracks = data.get("tracks")
+                return Gap(list(data["frames"]), tracks, tuple(about["shares"]), about["used"])
+        except (OSError, ValueError, KeyError, BadZipFile):
+            return None
+
+    def put(self, key: str, gap: Gap) -> None:
+        """Keep a gap, whole or not at all; raises `NakawariError` where it cannot be written."""
+        about = json.dumps({"shares": gap.shares, "used": dict(gap.used)})
+        tracks = {} if gap.tracks is None else {"tracks": gap.tracks}
+        try:
+            with atomic_path(self._path(key)) as temporary:
+                np.savez_compressed(temporary, frames=np.stack(gap.frames), about=np.array(about), **tracks)
+        except NakawariError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
+            raise NakawariError(f"A finished gap could not be kept ({reason}); free some space.") from error
+
+    def clear(self) -> None:
+        """Forget all gaps."""
+        remove(self._folder)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.npz"

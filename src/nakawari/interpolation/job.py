@@ -1,0 +1,191 @@
+"""A whole job: what is drawn already is kept, the rest is drawn gap by gap, and the files are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import Interrupted, NakawariError, UsageError
+from .draw import Drawn, Gap, Progress, Settings, draw
+from .gaps import GapStore, gap_key
+from .keys import Key
+from .output import Output, write_result
+from .record import Earlier, Made, file_hash
+from .timeline import Timeline
+
+GapProgress = Callable[[int, int], None]
+"""Called with (finished, all) gaps that are to be drawn, when one is whole."""
+
+
+@dataclass(frozen=True)
+class Only:
+    """The one gap, counted from 0, that is drawn again, or of it the one frame with this number."""
+
+    gap: int
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job did.
+
+    Args:
+        drawn: the sequence.
+        files: what was written.
+        record: as kept beside it.
+        gaps: the gaps that were drawn now, counted from 0; others were there already.
+    """
+
+    drawn: Drawn
+    files: list[Path]
+    record: dict[str, Any]
+    gaps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sequence to draw.
+
+    Args:
+        keys: see `draw`.
+        settings: see `draw`.
+        output: where to; `Output.check` has been passed.
+        timeline: on which frames drawings stand.
+        model: the variant's name.
+        fingerprint: of the model, "" where nothing is drawn.
+        only: draw no more than this, into the finished sequence that is there.
+    """
+
+    keys: Sequence[Key]
+    settings: Settings
+    output: Output
+    timeline: Timeline
+    model: str
+    fingerprint: str = ""
+    only: Only | None = None
+
+    def redrawn_files(self) -> list[str] | None:
+        """The frames' files that are drawn again, where it is not all of them."""
+        if self.only is None:
+            return None
+        files, first = self.timeline.files(), sum(self.settings.counts[: self.only.gap]) + self.only.gap + 1
+        places = range(first, first + self.settings.counts[self.only.gap])
+        numbers = self.timeline.begins
+        return [name for p in places if self.only.frame in (None, numbers[p]) for name in files[p]]
+
+    def gap_keys(self) -> tuple[str, ...]:
+        """Per gap the hash of all that decides how it looks."""
+        pixels = [key.pixels for key in self.keys]
+        pairs = zip(pixels, pixels[1:] + pixels[:1] * self.settings.loop, strict=False)
+        return tuple(gap_key(pair, self.settings.of_gap(gap), self.fingerprint) for gap, pair in enumerate(pairs))
+
+
+def carry_out(
+    job: Job, load: Callable[[], Any], progress: Progress | None = None, gap_done: GapProgress | None = None
+) -> Done:
+    """Draw what is lacking, and write the files all or nothing. Finished gaps are kept until then, so that the same
+    job, started again after whatever cut it off, goes on where it was and ends with the same bytes.
+
+    Args:
+        load: gives the pipeline; called only where something is to be drawn.
+        progress: as for `draw`.
+        gap_done: called after every gap.
+
+    Raises:
+        NakawariError: as `draw`, and where files cannot be written; finished gaps are kept.
+        Interrupted: by the user; says how much is kept.
+    """
+    store, earlier, keys = GapStore(job.output.path), Earlier.of(job.output.path), job.gap_keys()
+    if job.only:
+        known = {g: gap for g, gap in _as_they_are(job, earlier).items() if g != job.only.gap}
+    else:
+        found = {gap: store.get(key) or earlier.gap(key) for gap, key in enumerate(keys) if job.settings.counts[gap]}
+        known = {number: gap for number, gap in found.items() if gap is not None}
+    todo = [gap for gap, count in enumerate(job.settings.counts) if count and gap not in known]
+    finished = 0
+
+    def keep(gap: int, own: Gap) -> None:
+        nonlocal finished
+        if not job.only:
+            store.put(keys[gap], own)
+        finished += 1
+        if gap_done:
+            gap_done(finished, len(todo))
+
+    try:
+        pipeline = load() if todo else None
+        drawn = draw(job.keys, job.settings, pipeline, progress, known, keep)
+        if job.only and job.only.frame is not None:
+            drawn = _with_one_frame(job, drawn, earlier)
+        untouched = _untouched(job, earlier) if job.only else {}
+        made = Made(job.model, job.fingerprint, _keys_after(job, keys, earlier))
+        files, record = write_result(job.output, drawn, job.keys, job.settings, made, job.timeline, untouched)
+    except KeyboardInterrupt as interruption:
+        raise Interrupted(f"interrupted; {_kept(len(known) + finished, len(known) + len(todo))}") from interruption
+    except NakawariError as error:
+        if finished:
+            raise type(error)(
+                f"{str(error).rstrip('.')}; {_kept(len(known) + finished, len(known) + len(todo))}"
+            ) from error
+        raise
+    store.clear()
+    return Done(drawn, files, record, tuple(todo))
+
+
+def _kept(finished: int, gaps: int) -> str:
+    return f"{finished} of {gaps} gaps are kept, and the same command goes on from there."
+
+
+def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
+    """The gaps of the finished sequence, with whatever a hand has changed in them."""
+    record, folder = earlier.record, earlier.folder
+    hashes = [key["sha256"] for key in record.get("keys", ())]
+    same = record.get("between") == list(job.settings.counts) and hashes == [file_hash(key.path) for key in job.keys]
+    gaps = record.get("gaps", ())
+    if not same or any(len(own["files"]) != count for own, count in zip(gaps, job.settings.counts, strict=True)):
+        raise UsageError(f"{folder} holds no finished sequence of these keys; draw it without --only first.")
+    from ..media import read_picture
+
+    tracks: Mapping[str, Any] = record["tracks"]
+    used = {name: record[name] for name in ("steps", "guidance", "scheduler")}
+    return {
+        number: Gap(
+            [read_picture(folder / name).pixels for name in own["files"]],
+            np.array(tracks[str(number + 1)]) if str(number + 1) in tracks else None,
+            tuple(own["shares"]),
+            used,
+        )
+        for number, own in enumerate(gaps)
+    }
+
+
+def _with_one_frame(job: Job, drawn: Drawn, earlier: Earlier) -> Drawn:
+    """The sequence with one frame of its gap drawn again and the others as they were."""
+    assert job.only is not None
+    first = sum(job.settings.counts[: job.only.gap]) + job.only.gap + 1
+    frames = list(drawn.frames)
+    for place, frame in enumerate(_as_they_are(job, earlier)[job.only.gap].frames, first):
+        if job.timeline.begins[place] != job.only.frame:
+            frames[place] = frame
+    return replace(drawn, frames=frames)
+
+
+def _untouched(job: Job, earlier: Earlier) -> dict[str, str]:
+    """The frames that are not drawn again, with the hashes on record."""
+    redrawn = set(job.redrawn_files())
+    names = [name for files in job.timeline.files() for name in files]
+    hashes = earlier.record.get("hashes", {})
+    return {name: hashes[name] for name in names if name in hashes and name not in redrawn}
+
+
+def _keys_after(job: Job, keys: tuple[str, ...], earlier: Earlier) -> tuple[str, ...]:
+    """What every gap is kept under; one of which a single frame was drawn again is under none."""
+    if not job.only:
+        return keys
+    old = [own["key"] for own in earlier.record["gaps"]]
+    old[job.only.gap] = keys[job.only.gap] if job.only.frame is None else ""
+    return tuple(old)

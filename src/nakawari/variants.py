@@ -264,12 +264,13 @@ def _warn_of_half(folder: Path, advice: str | None = None) -> None:
 def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
     from .families import pipeline_class
     from .memory import ran_out
+    from .weights import file_variant
 
     index = read_json(folder / "model_index.json")
     try:
         with _quiet():
             cls = pipeline_class(index.get("_class_name", ""))
-            pipeline = cls.from_pretrained(folder, local_files_only=True, **how)
+            pipeline = cls.from_pretrained(folder, local_files_only=True, variant=file_variant(folder), **how)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if ran_out(error):
             raise

@@ -16,6 +16,8 @@ from .files import read_json
 if TYPE_CHECKING:
     import torch
 
+VARIANT = "fp16"
+"""The variant of files that diffusers and publishers of 16-bit models name so."""
 _STEMS = ("diffusion_pytorch_model", "model")
 _MOST_HEADER = 100_000_000
 """Bytes; safetensors itself takes no longer header."""
@@ -47,14 +49,22 @@ class Stored:
 
 
 def part_files(folder: Path) -> list[Path]:
-    """The weights files of one part, in order: one, or the shards; [] where it has no weights."""
-    for stem in _STEMS:
-        index = folder / f"{stem}.safetensors.index.json"
-        if index.is_file():
-            return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
-        if (folder / f"{stem}.safetensors").is_file():
-            return [folder / f"{stem}.safetensors"]
+    """The weights files of one part, in order: one, or the shards; [] where it has no weights. Files of the variant
+    `fp16` count where there are no others."""
+    for variant in ("", f".{VARIANT}"):
+        for stem in _STEMS:
+            index = folder / f"{stem}.safetensors.index{variant}.json"
+            if index.is_file():
+                return [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+            if (folder / f"{stem}{variant}.safetensors").is_file():
+                return [folder / f"{stem}{variant}.safetensors"]
     return []
+
+
+def file_variant(folder: Path) -> str | None:
+    """`fp16` where a saved model has files of that variant alone (`save_pretrained(variant="fp16")`), else None."""
+    files = [path for name in read_json(folder / "model_index.json") for path in part_files(folder / name)]
+    return VARIANT if files and all(f".{VARIANT}" in path.name for path in files) else None
 
 
 def part_tensors(folder: Path) -> dict[str, Stored]:

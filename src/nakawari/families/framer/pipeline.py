@@ -65,7 +65,8 @@ class FramerPipeline(InterpolationPipeline):
     family = "framer"
     lora_presets: Mapping[str, str] = LORA_PRESETS
     condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
-    model_cpu_offload_seq = "image_encoder->controlnet->unet->vae"
+    # The ControlNet runs at every step beside the UNet: in this line the two would send each other away.
+    model_cpu_offload_seq = "image_encoder->unet->vae"
     _optional_components = ["controlnet"]  # noqa: RUF012 (diffusers compares it with lists)
     _callback_tensor_inputs = ["latents", "tracks"]  # noqa: RUF012
 
@@ -281,7 +282,7 @@ class FramerPipeline(InterpolationPipeline):
         bare = _unwrapped(self.unet)
         dtype = bare.dtype
         keys, mask = condition.latents[:, :, :-1], condition.latents[:, :, -1:]
-        sample = torch.cat([scaled, keys + mask * bare.mask_token, mask], dim=2).to(dtype)
+        sample = bare.with_keys(scaled, keys, mask)
         assert condition.tokens is not None and condition.fps is not None
         extra = condition.extra
         ids = torch.stack([condition.fps - 1, extra["motion_bucket"], extra["noise_aug"]], dim=1).to(dtype)
@@ -292,7 +293,11 @@ class FramerPipeline(InterpolationPipeline):
             maps = condition.control.to(dtype).expand(-1, -1, channels, -1, -1)
             down, middle = self.controlnet(*told, maps, extra["control_scale"], branches=branches)
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        return self.unet(*told, **residuals, branches=branches, return_features=return_features)
+        # As a tuple: offload hooks take an output object apart and cannot put it together again.
+        sample, *features = self.unet(
+            *told, **residuals, branches=branches, return_features=return_features, return_dict=False
+        )
+        return FramerUNetOutput(sample=sample, features=tuple(*features))
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; the decoder looks across the frames of a chunk, so `chunk` changes the picture a little."""

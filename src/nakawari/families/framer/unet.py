@@ -16,6 +16,7 @@ from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from diffusers.utils import BaseOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from .blocks import EncoderHalf, TemporalContext, check_divisible, order_temporal_blocks
@@ -100,6 +101,13 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         )
         self.mask_token = nn.Parameter(torch.randn(1, 1, in_channels // 2, 1, 1))
         self.context_order = order_temporal_blocks(self)
+
+    # diffusers moves an offloaded network when it is called; this is called before.
+    @apply_forward_hook
+    def with_keys(self, scaled: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """The network's input (B, F, 2C+1, h, w): scaled noisy latents, the keys' latents or, where `mask`
+        (B, F, 1, h, w) is 1, the mask token, and the mask."""
+        return torch.cat([scaled, keys + mask * self.mask_token, mask], dim=2).to(self.dtype)
 
     def forward(
         self,

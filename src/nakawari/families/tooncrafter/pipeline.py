@@ -56,7 +56,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
         "linear-and-convolution": r"(?!guide_in|time_embed|fps_embedding|out\.).*",
     }
     condition_dropout: ClassVar[dict[str, float]] = {"guide": 0.1, "text": 0.05, "image": 0.05, "image_only": 0.05}
-    model_cpu_offload_seq = "text_encoder->image_encoder->resampler->vae->unet->vae"
+    model_cpu_offload_seq = "text_encoder->image_encoder->image_adapter->resampler->unet->vae"
+    # Nothing in it has weights, which accelerate's hooks look for.
+    _exclude_from_cpu_offload: ClassVar[list[str]] = ["guide"]
     _optional_components: ClassVar[list[str]] = [
         "resampler",
         "text_encoder",
@@ -166,7 +168,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             size=(start.shape[-2], start.shape[-1]),
             latents=_place(key_latents, num_frames, interpolate),
             references=tuple(level.unflatten(0, keys.shape[:2]) for level in hidden),
-            fps=self._strides(fps, len(start)),
+            fps=self._strides(fps, start),
             **self._tokens(start, prompt, num_frames),
         )
         if self.guide is None:
@@ -289,11 +291,13 @@ class ToonCrafterPipeline(InterpolationPipeline):
             callback_on_step_end,
         )
         if output_type == "latent":
+            self.maybe_free_model_hooks()
             return InterpolationOutput(frames=x)
         twice = _default(double_decode, defaults.double_decode)
         frames = (
             self._decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
         )
+        self.maybe_free_model_hooks()
         video = frames.float().transpose(1, 2)
         return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
 
@@ -358,12 +362,12 @@ class ToonCrafterPipeline(InterpolationPipeline):
             mean = mean + (0.5 * log_variance.clamp(-30, 20)).exp() * self.draw(mean, generator).to(mean)
         return mean * self.vae.config.scaling_factor
 
-    def _strides(self, fps: int | Sequence[int] | None, batch: int) -> Tensor | None:
+    def _strides(self, fps: int | Sequence[int] | None, start: Tensor) -> Tensor | None:
         if not self.unet.config.fps_condition:
             return None
         values = _default(fps, self.config.default_fps)
-        values = [values] * batch if isinstance(values, int) else list(values)
-        return torch.tensor(values, device=self.unet.device)
+        values = [values] * len(start) if isinstance(values, int) else list(values)
+        return torch.tensor(values, device=start.device)
 
     def _tokens(self, start: Tensor, prompt: str | Sequence[str], num_frames: int) -> dict[str, Tensor]:
         if self.text_encoder is None or self.image_encoder is None or self.resampler is None:
@@ -371,7 +375,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         from .towers import encode_image
 
         prompts = [prompt] * len(start) if isinstance(prompt, str) else list(prompt)
-        text, empty = self._text(prompts), self._text([""]).expand(len(start), -1, -1)
+        text = self._text(prompts, start.device)
+        empty = self._text([""], start.device).expand(len(start), -1, -1)
         # "No image" is mid-grey through the tower, not zero tokens.
         images = torch.cat([start, torch.zeros_like(start[:1])])
         seen = self.resampler(self._fitted(encode_image(self.image_encoder, images)), num_frames=num_frames)
@@ -405,10 +410,10 @@ class ToonCrafterPipeline(InterpolationPipeline):
         adapter = ImageAdapter.from_pretrained(folder, local_files_only=True)
         self.register_modules(image_adapter=adapter.to(self.resampler.dtype))
 
-    def _text(self, prompts: list[str]) -> Tensor:
+    def _text(self, prompts: list[str], device: torch.device) -> Tensor:
         from .towers import encode_text, tokenize
 
-        return encode_text(self.text_encoder, tokenize(self.tokenizer, prompts))
+        return encode_text(self.text_encoder, tokenize(self.tokenizer, prompts).to(device))
 
     def _guided(self, condition: Condition, keys: Tensor, guided: bool, times: Tensor | None) -> Condition:
         times = torch.linspace(0, 1, condition.num_frames) if times is None else times

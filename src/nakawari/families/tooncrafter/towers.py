@@ -67,13 +67,14 @@ def vision_config(
 
 
 def encode_text(model: CLIPTextModel, tokens: Tensor) -> Tensor:
-    """Token ids (B, 77) -> text tokens (B, 77, D). Padding is attended to, causally, as in the reference."""
-    return model(input_ids=tokens.to(model.device)).last_hidden_state
+    """Token ids (B, 77) -> text tokens (B, 77, D), on the ids' device. Padding is attended to, causally, as in the
+    reference."""
+    return model(input_ids=tokens).last_hidden_state
 
 
 def encode_image(model: CLIPVisionModel, images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1], any size -> image tokens (B, 257, D), the class token first."""
-    pixels = preprocess_clip_images(images).to(device=model.device, dtype=model.dtype)
+    pixels = preprocess_clip_images(images).to(dtype=model.dtype)
     return model(pixel_values=pixels).last_hidden_state
 
 

@@ -17,6 +17,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from .vae_blocks import (
@@ -251,6 +252,8 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         """Pixels per latent cell, along height and along width."""
         return 2 ** (len(self.config.ch_mult) - 1)
 
+    # diffusers moves an offloaded network when it is called; these are called instead.
+    @apply_forward_hook
     def encode_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Images (N, 3, H, W) in [-1, 1] -> posterior moments (N, 2C, h, w) and the decoder's reference features.
 
@@ -284,6 +287,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         """Features of the start keys and of the end keys, each (B, C, H, W) -> the decoder's (B, 2, C, H, W)."""
         return tuple(torch.stack(pair, dim=1) for pair in zip(first, last, strict=True))
 
+    @apply_forward_hook
     def decode(
         self,
         latents: Tensor,

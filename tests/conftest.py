@@ -23,6 +23,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> CrossFade:
     pipeline = CrossFade(noise=0.2)
     module = ModuleType("nakawari.variants")
     module.load = lambda name, device="cpu": SimpleNamespace(name=name, pipeline=pipeline)
+    module.check_name = lambda name: None
     module.fingerprint = lambda name: f"hash of {name}"
     monkeypatch.setitem(sys.modules, "nakawari.variants", module)
     return pipeline

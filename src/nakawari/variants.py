@@ -78,6 +78,11 @@ def parse(name: str) -> VariantSpec:
     return VariantSpec(base, tuple(_adapter(word, base) for word in adapters), precision)
 
 
+def check_name(name: str) -> None:
+    """Raise as `load` does, without loading, where `name` is not that of a variant or its base is no model."""
+    model_folder(parse(name).base)
+
+
 def with_adapters(name: str, adapters: Sequence[str]) -> str:
     """The variant `name` with `ADAPTER[@SCALE]` words added to it."""
     if not adapters:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .early import check
 from .training_run import follow
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def command(
 ) -> None:
     """LoRA: an adapter that makes a model better at one show."""
     from ..errors import UsageError
+
+    if (recipe is None) == (data is None):
+        raise UsageError("nakawari adapt needs either a RECIPE or --data FOLDER; see nakawari adapt --help.")
+    check(settings={"recipe": recipe}, folders=[data], variants=[model if data else None], output=output)
     from ..training import guards
     from ..training.adaptation import Words, make_recipe
     from ..training.plan import make_plan
@@ -60,8 +65,6 @@ def command(
     from ..training.run import train_recipe
 
     changes = changes or []
-    if (recipe is None) == (data is None):
-        raise UsageError("nakawari adapt needs either a RECIPE or --data FOLDER; see nakawari adapt --help.")
     if recipe is not None:
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)

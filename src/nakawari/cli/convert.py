@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .early import check
+
 if TYPE_CHECKING:
     from ..families.conversion import ConversionReport
 
@@ -35,6 +37,7 @@ def command(
     ] = None,
 ) -> None:
     """Published weights to safetensors."""
+    check(files=[published, svd, tokenizer], output=output)
     import torch
 
     from ..errors import UsageError

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .early import check
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def command(
     from ..media import write_gif, write_image
     from ..variants import faster, has_faster
 
+    check(variants=[model], output=output)
     target = Output.parse(output, None, overwrite=True)
     drawings = interpolation.read_keys([EXAMPLES])
     target.check([key.path for key in drawings])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .early import check
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -40,14 +41,16 @@ def latents(
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as JSON.")] = False,
 ) -> None:
     """Follow x0 and x_t over the denoising; exit status 1 when the variance collapses or explodes."""
-    from ..diagnosis.latent_plot import write_plot
-    from ..diagnosis.latents import diagnose
     from ..errors import UsageError
-    from ..files import write_json
-    from ..variants import load, parse
 
     if bool(keys) == bool(data) or (keys and len(keys) != 2):
         raise UsageError("Give two key drawings or --data DIR, one of the two.")
+    check(variants=[variant, parent], files=keys or [], folders=[data], output=output)
+    from ..diagnosis.latent_plot import write_plot
+    from ..diagnosis.latents import diagnose
+    from ..files import write_json
+    from ..variants import load, parse
+
     spec = parse(variant)
     adds = bool(spec.adapters) or spec.precision is not None
     reference = parent or (spec.base if adds else None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .adapt import show_plan, size_of
+from .early import check
 from .progress import Bar
 from .training_run import follow
 
@@ -64,6 +65,10 @@ def command(
 ) -> None:
     """Distillation: a student that is smaller than its teacher, or needs fewer steps."""
     from ..errors import UsageError
+
+    if (recipe is None) == (data is None):
+        raise UsageError("nakawari distill needs either a RECIPE or --data FOLDER; see nakawari distill --help.")
+    check(settings={"recipe": recipe}, folders=[data], variants=[teacher if data else None], output=output)
     from ..training import guards
     from ..training.distillation import Words, make_recipe, roles
     from ..training.plan import make_plan
@@ -71,8 +76,6 @@ def command(
     from ..training.run import train_recipe
 
     changes = changes or []
-    if (recipe is None) == (data is None):
-        raise UsageError("nakawari distill needs either a RECIPE or --data FOLDER; see nakawari distill --help.")
     if recipe is not None:
         whole = load_recipe(recipe, changes)
     else:

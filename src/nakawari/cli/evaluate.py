@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .early import check
 from .progress import Bar
 
 
@@ -38,6 +39,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
     """Every variant by one protocol: quality, cost, intervals."""
+    check(variants=variants, folders=[data], output=output)
     from ..data.samples import spread
     from ..data.triplets import open_dataset
     from ..evaluation.protocol import load_protocol

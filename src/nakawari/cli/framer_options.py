@@ -36,11 +36,14 @@ class Framer:
 
     def settings(self, gaps: int) -> dict[str, Any]:
         """The fields of `interpolation.Settings` that these words fill, for a job of so many gaps."""
-        from ..interpolation import parse_tracks
+        drags: Mapping[int, Any] = {}
+        if self.tracks:
+            from ..interpolation import parse_tracks
 
+            drags = parse_tracks(self.tracks, gaps)
         return {
             "scheduler": self.scheduler,
-            "drags": parse_tracks(self.tracks, gaps),
+            "drags": drags,
             "auto_tracks": self.auto_tracks,
             "options": self.options,
         }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .early import check
 from .framer_options import Framer, framer
 from .option_groups import with_options
 from .progress import Bar
@@ -91,7 +92,7 @@ def command(
 ) -> None:
     """In-betweens as PNG sequence, GIF, MP4, contact sheet."""
     from .. import interpolation
-    from ..interpolation import Output, Settings
+    from ..interpolation import Output
 
     model = model or _shipped(family)
     if adapter:
@@ -109,8 +110,11 @@ def command(
     paths = [key.path for key in drawings]
     asked = interpolation.ask(paths, between, times.spacings, times.timing, loop=loop)
     counts = asked.counts
+    check(variants=[model] if any(counts) else [], output=target.path)
     words = framer.settings(len(counts))
-    settings = Settings(counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, **words)
+    settings = interpolation.Settings(
+        counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, **words
+    )
     timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
     load = partial(_pipeline, model, device, family)
     if framer.compared:

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from .early import check
+
 
 def command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE+ADAPTER@SCALE, with one or more adapters.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; it must not exist.")],
 ) -> None:
     """A model with its adapters merged in: as fast as the base, loadable anywhere."""
+    check(variants=[variant], output=output)
     from .. import trained_on
     from ..adapters import bake_all
     from ..errors import UsageError

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .early import check
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def command(
         raise UsageError("--export-checkpoint goes with --precision fp16 or bf16.")
     if parts not in ("denoiser", "all"):
         raise UsageError(f"{parts!r} is not a value for --parts; it may be denoiser or all.")
+    check(variants=[variant], settings={"plan": plan_file}, folders=[calibrate], output=output)
     if precision is not None:
         from ..quantization.precisions import check_name
 

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
+from .early import check
+
 
 def command(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT", help="Folders that nakawari evaluate wrote.")],
@@ -21,6 +24,10 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """HTML with pictures, Markdown, LaTeX, CSV, and figures."""
+    for folder in results:
+        if not folder.exists():
+            raise UsageError(f"{folder} is not there and has no aggregates.json; give what nakawari evaluate wrote.")
+    check(output=output)
     from ..reporting.page import write_report
 
     written = write_report(results, output, cases=cases, sheet=sheet)

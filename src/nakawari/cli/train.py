@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .early import check
 from .training_run import follow
 
 
@@ -23,6 +24,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
     """Any recipe; what adapt and distill call. With --debug, tensors are checked at every step."""
+    check(settings={"recipe": recipe}, output=output)
     from ..training import guards
     from ..training.run import train_from_recipe
 

@@ -1,16 +1,27 @@
-"""From key drawings to a sequence with in-betweens: the plan, the drawing, the files."""
+"""From key drawings to a sequence with in-betweens: the plan, the drawing, the files.
 
-from .comparison import Entry, compare, write_comparison
-from .draw import Drawn, Settings, draw, seed_of
-from .job import Done, Job, Only, carry_out
-from .keys import Key, read_keys
-from .options import check_settings
-from .output import FORMATS, PLAYBACK_FPS, Output, write_result
-from .plan import MAX_BETWEEN, Pass, gap_counts, parse_counts, plan_gap
-from .record import Made
-from .spacing import SPACINGS, parse_spacing
-from .timeline import Timing, ask, key_places, timeline_of
-from .tracks import parse_tracks
+The names are looked up when they are first used: keys, counts and targets are checked without the seconds that PyTorch
+takes to import.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .comparison import Entry, compare, write_comparison
+    from .draw import Drawn, Settings, draw, seed_of
+    from .job import Done, Job, Only, carry_out
+    from .keys import Key, read_keys
+    from .options import check_settings
+    from .output import FORMATS, PLAYBACK_FPS, Output, write_result
+    from .plan import MAX_BETWEEN, Pass, gap_counts, parse_counts, plan_gap
+    from .record import Made
+    from .spacing import SPACINGS, parse_spacing
+    from .timeline import Timing, ask, key_places, timeline_of
+    from .tracks import parse_tracks
 
 __all__ = [
     "FORMATS",
@@ -45,3 +56,29 @@ __all__ = [
     "write_comparison",
     "write_result",
 ]
+
+_HOMES = {
+    "comparison": ("Entry", "compare", "write_comparison"),
+    "draw": ("Drawn", "Settings", "draw", "seed_of"),
+    "job": ("Done", "Job", "Only", "carry_out"),
+    "keys": ("Key", "read_keys"),
+    "options": ("check_settings",),
+    "output": ("FORMATS", "PLAYBACK_FPS", "Output", "write_result"),
+    "plan": ("MAX_BETWEEN", "Pass", "gap_counts", "parse_counts", "plan_gap"),
+    "record": ("Made",),
+    "spacing": ("SPACINGS", "parse_spacing"),
+    "timeline": ("Timing", "ask", "key_places", "timeline_of"),
+    "tracks": ("parse_tracks",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(f".{_HOME[name]}", __name__)
+    # Importing the module `draw` puts it where the function of that name belongs, so all names are put there anew.
+    for module, names in _HOMES.items():
+        if loaded := sys.modules.get(f"{__name__}.{module}"):
+            globals().update({one: getattr(loaded, one) for one in names})
+    return globals()[name]

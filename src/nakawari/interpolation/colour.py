@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..media import Picture, pixels_to_srgb
-from .draw import Drawn
-from .keys import Key
+
+if TYPE_CHECKING:
+    from .draw import Drawn
+    from .keys import Key
 
 
 def as_written(drawn: Drawn, keys: Sequence[Key]) -> list[Picture]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from ..errors import NakawariError, UsageError
 from ..media import Picture, is_srgb, is_video, list_images, read_pictures
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def bled_colour(pixels: np.ndarray) -> np.ndarray:
     Filling is push-pull: a pyramid of alpha-weighted averages, its coarse levels showing through the holes of the
     fine ones. Visible pixels stay as they are; a wholly invisible frame becomes mid-grey.
     """
+    import torch  # late: reading and checking keys does without
+
     values = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
     weight = values[:, 3:] / 255
     filled = _push_pull(values[:, :3] * weight, weight)[0].permute(1, 2, 0)
@@ -96,6 +99,9 @@ def bled_colour(pixels: np.ndarray) -> np.ndarray:
 
 def _push_pull(colour: Tensor, weight: Tensor) -> Tensor:
     """Colour (1, 3, H, W), multiplied by weight (1, 1, H, W) in [0, 1], with the places of low weight filled in."""
+    import torch
+    from torch.nn import functional
+
     size = weight.shape[-2:]
     if tuple(size) == (1, 1):
         return torch.where(weight > 0, colour / weight.clamp(min=1e-6), 128.0)

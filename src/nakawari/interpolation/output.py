@@ -9,17 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import NakawariWarning, UsageError
 from ..files import atomic_path, check_writable, write_json
 from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_video
 from .colour import as_shown, as_written
-from .draw import Drawn, Settings
-from .keys import Key
 from .record import RECORD, Earlier, Made, file_hash, record_of
 from .sheet import playing, sheet
 from .timeline import Timeline, plain_timeline
+
+if TYPE_CHECKING:
+    from .draw import Drawn, Settings
+    from .keys import Key
 
 FORMATS = ("png", "gif", "mp4", "sheet")
 NAMES = {"gif": "in-betweens.gif", "mp4": "in-betweens.mp4", "sheet": "contact-sheet.png"}

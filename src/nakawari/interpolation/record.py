@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from .. import __version__
 from ..errors import NakawariError
 from ..files import read_json
 from ..media import read_picture
-from .draw import Drawn, Gap, Settings
-from .keys import Key
-from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from .draw import Drawn, Gap, Settings
+    from .keys import Key
+    from .timeline import Timeline
 
 RECORD = "interpolation.json"
 TOOL = "nakawari interpolate"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..media import contact_sheet, overlay_tracks
-from .draw import Drawn
+
+if TYPE_CHECKING:
+    from .draw import Drawn
 
 ROW = 9
 """The most frames in one row of the contact sheet."""

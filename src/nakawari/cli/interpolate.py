@@ -129,7 +129,9 @@ def command(
         job = replace(job, fingerprint=fingerprint(model))
     started = time.monotonic()
     with Bar("in-betweens", "frame") as bar:
-        done = interpolation.carry_out(job, load, bar.show, lambda gap, gaps: bar.note(f"gap {gap} of {gaps} done"))
+        done = interpolation.carry_out(
+            job, load, bar.show, lambda gap, gaps: bar.note(f"gap {gap} of {gaps} done"), bar.show
+        )
     _report(done, time.monotonic() - started, as_json)
 
 

@@ -21,12 +21,13 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def show(self, done: int, total: int, note: str = "") -> None:
+    def show(self, done: float, total: int, note: str = "") -> None:
         """Set the bar to `done` of `total`, with a few words behind it."""
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=None)
+            form = "{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=None, bar_format=form)
         if note:
             self.note(note)
         self.bar.update(done - self.bar.n)
@@ -40,13 +41,13 @@ class Bar:
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
 
-    def _say(self, done: int, total: int) -> None:
+    def _say(self, done: float, total: int) -> None:
         now = time.monotonic()
         if now - self._said < QUIET or not done:
             return
         self._said = now
         left = (now - self._began) / done * (total - done)
-        words = [f"{self.what}: {done} of {total} {self.unit}s", *([self._note] if self._note else [])]
+        words = [f"{self.what}: {done:.4g} of {total} {self.unit}s", *([self._note] if self._note else [])]
         print(f"{', '.join(words)}, {_spoken(left)} left", file=sys.stderr, flush=True)
 
     def __exit__(self, *error: object) -> None:

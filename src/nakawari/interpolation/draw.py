@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
@@ -23,6 +24,8 @@ from .tracks import Drags, GapTracks, tracks_of_gaps
 
 Progress = Callable[[int, int], None]
 """Called with (drawn, total) frames whenever a batch is done."""
+Watch = Callable[[float, int, str], None]
+"""Called with (drawn, total, words) after every sampling step; `drawn` counts a share of those under way."""
 Pair = tuple[np.ndarray, np.ndarray]
 """Two keys, or one layer of them, uint8 (H, W, C)."""
 
@@ -143,6 +146,7 @@ def draw(
     progress: Progress | None = None,
     known: Mapping[int, Gap] | None = None,
     finished: Callable[[int, Gap], None] | None = None,
+    watch: Watch | None = None,
 ) -> Drawn:
     """Draw all in-betweens. Keys stand in the result as they came in, pixel for pixel.
 
@@ -157,6 +161,7 @@ def draw(
         progress: called after every batch.
         known: gaps that are drawn already.
         finished: called with the number of every other gap and what was drawn there, as soon as it is whole.
+        watch: called after every sampling step, where the model tells of them.
 
     Raises:
         NakawariError: the model ran out of memory, makes too few frames, drew values that are not finite, or has no
@@ -164,7 +169,7 @@ def draw(
     """
     check_settings(pipeline, settings)
     with pipeline.scheduled(settings.scheduler) if settings.scheduler and pipeline else nullcontext():
-        return _draw(keys, settings, pipeline, progress, known or {}, finished)
+        return _draw(keys, settings, pipeline, progress, known or {}, finished, watch)
 
 
 def _draw(
@@ -174,13 +179,14 @@ def _draw(
     progress: Progress | None,
     known: Mapping[int, Gap],
     finished: Callable[[int, Gap], None] | None,
+    watch: Watch | None,
 ) -> Drawn:
     pixels = [key.pixels for key in keys]
     pairs = list(zip(pixels, pixels[1:] + pixels[:1] * settings.loop, strict=False))
     gaps = {gap: Gap([]) for gap in range(len(pairs)) if not settings.counts[gap]} | dict(known)
     plans = {gap: _plan(gap, settings, pipeline) for gap in range(len(pairs)) if gap not in gaps}
     layers = {gap: 1 + _transparent(pairs[gap]) for gap in plans}
-    counter = _Counter(sum(plan.drawn * layers[gap] for gap, plan in plans.items()), progress)
+    counter = _Counter(sum(plan.drawn * layers[gap] for gap, plan in plans.items()), progress, watch)
     size = _together(pipeline, settings.batch) if plans else 1
     todo = list(plans)
     for chunk in (todo[start : start + size] for start in range(0, len(todo), size)):
@@ -278,13 +284,28 @@ def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
 class _Counter:
     """Counts frames drawn, out of a total, for the caller's progress display."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.drawn, self.total, self.progress = 0, total, progress
+    def __init__(self, total: int, progress: Progress | None, watch: Watch | None) -> None:
+        self.drawn, self.total, self.progress, self.watch = 0, total, progress, watch
 
     def add(self, frames: int) -> None:
         self.drawn += frames
         if self.progress:
             self.progress(self.drawn, self.total)
+
+    def telling(self, pipeline: Any, frames: int) -> dict[str, Any]:
+        """Arguments for a pipeline's call that draws `frames` frames, so that its steps are told of; the decoder counts
+        as one step more."""
+        watch = self.watch
+        if watch is None or "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+            return {}
+
+        def tell(model: Any, index: int, time: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+            steps = len(model.scheduler.timesteps)
+            words = f"step {index + 1} of {steps}" if index + 1 < steps else f"{steps} of {steps} steps, decoding"
+            watch(self.drawn + frames * (index + 1) / (steps + 1), self.total, words)
+            return {}
+
+        return {"callback_on_step_end": tell}
 
 
 def _fill(
@@ -307,9 +328,11 @@ def _fill(
         ]
     rates = {gap: (settings.fps or 0) * (plans[gap].drawn + 1) / (settings.counts[gap] + 1) for gap in ends}
     for batch in _batches(tasks, _together(pipeline, settings.batch)):
-        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline, tracks, rates), strict=True):
+        frames = sum(len(task.spec.places) for task in batch)
+        more = counter.telling(pipeline, frames)
+        for task, drawn in zip(batch, _run(batch, boards, settings, pipeline, tracks, rates, more), strict=True):
             boards[task.gap].update(zip(task.spec.places, drawn, strict=True))
-        counter.add(sum(len(task.spec.places) for task in batch))
+        counter.add(frames)
     return {gap: [board[place] for place in plans[gap].kept] for gap, board in boards.items()}
 
 
@@ -349,10 +372,14 @@ def _run(
     pipeline: Any,
     tracks: Mapping[int, GapTracks],
     rates: Mapping[int, float],
+    more: Mapping[str, Any],
 ) -> list[list[np.ndarray]]:
-    """Run the model once; per task the frames it drew, keys left out. Refined tracks go back into `tracks`."""
+    """Run the model once, with `more` arguments; per task the frames it drew, keys left out. Refined tracks go back
+    into `tracks`."""
     frames = len(batch[0].spec.places) + 2
-    options: dict[str, Any] = {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt", **settings.options}
+    options: dict[str, Any] = (
+        {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt"} | dict(settings.options) | dict(more)
+    )
     control = [tracks[task.gap].cut(task.spec) if task.gap in tracks else None for task in batch]
     if any(own is not None for own in control):
         options["tracks"] = control

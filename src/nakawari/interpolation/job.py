@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Interrupted, NakawariError, UsageError
-from .draw import Drawn, Gap, Progress, Settings, draw
+from .draw import Drawn, Gap, Progress, Settings, Watch, draw
 from .gaps import GapStore, gap_key
 from .keys import Key
 from .output import Output, write_result
@@ -85,14 +85,18 @@ class Job:
 
 
 def carry_out(
-    job: Job, load: Callable[[], Any], progress: Progress | None = None, gap_done: GapProgress | None = None
+    job: Job,
+    load: Callable[[], Any],
+    progress: Progress | None = None,
+    gap_done: GapProgress | None = None,
+    watch: Watch | None = None,
 ) -> Done:
     """Draw what is lacking, and write the files all or nothing. Finished gaps are kept until then, so that the same
     job, started again after whatever cut it off, goes on where it was and ends with the same bytes.
 
     Args:
         load: gives the pipeline; called only where something is to be drawn.
-        progress: as for `draw`.
+        progress, watch: as for `draw`.
         gap_done: called after every gap.
 
     Raises:
@@ -118,7 +122,7 @@ def carry_out(
 
     try:
         pipeline = load() if todo else None
-        drawn = draw(job.keys, job.settings, pipeline, progress, known, keep)
+        drawn = draw(job.keys, job.settings, pipeline, progress, known, keep, watch)
         if job.only and job.only.frame is not None:
             drawn = _with_one_frame(job, drawn, earlier)
         untouched = _untouched(job, earlier) if job.only else {}

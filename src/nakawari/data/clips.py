@@ -22,6 +22,7 @@ from ..media import (
     is_image,
     is_video,
     iter_frames,
+    pair_role,
     refuse_unreadable,
 )
 
@@ -150,8 +151,8 @@ def find_clips(root: Path | str) -> list[Path]:
 
 def has_pair(names: Iterable[str]) -> bool:
     """Whether there are `<name>_start` and `<name>_end` among the names (without suffixes) of one folder."""
-    there = set(names)
-    return any(name.endswith("_start") and name.removesuffix("_start") + "_end" in there for name in there)
+    roles = {pair_role(name) for name in names}
+    return any(role is not None and (role[0], "end") in roles for role in roles if role and role[1] == "start")
 
 
 def clip_name(path: Path, root: Path) -> str:

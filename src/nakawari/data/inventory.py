@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NakawariError
-from ..media import flatten, is_clip, is_image, is_unreadable_drawing, iter_frames, read_rgb
+from ..media import flatten, is_clip, is_image, is_unreadable_drawing, iter_frames, pair_role, read_rgb
 from .clips import Frames, clip_name
 from .pairs import find_pairs
 from .triplets import frame_images, open_dataset, read_captions
@@ -107,7 +106,7 @@ def _look_into(folder: Path, root: Path, items: list[Item], faults: list[Fault])
         Fault("unreadable", file.relative_to(root).as_posix(), f"{file} is in a format that cannot be read; export it.")
         for file in closed
     ]
-    if any(re.search(r"_(start|end)$", image.stem) for image in images):
+    if any(pair_role(image.stem) for image in images):
         _pairs(folder, root, items, faults)
     elif len(images) > 1 or (images and not any(child.is_dir() for child in children) and not videos):
         items.append(Item(clip_name(folder, root), "sequence", folder, tuple(frame_images(folder, images))))

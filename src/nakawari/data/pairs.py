@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..media import is_image
+from ..media import is_image, pair_role
 from .samples import Sample
 
 
@@ -13,9 +13,8 @@ def find_pairs(folder: Path, captions: Mapping[str, str]) -> tuple[tuple[Sample,
     """The pairs of a folder sorted by id, and one sentence for each image whose partner is missing."""
     ends: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
-        name, _, role = path.stem.rpartition("_")
-        if name and role in ("start", "end") and is_image(path):
-            ends.setdefault(name, {})[role] = path
+        if is_image(path) and (role := pair_role(path.stem)):
+            ends.setdefault(role[0], {})[role[1]] = path
     samples: list[Sample] = []
     skipped: list[str] = []
     for name, found in sorted(ends.items()):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import NakawariError, UsageError
 from ..media import Picture, is_srgb, is_video, list_images, read_pictures
+from .pairs import start_before_end
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,17 +29,17 @@ class Key:
 
 def read_keys(sources: Sequence[Path]) -> list[Key]:
     """Key drawings from image files and folders of images, in the order given; every picture of a GIF and every page
-    of a TIFF is a key.
+    of a TIFF is a key. In a folder of pairs (`NAME_start`, `NAME_end`) every start stands before its end.
 
     If any of them is transparent, all come back as RGBA, the others with a full matte. Raises `NakawariError` for a
     file that cannot be read, a drawing in a folder whose format cannot be read, and drawings of different size or
-    colour profile, `UsageError` for a video.
+    colour profile, `UsageError` for a video and for a folder in which some drawings are pairs and others not.
     """
     paths: list[Path] = []
     for source in sources:
         if is_video(source):
             raise UsageError(f"{source} is a video; give key drawings as images, or a folder of them.")
-        paths += list_images(source) if source.is_dir() else [source]
+        paths += start_before_end(list_images(source)) if source.is_dir() else [source]
     found = [(path, picture) for path in paths for picture in read_pictures(path)]
     if any(picture.pixels.shape[2] == 4 for _, picture in found):
         found = [(path, picture.with_matte()) for path, picture in found]

@@ -43,7 +43,10 @@ def playing(drawn: Drawn, *, loop: bool, overlay: bool) -> list[np.ndarray]:
 def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = True) -> np.ndarray:
     """The contact sheet (H, W, 3): every gap from key to key, in rows of at most `ROW` frames, the keys marked."""
     rows, labels, captions, marked = [], [], [], []
-    for gap, numbers in enumerate(gaps_of(drawn, loop=loop)):
+    gaps = gaps_of(drawn, loop=loop)
+    for gap, numbers in enumerate(gaps):
+        if len(numbers) == 2 and 0 < gap < len(gaps) - 1 and min(len(gaps[gap - 1]), len(gaps[gap + 1])) > 2:
+            continue  # nothing is drawn here, and both keys stand in the rows beside it: two pairs meet
         parts = -(-len(numbers) // ROW)
         title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {len(numbers) - 2} between"
         for part, chunk in enumerate(np.array_split(np.arange(len(numbers)), parts)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import UsageError
+from .pairs import are_pairs, between_pairs, pair_counts
 from .plan import MAX_BETWEEN, gap_counts, parse_counts
 from .spacing import Shares, even, spaced_gaps
 
@@ -122,25 +123,29 @@ def ask(
 
     Where nobody says how many in-betweens a gap has, written shares say it, then the frame numbers in the keys' names,
     where these leave room; else it is `DEFAULT_BETWEEN`. The keys' numbers also number the sequence wherever its
-    in-betweens have room between them.
+    in-betweens have room between them. Keys that are pairs have one gap each.
 
     Raises:
         UsageError: counts, spacings, holds and names that do not fit each other.
     """
+    gaps = pair_counts if are_pairs(paths) else gap_counts
     written = [spacing for spacing in spacings if not isinstance(spacing, str)]
     names = None if loop or timing.hold else numbered_names(paths)
     rooms = _rooms(names[1], timing.exposure) if names else ()
     if between is not None:
-        counts = gap_counts(parse_counts(between), len(paths), loop=loop)
+        counts = gaps(parse_counts(between), len(paths), loop=loop)
     elif written:
         lengths = [len(one) for one in written] if len(written) == len(spacings) else []
         if not lengths:
             raise UsageError("Some gaps have written shares and others a curve; give --between for the curves.")
-        counts = gap_counts(tuple(lengths), len(paths), loop=loop)
+        counts = gaps(tuple(lengths), len(paths), loop=loop)
     elif any(rooms):
         counts = _checked_rooms(rooms)
     else:
-        counts = gap_counts(parse_counts(DEFAULT_BETWEEN), len(paths), loop=loop)
+        counts = gaps(parse_counts(DEFAULT_BETWEEN), len(paths), loop=loop)
+    if gaps is pair_counts:
+        each = len(paths) // 2
+        spacings = between_pairs(list(spacings) * (each if len(spacings) == 1 else 1), "even")
     fits = names is not None and counts == rooms
     numbers = names[1] if names is not None and fits else None
     return Asked(counts, _shares(spacings, counts, numbers, timing.exposure), numbers, names[0] if fits else None)

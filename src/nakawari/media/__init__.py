@@ -14,6 +14,7 @@ from .formats import (
     is_video,
     list_images,
     natural_key,
+    pair_role,
     refuse_unreadable,
 )
 from .overlay import overlay_tracks
@@ -42,6 +43,7 @@ __all__ = [
     "natural_key",
     "open_video",
     "overlay_tracks",
+    "pair_role",
     "pixels_to_srgb",
     "read_frames",
     "read_image",

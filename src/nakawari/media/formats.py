@@ -88,6 +88,12 @@ def list_images(folder: Path | str) -> list[Path]:
     return images
 
 
+def pair_role(stem: str) -> tuple[str, str] | None:
+    """The name of a pair and "start" or "end", where a file's name without suffix is `NAME_start` or `NAME_end`."""
+    name, _, role = stem.rpartition("_")
+    return (name, role) if name and role in ("start", "end") else None
+
+
 def natural_key(path: Path) -> tuple[list[str | int], str]:
     """Sort key that puts frame2 before frame10."""
     pieces = re.split(r"(\d+)", path.name.casefold())

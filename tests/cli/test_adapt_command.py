@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -156,18 +155,3 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
         result = cli("interpolate", *keys[:2], "-o", tmp_path / "out", "--model", base, "--adapter", adapter)
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(base: Path, show: Path, tmp_path: Path):
-    words = ["-m", "nakawari", "adapt", "--data", show, "--model", base, "--steps", "4", "--batch", "4"]
-    words += ["--frames", "3", "--windows", "0"]
-    words += ["--size", "32x32", "--rank", "2", "--set", "validation.samples=0", "--set", "optim.mixed_precision=no"]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    curves = []
-    for number, start in enumerate(([], [*launch, "--mixed_precision", "no", "--main_process_port", "29611"])):
-        run = tmp_path / f"run{number}"
-        subprocess.run([sys.executable, *start, *map(str, words), "-o", str(run)], check=True, timeout=300)
-        curves.append([json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()])
-    assert len(curves[0]) == 4
-    assert curves[1] == pytest.approx(curves[0], rel=1e-5)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -256,17 +254,3 @@ def test_an_adapter_from_clips_with_tracks(recipe: Path, tmp_path: Path):
     train_from_recipe(recipe, tmp_path / "adapter", changes)
     pipeline = load(f"{tmp_path}/base+{tmp_path}/adapter@1.0").pipeline
     assert "adapter0" in pipeline.unet.peft_config
-
-
-@pytest.mark.slow
-def test_two_processes_have_the_loss_curve_of_one(recipe: Path, tmp_path: Path):
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--main_process_port", "29612"]
-    curves = []
-    for number, start in enumerate(([], launch)):
-        run = tmp_path / f"run{number}"
-        words = ["-m", "nakawari", "train", str(recipe), "-o", str(run), "--set", "validation.samples=0"]
-        subprocess.run([sys.executable, *start, *words], check=True, timeout=300)
-        curves.append([entry["loss"] for entry in log(run)])
-    assert len(curves[0]) == 3
-    assert curves[1] == pytest.approx(curves[0], rel=1e-5)

@@ -11,7 +11,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +22,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import Interrupted, NakawariError, NakawariWarning, UsageError
 from ..memory import ran_out
+from ..processes import is_first
 from .option_groups import GroupedCommand
 
 COMMANDS = (
@@ -42,7 +45,8 @@ COMMANDS = (
 class Program(TyperGroup):
     """The group of all commands; every error ends as one sentence on stderr and an exit status.
 
-    0 done, 1 the work failed, 2 the words were wrong, 130 interrupted. `--debug`, anywhere before a `--`, shows the
+    0 done, 1 the work failed, 2 the words were wrong, 130 interrupted. Of several processes only the first writes to
+    stdout. `--debug`, anywhere before a `--`, shows the
     traceback first; commands find it as `context.obj`.
     """
 
@@ -50,7 +54,7 @@ class Program(TyperGroup):
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
         extra |= {"standalone_mode": False, "obj": debug}
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), redirect_stdout(sys.stdout if is_first() else StringIO()):
                 if not debug:
                     warnings.simplefilter("ignore")
                 warnings.simplefilter("default", NakawariWarning)
@@ -60,13 +64,15 @@ class Program(TyperGroup):
             if debug:
                 traceback.print_exc()
             sentence, status = _verdict(error)
-            if sentence:
+            # Of several processes all meet the same wrong words; one says so.
+            if sentence and (is_first() or not isinstance(error, UsageError)):
                 print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
             sys.exit(status)
 
 
 def _show_warning(message: Warning | str, *about: Any) -> None:
-    print(f"nakawari: warning: {message}", file=sys.stderr)
+    if is_first():
+        print(f"nakawari: warning: {message}", file=sys.stderr)
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from ..processes import is_first
+
 QUIET = 30.0
 """Without a terminal a line is printed no sooner than after so many seconds, and then so often."""
 
@@ -27,7 +29,8 @@ class Bar:
             from tqdm import tqdm
 
             form = "{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=None, bar_format=form)
+            silent = None if is_first() else True  # None: where there is no terminal
+            self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=silent, bar_format=form)
         if note:
             self.note(note)
         self.bar.update(done - self.bar.n)
@@ -43,7 +46,7 @@ class Bar:
 
     def _say(self, done: float, total: int) -> None:
         now = time.monotonic()
-        if now - self._said < QUIET or not done:
+        if now - self._said < QUIET or not done or not is_first():
             return
         self._said = now
         left = (now - self._began) / done * (total - done)

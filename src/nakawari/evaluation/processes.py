@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..processes import join
+
 
 def _alone(failures: dict[str, str]) -> dict[str, str]:
     return failures
@@ -35,12 +37,9 @@ def processes() -> Processes:
     """As `accelerate launch` or `torchrun` says; a single process when neither was used."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes()
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import gather_object, parse_flag_from_env
+    from accelerate.utils import gather_object
 
-    # Not told that it is on a CPU, accelerate takes every process there for the only one.
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available())
+    state = join()
 
     def gather(failures: dict[str, str]) -> dict[str, str]:
         return dict(gather_object(list(failures.items())))

@@ -34,15 +34,20 @@ class Indexed(Dataset):
         return {**self.samples.sample(index), "index": index}
 
 
+def check_divides(batch_size: int, accumulation: int, processes: int) -> None:
+    """Raise `UsageError` where a global batch cannot be shared evenly."""
+    if batch_size % (accumulation * processes):
+        raise UsageError(
+            f"optim.batch_size {batch_size} cannot be split evenly into optim.accumulation {accumulation} times "
+            f"{processes} processes; change one of them."
+        )
+
+
 class StepIndices:
     """Index lists, one per micro-batch of this process, from optimizer step `first` to `last` (exclusive)."""
 
     def __init__(self, first: int, last: int, batch_size: int, accumulation: int, rank: int, processes: int) -> None:
-        if batch_size % (accumulation * processes):
-            raise UsageError(
-                f"optim.batch_size {batch_size} cannot be split evenly into optim.accumulation {accumulation} times "
-                f"{processes} processes; change one of them."
-            )
+        check_divides(batch_size, accumulation, processes)
         self.first, self.last = first, last
         self.batch_size, self.accumulation = batch_size, accumulation
         self.rank, self.processes = rank, processes

@@ -20,6 +20,7 @@ from torch import Tensor
 from .. import trained_on
 from ..errors import NakawariError, UsageError
 from ..files import write_json
+from ..processes import on_cpu
 from . import checkpoints
 from .batches import Samples, StepIndices, batches
 from .ema import WeightAverage
@@ -305,7 +306,7 @@ def _accelerator(mixed_precision: str) -> Accelerator:
     # accelerate keeps one state per process and refuses a second run with another precision.
     AcceleratorState._reset_state()
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    accelerator = Accelerator(mixed_precision=mixed_precision, kwargs_handlers=handlers)
+    accelerator = Accelerator(cpu=on_cpu(), mixed_precision=mixed_precision, kwargs_handlers=handlers)
     check_whole_weights(accelerator.distributed_type)
     return accelerator
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import PartialState
 from torch import nn
 
 from .. import families, trained_on, variants
 from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from ..memory import guarded
+from ..processes import join
 from . import checkpoints
+from .batches import check_divides
 from .data_files import DataFiles, data_fingerprint, files_seen
 from .data_sources import held_out_samples, training_samples
 from .loop import train
@@ -69,7 +70,8 @@ def train_recipe(
 
 
 def _train(recipe: Recipe, run: Path, resume: Resume, progress: Callable[[Progress], None] | None) -> Outcome:
-    processes = PartialState()
+    processes = join()
+    check_divides(recipe.optim.batch_size, recipe.optim.accumulation, processes.num_processes)
     if processes.is_main_process:
         checkpoints.sweep(run)
     processes.wait_for_everyone()
@@ -84,7 +86,7 @@ def _train(recipe: Recipe, run: Path, resume: Resume, progress: Callable[[Progre
     # No process may look into the folder after another has begun to fill it.
     processes.wait_for_everyone()
     if processes.is_main_process:
-        write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint))
+        write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint) | {"processes": processes.num_processes})
     seen = files_seen(recipe.data).union(*(trained_on.of_variant(name) for name in _origins(recipe)))
     return train(recipe, objective, samples, held_out, run, resume_step=step, progress=progress, seen=seen)
 

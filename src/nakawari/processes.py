@@ -1,0 +1,29 @@
+"""One process or several that `torchrun` or `accelerate launch` started."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+def is_first() -> bool:
+    """Whether this process is the only one or the one that speaks for all; known before torch is imported."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def on_cpu() -> bool:
+    """Whether processes compute on the CPU. Not told so, accelerate takes every process there for the only one."""
+    import torch
+    from accelerate.utils import parse_flag_from_env
+
+    return parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+
+
+def join() -> PartialState:
+    """This process's place among those that were started with it."""
+    from accelerate import PartialState
+
+    return PartialState(cpu=on_cpu())

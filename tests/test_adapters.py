@@ -236,7 +236,9 @@ def test_adapters_added_to_a_name():
 
 @pytest.mark.parametrize("scale", ["abc", "nan", "inf", ""])
 def test_a_scale_that_is_no_number(scale: str):
-    with pytest.raises(UsageError, match=r"is not a scale for adapter runs/a; give a number, such as @0\.7"):
+    with pytest.raises(
+        UsageError, match=r"is not a scale for adapter runs/a; give a number from 0 to 4, such as @0\.7"
+    ):
         parse(f"mini+runs/a@{scale}")
 
 

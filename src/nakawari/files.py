@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import NakawariError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing keeps two processes from one work
+    fcntl = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -30,6 +39,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
+        _let_others_read(temporary)
         _replace(temporary, path)
     except OSError as error:
         raise NakawariError(
@@ -37,6 +47,15 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         ) from error
     finally:
         remove(temporary)
+
+
+def _let_others_read(path: Path) -> None:
+    """Modes by umask: some libraries write through private temporary files, which only their owner may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        if not file.is_symlink():
+            file.chmod(file.stat().st_mode | (0o777 if file.is_dir() else 0o666) & ~mask)
 
 
 def _replace(temporary: Path, path: Path) -> None:
@@ -55,6 +74,42 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Inside the block no other process makes `path`; waits for one that does.
+
+    Temporaries of `path` that `atomic_path` left when a process was killed are removed first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for left in path.parent.glob(f".{path.stem}.????????{path.suffix}"):
+            remove(left)
+        yield
+        remove(lock)
+
+
+def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """A new `.npy` file to fill, its room on the disk taken: a mapped page without any would kill the process."""
+    import numpy as np
+
+    try:
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        remove(path)
+        raise NakawariError(
+            f"Could not write {path}: {error.strerror or error}; it needs {size / 1e6:.0f} MB, "
+            f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free."
+        ) from error
+    return array
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,4 +27,5 @@ def join() -> PartialState:
     """This process's place among those that were started with it."""
     from accelerate import PartialState
 
-    return PartialState(cpu=on_cpu())
+    # The first may make windows for hours while the others wait.
+    return PartialState(cpu=on_cpu(), timeout=timedelta(days=1))

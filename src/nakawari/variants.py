@@ -33,6 +33,8 @@ QUANTIZED = "quantization.json"
 _ASSETS = Path(__file__).parent / "assets"
 MINI = _ASSETS / "mini"
 SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
+LARGEST_SCALE = 4.0
+"""An adapter was trained at 1; far beyond it a model draws noise."""
 TURBO = "turbo"
 """The word for a base's own adapter for few steps, and the folder in the base's that holds it."""
 SMALL = "small"
@@ -142,8 +144,10 @@ def _adapter(word: str, base: str) -> AdapterUse:
         factor = float(scale)
     except ValueError:
         factor = math.nan
-    if not folder or not math.isfinite(factor):
-        raise UsageError(f"{scale!r} is not a scale for adapter {folder}; give a number, such as @0.7.")
+    if not folder or not 0 <= factor <= LARGEST_SCALE:
+        raise UsageError(
+            f"{scale!r} is not a scale for adapter {folder}; give a number from 0 to {LARGEST_SCALE:g}, such as @0.7."
+        )
     return AdapterUse(where, factor)
 
 

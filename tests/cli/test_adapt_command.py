@@ -95,6 +95,10 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
             "unknown key 'objective.lora.rnk' (did you mean 'rank'?)",
         ),
         (["--data", "empty"], "holds no clips; put videos"),
+        (
+            ["--data", "pairs"],
+            "pairs holds pairs (<name>_start, <name>_end) and no clips: the drawings between",
+        ),
         (["--data", "show", "--frames", "20"], "No clip has 20 frames (the longest has 12)"),
         (["--data", "named"], "named/captions.csv names 1 clips that are not there, such as gone; correct the names"),
         (
@@ -110,6 +114,9 @@ def test_wrong_words_get_one_sentence(
     (tmp_path / "empty").mkdir()
     shutil.copytree(show, tmp_path / "named")
     (tmp_path / "named" / "captions.csv").write_text("name,caption\nclip,a square\ngone,a ghost\n")
+    (tmp_path / "pairs" / "cut1").mkdir(parents=True)
+    for role in ("start", "end"):
+        shutil.copy(show / "clip" / "frame00.png", tmp_path / "pairs" / "cut1" / f"a_{role}.png")
     for package in ("lpips", "torchvision"):
         monkeypatch.setitem(sys.modules, package, None)
     result = cli("adapt", *words, "--model", "base", "-o", "run", "--set", "optim.steps=1")

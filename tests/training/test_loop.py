@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -35,9 +36,22 @@ def run(folder: Path, resume_step: int | None = None, **changes) -> toy_training
     return toy
 
 
-def start(folder: Path, pause: float) -> subprocess.Popen:
+def start(folder: Path, pause: float, workers: int = 0) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, SCRIPT, folder, str(pause)], env=environment, stdout=subprocess.PIPE)
+    words = [sys.executable, SCRIPT, folder, str(pause), str(workers)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, env=environment, start_new_session=True, **pipes)
+
+
+def left_of(session: int) -> list[str]:
+    """The commands of the processes that are still there of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append((stat.parent / "cmdline").read_text())
+    return found
 
 
 def wait_for_line(folder: Path, step: int) -> None:
@@ -82,6 +96,35 @@ def test_sigterm_checkpoints_and_leaves_well(tmp_path):
     assert checkpoints.saved_steps(tmp_path)[-1] == done < 12
     assert said.decode().startswith(f"Asked to stop after step {done} of 12")
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "terminated"
+
+
+def test_ctrl_c_checkpoints_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path, 0.15, workers=1)
+    wait_for_line(tmp_path, 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, workers included
+    said, noise = process.communicate(timeout=60)
+    assert process.returncode == 0
+    done = entries(tmp_path)[-1]["step"]
+    assert checkpoints.saved_steps(tmp_path)[-1] == done < 12
+    assert said.decode().startswith(
+        f"Interrupted after step {done} of 12; a checkpoint is written, go on with: nakawari"
+    )
+    assert noise.decode().strip() == "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts processes in /proc")
+def test_nothing_stays_of_a_run_that_was_killed(tmp_path):
+    process = start(tmp_path, 0.15, workers=2)
+    wait_for_line(tmp_path, 2)
+    assert len(left_of(process.pid)) > 2
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    for _ in range(100):
+        if not left_of(process.pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError(left_of(process.pid))
 
 
 def test_accumulation_and_workers_do_not_change_the_run(tmp_path):
@@ -173,6 +216,25 @@ def test_three_nonfinite_steps_in_a_row_stop_with_the_last_good_checkpoint(tmp_p
         run(tmp_path, objective={"kind": "toy", "bad_steps": [2, 5, 6, 7, 8]})
     assert len(list(tmp_path.glob("nonfinite-step-*.json"))) == 4
     assert checkpoints.saved_steps(tmp_path) == [4]
+
+
+def test_skipped_steps_write_no_checkpoint_over_a_good_one(tmp_path):
+    with pytest.raises(NakawariError, match=r"up to step 9; .*checkpoints/step-6,"):
+        run(tmp_path, objective={"kind": "toy", "bad_steps": [6, 7, 8]}, checkpoint={"every": 1, "keep": 2})
+    assert checkpoints.saved_steps(tmp_path) == [5, 6]
+
+
+def test_a_checkpoint_of_weights_that_are_not_finite_is_no_good_one(tmp_path):
+    recipe = toy_training.recipe(checkpoint={"every": 1})
+    toy = toy_training.Toy(recipe.objective)
+
+    def spoil(progress):
+        if progress.step == 2:  # an update that went wrong though its loss and gradient were finite
+            toy.net[0].weight.data[0, 0] = float("nan")
+
+    with pytest.raises(NakawariError, match=r"up to step 5; .*checkpoints/step-1,"):
+        train(recipe, toy, toy_training.Samples(), [], tmp_path, progress=spoil)
+    assert checkpoints.saved_steps(tmp_path) == [1]
 
 
 def test_only_the_last_checkpoints_stay(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nakawari.errors import UsageError
+from nakawari.errors import NakawariError, UsageError
 from nakawari.guide import Guide
 from nakawari.guide.motion import MotionGuide
 from nakawari.training.data_sources import held_out_samples, training_samples
@@ -78,6 +78,48 @@ def test_windows_are_made_once_and_follow_from_seed_and_index(folder: Path, tmp_
     assert prepare_windows(Shifting(), 3, MotionGuide(), "other", tmp_path, workers=0) != folder
     one, other = (Windows(folder, (32, 40), 7).sample(5) for _ in range(2))
     assert torch.equal(one["frames"], other["frames"]) and torch.equal(one["guide"], other["guide"])
+
+
+class Interrupted(Shifting):
+    """Stops at the third sample, as Ctrl-C would."""
+
+    def sample(self, index: int) -> dict[str, Any]:
+        if index == 2:
+            raise KeyboardInterrupt
+        return super().sample(index)
+
+
+class Listed(Shifting):
+    def __init__(self) -> None:
+        self.drawn: list[int] = []
+
+    def sample(self, index: int) -> dict[str, Any]:
+        self.drawn.append(index)
+        return super().sample(index)
+
+
+def test_what_was_made_is_kept_and_the_rest_is_made_later(folder: Path, tmp_path: Path):
+    other, guide = tmp_path / "other", MotionGuide(**GUIDE)
+    with pytest.raises(KeyboardInterrupt, match="interrupted with 2 of 3 windows made; they are kept"):
+        prepare_windows(Interrupted(), 3, guide, "key", other, workers=0)
+    assert [path.name for path in other.iterdir() if path.name[0] != "."] == [folder.name]
+    with (other / folder.name / "names-so-far.jsonl").open("a") as log:
+        log.write('"cli')  # the line that was being written
+    listed, shown = Listed(), []
+    made = prepare_windows(listed, 3, guide, "key", other, 0, lambda done, total: shown.append((done, total)))
+    assert listed.drawn == [2] and shown == [(3, 3)]
+    assert sorted(path.name for path in other.rglob("*")) == sorted([folder.name, *(p.name for p in folder.iterdir())])
+    for path in folder.iterdir():
+        assert (made / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_disk_without_room_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*about: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(NakawariError, match=r"Could not write .*frames\.npy: No space left on device; it needs 0 MB"):
+        prepare_windows(Shifting(), 3, MotionGuide(**GUIDE), "key", tmp_path, workers=0)
 
 
 def recipe(tmp_path: Path, **data: Any) -> Recipe:

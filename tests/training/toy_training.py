@@ -91,7 +91,8 @@ def main() -> None:
     from nakawari.training.checkpoints import saved_steps, sweep
 
     folder = Path(sys.argv[1])
-    settings = recipe(objective={"kind": "toy", "dropout": 0.2, "pause": float(sys.argv[2])}, optim__accumulation=2)
+    toy = {"kind": "toy", "dropout": 0.2, "pause": float(sys.argv[2])}
+    settings = recipe(objective=toy, optim__accumulation=2, workers=int(sys.argv[3]))
     sweep(folder)
     steps = saved_steps(folder)
     toy = Toy(settings.objective)

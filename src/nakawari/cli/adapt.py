@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .early import check
-from .training_run import follow
+from .training_run import train_and_show
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -62,7 +62,6 @@ def command(
     from ..training.adaptation import Words, make_recipe
     from ..training.plan import make_plan
     from ..training.recipe import load_recipe
-    from ..training.run import train_recipe
 
     changes = changes or []
     if recipe is not None:
@@ -78,7 +77,7 @@ def command(
         return
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     with guards.enable(bool(context.obj)):
-        follow("adapting", run, lambda show: train_recipe(whole, run, resume=resume, progress=show), as_json)
+        train_and_show("adapting", whole, run, resume=resume, as_json=as_json)
 
 
 def _check_kind(recipe: Recipe, path: Path) -> None:

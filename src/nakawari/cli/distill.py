@@ -11,7 +11,7 @@ import typer
 from .adapt import show_plan, size_of
 from .early import check
 from .progress import Bar
-from .training_run import follow
+from .training_run import train_and_show
 
 if TYPE_CHECKING:
     from ..training.distillation import Roles
@@ -73,7 +73,6 @@ def command(
     from ..training.distillation import Words, make_recipe, roles
     from ..training.plan import make_plan
     from ..training.recipe import load_recipe
-    from ..training.run import train_recipe
 
     changes = changes or []
     if recipe is not None:
@@ -98,7 +97,7 @@ def command(
         _prepare(whole)
         return
     with guards.enable(bool(context.obj)):
-        follow("distilling", run, lambda show: train_recipe(whole, run, resume=resume, progress=show), as_json)
+        train_and_show("distilling", whole, run, resume=resume, as_json=as_json)
 
 
 def _leave_out(recipe: Recipe, count: int, resumed: Path | None, as_json: bool) -> Recipe:

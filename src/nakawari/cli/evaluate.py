@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .early import check
-from .progress import Bar
+from .progress import Bars
 
 
 def command(
@@ -48,7 +48,7 @@ def command(
     how = load_protocol(protocol)
     samples = spread(open_dataset(data, how.split), limit)
     results = output or Path("results") / how.name
-    with _Bars() as bars:
+    with Bars("sample") as bars:
         found = evaluate(variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)
     if as_json:
         typer.echo(json.dumps(found))
@@ -56,27 +56,6 @@ def command(
     for line in table(found):
         typer.echo(line)
     typer.echo(f"{len(samples)} samples, protocol {how.name}; all numbers: {results}")
-
-
-class _Bars:
-    """One progress bar after the other, one per row of the table."""
-
-    def __init__(self) -> None:
-        self.bar: Bar | None = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def show(self, row: str, done: int, total: int) -> None:
-        if self.bar is None or self.bar.what != row:
-            self.__exit__()
-            self.bar = Bar(row, "sample")
-            self.bar.__enter__()
-        self.bar.show(done, total)
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.__exit__(*error)
 
 
 def table(found: dict[str, Any]) -> list[str]:

@@ -89,7 +89,7 @@ def _verdict(error: BaseException) -> tuple[str, int]:
     if isinstance(error, NakawariError):
         return str(error), 2 if isinstance(error, UsageError) else 1
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return "interrupted.", 130
+        return str(error) or "interrupted.", 130
     if hasattr(error, "format_message"):  # typer's own complaints about words, whichever click it is built on
         return f"{error.format_message().rstrip('.?')}; see nakawari --help.", 2
     if isinstance(error, BrokenPipeError):

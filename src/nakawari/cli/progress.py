@@ -60,3 +60,24 @@ class Bar:
 
 def _spoken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class Bars:
+    """One bar after the other, a new one for each piece of work; otherwise as `Bar`."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.bar = unit, None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def show(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Set the bar of the work `what`, which takes the place of another work's."""
+        if self.bar is None or self.bar.what != what:
+            self.__exit__()
+            self.bar = Bar(what, self.unit)
+        self.bar.show(done, total, note)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(*error)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .early import check
-from .training_run import follow
+from .training_run import train_and_show
 
 
 def command(
@@ -26,13 +26,9 @@ def command(
     """Any recipe; what adapt and distill call. With --debug, tensors are checked at every step."""
     check(settings={"recipe": recipe}, output=output)
     from ..training import guards
-    from ..training.run import train_from_recipe
+    from ..training.recipe import load_recipe
 
     run = output or Path("runs") / recipe.stem
+    whole = load_recipe(recipe, changes or [])
     with guards.enable(bool(context.obj)):
-        follow(
-            "training",
-            run,
-            lambda show: train_from_recipe(recipe, run, changes or [], resume=resume, progress=show),
-            as_json,
-        )
+        train_and_show("training", whole, run, resume=resume, as_json=as_json)

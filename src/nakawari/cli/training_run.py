@@ -1,34 +1,39 @@
-"""What the commands that train have in common: a bar while it runs, a table when it is over."""
+"""What the commands that train have in common: bars while it runs, a table when it is over."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from .progress import Bar
+from .progress import Bars
 
 if TYPE_CHECKING:
-    from ..training.run_state import Outcome, Progress
+    from ..training.recipe import Recipe
+    from ..training.run_state import Progress
 
 
-def follow(what: str, run: Path, start: Callable[[Callable[[Progress], None]], Outcome], as_json: bool) -> None:
-    """Call `start` with a function to call after each step, and print how the run in folder `run` ended."""
-    with Bar(what, "step") as bar:
+def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_json: bool) -> None:
+    """Train `recipe` into the folder `run`, and print how it ended; an interrupted run ends with status 130."""
+    from ..training.run import train_recipe
+
+    with Bars("step") as bars:
 
         def show(progress: Progress) -> None:
             loss = progress.entry.get("loss")
-            bar.show(progress.step, progress.steps, f"loss {loss:.4g}" if isinstance(loss, float) else "")
+            note = f"loss {loss:.4g}" if isinstance(loss, float) else ""
+            bars.show(what, progress.step, progress.steps, note)
 
-        outcome = start(show)
+        outcome = train_recipe(recipe, run, resume=resume, progress=show, preparing=bars.show)
     if as_json:
         typer.echo(json.dumps({"run": str(run)} | dataclasses.asdict(outcome)))
-        return
-    typer.echo(f"{outcome.status} at step {outcome.step}: {outcome.reason}")
-    for name, value in outcome.best.items():
-        typer.echo(f"  best {name:<20}{value:>12.5g}")
-    typer.echo(f"  {run}")
+    else:
+        typer.echo(f"{outcome.status} at step {outcome.step}: {outcome.reason}")
+        for name, value in outcome.best.items():
+            typer.echo(f"  best {name:<20}{value:>12.5g}")
+        typer.echo(f"  {run}")
+    if outcome.status == "interrupted":
+        raise typer.Exit(130)

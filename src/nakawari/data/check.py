@@ -93,6 +93,10 @@ def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int
         report.faults += _check_item(item, inventory, report, seen, min_frames, cuts=missing is None)
         if progress is not None:
             progress(done, len(inventory.items))
+    pairs = [item.name for item in inventory.items if item.kind == "pair"]
+    if pairs:
+        named = ", ".join(pairs[:5]) + (" and more" if len(pairs) > 5 else "")
+        report.notes.append(f"{named}: pairs, with nothing known between their keys; training cannot use them.")
     report.items = dict(Counter(item.kind for item in inventory.items))
     for name in ("sizes", "frame_rates", "lengths"):
         setattr(report, name, dict(sorted(getattr(report, name).items(), key=lambda pair: (-pair[1], pair[0]))))

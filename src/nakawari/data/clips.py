@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NakawariError, UsageError
-from ..files import atomic_path, file_digest, read_json, write_json
+from ..files import atomic_path, file_digest, mapped_array, only_one, read_json, write_json
 from ..media import (
     VIDEO_SUFFIXES,
     flatten,
@@ -248,13 +248,18 @@ def folder_fingerprint(root: Path, size: tuple[int, int] | None, paths: Sequence
 
 
 def prepare_pool(
-    root: Path | str, cache_dir: Path | str, size: tuple[int, int], paths: Sequence[Path] | None = None
+    root: Path | str,
+    cache_dir: Path | str,
+    size: tuple[int, int],
+    paths: Sequence[Path] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Decode every clip below `root`, or those of `paths`, once, at `size` (height, width), into
     `cache_dir/<fingerprint>-<version>`: `frames.npy` (all frames, uint8) and `index.json`. Returns that folder;
     nothing is done when it is already there.
 
-    Clips that cannot be read are left out and named in the index under `skipped`.
+    Clips that cannot be read are left out and named in the index under `skipped`. `progress` is called with clips done
+    and clips in all.
     """
     if size[0] < 1 or size[1] < 1:
         raise UsageError(f"A pool of size {size[0]}x{size[1]} is not possible; both sides must be positive.")
@@ -264,20 +269,28 @@ def prepare_pool(
     folder = Path(cache_dir) / f"{fingerprint[:16]}-{_DECODED_VERSION}"
     if (folder / "index.json").is_file():
         return folder
-    with atomic_path(folder) as temporary:
+    with only_one(folder), atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
-        _write_pool(root, temporary, size, paths, fingerprint)
+        _write_pool(root, temporary, size, paths, fingerprint, progress)
     return folder
 
 
-def _write_pool(root: Path, folder: Path, size: tuple[int, int], paths: Sequence[Path], fingerprint: str) -> None:
+def _write_pool(
+    root: Path,
+    folder: Path,
+    size: tuple[int, int],
+    paths: Sequence[Path],
+    fingerprint: str,
+    progress: Callable[[int, int], None],
+) -> None:
     records = _records(root)
     entries: list[dict[str, Any]] = []
     skipped: list[str] = []
     start = 0
     raw = folder / "frames.raw"
     with raw.open("wb") as stream:
-        for path in paths:
+        for done, path in enumerate(paths):
+            progress(done, len(paths))
             try:
                 clip = _clip(path, root, records, *read_clip(path, size))
             except NakawariError as error:
@@ -296,7 +309,7 @@ def _write_pool(root: Path, folder: Path, size: tuple[int, int], paths: Sequence
 
 def _as_npy(raw: Path, path: Path, shape: tuple[int, ...]) -> None:
     """Put the .npy header in front of bytes that were streamed before their number was known."""
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    target = mapped_array(path, np.uint8, shape)
     source = np.memmap(raw, np.uint8, "r", shape=shape)
     for index in range(0, shape[0], 256):
         target[index : index + 256] = source[index : index + 256]

@@ -6,8 +6,6 @@ No state is kept between samples, so resuming is exact, and any number of worker
 from __future__ import annotations
 
 import math
-import multiprocessing
-import multiprocessing.context
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..errors import NakawariError, UsageError
 from .clips import Clip
 from .synthetic import SyntheticScene
+from .workers import made
 
 Rng = np.random.Generator
 Frames = NDArray[np.uint8]
@@ -232,34 +231,8 @@ class TrainingSamples(Dataset[dict[str, Any]]):
 
     def batches(self, first: int, last: int, workers: int = 0) -> Iterator[dict[str, Any]]:
         """Batches `first` to `last` - 1 in order, made by `workers` processes (0: in this one)."""
-        return iter(
-            DataLoader(
-                self,
-                batch_size=None,
-                sampler=range(first, last),
-                num_workers=workers,
-                worker_init_fn=_one_thread,
-                multiprocessing_context=fresh_processes() if workers else None,
-                pin_memory=torch.cuda.is_available(),
-            )
-        )
+        return made(self, range(first, last), workers, pin_memory=torch.cuda.is_available())
 
 
 def _rng(seed: int, purpose: str, index: int) -> Rng:
     return np.random.default_rng([seed, *purpose.encode(), index])
-
-
-def fresh_processes() -> multiprocessing.context.BaseContext:
-    """Workers that share no threads with this process: OpenCV's pool does not survive a plain fork."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _one_thread(_: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

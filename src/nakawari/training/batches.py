@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from ..data.training_data import fresh_processes
+from ..data.workers import made
 from ..errors import UsageError
 from .objectives.base import Batch, collate
 
@@ -65,21 +64,4 @@ class StepIndices:
 
 def batches(samples: Samples, indices: StepIndices, workers: int) -> Iterator[Batch]:
     """Collated micro-batches in order, made by `workers` processes (0 = this one)."""
-    loader = DataLoader(
-        Indexed(samples),
-        batch_sampler=indices,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=prepare_worker,
-        multiprocessing_context=fresh_processes() if workers else None,
-    )
-    return iter(loader)
-
-
-def prepare_worker(worker: int) -> None:
-    """What every process does first that makes samples."""
-    # A forked worker inherits the loop's handler, which would only raise a flag that nobody reads.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    import cv2
-
-    cv2.setNumThreads(1)
+    return made(Indexed(samples), indices, workers, collate)

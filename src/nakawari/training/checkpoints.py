@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from ..errors import NakawariError
@@ -35,6 +36,14 @@ def saved_steps(run: Path) -> list[int]:
     """The steps of all whole checkpoints, ascending."""
     found = (_NAME.fullmatch(path.name) for path in (run / "checkpoints").glob("step-*"))
     return sorted(int(match[1]) for match in found if match)
+
+
+def is_good(run: Path, step: int) -> bool:
+    """Whether the step that a checkpoint was written after was finite, and its weights are."""
+    folder = folder_of(run, step)
+    with safe_open(folder / "weights.safetensors", "pt") as file:
+        finite = all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118 - no mapping
+    return finite and not read_json(folder / "state.json")["nonfinite"]
 
 
 def save(

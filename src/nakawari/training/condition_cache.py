@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..families.base import Condition, InterpolationPipeline
@@ -18,7 +17,7 @@ from ..files import atomic_path
 from ..guide import Guide
 from .objectives.base import Batch
 from .objectives.conditions import CONTROL
-from .tensors import hash_states
+from .tensors import hash_states, save_tensors
 
 _VERSION = 2
 _TUPLE, _MAPPING, _GUIDE = "references", "extra", "guide"
@@ -95,10 +94,9 @@ def _write(path: Path, condition: Condition, latents: Tensor) -> None:
             tensors |= {f"{name}.{key}": part for key, part in value.items()}
         elif name == _GUIDE and value is not None:
             tensors |= {f"{name}.{key}": part for key, part in value.tensors().items()}
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     about = {"num_frames": str(condition.num_frames), "size": json.dumps(condition.size)}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata=about)
+        save_tensors(temporary, tensors, about)
 
 
 def _read(path: Path) -> tuple[Condition, Tensor] | None:

@@ -7,7 +7,8 @@ never opened.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,18 @@ from ..trained_on import fingerprints
 from .recipe import ClipsParams, DataParams, TripletsParams
 
 CAPTIONS = "captions.csv"
+Preparing = Callable[[str, int, int], None]
 
 
 class DataFiles:
-    """What the sources of a recipe's `data` hold, found and decoded once."""
+    """What the sources of a recipe's `data` hold, found and decoded once.
 
-    def __init__(self, data: DataParams) -> None:
-        self.data = data
+    Args:
+        preparing: told about long work: what it is, how much is done, and of how much.
+    """
+
+    def __init__(self, data: DataParams, preparing: Preparing | None = None) -> None:
+        self.data, self.preparing = data, preparing or (lambda what, done, total: None)
         self._decoded = cache(self._decode)
 
     def clips(self, number: int, split: Split) -> list[Clip]:
@@ -86,7 +92,8 @@ class DataFiles:
         folder, paths = folder_of(params), _paths(params)
         if params.decode_size is None:
             return load_clips(folder, paths=paths)
-        return open_pool(prepare_pool(folder, self.data.cache.expanduser(), params.decode_size, paths))
+        show = partial(self.preparing, "decoding clips")
+        return open_pool(prepare_pool(folder, self.data.cache.expanduser(), params.decode_size, paths, show))
 
 
 def folder_of(params: ClipsParams | TripletsParams) -> Path:

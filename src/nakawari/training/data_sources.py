@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -61,7 +62,8 @@ def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None, fil
     )
     _captions(files)  # wrong ones are said before any window is made
     key = data_fingerprint(data.model_copy(update={"size": params.size}))
-    folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers)
+    show = partial(files.preparing, "making windows")
+    folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers, show)
     return _described(Windows(folder, data.size, recipe.seed, data.augment), files)
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..files import atomic_path
 from .objectives.base import Batch
 from .objectives.conditions import keys_of, tracks_of
 from .teacher import Teacher
+from .tensors import save_tensors
 
 _VERSION = 1
 _NAME = "latents"
@@ -54,7 +55,7 @@ class Drawings:
         one = {name: values[row : row + 1] for name, values in batch.items()}
         drawn = self.teacher.draw(one, guided).cpu().contiguous()
         with atomic_path(path) as temporary:
-            save_file({_NAME: drawn}, temporary)
+            save_tensors(temporary, {_NAME: drawn})
         return drawn
 
     def _path(self, folder: Path, batch: Batch, row: int, guided: bool) -> Path:

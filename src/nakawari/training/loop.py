@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def train(
         progress: called after each step, on the main process.
         seen: fingerprints of what the model will have been trained on, see `nakawari.trained_on`.
 
-    Returns: how it ended; SIGTERM ends it well, after a checkpoint.
+    Returns: how it ended; SIGTERM and Ctrl-C end it well, after a checkpoint.
     Raises: `NakawariError` after three non-finite steps in a row, or when the disk is full.
     """
     trainer = Trainer(recipe, objective, samples, held_out, run, seen)
@@ -102,7 +103,7 @@ class Trainer:
         state, first, began = self.state, self.state.step, time.perf_counter()
         main = self.accelerator.is_main_process
         log = RunLog(self.folder / "log.jsonl", state.step) if main else None
-        outcome = self._outcome(None, terminated=False)
+        outcome = self._outcome(None, None)
         data = self.data()
         with StopSignal() as signal, log or nullcontext():
             while outcome is None:
@@ -115,8 +116,10 @@ class Trainer:
                     progress(Progress(state.step, self.optim.steps, left, entry))
                 if state.nonfinite >= PATIENCE_WITH_NONFINITE:
                     raise NakawariError(self._diverged())
-                outcome = self._outcome(reason, terminated=self._on_any(signal.received))
-                if outcome is not None or state.step % self.recipe.checkpoint.every == 0:
+                outcome = self._outcome(reason, self._stopped(signal))
+                # Between skipped steps the weights stand still, and a checkpoint would only push a good one out.
+                due = state.step % self.recipe.checkpoint.every == 0 and self._is_good()
+                if outcome is not None or due:
                     self.checkpoint()
         self._finish(outcome)
         return outcome
@@ -259,7 +262,19 @@ class Trainer:
             yield
         self.objective.train()
 
-    def _outcome(self, reason: str | None, terminated: bool) -> Outcome | None:
+    def _is_good(self) -> bool:
+        """Whether the last step was finite and has left finite weights; the same in every process."""
+        if self.state.nonfinite:
+            return False
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters.values())
+
+    def _stopped(self, signal: StopSignal) -> str | None:
+        """How the run was asked to stop, where any of its processes was."""
+        if self._on_any(signal.received == Signals.SIGINT):
+            return "interrupted"
+        return "terminated" if self._on_any(signal.received is not None) else None
+
+    def _outcome(self, reason: str | None, stopped: str | None) -> Outcome | None:
         step, steps = self.state.step, self.optim.steps
         reason = reason or self._impatience()
         if step >= steps:
@@ -268,9 +283,11 @@ class Trainer:
             return Outcome(
                 "stopped early", step, f"Stopped early after step {step} of {steps}: {reason}.", self.state.best
             )
-        if terminated:
-            said = f"Asked to stop after step {step} of {steps}; a checkpoint is written, resume to go on."
-            return Outcome("terminated", step, said, self.state.best)
+        if stopped:
+            said = "Interrupted" if stopped == "interrupted" else "Asked to stop"
+            again = f"nakawari train {self.folder}/recipe.yaml -o {self.folder} --resume"
+            said = f"{said} after step {step} of {steps}; a checkpoint is written, go on with: {again}"
+            return Outcome(stopped, step, said, self.state.best)
         return None
 
     def _finish(self, outcome: Outcome) -> None:
@@ -283,7 +300,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _diverged(self) -> str:
-        saved = checkpoints.saved_steps(self.folder)
+        saved = [step for step in checkpoints.saved_steps(self.folder) if checkpoints.is_good(self.folder, step)]
         last = (
             f"the last good checkpoint is {checkpoints.folder_of(self.folder, saved[-1])}" if saved else "no checkpoint"
         )

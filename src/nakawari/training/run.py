@@ -16,7 +16,7 @@ from ..memory import guarded
 from ..processes import join
 from . import checkpoints
 from .batches import check_divides
-from .data_files import DataFiles, data_fingerprint, files_seen
+from .data_files import DataFiles, Preparing, data_fingerprint, files_seen
 from .data_sources import held_out_samples, training_samples
 from .loop import train
 from .objectives import ObjectiveParams, module_of
@@ -63,13 +63,24 @@ def train_recipe(
     *,
     resume: Resume = False,
     progress: Callable[[Progress], None] | None = None,
+    preparing: Preparing | None = None,
 ) -> Outcome:
-    """As `train_from_recipe`, for a recipe that was read or made already."""
+    """As `train_from_recipe`, for a recipe that was read or made already.
+
+    Args:
+        preparing: called while data are made that the run needs, with what it is, how many are made, and of how many.
+    """
     with guarded("training", SMALLER_RUN, "cuda" if torch.cuda.is_available() else "cpu"):
-        return _train(recipe, Path(output), resume, progress)
+        return _train(recipe, Path(output), resume, progress, preparing)
 
 
-def _train(recipe: Recipe, run: Path, resume: Resume, progress: Callable[[Progress], None] | None) -> Outcome:
+def _train(
+    recipe: Recipe,
+    run: Path,
+    resume: Resume,
+    progress: Callable[[Progress], None] | None,
+    preparing: Preparing | None,
+) -> Outcome:
     processes = join()
     check_divides(recipe.optim.batch_size, recipe.optim.accumulation, processes.num_processes)
     if processes.is_main_process:
@@ -79,7 +90,7 @@ def _train(recipe: Recipe, run: Path, resume: Resume, progress: Callable[[Progre
     fingerprint = data_fingerprint(recipe.data)
     if step is not None:
         _check_same(run, recipe, fingerprint)
-    objective, files = build_objective(recipe), DataFiles(recipe.data)
+    objective, files = build_objective(recipe), DataFiles(recipe.data, preparing)
     with processes.main_process_first():
         samples = training_samples(recipe, guide_of(objective), files)
     held_out = held_out_samples(recipe, files)
@@ -117,6 +128,7 @@ def _model(params: ModelParams, objective: ObjectiveParams) -> InterpolationPipe
     else:
         pipeline = _base(params.base, getattr(objective, "base_dtype", "fp32"))
     pipeline.set_progress_bar_config(disable=True)
+    _check_finite(pipeline)
     return pipeline
 
 
@@ -129,6 +141,16 @@ def _base(name: str, precision: str) -> InterpolationPipeline:
     if precision == "bf16":
         formats = {"default": torch.bfloat16} | dict.fromkeys(KEPT_WHOLE, torch.float32)
     return variants.load(name, formats=formats).pipeline
+
+
+def _check_finite(pipeline: InterpolationPipeline) -> None:
+    """Raise `NakawariError` where the weights that training starts from are spoilt: no step could be finite."""
+    for name, parameter in pipeline.denoiser.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise NakawariError(
+                f"The model's {name} holds values that are not finite, so nothing can be learnt from it; "
+                "convert or train the model again."
+            )
 
 
 def _resume_step(run: Path, resume: Resume) -> int | None:

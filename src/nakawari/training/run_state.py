@@ -64,7 +64,7 @@ class Progress:
 class Outcome:
     """How a run ended; `reason` is a sentence."""
 
-    status: Literal["finished", "terminated", "stopped early"]
+    status: Literal["finished", "interrupted", "terminated", "stopped early"]
     step: int
     reason: str
     best: dict[str, float]

@@ -1,30 +1,41 @@
-"""SIGTERM asks a run to leave after the step it is in."""
+"""SIGTERM and Ctrl-C ask a run to leave after the step it is in, with a checkpoint."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from ..processes import is_first
+
 
 class StopSignal:
-    """Context in which SIGTERM sets `received` instead of killing the process (main thread only)."""
+    """Context in which SIGTERM and the first SIGINT set `received` instead of ending the process (main thread only).
+
+    A second SIGINT is a `KeyboardInterrupt`.
+    """
 
     def __init__(self) -> None:
-        self.received = False
-        self._before: Any = None
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+        if number == signal.SIGINT and is_first():
+            print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr)

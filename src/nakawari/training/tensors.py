@@ -27,9 +27,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
             raise OSError(str(error)) from error
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write `tensors`, each as a contiguous copy on the CPU."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str] | None = None) -> None:
+    """Write `tensors`, each as a contiguous copy on the CPU, with `about` in the header. A full disk is an `OSError`."""
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    try:
+        save_file(copies, path, metadata=about)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def load_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:

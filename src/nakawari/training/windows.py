@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..data.arranged import Stream
-from ..data.training_data import fresh_processes
-from ..files import atomic_path, read_json, write_json
+from ..data.workers import made
+from ..files import mapped_array, only_one, read_json, remove, write_json, write_text
 from ..guide import Guide, GuideMaker
-from .batches import prepare_worker
 
 _VERSION = 3
+_NAMES = "names.json"
+_SO_FAR = "names-so-far.jsonl"
 Size = tuple[int, int]
 
 
@@ -51,50 +53,82 @@ class _Guided(Dataset[tuple[str, dict[str, Tensor]]]):
         }
 
 
-def prepare_windows(stream: Stream, count: int, guide: GuideMaker, key: str, cache: Path, workers: int) -> Path:
-    """Make the first `count` samples of `stream`, with their guides, below `cache`; nothing where they are there.
+def prepare_windows(
+    stream: Stream,
+    count: int,
+    guide: GuideMaker,
+    key: str,
+    cache: Path,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Make the first `count` samples of `stream`, with their guides, below `cache`; those that are there are kept, also
+    of a process that was killed.
 
     Args:
         key: says what the samples are made of; the kind of guide is added to it.
         workers: processes that share the work.
+        progress: called with windows made and windows in all.
 
     Returns:
         The folder, for `Windows`.
+
+    Raises:
+        NakawariError: a sample cannot be drawn, or the disk has no room for all windows.
     """
     about = [_VERSION, key, count, type(guide).__name__]
     digest = hashlib.sha256(json.dumps(about, default=str, sort_keys=True).encode()).hexdigest()
     folder = cache.expanduser() / f"windows-{digest[:16]}"
-    if (folder / "names.json").is_file():
+    if (folder / _NAMES).is_file():
         return folder
-    stream.sample(0)  # what cannot be drawn is said here, in one sentence, and not by a worker
-    with atomic_path(folder) as temporary:
-        temporary.mkdir(parents=True)
-        _write(temporary, _Guided(stream, count, guide), workers)
+    with only_one(folder):
+        if not (folder / _NAMES).is_file():  # the one that was waited for has made it
+            _write(folder, _Guided(stream, count, guide), workers, progress)
     return folder
 
 
-def _write(folder: Path, made: _Guided, workers: int) -> None:
-    loader = DataLoader(
-        made,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=prepare_worker,
-        multiprocessing_context=fresh_processes() if workers else None,
-    )
-    pools: dict[str, np.memmap] = {}
-    names = []
-    for index, (name, arrays) in enumerate(loader):
-        for kind, tensor in arrays.items():
-            array = tensor.numpy()
-            if kind not in pools and array.size:
-                shape = (made.count, *array.shape)
-                pools[kind] = np.lib.format.open_memmap(folder / f"{kind}.npy", "w+", array.dtype, shape)
-            if kind in pools:
-                pools[kind][index] = array
-        names.append(name)
+def _write(folder: Path, guided: _Guided, workers: int, progress: Callable[[int, int], None] | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = _made_before(folder / _SO_FAR)
+    pools = {path.stem: np.load(path, mmap_mode="r+") for path in folder.glob("*.npy")} if names else {}
+    with (folder / _SO_FAR).open("a", encoding="utf-8") as log:
+        try:
+            for name, arrays in made(guided, range(len(names), guided.count), workers):
+                pools = pools or _new_pools(folder, guided.count, arrays)
+                for kind, pool in pools.items():
+                    pool[len(names)] = arrays[kind].numpy()
+                names.append(name)
+                log.write(json.dumps(name) + "\n")
+                log.flush()
+                if progress is not None:
+                    progress(len(names), guided.count)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(
+                f"interrupted with {len(names)} of {guided.count} windows made; they are kept, and the same command "
+                "goes on with them."
+            ) from error
     for pool in pools.values():
         pool.flush()
-    write_json(folder / "names.json", names)
+    write_json(folder / _NAMES, names)
+    remove(folder / _SO_FAR)
+
+
+def _made_before(log: Path) -> list[str]:
+    """The names of the windows that stand in the pools already; a line that was cut short does not count."""
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    if len(whole) < len(lines):
+        write_text(log, "".join(whole))
+    return [json.loads(line) for line in whole]
+
+
+def _new_pools(folder: Path, count: int, arrays: dict[str, Tensor]) -> dict[str, np.memmap]:
+    pools = {}
+    for kind, tensor in arrays.items():
+        if tensor.numel():
+            array = tensor.numpy()
+            pools[kind] = mapped_array(folder / f"{kind}.npy", array.dtype, (count, *array.shape))
+    return pools
 
 
 @dataclass(frozen=True)
@@ -118,7 +152,7 @@ class Windows:
 
     @cached_property
     def _names(self) -> list[str]:
-        return read_json(self.folder / "names.json")
+        return read_json(self.folder / _NAMES)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Windows, (self.folder, self.size, self.seed, self.augment)

@@ -234,8 +234,8 @@ def test_adapters_added_to_a_name():
     assert [use.scale for use in parse(with_adapters("mini", ["a@0.7", "b"])).adapters] == [0.7, 1.0]
 
 
-@pytest.mark.parametrize("scale", ["abc", "nan", "inf", ""])
-def test_a_scale_that_is_no_number(scale: str):
+@pytest.mark.parametrize("scale", ["abc", "nan", "inf", "", "-3", "1e6"])
+def test_a_scale_that_is_none(scale: str):
     with pytest.raises(
         UsageError, match=r"is not a scale for adapter runs/a; give a number from 0 to 4, such as @0\.7"
     ):

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import SafetensorError
 
 from nakawari import variants
 from nakawari.errors import NakawariError, UsageError
+from nakawari.training import tensors
 from nakawari.training.recipe import load_recipe
 from nakawari.training.run import train_from_recipe
 
@@ -98,7 +100,7 @@ def test_a_run_that_was_cut_goes_on_as_if_nothing_had_happened(recipe, tmp_path)
     run = tmp_path / "cut"
     assert (run / "samples" / "step-4" / "000.png").exists()
     assert json.loads((run / "summary.json").read_text())["status"] == "finished"
-    assert {"packages", "git", "machine", "data"} == load_recipe(run / "recipe.yaml").provenance.keys()
+    assert {"packages", "git", "machine", "data", "processes"} == load_recipe(run / "recipe.yaml").provenance.keys()
     assert variants.load(str(run)).pipeline.config.max_frames == 3
 
 
@@ -123,3 +125,23 @@ def test_what_a_run_refuses(recipe, tmp_path):
         train_from_recipe(recipe, tmp_path / "b", [f"data.sources=[{{kind: clips, path: {tmp_path}/absent}}]"])
     longer = train_from_recipe(recipe, run, ["optim.steps=3", "validation.samples=0"], resume=True)
     assert [entry["step"] for entry in lines(run)] == [1, 2, 3] and longer.step == 3
+
+
+def test_a_model_with_spoilt_weights_is_refused_before_the_first_step(recipe, tmp_path):
+    train_from_recipe(recipe, tmp_path / "run", ["optim.steps=1", "validation.samples=0"])
+    model = variants.load(str(tmp_path / "run")).pipeline
+    next(model.denoiser.parameters()).data.flatten()[0] = float("nan")
+    model.save_pretrained(tmp_path / "spoilt")
+    with pytest.raises(NakawariError, match="holds values that are not finite, so nothing can be learnt from it"):
+        train_from_recipe(recipe, tmp_path / "other", [f"model={{base: {tmp_path}/spoilt}}"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_full_disk_is_one_sentence_for_caches_too(recipe, tmp_path, monkeypatch):
+    def full(*about, **more):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensors, "save_file", full)
+    cached = ["objective={kind: denoise}", f"objective.cache={tmp_path}/cache", "validation.samples=0"]
+    with pytest.raises(NakawariError, match="Could not write .*No space left on device"):
+        train_from_recipe(recipe, tmp_path / "run", cached)

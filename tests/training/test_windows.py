@@ -99,7 +99,7 @@ class Listed(Shifting):
 
 
 def test_what_was_made_is_kept_and_the_rest_is_made_later(folder: Path, tmp_path: Path):
-    other, guide = tmp_path / "other", MotionGuide(**GUIDE)
+    other, guide = tmp_path / "other", MotionGuide()
     with pytest.raises(KeyboardInterrupt, match="interrupted with 2 of 3 windows made; they are kept"):
         prepare_windows(Interrupted(), 3, guide, "key", other, workers=0)
     assert [path.name for path in other.iterdir() if path.name[0] != "."] == [folder.name]
@@ -119,7 +119,7 @@ def test_a_disk_without_room_is_said_before_anything_is_made(tmp_path: Path, mon
 
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(NakawariError, match=r"Could not write .*frames\.npy: No space left on device; it needs 0 MB"):
-        prepare_windows(Shifting(), 3, MotionGuide(**GUIDE), "key", tmp_path, workers=0)
+        prepare_windows(Shifting(), 3, MotionGuide(), "key", tmp_path, workers=0)
 
 
 def recipe(tmp_path: Path, **data: Any) -> Recipe:

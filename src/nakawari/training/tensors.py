@@ -28,10 +28,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str] | None = None) -> None:
-    """Write `tensors`, each as a contiguous copy on the CPU, with `about` in the header. A full disk is an `OSError`."""
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
+    """Write `tensors`, each as a contiguous copy, with `about` in the header. Raises `OSError` on a full disk."""
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
         save_file(copies, path, metadata=about)
     except SafetensorError as error:

@@ -143,5 +143,5 @@ def test_a_full_disk_is_one_sentence_for_caches_too(recipe, tmp_path, monkeypatc
 
     monkeypatch.setattr(tensors, "save_file", full)
     cached = ["objective={kind: denoise}", f"objective.cache={tmp_path}/cache", "validation.samples=0"]
-    with pytest.raises(NakawariError, match="Could not write .*No space left on device"):
+    with pytest.raises(NakawariError, match=r"Could not write .*No space left on device"):
         train_from_recipe(recipe, tmp_path / "run", cached)

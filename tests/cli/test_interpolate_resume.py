@@ -34,6 +34,7 @@ class Fatal(CrossFade):
 module = ModuleType("nakawari.variants")
 module.load = lambda name, device: SimpleNamespace(name=name, pipeline=Fatal(noise=0.2))
 module.fingerprint = lambda name: f"hash of {name}"
+module.check_name = lambda name: None
 sys.modules["nakawari.variants"] = module
 from nakawari.cli.main import run
 run()

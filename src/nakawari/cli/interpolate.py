@@ -116,7 +116,7 @@ def command(
         counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, **words
     )
     timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
-    load = partial(_pipeline, model, device, family)
+    load = partial(load_pipeline, model, device, family)
     if framer.compared:
         target.check(paths)
         _compare(framer.compared, target, drawings, settings, load() if any(counts) else None, model, as_json)
@@ -190,7 +190,8 @@ def _check_numbers(**values: float | None) -> None:
             raise UsageError(f"--{name} must be a number, not {value}.")
 
 
-def _pipeline(model: str, device: Device, family: Family | None) -> Any:
+def load_pipeline(model: str, device: Device, family: Family | None = None) -> Any:
+    """The pipeline of a variant where it shall run; `UsageError` where it is not of the family, or no GPU is there."""
     import torch
 
     from ..errors import UsageError

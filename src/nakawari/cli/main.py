@@ -28,6 +28,7 @@ from .option_groups import GroupedCommand
 COMMANDS = (
     "interpolate",
     "sheet",
+    "cut",
     "train",
     "adapt",
     "distill",

@@ -9,6 +9,8 @@ from typing import Any
 
 DEFAULT_RATE = 24.0
 """Frames per second of a sheet that does not say."""
+PREVIEWS = ("mp4", "gif")
+"""As what a cut can be shown playing."""
 
 
 class Mark(StrEnum):

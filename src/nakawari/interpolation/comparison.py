@@ -15,9 +15,10 @@ from ..files import write_json
 from ..media import contact_sheet, write_gif, write_image
 from .colour import as_shown
 from .draw import Drawn, Progress, Settings, draw
+from .folder import filling
 from .keys import Key
-from .output import PLAYBACK_FPS, Output, filling
-from .record import RECORD, Made, record_of
+from .output import PLAYBACK_FPS, Output
+from .record import RECORD, Made, earlier_in, record_of
 from .sheet import caption, gaps_of, playing, seen
 from .timeline import plain_timeline
 
@@ -96,7 +97,7 @@ def write_comparison(
         "files": [SHEET, *gifs, RECORD],
     }
     shown = [replace(entry, drawn=as_shown(entry.drawn, keys)) for entry in entries]
-    with filling(output) as folder:
+    with filling(earlier_in(output.path)) as folder:
         for gif, entry in zip(gifs, shown, strict=True):
             write_gif(folder / gif, playing(entry.drawn, loop=settings.loop, overlay=output.overlay), fps)
         write_image(folder / SHEET, comparison_sheet(shown, names, loop=settings.loop, overlay=output.overlay))

@@ -26,12 +26,16 @@ def gap_key(pair: tuple[np.ndarray, np.ndarray], words: Mapping[str, Any], model
         words: what `Settings.of_gap` says of it.
         model: the fingerprint of the model.
     """
-    digest = hashlib.sha256()
-    said = {"words": words, "model": model, "version": __version__, "shapes": [key.shape for key in pair]}
-    digest.update(json.dumps(said, sort_keys=True, default=_plain).encode())
+    shapes = [key.shape for key in pair]
+    digest = hashlib.sha256(hash_of([words, model, __version__, shapes]).encode())
     for key in pair:
         digest.update(np.ascontiguousarray(key).data)
     return digest.hexdigest()
+
+
+def hash_of(said: Any) -> str:
+    """SHA-256 over words, numbers, arrays, dataclasses, and lists and mappings of them."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

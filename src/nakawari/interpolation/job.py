@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import Interrupted, NakawariError, UsageError
 from .draw import Drawn, Gap, Progress, Settings, Watch, draw
+from .folder import Earlier, file_hash
 from .gaps import GapStore, gap_key
 from .keys import Key
 from .output import Output, write_result
-from .record import Earlier, Made, file_hash
+from .record import Made, earlier_in
 from .timeline import Timeline
 
 GapProgress = Callable[[int, int], None]
@@ -103,24 +103,23 @@ def carry_out(
         NakawariError: as `draw`, and where files cannot be written; finished gaps are kept.
         Interrupted: by the user; says how much is kept.
     """
-    store, earlier, keys = GapStore(job.output.path), Earlier.of(job.output.path), job.gap_keys()
+    store, earlier, keys = GapStore(job.output.path), earlier_in(job.output.path), job.gap_keys()
     if job.only:
         known = {g: gap for g, gap in _as_they_are(job, earlier).items() if g != job.only.gap}
     else:
         found = {gap: store.get(key) or earlier.gap(key) for gap, key in enumerate(keys) if job.settings.counts[gap]}
         known = {number: gap for number, gap in found.items() if gap is not None}
     todo = [gap for gap, count in enumerate(job.settings.counts) if count and gap not in known]
-    finished = 0
+    count = Count(len(known), len(known) + len(todo))
 
     def keep(gap: int, own: Gap) -> None:
-        nonlocal finished
         if not job.only:
             store.put(keys[gap], own)
-        finished += 1
+        count.finished += 1
         if gap_done:
-            gap_done(finished, len(todo))
+            gap_done(count.finished - len(known), len(todo))
 
-    try:
+    with keeping(count):
         pipeline = load() if todo else None
         drawn = draw(job.keys, job.settings, pipeline, progress, known, keep, watch)
         if job.only and job.only.frame is not None:
@@ -128,20 +127,33 @@ def carry_out(
         untouched = _untouched(job, earlier) if job.only else {}
         made = Made(job.model, job.fingerprint, _keys_after(job, keys, earlier))
         files, record = write_result(job.output, drawn, job.keys, job.settings, made, job.timeline, untouched)
-    except KeyboardInterrupt as interruption:
-        raise Interrupted(f"interrupted; {_kept(len(known) + finished, len(known) + len(todo))}") from interruption
-    except NakawariError as error:
-        if finished:
-            raise type(error)(
-                f"{str(error).rstrip('.')}; {_kept(len(known) + finished, len(known) + len(todo))}"
-            ) from error
-        raise
     store.clear()
     return Done(drawn, files, record, tuple(todo))
 
 
-def _kept(finished: int, gaps: int) -> str:
-    return f"{finished} of {gaps} gaps are kept, and the same command goes on from there."
+@dataclass
+class Count:
+    """How many of all gaps are finished."""
+
+    finished: int
+    gaps: int
+
+
+@contextmanager
+def keeping(count: Count) -> Iterator[None]:
+    """Let whoever stops the work, a hand or an error, hear how much of it is kept."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        raise Interrupted(f"interrupted; {_kept(count)}") from interruption
+    except NakawariError as error:
+        if not count.finished or isinstance(error, UsageError):
+            raise
+        raise type(error)(f"{str(error).rstrip('.')}; {_kept(count)}") from error
+
+
+def _kept(count: Count) -> str:
+    return f"{count.finished} of {count.gaps} gaps are kept, and the same command goes on from there."
 
 
 def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
@@ -152,19 +164,7 @@ def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
     gaps = record.get("gaps", ())
     if not same or any(len(own["files"]) != count for own, count in zip(gaps, job.settings.counts, strict=True)):
         raise UsageError(f"{folder} holds no finished sequence of these keys; draw it without --only first.")
-    from ..media import read_picture
-
-    tracks: Mapping[str, Any] = record["tracks"]
-    used = {name: record[name] for name in ("steps", "guidance", "scheduler")}
-    return {
-        number: Gap(
-            [read_picture(folder / name).pixels for name in own["files"]],
-            np.array(tracks[str(number + 1)]) if str(number + 1) in tracks else None,
-            tuple(own["shares"]),
-            used,
-        )
-        for number, own in enumerate(gaps)
-    }
+    return {number: earlier.read_gap(number) for number in range(len(gaps))}
 
 
 def _with_one_frame(job: Job, drawn: Drawn, earlier: Earlier) -> Drawn:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NakawariWarning, UsageError
-from ..files import atomic_path, check_writable, write_json
+from ..errors import UsageError
+from ..files import check_writable, write_json
 from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_video
 from .colour import as_shown, as_written
-from .record import RECORD, Earlier, Made, file_hash, record_of
+from .folder import file_hash, filling
+from .record import RECORD, Made, earlier_in, record_of
 from .sheet import playing, sheet
 from .timeline import Timeline, plain_timeline
 
@@ -96,35 +94,14 @@ class Output:
             if not self.overwrite:
                 raise UsageError(f"{self.path} exists already; give another output path, or --overwrite.")
             return
-        earlier = Earlier.of(path)
-        strangers = sorted(_names(path) - earlier.files)
-        if strangers and not self.overwrite:
-            raise UsageError(
-                f"{self.path} holds files of others ({strangers[0]}); give another output folder, or --overwrite, "
-                "which leaves them beside the new ones."
-            )
-        alike = [name for name in strangers if timeline and timeline.looks_alike(name)]
+        earlier = earlier_in(self.path)
+        earlier.check(overwrite=self.overwrite, replaced=replaced)
+        alike = [name for name in earlier.strangers() if timeline and timeline.looks_alike(name)]
         if timeline and set(alike) - {file for files in timeline.files() for file in files}:
             raise UsageError(
                 f"{self.path} holds frames of others ({alike[-1]}) that would be taken for a part of this sequence; "
                 "remove them, or give another output folder."
             )
-        changed = earlier.changed(replaced)
-        if changed and not self.overwrite:
-            raise UsageError(
-                f"{self.path / changed[0]} was changed since it was drawn{_and_more(changed)}; move it away, give "
-                "another output folder, or --overwrite, which replaces it."
-            )
-        if changed:
-            warnings.warn(
-                f"{self.path / changed[0]}{_and_more(changed)} was changed since it was drawn, and is replaced.",
-                NakawariWarning,
-                stacklevel=3,
-            )
-
-
-def _and_more(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def write_result(
@@ -149,24 +126,9 @@ def write_result(
         else:
             write_video(output.path, timeline.held(shown.frames), fps)
         return [output.path], record_of(drawn, keys, settings, made, fps, timeline, files=False)
-    with filling(output) as folder:
+    with filling(earlier_in(output.path)) as folder:
         record = _write_all(folder, output, drawn, keys, settings, made, fps, timeline, untouched or {})
     return [output.path / name for name in record["files"]], record
-
-
-@contextmanager
-def filling(output: Output) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `output.path` when the block ends well."""
-    path = output.path.resolve()
-    if path.is_dir() and _names(path) - Earlier.of(path).files:
-        # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
-            yield Path(staging)
-            _merge(Path(staging), path)
-    else:
-        with atomic_path(path) as temporary:
-            temporary.mkdir()
-            yield temporary
 
 
 def _write_all(
@@ -203,16 +165,3 @@ def _write_all(
     record["files"] = [*written, RECORD]
     write_json(folder / RECORD, record)
     return record
-
-
-def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in folder.iterdir()}
-
-
-def _merge(made: Path, folder: Path) -> None:
-    """Move the files of `made` into `folder`; what an earlier job left there goes, what others put there stays."""
-    names = _names(made)
-    for stale in (Earlier.of(folder).files & _names(folder)) - names:
-        (folder / stale).unlink()
-    for name in sorted(names):
-        (made / name).replace(folder / name)

@@ -1,23 +1,18 @@
-"""The record beside a sequence: what was drawn, with what and how; and what an earlier one says about its folder."""
+"""The record beside a sequence: what was drawn, with what and how."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import __version__
-from ..errors import NakawariError
-from ..files import read_json
-from ..media import read_picture
+from .folder import Earlier, file_hash
 
 if TYPE_CHECKING:
-    from .draw import Drawn, Gap, Settings
+    from .draw import Drawn, Settings
     from .keys import Key
     from .timeline import Timeline
 
@@ -101,64 +96,6 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
     return gaps
 
 
-def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file, None where there is none."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What an earlier job says about the folder it filled.
-
-    Args:
-        folder: the folder.
-        record: its record, empty where there is none of ours.
-    """
-
-    folder: Path
-    record: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, folder: Path) -> Earlier:
-        """Read the record of a folder; none, or one that is not ours, is empty."""
-        if not (folder / RECORD).is_file():
-            return cls(folder, {})
-        try:
-            record = read_json(folder / RECORD)
-            known = record["tool"] == TOOL and isinstance(record["files"], list)
-        except (NakawariError, KeyError, TypeError):
-            known = False
-        return cls(folder, record if known else {})
-
-    @property
-    def files(self) -> set[str]:
-        """The files that the job wrote, there or not."""
-        return set(self.record.get("files", ()))
-
-    def changed(self, names: Sequence[str] | None = None) -> list[str]:
-        """Those of its files, or of `names`, that somebody has changed since."""
-        hashes = self.record.get("hashes", {})
-        found = [name for name in sorted(hashes) if names is None or name in names]
-        return [name for name in found if (self.folder / name).is_file() and self._hash(name) != hashes[name]]
-
-    def gap(self, key: str) -> Gap | None:
-        """The gap that was drawn under a key, None where there is none or not all of its files are as they were."""
-        for number, own in enumerate(self.record.get("gaps", ())):
-            hashes = self.record.get("hashes", {})
-            whole = all(self._hash(name) == hashes.get(name) for name in own["files"])
-            if key and own["key"] == key and own["files"] and whole:
-                tracks = self.record["tracks"].get(str(number + 1))
-                return Gap(
-                    [read_picture(self.folder / name).pixels for name in own["files"]],
-                    None if tracks is None else np.array(tracks),
-                    tuple(own["shares"]),
-                    {name: self.record[name] for name in ("steps", "guidance", "scheduler")},
-                )
-        return None
-
-    def _hash(self, name: str) -> str | None:
-        return file_hash(self.folder / name)
+def earlier_in(folder: Path) -> Earlier:
+    """What an earlier `nakawari interpolate` says about a folder."""
+    return Earlier.of(folder, RECORD, TOOL)

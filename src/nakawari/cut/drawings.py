@@ -1,0 +1,107 @@
+"""The drawings of a cut in a folder, by both habits: `LEVEL/NAME.png`, and `LEVEL0001.png` in one folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import NakawariError, UsageError
+from ..media import is_image, is_unreadable_drawing
+from .sheet import Level, Mark, Sheet, written
+
+_NUMBER = re.compile(r"0*(\d+)(.*)", re.DOTALL)
+
+
+def find_drawings(folder: Path, sheet: Sheet) -> list[dict[str, Path]]:
+    """For every level the files of its drawings, by the names in the sheet.
+
+    Looked for are `LEVEL/NAME`, and `LEVEL` and the name with nothing, a dot, a dash or a low line between them, in
+    the level's folder and in `folder` itself. Zeros before a number do not count: 0001 is drawing 1.
+
+    Raises:
+        NakawariError: no such folder, two files for one drawing, a drawing in a format that cannot be read, or a level
+            of which nothing is there.
+        UsageError: names that cannot be files, and two levels with drawings that have one name.
+    """
+    if not folder.is_dir():
+        raise NakawariError(f"{folder} is not a folder; give the one that holds the drawings.")
+    _check_names(sheet)
+    return [_of_level(folder, level, _wanted(level, sheet.duration)) for level in sheet.levels]
+
+
+def _wanted(level: Level, duration: int) -> set[str]:
+    """The names that a level shows."""
+    return {cell.name for _, cell in written(level, duration) if cell.mark is Mark.DRAWING}
+
+
+def _check_names(sheet: Sheet) -> None:
+    seen: dict[str, str] = {}
+    for level in sheet.levels:
+        names = _wanted(level, sheet.duration)
+        for name in {level.name, *names} if names else ():
+            if re.search(r'[/\\:*?"<>|\x00-\x1f]', name) or name in (".", ".."):
+                raise UsageError(f"Level {level.name}: {name!r} cannot be the name of a file; rename it in the sheet.")
+        if names and level.name.casefold() in seen:
+            raise UsageError(f"Two levels with drawings are named {level.name}; rename one of them in the sheet.")
+        seen |= {level.name.casefold(): level.name} if names else {}
+
+
+def _of_level(folder: Path, level: Level, wanted: set[str]) -> dict[str, Path]:
+    found: dict[str, list[Path]] = {}
+    closed: list[Path] = []
+    for path in _candidates(folder, level.name):
+        name = _name_of(path, level.name, in_own=path.parent != folder)
+        if name is None:
+            continue
+        if is_unreadable_drawing(path):
+            closed.append(path)
+        elif is_image(path):
+            found.setdefault(name, []).append(path)
+    for name, paths in found.items():
+        if len(paths) > 1 and name in {_plain(one) for one in wanted}:
+            raise NakawariError(
+                f"Level {level.name}: {paths[0]} and {paths[1]} are both the drawing {name}; move one away."
+            )
+    for path in closed:
+        if _name_of(path, level.name, in_own=path.parent != folder) not in found:
+            raise NakawariError(
+                f"{path} is a drawing in a format that cannot be read; export it as PNG, TIFF or PSD, or move it away."
+            )
+    if wanted and not any(_plain(name) in found for name in wanted):
+        raise NakawariError(
+            f"Level {level.name} has no drawings in {folder}: looked for were {level.name}/{min(wanted)}.png and "
+            f"{level.name}0001.png; put its keys there, or take the level off the sheet."
+        )
+    return _Names({name: paths[0] for name, paths in found.items()})
+
+
+class _Names(dict[str, Path]):
+    """Files by names, whatever zeros stand before a number."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(_plain(str(name)))
+
+    def __getitem__(self, name: str) -> Path:
+        return super().__getitem__(_plain(name))
+
+
+def _candidates(folder: Path, level: str) -> Sequence[Path]:
+    own = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name.casefold() == level.casefold()]
+    files = [path for place in (folder, *own) for path in place.iterdir() if path.is_file()]
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+def _name_of(path: Path, level: str, *, in_own: bool) -> str | None:
+    """The name of a drawing by that of its file, None where it is not one of this level."""
+    stem, head = path.stem, path.stem[: len(level)]
+    if head.casefold() == level.casefold():
+        rest = stem[len(level) :].lstrip("._- ")
+        if re.match(r"\d", rest):
+            return _plain(rest)
+    return _plain(stem) if in_own else None
+
+
+def _plain(name: str) -> str:
+    match = _NUMBER.fullmatch(name)
+    return "".join(match.groups()) if match else name

@@ -1,0 +1,115 @@
+"""A cut to draw: its sheet, its levels with what is there and what is missing, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+from ..files import check_writable
+from ..interpolation.folder import Earlier
+from .drawings import find_drawings
+from .filling import Naming, names_of
+from .placing import Drawing, Exposures, Way, place
+from .sheet import Level, Sheet
+
+RECORD = "cut.json"
+TOOL = "nakawari cut"
+
+
+@dataclass(frozen=True)
+class CutLevel:
+    """A level of a cut.
+
+    Args:
+        level: as in the sheet.
+        exposures: what it shows, and where missing drawings lie.
+        names: what every drawing is called in the end.
+        files: the files of those that are there, by their names in the sheet.
+    """
+
+    level: Level
+    exposures: Exposures
+    names: list[str]
+    files: Mapping[str, Path]
+
+    @property
+    def missing(self) -> list[Drawing]:
+        """The drawings to be drawn."""
+        return [drawing for drawing in self.exposures.drawings if drawing.way]
+
+    def gaps(self) -> list[tuple[Way, list[Drawing]]]:
+        """The missing drawings gap by gap, each gap in the order of the way."""
+        found: dict[tuple[int, int], list[Drawing]] = {}
+        for drawing in self.missing:
+            assert drawing.way
+            found.setdefault(drawing.way.rows, []).append(drawing)
+        ordered = [sorted(own, key=lambda drawing: drawing.way.share if drawing.way else 0) for own in found.values()]
+        return [(own[0].way, own) for own in ordered if own[0].way]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A cut to draw.
+
+    Args:
+        path: the file of its sheet.
+        sheet: as read from there.
+        levels: bottom first.
+        naming: how drawings are called in the end.
+    """
+
+    path: Path
+    sheet: Sheet
+    levels: tuple[CutLevel, ...]
+    naming: Naming
+
+    @property
+    def missing(self) -> int:
+        """How many drawings are missing."""
+        return sum(len(level.missing) for level in self.levels)
+
+    def sources(self) -> list[Path]:
+        """The sheet and the drawings that are used."""
+        used = [level.files[d.name] for level in self.levels for d in level.exposures.drawings if not d.way]
+        return [self.path, *used]
+
+
+def plan_cut(path: Path, sheet: Sheet, drawings: Path, naming: Naming) -> Cut:
+    """Find the drawings of the sheet in the file `path`, and place those that are missing; raises as these do."""
+    levels = []
+    for level, files in zip(sheet.levels, find_drawings(drawings, sheet), strict=True):
+        exposures = place(level, sheet.duration, files.__contains__)
+        levels.append(CutLevel(level, exposures, names_of(exposures, naming), files))
+    if not any(level.exposures.drawings for level in levels):
+        raise UsageError(f"{path} shows no drawings; expose some in the sheet.")
+    return Cut(path, sheet, tuple(levels), naming)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a cut goes.
+
+    Args:
+        folder: the output folder.
+        ground: a picture below all levels, or None.
+        previews: some of `sheet.PREVIEWS`.
+        overwrite: whether what a hand has changed there is replaced, and files of others are left beside.
+    """
+
+    folder: Path
+    ground: Path | None = None
+    previews: tuple[str, ...] = ("mp4",)
+    overwrite: bool = False
+
+    def check(self, cut: Cut) -> None:
+        """Raise one sentence where writing would destroy somebody's work, or cannot be done."""
+        own = self.folder.resolve()
+        for source in cut.sources():
+            if own in source.resolve().parents:
+                raise UsageError(f"{self.folder} holds {source.name}, of which the cut is made; give another output.")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is a file; give another output folder.")
+        Earlier.of(self.folder, RECORD, TOOL).check(overwrite=self.overwrite)
+        check_writable(own.parent)

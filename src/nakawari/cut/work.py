@@ -1,0 +1,160 @@
+"""A cut drawn from its sheet: every missing drawing once, level by level, kept as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..files import write_json
+from ..interpolation import Drawn, Key, Settings, draw, read_keys
+from ..interpolation.colour import as_written
+from ..interpolation.draw import Gap
+from ..interpolation.folder import Earlier, file_hash, filling
+from ..interpolation.gaps import GapStore, gap_key, hash_of
+from ..interpolation.job import Count, keeping
+from ..interpolation.spacing import even
+from ..media import Picture, read_picture
+from .placing import Drawing
+from .plan import RECORD, TOOL, Cut, CutLevel, Target
+from .writing import WrittenLevel, write_cut, write_level
+
+Progress = Callable[[int, int], None]
+"""Called with (drawn, all) missing drawings."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a cut: its record, and how many drawings were drawn now."""
+
+    record: Mapping[str, Any]
+    drawn: int
+
+
+def draw_cut(
+    cut: Cut,
+    target: Target,
+    settings: Settings,
+    model: str,
+    fingerprint: str,
+    load: Callable[[], Any],
+    progress: Progress | None = None,
+) -> Done:
+    """Draw every missing drawing of a cut once, and write the folder whole.
+
+    Done again with the same sheet, drawings, settings and model, nothing is drawn or written. Gaps whose keys, settings
+    and model are the same are taken from where they are, from an unfinished job too.
+
+    Args:
+        settings: how gaps are drawn; its counts, shares and loop say nothing here.
+        model: the variant's name, for the record.
+        fingerprint: of the model, "" where nothing is missing.
+        load: gives the pipeline; called only where something is to be drawn.
+
+    Raises:
+        NakawariError: as `draw`, and where files cannot be written; finished gaps are kept.
+        Interrupted: by the user; says how much is kept.
+    """
+    earlier = Earlier.of(target.folder, RECORD, TOOL)
+    key = _key_of(cut, target, settings, fingerprint)
+    if earlier.record.get("key") == key and earlier.whole():
+        return Done(earlier.record, 0)
+    store = GapStore(target.folder)
+    count = Count(0, sum(len(level.gaps()) for level in cut.levels))
+    loaded = Loaded(load)
+    said = {"key": key, "model": model, "model_hash": fingerprint, "seed": settings.seed, "prompt": settings.prompt}
+    with keeping(count):
+        drawn = done = 0
+        for level in cut.levels:
+            for gap in level_gaps(level, settings, fingerprint):
+                if store.get(gap.key) is None and earlier.gap(gap.key) is None:
+                    own = draw(gap.pair, gap.settings, loaded.pipeline)
+                    store.put(gap.key, Gap(own.frames[1:-1], None, own.shares[0], own.used))
+                    drawn += len(gap.drawings)
+                count.finished += 1
+                done += len(gap.drawings)
+                if progress:
+                    progress(done, cut.missing)
+        with filling(earlier) as folder:
+            levels = [_write(folder, level, settings, fingerprint, store, earlier) for level in cut.levels]
+            record = write_cut(folder, cut, target, levels) | said | _used(settings, levels)
+            write_json(folder / RECORD, record)
+    store.clear()
+    return Done(record, drawn)
+
+
+class Loaded:
+    """A pipeline that is loaded when it is first asked for."""
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self._load, self._pipeline = load, None
+
+    @property
+    def pipeline(self) -> Any:
+        """The pipeline."""
+        if self._pipeline is None:
+            self._pipeline = self._load()
+        return self._pipeline
+
+
+@dataclass(frozen=True)
+class LevelGap:
+    """A gap of a level: what is drawn in it, between which two keys, how, and under which key it is kept."""
+
+    drawings: Sequence[Drawing]
+    pair: tuple[Key, Key]
+    settings: Settings
+    key: str
+
+
+def level_gaps(level: CutLevel, settings: Settings, fingerprint: str) -> Iterator[LevelGap]:
+    """The gaps of a level, each as a job of its own."""
+    gaps = level.gaps()
+    keys = read_level(level) if gaps else {}
+    for way, drawings in gaps:
+        pair = (keys[way.start], keys[way.end])
+        shares = tuple(drawing.way.share for drawing in drawings if drawing.way)
+        uneven = None if np.allclose(shares, even(len(shares)), atol=1e-9) else (shares,)
+        own = replace(settings, counts=(len(drawings),), loop=False, shares=uneven)
+        key = gap_key((pair[0].pixels, pair[1].pixels), own.of_gap(0), fingerprint)
+        yield LevelGap(drawings, pair, own, key)
+
+
+def read_level(level: CutLevel) -> dict[str, Key]:
+    """The drawings of a level that are there, by their names in the sheet; of one size and one kind."""
+    names = [drawing.name for drawing in level.exposures.drawings if not drawing.way]
+    for name in names:
+        read_picture(level.files[name])  # refuses a file of several pictures
+    return dict(zip(names, read_keys([level.files[name] for name in names]), strict=True))
+
+
+def _write(
+    folder: Path, level: CutLevel, settings: Settings, fingerprint: str, store: GapStore, earlier: Earlier
+) -> WrittenLevel:
+    pictures: dict[str, Picture] = {}
+    gaps = []
+    for gap in level_gaps(level, settings, fingerprint):
+        found = store.get(gap.key) or earlier.gap(gap.key)
+        assert found is not None
+        frames = as_written(Drawn(found.frames, [None] * len(found.frames)), gap.pair)
+        pictures |= {drawing.name: frame for drawing, frame in zip(gap.drawings, frames, strict=True)}
+        gaps.append((gap, found))
+    return write_level(folder, level, read_level(level), pictures, gaps)
+
+
+def _key_of(cut: Cut, target: Target, settings: Settings, fingerprint: str) -> str:
+    """The hash of all that decides what a cut becomes."""
+    words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
+    inputs = [file_hash(path) for path in (*cut.sources(), *([target.ground] if target.ground else []))]
+    names = [[level.level.name, level.names] for level in cut.levels]
+    return hash_of([__version__, words, fingerprint, inputs, names, cut.naming, cut.path.name, target.previews])
+
+
+def _used(settings: Settings, levels: Sequence[WrittenLevel]) -> dict[str, Any]:
+    used = next((level.used for level in levels if level.used), {})
+    asked = {"steps": settings.steps, "guidance": settings.guidance, "scheduler": settings.scheduler}
+    return {name: used.get(name) if value is None else value for name, value in asked.items()}

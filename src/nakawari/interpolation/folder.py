@@ -1,0 +1,151 @@
+"""A folder of results: what an earlier job put there, what a hand has changed since, and its place taken whole."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NakawariError, NakawariWarning, UsageError
+from ..files import atomic_path, read_json
+from ..media import read_picture
+
+if TYPE_CHECKING:
+    from .draw import Gap
+
+
+def file_hash(path: Path) -> str | None:
+    """SHA-256 of a file, None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def files_in(folder: Path) -> set[str]:
+    """The files in a folder and the folders in it, by their place there; none where it is not there."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an earlier job says about the folder it filled.
+
+    Args:
+        folder: the folder.
+        record: its record, empty where there is none of ours. It has `files`, their `hashes`, and `gaps`: each with
+            `key`, `files` and `shares`.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, name: str, tool: str) -> Earlier:
+        """Read the record `name` in a folder; none, or one of another `tool`, is empty."""
+        if not (folder / name).is_file():
+            return cls(folder, {})
+        try:
+            record = read_json(folder / name)
+            known = record["tool"] == tool and isinstance(record["files"], list)
+        except (NakawariError, KeyError, TypeError):
+            known = False
+        return cls(folder, record if known else {})
+
+    @property
+    def files(self) -> set[str]:
+        """The files that the job wrote, there or not."""
+        return set(self.record.get("files", ()))
+
+    def strangers(self) -> list[str]:
+        """Files in the folder that the job did not write."""
+        return sorted(files_in(self.folder) - self.files)
+
+    def changed(self, names: Sequence[str] | None = None) -> list[str]:
+        """Those of its files, or of `names`, that somebody has changed since."""
+        hashes = self.record.get("hashes", {})
+        found = [name for name in sorted(hashes) if names is None or name in names]
+        return [name for name in found if file_hash(self.folder / name) not in (None, hashes[name])]
+
+    def whole(self) -> bool:
+        """Whether all of its files are there, as they were."""
+        hashes = self.record.get("hashes", {})
+        return bool(hashes) and all(file_hash(self.folder / name) == own for name, own in hashes.items())
+
+    def gap(self, key: str) -> Gap | None:
+        """The gap that was drawn under a key, None where there is none or not all of its files are as they were."""
+        hashes = self.record.get("hashes", {})
+        for number, own in enumerate(self.record.get("gaps", ())):
+            if not key or own["key"] != key or not own["files"]:
+                continue
+            if all(file_hash(self.folder / name) == hashes.get(name) for name in own["files"]):
+                return self.read_gap(number)
+        return None
+
+    def read_gap(self, number: int) -> Gap:
+        """A gap as its files are now."""
+        from .draw import Gap
+
+        own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
+        return Gap(
+            [read_picture(self.folder / name).pixels for name in own["files"]],
+            None if tracks is None else np.array(tracks),
+            tuple(own["shares"]),
+            {name: self.record[name] for name in ("steps", "guidance", "scheduler")},
+        )
+
+    def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:
+        """Refuse, or with `overwrite` name, what writing into the folder would destroy or leave among its files.
+
+        Args:
+            replaced: the files that will be written anew, where it is not all of them.
+        """
+        strangers = self.strangers()
+        if strangers and not overwrite:
+            raise UsageError(
+                f"{self.folder} holds files of others ({strangers[0]}); give another output folder, or --overwrite, "
+                "which leaves them beside the new ones."
+            )
+        changed = self.changed(replaced)
+        if not changed:
+            return
+        named = f"{self.folder / changed[0]}{f' (and {len(changed) - 1} more)' if len(changed) > 1 else ''}"
+        if not overwrite:
+            raise UsageError(
+                f"{named} was changed since it was drawn; move it away, give another output folder, or --overwrite, "
+                "which replaces it."
+            )
+        warnings.warn(f"{named} was changed since it was drawn, and is replaced.", NakawariWarning, stacklevel=2)
+
+
+@contextmanager
+def filling(earlier: Earlier) -> Iterator[Path]:
+    """A folder to write into, which takes the place of an earlier job's when the block ends well."""
+    path = earlier.folder.resolve()
+    if earlier.strangers():
+        # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
+            yield Path(staging)
+            _merge(Path(staging), path, earlier.files)
+    else:
+        with atomic_path(path) as temporary:
+            temporary.mkdir()
+            yield temporary
+
+
+def _merge(made: Path, folder: Path, ours: set[str]) -> None:
+    """Move the files of `made` into `folder`; what an earlier job left there goes, what others put there stays."""
+    names = files_in(made)
+    for stale in (ours & files_in(folder)) - names:
+        (folder / stale).unlink()
+    for name in sorted(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).replace(folder / name)

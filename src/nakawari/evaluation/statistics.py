@@ -4,37 +4,49 @@ Samples that were cut from one film resemble each other, so films are drawn and 
 every sample is a film of its own, this is the plain bootstrap over samples.
 
 Sources: Efron & Tibshirani 1993, chapters 13 (percentile interval) and 14 (BCa, bias-corrected and accelerated);
-Davison & Hinkley 1997, section 3.8 (whole groups drawn). Everything is seeded: the same values give the same interval.
+Davison & Hinkley 1997, section 3.8 (whole groups drawn); Hesterberg 2015, section 4.1.3 (quantiles expanded for few
+draws). Everything is seeded: the same values give the same interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-RESAMPLES = 2000
+RESAMPLES = 10_000
 LEVEL = 0.95
+_FLIPS = 20_000
+_EXACT = 14
+_MANY = 64
 _CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the interval that covers the true mean at `level`; `low` = `high` = `mean` for a single value.
+    """A mean and the interval that covers the true mean at `level`; a single value has no interval (None).
 
-    `count`: how many samples; `films`: how many films they were cut from, which is what was drawn. One film cannot tell
-    how films differ: its own samples are drawn then, and the interval speaks of this film alone.
+    `count`: how many samples; `films`: how many films they were cut from, which is what was drawn (None: an older
+    record that does not say). One film cannot tell how films differ: its own samples are drawn then, and the interval
+    speaks of this film alone.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     count: int
     level: float = LEVEL
-    films: int = 1
+    films: int | None = None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Both bounds; twice the mean where there is no interval."""
+        return (self.mean if self.low is None else self.low), (self.mean if self.high is None else self.high)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,18 +60,18 @@ class Paired:
     Args:
         difference: mean of variant minus reference, with its interval, in the metric's unit.
         wins, losses, ties: samples on which the variant is better, worse, equal.
-        better: True or False when the interval lies on one side of 0, None when it holds 0.
+        p: see `p_value`; None for one film.
     """
 
     difference: Interval
     wins: int
     losses: int
     ties: int
-    better: bool | None
+    p: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "difference": self.difference.to_dict()}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,15 @@ class _Clusters:
         return means.mean(-1, keepdims=True) - means
 
 
+@lru_cache(maxsize=4)
+def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each of `count` films is drawn in each resample, (count, resamples); never 256 times."""
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    times = np.zeros((resamples, count), dtype=np.uint8)
+    np.add.at(times, (np.arange(resamples)[:, None], drawn), 1)
+    return np.ascontiguousarray(times.T)
+
+
 def resampled_means(
     values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0, films: Sequence[str] | None = None
 ) -> np.ndarray:
@@ -93,16 +114,12 @@ def resampled_means(
     All rows see the same draws.
     """
     clusters = _Clusters.of(values, films)
-    generator = np.random.default_rng(seed)
-    count = len(clusters.sizes)
+    times = _draws(len(clusters.sizes), resamples, seed)
+    step = max(1, _CHUNK // len(times))
     parts = []
-    step = max(1, _CHUNK // count)
     for start in range(0, resamples, step):
-        drawn = generator.integers(0, count, (min(step, resamples - start), count))
-        # How often each film is drawn: the resampled means are then one matrix product.
-        times = np.zeros((len(drawn), count))
-        np.add.at(times, (np.arange(len(drawn))[:, None], drawn), 1.0)
-        parts.append((clusters.sums @ times.T) / (times @ clusters.sizes))
+        some = times[:, start : start + step].astype(np.float64)
+        parts.append((clusters.sums @ some) / (clusters.sizes @ some))
     return np.concatenate(parts, axis=-1)
 
 
@@ -113,8 +130,13 @@ def bca_bounds(
     seed: int = 0,
     films: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """BCa bounds of the means along the last axis: (..., n) -> (..., 2); n >= 2."""
+    """BCa bounds of the means along the last axis: (..., n) -> (..., 2); n >= 2.
+
+    The normal quantiles are expanded to those of Student's t times sqrt(n / (n - 1)), n films: without it an interval
+    over few films is too narrow, because a resample is as spread as its own few films are.
+    """
     from scipy.special import ndtr, ndtri
+    from scipy.stats import t
 
     means = np.sort(resampled_means(values, resamples, seed, films), axis=-1)
     mean = values.mean(-1, keepdims=True)
@@ -123,7 +145,9 @@ def bca_bounds(
     fall = _Clusters.of(values, films).jackknife()
     power = (fall**2).sum(-1, keepdims=True) ** 1.5
     acceleration = np.divide((fall**3).sum(-1, keepdims=True), 6 * power, out=np.zeros_like(power), where=power > 0)
-    z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    count = fall.shape[-1]
+    reach = np.sqrt(count / (count - 1)) * t.ppf((1 + level) / 2, count - 1)
+    z = bias + reach * np.array([-1.0, 1.0])
     quantiles = ndtr(bias + z / (1 - acceleration * z))
     index = np.clip(np.round(quantiles * (resamples - 1)).astype(int), 0, resamples - 1)
     return np.take_along_axis(means, index, axis=-1)
@@ -149,10 +173,44 @@ def mean_interval(
     if films is not None and len(films) != array.size:
         raise ValueError(f"every value needs a film, got {len(films)} films for {array.size} values")
     mean, count = float(array.mean()), array.size if films is None else len(set(films))
+    if array.size == 1:
+        return Interval(mean, None, None, 1, level, count)
     if np.ptp(array) == 0:
         return Interval(mean, mean, mean, array.size, level, count)
     low, high = bca_bounds(array, level, resamples, seed, films)
     return Interval(mean, float(low), float(high), array.size, level, count)
+
+
+def p_value(values: ArrayLike, films: Sequence[str] | None = None) -> float | None:
+    """How surprising these differences are where the truth is 0, two-sided: the larger of two tests over films.
+
+    The one is Student's t of the mean over its jackknife error (films left out one by one), the other flips the signs
+    of whole films, every way for up to 14 films and 20,000 ways from there on; above 64 films both say the same, and
+    only t is asked. `benchmarks/false_verdicts.py` measures how often each errs. None for fewer than two films.
+    """
+    from scipy.stats import t
+
+    array = np.asarray(values, dtype=np.float64)
+    count = array.size if films is None else len(set(films))
+    if count < 2:
+        return None
+    if not array.any():
+        return 1.0
+    clusters = _Clusters.of(array, films)
+    error = np.sqrt((count - 1) / count * (clusters.jackknife() ** 2).sum())
+    p = float(2 * t.sf(abs(array.mean()) / error, count - 1)) if error > 0 else 0.0
+    if count > _MANY:
+        return p
+    flipped = np.abs(_signs(count) @ clusters.sums)
+    return max(p, float((flipped >= abs(clusters.sums.sum()) * (1 - 1e-9)).mean()))
+
+
+@lru_cache(maxsize=4)
+def _signs(count: int) -> np.ndarray:
+    """(ways, count) of -1 and 1: every way to flip the signs of `count` films, or many of them."""
+    if count <= _EXACT:
+        return np.array(list(product([1.0, -1.0], repeat=count)))
+    return np.random.default_rng(0).choice([-1.0, 1.0], (_FLIPS, count))
 
 
 def paired(
@@ -176,13 +234,11 @@ def paired(
     if first.shape != second.shape:
         raise ValueError(f"paired values must be of the same samples, got {first.shape} and {second.shape}")
     change = first - second
-    difference = mean_interval(change, level, resamples, seed, films)
     gain = change if higher_is_better else -change
-    sure = difference.low > 0 or difference.high < 0
     return Paired(
-        difference=difference,
+        difference=mean_interval(change, level, resamples, seed, films),
         wins=int((gain > 0).sum()),
         losses=int((gain < 0).sum()),
         ties=int((gain == 0).sum()),
-        better=bool((difference.mean > 0) == higher_is_better) if sure else None,
+        p=p_value(change, films),
     )

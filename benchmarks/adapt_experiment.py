@@ -172,7 +172,7 @@ def compared(folder: Path) -> dict[str, Any]:
     for item in found["paired"]:
         if item["level"] == "all" and item["against"] == found["reference"]:
             rows[short(item["entry"])][f"{item['metric']} minus {short(found['reference'])}"] = {
-                key: item[key] for key in ("difference", "wins", "losses", "better")
+                key: item[key] for key in ("difference", "wins", "losses", "verdict")
             }
     return {"samples": len(found["record"]["samples"]), "rows": rows}
 

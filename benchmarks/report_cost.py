@@ -23,10 +23,14 @@ import numpy as np
 from PIL import Image
 
 from nakawari.evaluation.aggregate import aggregate
+from nakawari.evaluation.folder import made_here, write_record
 from nakawari.evaluation.groups import groups
+from nakawari.evaluation.metrics import missing
 from nakawari.evaluation.protocol import load_protocol
-from nakawari.evaluation.records import FIXED, lines
+from nakawari.evaluation.reading import FIXED
+from nakawari.evaluation.records import lines
 from nakawari.evaluation.samples import folder_name
+from nakawari.evaluation.schema import FORMAT, Entry, Record
 from nakawari.files import write_json, write_text
 from nakawari.training.provenance import git_revision, machine, packages
 
@@ -65,7 +69,7 @@ def rows_of(variants: int) -> list[dict[str, Any]]:
 def write_records(folder: Path, samples: int, variants: int) -> None:
     """A whole result folder."""
     protocol = load_protocol("atd12k").model_copy(update={"metrics": tuple(_TYPICAL)})
-    group = groups(protocol)[0]
+    group = groups(protocol, missing(protocol.metrics))[0]
     random = np.random.default_rng(0)
     names = [f"Disney_v4_{index:04d}_s{index % 7}" for index in range(samples)]
     levels = [("easy", "middle", "hard")[index % 3] for index in range(samples)]
@@ -82,16 +86,13 @@ def write_records(folder: Path, samples: int, variants: int) -> None:
             ]
             write_text(folder / file, lines([[*FIXED, *group.columns], *body]))
             files.append(file)
-        entries.append(_entry(row, files, protocol.name))
+        entries.append(_entry(folder, row, files, protocol.name))
         _write_frames(folder / "frames" / folder_name(row["name"]) / "seed-0", names, scenes, row["gain"], random)
     _write_reference(folder / "frames/reference", names, scenes)
-    write_json(
-        folder / "record.json", {"packages": packages(), "git": git_revision(), "machine": machine(), "samples": names}
-    )
+    record = Record(**dict(made_here()), format=FORMAT, samples=names, left_out=missing(protocol.metrics))
+    write_record(folder, record)
     write_text(folder / "protocol.yaml", protocol.to_yaml())
-    write_json(
-        folder / "aggregates.json", aggregate(folder, protocol, groups(protocol), entries, names, reference="mini")
-    )
+    write_json(folder / "aggregates.json", aggregate(folder, protocol, record, entries).model_dump(mode="json"))
 
 
 def _column(metric: str, gain: float, hardness: np.ndarray, random: np.random.Generator, samples: int) -> list[str]:
@@ -101,12 +102,11 @@ def _column(metric: str, gain: float, hardness: np.ndarray, random: np.random.Ge
     return [f"{value:.6f}" for value in np.clip(values, 0.001, 0.999 if metric == "ssim" else 60)]
 
 
-def _entry(row: dict[str, Any], files: list[str], protocol: str) -> dict[str, Any]:
-    entry = {"name": row["name"], "role": row["role"], "parent": None, "status": "ok", "failures": {}}
-    entry["files"] = {protocol: files}
+def _entry(folder: Path, row: dict[str, Any], files: list[str], protocol: str) -> Entry:
+    place = folder_name(row["name"])
     if row["role"] == "model":
         speed = 120.0 + 90.0 * row["scale"]
-        entry["cost"] = {
+        cost = {
             "ms_per_frame": {"median": speed, "p95": 1.1 * speed}, "seconds_per_clip": speed / 1000, "frames_made": 1,
             "size": list(SIZE), "network_evaluations": 4.0 + round(10 * row["scale"]), "guidance": None,
             "precision": "as-loaded", "warm_up": 1, "repeats": 5, "threads": 1, "device": "cpu", "memory": None,
@@ -114,7 +114,8 @@ def _entry(row: dict[str, Any], files: list[str], protocol: str) -> dict[str, An
             "bytes_on_disk": 50_000_000, "load_seconds": 0.8, "peak_rss": 900 * 2**20,
             "packages": packages(), "git": git_revision(), "machine": machine(),
         }  # fmt: skip
-    return entry
+        write_json(folder / place / "cost.json", cost)
+    return Entry(name=row["name"], role=row["role"], status="ok", folder=place, files={protocol: files})
 
 
 def _scene(random: np.random.Generator) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -136,10 +136,15 @@ def read_json(path: Path | str) -> Any:
 
 def fingerprint(paths: list[Path]) -> str:
     """SHA-256 over the names and contents of `paths` in sorted order: the identity of a set of files."""
+    return combined({path: file_digest(path) for path in paths})
+
+
+def combined(hashes: Mapping[Path, bytes]) -> str:
+    """The fingerprint of files whose `file_digest` is known."""
     digest = hashlib.sha256()
-    for path in sorted(paths):
+    for path in sorted(hashes):
         digest.update(path.name.encode())
-        digest.update(file_digest(path))
+        digest.update(hashes[path])
     return digest.hexdigest()
 
 

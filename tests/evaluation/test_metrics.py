@@ -7,7 +7,17 @@ from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from nakawari.errors import NakawariError, UsageError
-from nakawari.evaluation.metrics import IDENTICAL_PSNR, METRICS, Scored, available, chamfer, line_art, psnr_of, to_uint8
+from nakawari.evaluation.metrics import (
+    IDENTICAL_PSNR,
+    METRICS,
+    Scored,
+    available,
+    chamfer,
+    line_art,
+    missing,
+    psnr_of,
+    to_uint8,
+)
 
 
 def drawing(shift: int = 0, noise: float = 0.0) -> np.ndarray:
@@ -25,7 +35,7 @@ def scored(output, truth, **changes) -> Scored:
     return replace(Scored(output[None], truth[None], keys, keys), **changes)
 
 
-INSTALLED = available(tuple(METRICS))
+INSTALLED = available(tuple(METRICS), missing(METRICS))
 
 
 @pytest.mark.parametrize("metric", INSTALLED, ids=lambda metric: metric.name)
@@ -156,7 +166,9 @@ def test_unknown_and_uninstalled_metrics(monkeypatch):
     with pytest.raises(UsageError, match="'nope'"):
         available(["psnr", "nope"])
     monkeypatch.setattr("nakawari.evaluation.metrics.find_spec", lambda name: None)
-    assert [metric.name for metric in available(["flip", "psnr", "lpips-vgg"])] == ["psnr"]
+    left_out = missing(["flip", "psnr", "lpips-vgg"])
+    assert left_out == {"flip": "flip_evaluator is not installed", "lpips-vgg": "lpips is not installed"}
+    assert [metric.name for metric in available(["flip", "psnr", "lpips-vgg"], left_out)] == ["psnr"]
 
 
 def test_frames_smaller_than_the_window_are_named():

@@ -44,7 +44,7 @@ def test_records_means_levels_and_pairs(tmp_path, triplets, protocol):
     assert good["all"]["mean"] == pytest.approx((good["easy"]["mean"] + good["hard"]["mean"]) / 2)
     assert rows["good"]["results"]["tiny"]["roi-psnr"]["all"]["count"] == 5
     pair = next(p for p in result["paired"] if (p["entry"], p["metric"], p["level"]) == ("bad", "psnr", "all"))
-    assert (pair["losses"], pair["wins"], pair["better"]) == (6, 0, False)
+    assert (pair["losses"], pair["wins"], pair["verdict"]) == (6, 0, "too few films")
     assert rows["bad"]["fidelity"]["count"] == 6
     assert rows["bad"]["fidelity"]["mean"] < 40
     assert len(rows["copy of the nearest key"]["files"]["tiny"]) == 1
@@ -63,10 +63,10 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path, triplets, protocol, 
     pipeline = StubPipeline()
     original = runner.Run._score
 
-    def killed(self, contestant, group, seed, prepared, clip, records):
+    def killed(self, contestant, folder, group, seed, prepared, clip, records):
         if contestant.name == "stub" and seed == 1 and prepared.task.name == "s4":
             raise KeyboardInterrupt
-        return original(self, contestant, group, seed, prepared, clip, records)
+        return original(self, contestant, folder, group, seed, prepared, clip, records)
 
     monkeypatch.setattr(runner.Run, "_score", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -87,7 +87,7 @@ def test_batch_size_and_order_change_nothing(tmp_path, triplets, protocol):
     assert pipeline.largest == 4
     one, four = files(tmp_path / "one"), files(tmp_path / "four")
     different = {name for name in one if one[name] != four[name]}
-    assert different == {"protocol.yaml", "aggregates.json"}  # they say which batch size was asked for
+    assert different == {"protocol.yaml", "aggregates.json"}, different  # they say which batch size was asked for
     run(tmp_path / "reversed", triplets[::-1], protocol)
     lines = [(tmp_path / folder / "stub/seed-0.csv").read_text().splitlines() for folder in ("one", "reversed")]
     assert lines[0] != lines[1] and sorted(lines[0]) == sorted(lines[1])
@@ -118,7 +118,7 @@ def test_two_processes_write_the_same_file_as_one(tmp_path, triplets, protocol):
     (tmp_path / "job.pkl").write_bytes(pickle.dumps((triplets, protocol)))
     command = [*IN_TWO_PROCESSES, str(script), str(tmp_path / "job.pkl"), str(tmp_path / "two")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ON_A_CPU})
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-9000:]
     assert files(tmp_path / "two") == files(tmp_path / "one")
 
 
@@ -138,7 +138,7 @@ def test_mini_in_two_processes_and_in_batches_writes_the_same_files(tmp_path, tr
         (tmp_path / f"{name}.yaml").write_text(protocol + f"batch_size: {batch}\n")
         command = [*lead, *words, "--protocol", str(tmp_path / f"{name}.yaml"), "-o", str(tmp_path / "out" / name)]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ON_A_CPU})
-        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.returncode == 0, done.stderr[-9000:]
     one, two, four = (files(tmp_path / "out" / name) for name in ("one", "two", "four"))
     assert "mini/seed-0.csv" in one and f"{folder_name('mini (unguided)')}/seed-0.csv" in one
     assert two == one
@@ -223,7 +223,7 @@ def test_the_record_names_pictures_films_and_resamples(tmp_path, triplets, proto
     result = run(tmp_path / "films", samples, protocol)
     plain = run(tmp_path / "plain", triplets, protocol)
     assert result["record"]["films"] == ["x", "x", "x", "y", "y", "s5"]
-    assert result["record"]["bootstrap"] == {"resamples": 2000, "level": 0.95}
+    assert result["record"]["bootstrap"] == {"resamples": 10_000, "level": 0.95}
     assert result["record"]["data"] == plain["record"]["data"] and len(result["record"]["data"]) == 64
     drawn, alone = (found["entries"][-1]["results"]["tiny"]["psnr"] for found in (result, plain))
     assert (drawn["all"]["films"], drawn["easy"]["films"], alone["all"]["films"]) == (3, 2, 6)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,13 @@ from PIL import Image
 
 from crossfade import CrossFade
 from nakawari.data.samples import Sample
+from nakawari.evaluation.aggregate import aggregate
 from nakawari.evaluation.contestants import Model
 from nakawari.evaluation.floors import Floor, average
 from nakawari.evaluation.protocol import Protocol, Row
 from nakawari.evaluation.runner import evaluate
+from nakawari.evaluation.schema import Aggregates
+from nakawari.files import read_json, write_json
 from nakawari.reporting import drawing
 
 PROTOCOL = Protocol(
@@ -70,6 +75,15 @@ def evaluated(
         patch.setattr("nakawari.evaluation.runner.installed_peers", lambda *_: ())
         evaluate([*rows, *models], samples(folder / "data"), protocol, folder / "result", cost=cost)
     return folder / "result"
+
+
+def recomputed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a result says of itself, and let the evaluation's own code compute its numbers anew."""
+    content = read_json(folder / "aggregates.json")
+    change(content)
+    said = Aggregates.model_validate(content)
+    found = aggregate(folder, said.protocol, said.record, said.entries)
+    write_json(folder / "aggregates.json", found.model_dump(mode="json"))
 
 
 @pytest.fixture(scope="session", autouse=True)

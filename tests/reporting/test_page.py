@@ -13,7 +13,7 @@ from nakawari.reporting.filmstrips import kept_reference
 from nakawari.reporting.page import write_report
 from nakawari.reporting.results import load_evidence
 from nakawari.reporting.sheet import motion
-from reporting.conftest import NAMES, evaluated
+from reporting.conftest import NAMES, evaluated, recomputed
 
 
 class Elements(HTMLParser):
@@ -69,8 +69,8 @@ def test_the_page_tells_where_it_comes_from(report, kept):
     for part in (record["machine"]["system"], f"torch {record['packages']['torch']}", "Six discs &amp; squares."):
         assert part in text
     assert re.search(r"seeds</th><td class=\"code\">0, 1<", text)
-    assert "is better than stub" in text
-    assert "bootstrap intervals over the 6 samples (BCa, 2,000 resamples)" in text
+    assert "is not judged against stub (fewer than 8 films)" in text
+    assert "bootstrap intervals over the 6 samples (BCa, 10,000 resamples)" in text
     assert f"SHA-256 of the pictures {record['data']}" in text
     assert f"SHA-256 of the pictures {record['data']}" in (report / "report.md").read_text()
 
@@ -80,16 +80,13 @@ def test_the_page_tells_where_it_comes_from(report, kept):
     [
         (
             ["a", "a", "a", "b", "b", "b"],
-            "over the 2 films or clips that the samples were cut from (BCa, 50 resamples)",
+            "over the 2 films or clips that the samples were cut from (BCa, 10,000 resamples)",
         ),
-        (["a"] * 6, "over the 6 samples of one film, so they say nothing about other films (BCa, 50 resamples)"),
+        (["a"] * 6, "over the 6 samples of one film, so they say nothing about other films (BCa, 10,000 resamples)"),
     ],
 )
 def test_the_method_says_what_was_drawn(result, tmp_path, films, words):
-    path = result / "aggregates.json"
-    content = json.loads(path.read_text())
-    content["record"].update(films=films, bootstrap={"resamples": 50})
-    path.write_text(json.dumps(content))
+    recomputed(result, lambda content: content["record"].update(films=films))
     write_report([result], tmp_path / "out", cases=0)
     assert words in (tmp_path / "out/index.html").read_text()
     assert words in (tmp_path / "out/report.md").read_text()
@@ -180,10 +177,8 @@ def test_names_are_escaped(result, tmp_path):
 
 
 def test_failed_rows_are_named_without_numbers(result, tmp_path):
-    path = result / "aggregates.json"
-    content = json.loads(path.read_text())
-    content["entries"][-1].update(status="failed", results={}, failures={"s3": "it broke"})
-    path.write_text(json.dumps(content))
+    failed = {"status": "failed", "results": {}, "failures": {"s3": "it broke"}}
+    recomputed(result, lambda content: content["entries"][-1].update(failed))
     write_report([result], tmp_path / "out", cases=0)
     text = (tmp_path / "out/index.html").read_text()
     assert "stub+runs/show/best@1: 1 sample, first s3 (it broke)" in text

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from nakawari.errors import NakawariError, UsageError
+from nakawari.reporting.contents import quality
 from nakawari.reporting.results import load_evidence, short_names
-from reporting.conftest import NAMES, PROTOCOL, evaluated
+from reporting.conftest import NAMES, PROTOCOL, evaluated, recomputed
 
 
 def edit(path, change):
@@ -59,6 +60,7 @@ def test_one_row_with_two_sets_of_numbers_is_refused(tmp_path, kept):
     shutil.move(edited / "stub+runs_show_best@1", edited / "stub")
     text = (edited / "aggregates.json").read_text()
     (edited / "aggregates.json").write_text(text.replace("stub+runs_show_best@1", "stub").replace(NAMES[2], "stub"))
+    recomputed(edited, lambda content: content["entries"][-1].update(parent=None))
     with pytest.raises(UsageError, match="different numbers for stub"):
         load_evidence([kept, edited])
 
@@ -76,10 +78,10 @@ def test_pictures_are_never_mixed(result, kept):
 
 
 def test_samples_are_never_mixed(result, kept):
-    edit(result / "aggregates.json", lambda content: content["record"]["samples"].reverse())
-    for file in result.glob("*/seed-*.csv"):
+    for file in [*result.glob("*/seed-*.csv"), *result.glob("*/fidelity.csv")]:
         head, *lines = file.read_text().splitlines()
         file.write_text("\n".join([head, *lines[::-1]]) + "\n")
+    recomputed(result, lambda content: content["record"]["samples"].reverse())
     with pytest.raises(UsageError, match="of different samples"):
         load_evidence([kept, result])
 
@@ -97,9 +99,14 @@ def test_samples_are_never_mixed(result, kept):
         (lambda folder: (folder / "stub/seed-1.csv").write_bytes(b"\xff\xfe\x00"), "not a readable CSV"),
         (lambda folder: (folder / "aggregates.json").write_text("{"), "not a readable JSON"),
         (lambda folder: (folder / "aggregates.json").write_text("[]"), "not a record that this version reads"),
-        (lambda folder: edit(folder / "aggregates.json", lambda c: c.update(format=2)), "this version reads"),
+        (lambda folder: edit(folder / "aggregates.json", lambda c: c.update(format=3)), "this version reads"),
         (lambda folder: edit(folder / "aggregates.json", lambda c: c.update(entries=[])), "holds no rows"),
         (lambda folder: edit(folder / "aggregates.json", fail_all), "has no finished row"),
+        (lambda folder: edit(folder / "aggregates.json", embellish), "difference of .* is not that of their samples"),
+        (lambda folder: edit(folder / "aggregates.json", call_better), "difference of .* is not that of their samples"),
+        (lambda folder: edit(folder / "aggregates.json", narrow), "mean psnr of copy of the nearest key is not that"),
+        (lambda folder: edit(folder / "aggregates.json", speed_up), "cost of stub is not that"),
+        (lambda folder: cut(folder / "stub+runs_show_best@1/fidelity.csv", lambda text: put(text, "99.0")), "fidelity"),
         (lambda folder: (folder / "aggregates.json").unlink(), "unfinished evaluation"),
         (lambda folder: [shutil.rmtree(folder), folder.mkdir()], "not a result of nakawari evaluate"),
         (shutil.rmtree, "not a result of nakawari evaluate"),
@@ -110,6 +117,62 @@ def test_broken_records_are_one_sentence(result, damage, message):
     with pytest.raises(NakawariError, match=message) as caught:
         load_evidence([result])
     assert "\n" not in str(caught.value)
+
+
+def as_earlier(content):
+    """What the same evaluation said of itself in format 1."""
+    content["format"] = 1
+    for name in ("format", "pictures", "unreadable", "left_out"):
+        content["record"].pop(name)
+    content["record"]["bootstrap"]["resamples"] = 2000
+    for entry in content["entries"]:
+        for name in ("folder", "identity", "made", "seen_in_training"):
+            entry.pop(name)
+    for item in content["paired"]:
+        item.pop("p")
+        item["better"] = {"better": True, "worse": False}.get(item.pop("verdict"))
+        item["difference"].update(low=item["difference"]["low"] + 0.2)  # intervals were made otherwise
+    for metric in content["metrics"]:
+        metric.pop("matters")
+
+
+def test_a_result_of_the_earlier_format_is_read_and_judged_anew(result, kept):
+    edit(result / "aggregates.json", as_earlier)
+    for file in [*result.glob("*/row.json"), *result.glob("*/fidelity.csv")]:
+        file.unlink()
+    old, new = load_evidence([result]), load_evidence([kept])
+    assert old.differences == new.differences
+    assert [row.entry.results for row in old.rows] == [row.entry.results for row in new.rows]
+    assert [row.entry.fidelity for row in old.rows] == [row.entry.fidelity for row in new.rows]
+    assert [row.frames.is_dir() for row in old.rows] == [True] * len(old.rows)
+    shutil.rmtree(result / "frames")
+    for file in result.glob("*/fidelity.csv"):
+        file.unlink()
+    assert all(row.entry.fidelity is None for row in load_evidence([result]).rows)
+    edit(result / "aggregates.json", embellish)
+    with pytest.raises(NakawariError, match="is not that of their samples"):
+        load_evidence([result])
+
+
+def test_one_name_for_two_models_is_refused(result, kept):
+    def other_weights(content):
+        next(entry for entry in content["entries"] if entry["name"] == "stub")["identity"]["parts"]["unet"] = "0" * 64
+
+    edit(result / "aggregates.json", other_weights)
+    with pytest.raises(UsageError, match=r"different models \(the weights of unet\) for stub"):
+        load_evidence([kept, result])
+
+
+def test_unlike_machines_commits_and_versions_are_said_in_the_caption(result):
+    def elsewhere(content):
+        made = content["entries"][-1]["made"][0]
+        made["machine"]["cores"], made["git"], made["packages"]["torch"] = 96, "0" * 40, "1.0"
+
+    edit(result / "aggregates.json", elsewhere)
+    caption = quality(load_evidence([result])).caption
+    assert "different versions: torch" in caption and "1.0" in caption
+    assert "different commits:" in caption and "0000000000" in caption
+    assert "different machines:" in caption and "96 cores" in caption
 
 
 def cut(path, change):
@@ -124,6 +187,27 @@ def put(text, word):
     head, first, *others = text.splitlines()
     name, level, _, *values = first.split(",")
     return "\n".join([head, ",".join([name, level, word, *values]), *others]) + "\n"
+
+
+def embellish(content):
+    """The numbers of a headline, all moved by as much, so that they still agree with each other."""
+    for item in content["paired"]:
+        item["difference"] = {
+            name: value + 1 if name in ("mean", "low", "high") else value for name, value in item["difference"].items()
+        }
+
+
+def call_better(content):
+    content["paired"][0]["verdict"] = "better"
+
+
+def narrow(content):
+    item = content["entries"][0]["results"]["tiny"]["psnr"]["all"]
+    item["low"] = item["mean"] - 0.01
+
+
+def speed_up(content):
+    next(entry for entry in content["entries"] if entry["name"] == "stub")["cost"]["ms_per_frame"]["median"] /= 2
 
 
 def fail_all(content):

@@ -1,12 +1,14 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from nakawari.reporting.contents import all_tables, findings
 from nakawari.reporting.results import load_evidence
 from nakawari.reporting.tables import Cell, Column, Line, Table, comma_separated, digits, latex, markdown, number
+from reporting.conftest import recomputed
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,8 @@ def test_gain_is_the_difference_from_the_guide(tables, record):
     assert list(rows) == ["stub", "stub+runs/show/best@0.5", "stub+runs/show/best@1"]
     for name, row in rows.items():
         assert float(row["psnr"]) == pytest.approx(means[name] - means["stub: guide alone"], abs=1e-9)
-    assert [line.cells[0].verdict for line in tables["gain"].lines] == ["worse"] * 3
+    assert [line.cells[0].verdict for line in tables["gain"].lines] == ["too few films"] * 3
+    assert tables["gain"].caption.endswith("No verdict where there are fewer than 8 films.")
 
 
 def test_departures_stand_beside_the_protocol(tables, record):
@@ -97,19 +100,21 @@ def test_departures_stand_beside_the_protocol(tables, record):
 
 
 def test_a_departure_that_costs_otherwise_shows_its_own_cost(result):
-    path = result / "aggregates.json"
-    content = json.loads(path.read_text())
-    entry = next(entry for entry in content["entries"] if entry["name"] == "stub")
-    entry["costs"] = {"pooled": {"ms_per_frame": {"median": 7.0}, "network_evaluations": 2.0}}
-    path.write_text(json.dumps(content))
+    cost = {"ms_per_frame": {"median": 7.0}, "network_evaluations": 2.0}
+    (result / "stub/cost.pooled.json").write_text(json.dumps(cost))
+    recomputed(result, lambda content: None)
+    entry = json.loads((result / "stub/cost.json").read_text())
     found = all_tables(load_evidence([result]))["departures"]
     rows = read(next(table for table in found if table.name == "departures-stub"))
     assert (rows["pooled"]["ms_per_frame"], rows["pooled"]["network_evaluations"]) == ("7.0", "2.0")
-    assert float(rows["tiny"]["ms_per_frame"]) == entry["cost"]["ms_per_frame"]["median"] != 7.0
+    assert float(rows["tiny"]["ms_per_frame"]) == entry["ms_per_frame"]["median"] != 7.0
 
 
 def test_findings_say_what_the_intervals_say(kept):
-    first, second = findings(load_evidence([kept]))
+    evidence = load_evidence([kept])
+    assert "is not judged against stub (fewer than 8 films)" in findings(evidence)[0]
+    judged = tuple(item.model_copy(update={"verdict": "better"}) for item in evidence.differences)
+    first, second = findings(replace(evidence, differences=judged))
     assert first.startswith("stub+show/best@0.5 is better than stub in PSNR (dB): +")
     assert first.endswith("6 samples won, 0 lost.")
     assert second.startswith("stub+show/best@1 is better than stub")

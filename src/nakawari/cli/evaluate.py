@@ -8,17 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .early import check
 from .progress import Bars
 
 
 def command(
     variants: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="VARIANT…", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."
+            metavar="[VARIANT…]", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."
         ),
-    ],
+    ] = None,
+    *,
     data: Annotated[
         Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")
     ],
@@ -35,21 +37,36 @@ def command(
         bool, typer.Option(help="Put floors, flow anchor, installed peers and ceiling into the table.")
     ] = True,
     cost: Annotated[bool, typer.Option(help="Measure time and memory with the settings of the quality run.")] = True,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option("--frames", metavar="NAME=DIR", help="Score pictures that another program drew; see --list."),
+    ] = None,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Write the keys and what must be drawn from them, and evaluate nothing.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
     """Every variant by one protocol: quality, cost, intervals."""
-    check(variants=variants, folders=[data], output=output)
+    if not (variants or frames or list_only):
+        raise UsageError("Give a variant to evaluate, such as mini, or --frames NAME=DIR.")
+    check(variants=variants or [], folders=[data], output=output)
     from ..data.samples import spread
     from ..data.triplets import open_dataset
+    from ..evaluation.drawn import Drawn, parse_frames, to_draw
     from ..evaluation.protocol import load_protocol
     from ..evaluation.runner import evaluate
 
     how = load_protocol(protocol)
+    drawn = parse_frames(frames or [])
     samples = spread(open_dataset(data, how.split), limit)
     results = output or Path("results") / how.name
+    if list_only:
+        typer.echo(f"{to_draw(samples, how, results)}: what must be drawn, from the keys in {results / 'keys'}")
+        return
+    rows = [*(variants or []), *(Drawn(name, folder, samples, how) for name, folder in drawn.items())]
     with Bars("sample") as bars:
-        found = evaluate(variants, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)
+        found = evaluate(rows, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)
     if as_json:
         typer.echo(json.dumps(found))
         return

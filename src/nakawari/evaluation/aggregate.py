@@ -1,208 +1,260 @@
-"""From per-sample records to the table: means with intervals per level, paired differences, fidelity to the parent.
+"""From per-sample records to the table: means with intervals per level, paired differences with verdicts, fidelity.
 
-What is compared with what: every row with the first variant, and with its own parent where it has one.
+What is compared with what: every row with the reference, and with its own parent where it has one. The report calls the
+same functions on the same files, so that no number it prints was only copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..data.triplets import LEVELS
 from ..errors import NakawariError
-from ..files import read_json
-from .groups import Group
-from .metrics import METRICS, Metric, psnr, psnr_of
+from ..files import read_json, write_text
+from .metrics import METRICS, psnr, psnr_of
 from .protocol import Protocol
-from .records import Records
-from .samples import folder_name, read_frames
+from .reading import FIXED, SampleTable, read_lines, read_table
+from .records import lines
+from .samples import read_frames, sample_folder
+from .schema import FORMAT, Aggregates, Difference, Entry, Fidelity, MetricInfo, Record, Results, RowRecord
 from .statistics import mean_interval, paired
+from .verdicts import verdicts
 
-FORMAT = 1
+Levels = dict[str, np.ndarray]
+"""`all` and every annotated level -> indices of its samples, in order."""
 
 
-def aggregate(
-    output: Path,
-    protocol: Protocol,
-    groups: Sequence[Group],
-    entries: Sequence[dict[str, Any]],
-    names: Sequence[str],
-    *,
-    reference: str,
-) -> dict[str, Any]:
-    """The contents of `aggregates.json`; see `docs/evaluate.md` for the layout. Failed rows have no numbers.
+@dataclass(frozen=True)
+class Finished:
+    """A row whose samples are all there."""
+
+    entry: Entry
+    samples: SampleTable
+
+
+def aggregate(output: Path, protocol: Protocol, record: Record, entries: Sequence[Entry]) -> Aggregates:
+    """The contents of `aggregates.json`, from the files of a result folder; failed rows have no numbers.
 
     Args:
-        output: the evaluation's folder.
-        protocol, groups: how it was made.
-        entries: rows as the runner describes them (name, role, parent, status, failures, files).
-        names: samples in order.
-        reference: the row that all others are compared with.
+        output: the folder.
+        protocol, record: how it was made, and of which samples.
+        entries: rows with their status (`described`); what they hold beside is computed anew.
+
+    Raises:
+        NakawariError: a file of a finished row is broken.
     """
-    record = read_json(output / "record.json")
-    films = dict(zip(names, record.get("films") or names, strict=True))
-    tables = {entry["name"]: _table(output, groups, entry, names) for entry in entries if entry["status"] == "ok"}
-    levels = _levels(output, groups, entries, names)
-    shown = [{"name": m.name, "title": m.title, "higher_is_better": m.higher_is_better} for m in _columns(groups)]
+    finished = {
+        entry.name: Finished(entry, read_table(output, entry.files, record.scored, protocol.name))
+        for entry in entries
+        if entry.status == "ok"
+    }
+    levels = level_indices([one.samples for one in finished.values()], len(record.scored))
+    models = [entry.name for entry in entries if entry.role == "model"]
+    reference = models[0] if models else entries[0].name
+    return Aggregates(
+        format=FORMAT,
+        protocol=protocol,
+        record=record,
+        levels={level: len(members) for level, members in levels.items()},
+        metrics=metric_columns(protocol, [one.samples for one in finished.values()]),
+        reference=reference,
+        entries=[
+            _measured(output, protocol, record, finished[entry.name], finished, levels)
+            if entry.name in finished
+            else entry.model_copy(update={"results": {}})
+            for entry in entries
+        ],
+        paired=comparisons(finished, levels, record, protocol, reference),
+    )
+
+
+def described(output: Path, row: RowRecord, names: Sequence[str]) -> Entry:
+    """A row as its files say: finished, or with the samples that it misses."""
+    failures = missing_samples(output, row, names)
+    return Entry(**dict(row), status="failed" if failures else "ok", failures=failures)
+
+
+def missing_samples(output: Path, row: RowRecord, names: Sequence[str]) -> dict[str, str]:
+    """Samples that a row does not have, and why; empty where it is finished."""
+    missing: dict[str, str] = {}
+    for file in (output / path for paths in row.files.values() for path in paths):
+        parts = [part for part in [file, *file.parent.glob(f"{file.stem}.part-*.csv")] if part.is_file()]
+        done = {line[0] for part in parts for line in read_lines(part, cut=True)[1:]}
+        absent = set(names) - done if file.is_file() or set(names) - done else set(names)
+        why = file.with_suffix(".failed.json")
+        reasons = read_json(why) if absent and why.is_file() else {}
+        missing |= {name: reasons.get(name, "not run") for name in names if name in absent}
+    return missing
+
+
+def metric_columns(protocol: Protocol, tables: Sequence[SampleTable]) -> list[MetricInfo]:
+    """The protocol's metrics that some row has, then those that only its departures have."""
+    there = {metric for table in tables for _, metric in table.values(protocol.name)}
+    wanted = [*protocol.metrics, *(metric for metric in METRICS if metric not in protocol.metrics)]
+    return [
+        MetricInfo(name=m.name, title=m.title, higher_is_better=m.higher_is_better, matters=m.matters)
+        for m in (METRICS[name] for name in wanted if name in there)
+    ]
+
+
+def level_indices(tables: Sequence[SampleTable], count: int) -> Levels:
+    """`all` and every annotated level -> its samples."""
+    assigned = np.array(tables[0].levels if tables else [""] * count)
+    order = ("all", *LEVELS)
+    names = sorted(
+        {str(name) for name in assigned if name}, key=lambda name: order.index(name) if name in order else len(order)
+    )
+    return {"all": np.arange(count), **{name: np.flatnonzero(assigned == name) for name in names}}
+
+
+def _measured(
+    output: Path,
+    protocol: Protocol,
+    record: Record,
+    row: Finished,
+    finished: Mapping[str, Finished],
+    levels: Levels,
+) -> Entry:
+    read = read_costs(output, row.entry)
+    costs = {name: read[name] for name in ("", *(one.name for one in protocol.rows)) if name in read}
+    found = {
+        "results": means(protocol, row.samples, levels, [record.film_of[name] for name in record.scored]),
+        "cost": costs.pop("", None),
+        "costs": costs,
+    }
+    if row.entry.parent in finished and protocol.keep_frames:
+        found["fidelity"] = _fidelity(output, protocol, record, row.entry, finished[row.entry.parent].entry)
+    return row.entry.model_copy(update=found)
+
+
+def read_costs(output: Path, entry: RowRecord) -> dict[str, dict]:
+    """Protocol row -> what its cost file holds; the protocol itself under the empty name."""
+    folder = output / entry_folder(entry)
     return {
-        "format": FORMAT,
-        "protocol": protocol.model_dump(mode="json"),
-        "record": record,
-        "levels": {level: len(members) for level, members in levels.items()},
-        "metrics": shown,
-        "reference": reference,
-        "entries": [_entry(output, protocol, groups, entry, tables, levels, films) for entry in entries],
-        "paired": _comparisons(entries, tables, levels, films, reference),
+        file.name.removeprefix("cost").removesuffix(".json").lstrip("."): read_json(file)
+        for file in sorted(folder.glob("cost*.json"))
     }
 
 
-Table = dict[tuple[str, str], dict[str, float]]
-"""(protocol or row name, metric name) -> sample -> value averaged over seeds; samples without a value are absent."""
+def entry_folder(entry: RowRecord) -> str:
+    """The row's folder below the results."""
+    if entry.folder is not None:
+        return entry.folder
+    first = next(iter(entry.files.values()), [""])[0]
+    return str(Path(first).parent)
 
 
-def _columns(groups: Sequence[Group]) -> list[Metric]:
-    return list({metric.name: metric for group in groups for metrics in group.metrics for metric in metrics}.values())
+def means(protocol: Protocol, table: SampleTable, levels: Levels, films: Sequence[str]) -> Results:
+    """The means of every metric under the protocol and its rows, by level."""
+    rows = {row.name: row for row in protocol.variants()}
+    values = table.values(protocol.name)
+    results: Results = {}
+    for (name, metric), column in values.items():
+        row, psnrs, errors = rows[name], values.get((name, "psnr")), values.get((name, "mse"))
+        for level, members in levels.items():
+            kept = _kept(row, members[~np.isnan(column[members])], psnrs)
+            if metric == "psnr" and row.pool > 1 and errors is not None:
+                pools = [kept[i : i + row.pool] for i in range(0, len(kept), row.pool)]
+                numbers = [psnr_of(float(errors[pool].mean())) for pool in pools]
+                drawn = None  # a pool may hold several films
+            else:
+                numbers, drawn = column[kept], [films[index] for index in kept]
+            if len(numbers):
+                results.setdefault(name, {}).setdefault(metric, {})[level] = mean_interval(numbers, films=drawn)
+    return results
 
 
-def _files(output: Path, group: Group, entry: dict[str, Any]) -> list[dict[str, dict[str, float | None]]]:
-    return [Records(output / file, group.columns).values() for file in entry["files"].get(group.name, [])]
-
-
-def _table(output: Path, groups: Sequence[Group], entry: dict[str, Any], names: Sequence[str]) -> Table:
-    table: Table = {}
-    for group in groups:
-        seeds = _files(output, group, entry)
-        if not seeds:
-            continue
-        for index, metrics in enumerate(group.metrics):
-            for metric in metrics:
-                column = group.column(index, metric)
-                values = {name: [seed[name][column] for seed in seeds] for name in names}
-                table[group.protocols[index].name, metric.name] = {
-                    name: float(np.mean(found)) for name, found in values.items() if None not in found
-                }
-    return table
-
-
-def _levels(
-    output: Path, groups: Sequence[Group], entries: Sequence[dict[str, Any]], names: Sequence[str]
-) -> dict[str, list[str]]:
-    """`all` and every annotated level -> its samples in order."""
-    levels: dict[str, list[str]] = {"all": list(names)}
-    for entry in entries:
-        if entry["status"] != "ok":
-            continue
-        done = Records(output / entry["files"][groups[0].name][0], groups[0].columns).done()
-        for name in names:
-            if done[name][1]:
-                levels.setdefault(done[name][1], []).append(name)
-        break
-    order = ("all", *LEVELS)
-    return dict(sorted(levels.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
-
-
-def _entry(
-    output: Path,
-    protocol: Protocol,
-    groups: Sequence[Group],
-    entry: dict[str, Any],
-    tables: dict[str, Table],
-    levels: dict[str, list[str]],
-    films: dict[str, str],
-) -> dict[str, Any]:
-    table = tables.get(entry["name"], {})
-    rows = {p.name: p for group in groups for p in group.protocols}
-    results: dict[str, dict[str, Any]] = {}
-    for (row, metric), values in table.items():
-        results.setdefault(row, {})[metric] = _means(rows[row], metric, values, table, levels, films)
-    described = {**entry, "results": results}
-    parent = entry["parent"]
-    if parent in tables and table and protocol.keep_frames:
-        described["fidelity"] = _fidelity(output, protocol, entry["name"], parent, films)
-    return described
-
-
-def _means(
-    row: Protocol,
-    metric: str,
-    values: dict[str, float],
-    table: Table,
-    levels: dict[str, list[str]],
-    films: dict[str, str],
-) -> dict[str, Any]:
-    means = {}
-    for level, members in levels.items():
-        kept = _kept(row, [name for name in members if name in values], table)
-        if metric == "psnr" and row.pool > 1:
-            errors = [table[row.name, "mse"][name] for name in kept]
-            numbers = [psnr_of(float(np.mean(errors[i : i + row.pool]))) for i in range(0, len(errors), row.pool)]
-            drawn = None  # a pool may hold several films
-        else:
-            numbers, drawn = [values[name] for name in kept], [films[name] for name in kept]
-        if numbers:
-            means[level] = mean_interval(numbers, films=drawn).to_dict()
-    return means
-
-
-def _kept(row: Protocol, members: list[str], table: Table) -> list[str]:
+def _kept(row: Protocol, members: np.ndarray, psnrs: np.ndarray | None) -> np.ndarray:
     """The samples that count, in order: all, or without the worst of a row that drops some."""
     drop = int(row.drop_worst * len(members))
-    worst = set(sorted(members, key=lambda name: table[row.name, "psnr"][name])[:drop]) if drop else set()
-    return [name for name in members if name not in worst]
+    if not drop or psnrs is None:
+        return members
+    worst = members[np.argsort(psnrs[members], kind="stable")[:drop]]
+    return members[~np.isin(members, worst)]
 
 
-def _fidelity(output: Path, protocol: Protocol, name: str, parent: str, films: dict[str, str]) -> dict[str, Any]:
-    """PSNR (dB) of a row's scored frames against its parent's at the same seed, mean over samples with its interval."""
-    folders = [output / "frames" / folder_name(row) for row in (name, parent)]
+def _fidelity(output: Path, protocol: Protocol, record: Record, entry: Entry, parent: Entry) -> Fidelity | None:
+    """PSNR of a row's scored frames against its parent's at the same seed, kept per sample in `fidelity.csv`."""
+    path = output / entry_folder(entry) / "fidelity.csv"
+    header = (*FIXED, "psnr")
+    known = {line[0]: line for line in read_lines(path)[1:]} if path.is_file() else {}
+    if list(known) != record.scored:
+        found = {name: _to_parent(output, protocol, name, entry, parent) for name in record.scored}
+        if None in found.values():
+            return None  # an older result whose frames are no longer there
+        known = {name: [name, "", f"{value:.6f}"] for name, value in found.items()}
+        write_text(path, lines([header, *known.values()]))
+    values = [float(line[2]) for line in known.values()]
+    films = [record.film_of[name] for name in record.scored]
+    found = mean_interval(values, films=films).to_dict()
+    return Fidelity(title="PSNR to the parent (dB)", parent=parent.name, **found)
+
+
+def _to_parent(output: Path, protocol: Protocol, sample: str, entry: Entry, parent: Entry) -> float | None:
     values = []
-    for sample in films:
-        found = []
-        for seed in protocol.seeds:
-            ours, theirs = (read_frames(folder / f"seed-{seed}", sample) for folder in folders)
-            if not ours or ours.keys() != theirs.keys():
-                raise NakawariError(
-                    f"Kept frames of sample {sample} of {name} or {parent} are missing; delete {output} and run again."
-                )
-            found += [psnr(ours[key], theirs[key]) for key in ours]
-        values.append(float(np.mean(found)))
-    found = mean_interval(values, films=list(films.values())).to_dict()
-    return {"metric": "psnr", "title": "PSNR to the parent (dB)", "parent": parent, **found}
+    for seed in protocol.seeds:
+        folders = (output / "frames" / entry_folder(row) / f"seed-{seed}" for row in (entry, parent))
+        ours, theirs = (read_frames(sample_folder(folder, sample)) for folder in folders)
+        if not ours or ours.keys() != theirs.keys():
+            if entry.folder is None:
+                return None
+            raise NakawariError(
+                f"Kept frames of sample {sample} of {entry.name} or {parent.name} are missing; "
+                f"delete {output} and run again."
+            )
+        values += [psnr(ours[key], theirs[key]) for key in ours]
+    return float(np.mean(values))
 
 
-def _comparisons(
-    entries: Sequence[dict[str, Any]],
-    tables: dict[str, Table],
-    levels: dict[str, list[str]],
-    films: dict[str, str],
-    reference: str,
-) -> list[dict[str, Any]]:
+def comparisons(
+    finished: Mapping[str, Finished], levels: Levels, record: Record, protocol: Protocol, reference: str
+) -> list[Difference]:
+    """Every row against the reference and against its parent, with verdicts."""
     found = []
-    for entry in entries:
-        others = dict.fromkeys([reference, entry["parent"]])
-        for other in others:
-            if other not in tables or entry["name"] not in tables or other == entry["name"]:
+    for name, row in finished.items():
+        for other in dict.fromkeys([reference, row.entry.parent]):
+            if other in finished and other != name:
+                found += compare(row, finished[other], levels, record, protocol)
+    return with_verdicts(found)
+
+
+def compare(
+    row: Finished, other: Finished, levels: Levels, record: Record, protocol: Protocol, *, main_only: bool = False
+) -> list[Difference]:
+    """Paired differences of two rows for every metric, protocol row and level that both have; no verdicts yet."""
+    films = [record.film_of[name] for name in record.scored]
+    ours, theirs = (one.samples.values(protocol.name) for one in (row, other))
+    found = []
+    for key in sorted(ours.keys() & theirs.keys()):
+        if main_only and key[0] != protocol.name:
+            continue
+        for level, members in levels.items():
+            both = members[~np.isnan(ours[key][members]) & ~np.isnan(theirs[key][members])]
+            if not len(both):
                 continue
-            found += _compare(entry["name"], other, tables, levels, films)
+            better = METRICS[key[1]].higher_is_better
+            drawn = [films[index] for index in both]
+            result = paired(ours[key][both], theirs[key][both], higher_is_better=better, films=drawn)
+            place = {"entry": row.entry.name, "against": other.entry.name, "row": key[0], "metric": key[1]}
+            found.append(Difference(**place, level=level, **result.to_dict()))
     return found
 
 
-def _compare(
-    name: str, other: str, tables: dict[str, Table], levels: dict[str, list[str]], films: dict[str, str]
-) -> list[dict[str, Any]]:
-    ours, theirs = tables[name], tables[other]
-    found = []
-    for key in ours.keys() & theirs.keys():
-        for level, members in levels.items():
-            shared = [sample for sample in members if sample in ours[key] and sample in theirs[key]]
-            if shared:
-                better = METRICS[key[1]].higher_is_better
-                pair = [[table[key][sample] for sample in shared] for table in (ours, theirs)]
-                drawn = [films[sample] for sample in shared]
-                result = paired(*pair, higher_is_better=better, films=drawn).to_dict()
-                found.append(
-                    {"entry": name, "against": other, "row": key[0], "metric": key[1], "level": level, **result}
-                )
-    return sorted(found, key=lambda item: (item["row"], item["metric"], list(levels).index(item["level"])))
+def with_verdicts(differences: Sequence[Difference]) -> list[Difference]:
+    """The same differences with their verdicts; those of one protocol row count as looked at together."""
+    found = list(differences)
+    for row in dict.fromkeys(item.row for item in differences):
+        places = [index for index, item in enumerate(differences) if item.row == row]
+        metrics = [METRICS[differences[index].metric] for index in places]
+        given = verdicts(
+            [differences[index].pair for index in places],
+            [metric.higher_is_better for metric in metrics],
+            [metric.matters for metric in metrics],
+        )
+        for index, verdict in zip(places, given, strict=True):
+            found[index] = found[index].model_copy(update={"verdict": verdict})
+    return found

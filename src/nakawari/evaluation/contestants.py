@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..errors import NakawariError
 from ..families.calling import settings_for
+from .fitting import Placement
 from .metrics import Frames, to_uint8
 from .protocol import Protocol
-
-Role = Literal["model", "floor", "anchor", "ceiling", "peer"]
+from .schema import Identity, Role
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Task:
         num_frames: frames to make, keys included.
         times: (T,), the times of the truths in (0, 1).
         caption: what is seen, for models that read words.
+        placement: where the picture lies in these frames, and what size it had.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Task:
     num_frames: int
     times: tuple[float, ...]
     caption: str = ""
+    placement: Placement | None = None
 
 
 class Contestant(ABC):
@@ -59,6 +61,8 @@ class Contestant(ABC):
     """Whether the seed changes anything; otherwise the first seed is the only one run."""
     settings_matter = False
     """Whether sampler settings change anything; otherwise rows that change only those are skipped."""
+    departs = True
+    """Whether it can draw what a departure from the protocol wants; otherwise it stands under the protocol alone."""
 
     @property
     def batched(self) -> bool:
@@ -70,6 +74,10 @@ class Contestant(ABC):
     def num_frames(self, task: Task) -> int:
         """How many frames `draw` makes for a task."""
         return task.num_frames
+
+    def identity(self) -> Identity | None:
+        """What makes this row beside code; rows with a `pipeline` are known by its weights."""
+        return None
 
     @abstractmethod
     def draw(self, tasks: Sequence[Task], protocol: Protocol, seed: int) -> list[Frames]:

@@ -23,11 +23,13 @@ class Placement:
         size: width and height of the frame.
         scaled: width and height of the whole picture after resizing.
         offset: x and y of the scaled picture's corner in the frame; negative where it is cropped.
+        source: width and height of the picture.
     """
 
     size: Size
     scaled: Size
     offset: tuple[int, int]
+    source: Size
 
     @property
     def content(self) -> Box:
@@ -55,13 +57,13 @@ def place(source: Size, size: Size | None, fit: Fit) -> Placement:
     `stretch` changes the aspect. A side that is less than one pixel off is made to fit exactly in all three.
     """
     if size is None:
-        return Placement(source, source, (0, 0))
+        return Placement(source, source, (0, 0), source)
     ratios = size[0] / source[0], size[1] / source[1]
     ratio = min(ratios) if fit == "pad" else max(ratios)
     scaled = [side * ratio for side in source]
     exact = fit == "stretch" or all(abs(side - target) < 1 for side, target in zip(scaled, size, strict=True))
     width, height = size if exact else (max(1, round(scaled[0])), max(1, round(scaled[1])))
-    return Placement(size, (width, height), ((size[0] - width) // 2, (size[1] - height) // 2))
+    return Placement(size, (width, height), ((size[0] - width) // 2, (size[1] - height) // 2), source)
 
 
 def resize(frame: Frames, size: Size, resample: Filter = "lanczos") -> Frames:
@@ -78,8 +80,13 @@ def fit_frame(frame: Frames, placement: Placement, resample: Filter = "lanczos")
     """A picture (H, W, 3) in its frame; a border repeats the picture's edge pixels."""
     scaled = resize(frame, placement.scaled, resample)
     cut_x, cut_y = (max(-offset, 0) for offset in placement.offset)
+    _, _, width, height = placement.content
+    return frame_around(scaled[cut_y : cut_y + height, cut_x : cut_x + width], placement)
+
+
+def frame_around(shown: Frames, placement: Placement) -> Frames:
+    """What is shown of a picture, with the border that repeats its edge pixels: the reverse of `content`."""
     x, y, width, height = placement.content
-    shown = scaled[cut_y : cut_y + height, cut_x : cut_x + width]
     border = ((y, placement.size[1] - y - height), (x, placement.size[0] - x - width), (0, 0))
     return np.pad(shown, border, mode="edge")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from .metrics import Metric, available
@@ -26,8 +27,8 @@ class Group:
         return f"{self.protocols[index].name}/{metric.name}" if index else metric.name
 
 
-def groups(protocol: Protocol) -> list[Group]:
-    """The generations that a protocol needs, its own first."""
+def groups(protocol: Protocol, left_out: Container[str] = ()) -> list[Group]:
+    """The generations that a protocol needs, its own first; metrics that are `left_out` have no column."""
     sets: list[list[Protocol]] = []
     for variant in protocol.variants():
         mates = next((mates for mates in sets if mates[0].generation() == variant.generation()), None)
@@ -35,13 +36,13 @@ def groups(protocol: Protocol) -> list[Group]:
             sets.append([variant])
         else:
             mates.append(variant)
-    return [Group(mates[0].name, tuple(mates), tuple(_metrics(mate) for mate in mates)) for mates in sets]
+    return [Group(mates[0].name, tuple(mates), tuple(_metrics(mate, left_out) for mate in mates)) for mates in sets]
 
 
-def _metrics(protocol: Protocol) -> tuple[Metric, ...]:
+def _metrics(protocol: Protocol, left_out: Container[str]) -> tuple[Metric, ...]:
     needed = [*protocol.metrics]
     if protocol.pool > 1:
         needed.append("mse")
     if protocol.drop_worst > 0 or protocol.pool > 1:
         needed.append("psnr")
-    return tuple(available(tuple(dict.fromkeys(needed))))
+    return tuple(available(tuple(dict.fromkeys(needed)), left_out))

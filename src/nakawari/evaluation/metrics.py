@@ -6,7 +6,7 @@ a metric whose library is an extra that is not installed is absent from `availab
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -56,6 +56,7 @@ class Metric:
             inside the region of interest; `clip`: `function(scored)`.
         function: computes it.
         modules: what must be importable for it, beside the core dependencies.
+        matters: the smallest difference that anybody should act on; smaller ones count as equal.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Metric:
     needs: Literal["pair", "clip", "roi"]
     function: Callable[..., float | None]
     modules: tuple[str, ...] = ()
+    matters: float | None = None
 
     def __call__(self, scored: Scored) -> float | None:
         """The value for one sample; None where the sample has nothing to measure it on (no region, nothing held)."""
@@ -258,25 +260,25 @@ def flicker(scored: Scored) -> float:
 
 
 _ALL = (
-    Metric("psnr", "PSNR (dB)", True, "pair", psnr),
-    Metric("ssim", "SSIM (RGB, Gaussian 11×11)", True, "pair", ssim),
-    Metric("st-lpips", "ST-LPIPS (Alex)", False, "pair", st_lpips),
-    Metric("flip", "FLIP (67 ppd)", False, "pair", flip, ("flip_evaluator",)),
-    Metric("lpips-vgg", "LPIPS (VGG)", False, "pair", lpips_vgg, ("lpips", "torchvision")),
-    Metric("lpips-alex", "LPIPS (Alex)", False, "pair", lpips_alex, ("lpips", "torchvision")),
-    Metric("chamfer", "Line chamfer (‰ of diagonal)", False, "pair", chamfer),
-    Metric("key-drift", "Key drift (levels)", False, "clip", key_drift),
-    Metric("drift", "Background drift (levels)", False, "clip", drift),
-    Metric("flicker", "Flicker (levels)", False, "clip", flicker),
-    Metric("roi-psnr", "PSNR in region of interest (dB)", True, "roi", psnr),
+    Metric("psnr", "PSNR (dB)", True, "pair", psnr, matters=0.05),
+    Metric("ssim", "SSIM (RGB, Gaussian 11×11)", True, "pair", ssim, matters=0.0005),
+    Metric("st-lpips", "ST-LPIPS (Alex)", False, "pair", st_lpips, matters=0.001),
+    Metric("flip", "FLIP (67 ppd)", False, "pair", flip, ("flip_evaluator",), matters=0.001),
+    Metric("lpips-vgg", "LPIPS (VGG)", False, "pair", lpips_vgg, ("lpips", "torchvision"), matters=0.001),
+    Metric("lpips-alex", "LPIPS (Alex)", False, "pair", lpips_alex, ("lpips", "torchvision"), matters=0.001),
+    Metric("chamfer", "Line chamfer (‰ of diagonal)", False, "pair", chamfer, matters=0.05),
+    Metric("key-drift", "Key drift (levels)", False, "clip", key_drift, matters=0.05),
+    Metric("drift", "Background drift (levels)", False, "clip", drift, matters=0.05),
+    Metric("flicker", "Flicker (levels)", False, "clip", flicker, matters=0.05),
+    Metric("roi-psnr", "PSNR in region of interest (dB)", True, "roi", psnr, matters=0.05),
     Metric("mse", "MSE (levels²)", False, "pair", mse),
-    Metric("ssim-grey7", "SSIM (grey, uniform 7×7)", True, "pair", ssim_grey7),
+    Metric("ssim-grey7", "SSIM (grey, uniform 7×7)", True, "pair", ssim_grey7, matters=0.0005),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
-def available(names: list[str] | tuple[str, ...]) -> list[Metric]:
-    """The named metrics whose libraries are installed, in the order of the names.
+def available(names: list[str] | tuple[str, ...], left_out: Container[str] = ()) -> list[Metric]:
+    """The named metrics but for those `left_out`, in the order of the names.
 
     Raises:
         UsageError: a name is unknown.
@@ -284,4 +286,10 @@ def available(names: list[str] | tuple[str, ...]) -> list[Metric]:
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise UsageError(f"Unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}.")
-    return [METRICS[name] for name in names if all(find_spec(module) for module in METRICS[name].modules)]
+    return [METRICS[name] for name in names if name not in left_out]
+
+
+def missing(names: Iterable[str]) -> dict[str, str]:
+    """The named metrics whose libraries are not installed -> which one."""
+    absent = {name: [module for module in METRICS[name].modules if not find_spec(module)] for name in names}
+    return {name: f"{modules[0]} is not installed" for name, modules in absent.items() if modules}

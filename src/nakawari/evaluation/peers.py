@@ -24,9 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import NakawariError
+from ..quantization.folder import weights_hash
 from .contestants import Contestant, Task, keys_of
 from .metrics import Frames, to_uint8
 from .protocol import Protocol
+from .schema import Identity
 
 Between = Callable[[Any, Tensor, float], Tensor]
 """(network, keys (1, 6, H, W) in [0, 1], t) -> frame (1, 3, H, W)."""
@@ -100,6 +102,9 @@ class Rife(Contestant):
         super().__init__(weights.title, "peer")
         self.weights, self.device = weights, torch.device(device)
         self.network = _load(weights, self.device)
+
+    def identity(self) -> Identity:
+        return Identity(parts={"network": weights_hash(self.network)})
 
     def draw(self, tasks: Sequence[Task], protocol: Protocol, seed: int) -> list[Frames]:
         return [self._clip(task) for task in tasks]

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from ..errors import NakawariError
 from ..files import write_json, write_text
-
-FIXED = ("name", "level")
+from .reading import FIXED, read_lines
 
 
 class Records:
@@ -46,11 +45,10 @@ class Records:
         return found
 
     def _read(self, file: Path) -> list[list[str]]:
-        text = file.read_text(encoding="utf-8")
-        lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
-        if lines and tuple(lines[0]) != self.columns:
+        header, *body = read_lines(file, cut=True) or [[]]
+        if header and tuple(header) != self.columns:
             raise NakawariError(f"{file} has other columns than this run; use another output folder or delete it.")
-        return [fields for fields in lines[1:] if len(fields) == len(self.columns)]
+        return body
 
     def append(self, rank: int, name: str, level: str, values: Mapping[str, float | None]) -> None:
         """Write one finished sample to this process's part, safely on disk."""
@@ -77,16 +75,6 @@ class Records:
         for leftover in [*self._parts(), self.failed_path]:
             leftover.unlink(missing_ok=True)
         return True
-
-    def values(self) -> dict[str, dict[str, float | None]]:
-        """The finished file: sample name -> column -> value, None where the sample has none."""
-        return {
-            fields[0]: {
-                column: float(text) if text else None
-                for column, text in zip(self.columns[len(FIXED) :], fields[len(FIXED) :], strict=True)
-            }
-            for fields in self._read(self.path)
-        }
 
 
 def _repair(part: Path) -> bool:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..data.samples import Sample
 from ..errors import NakawariError, NakawariWarning, UsageError
-from ..files import read_json, write_json, write_text
+from ..files import read_json, write_json
 from ..trained_on import seen_samples
-from ..training.provenance import git_revision, machine, packages
 from ..variants import Variant, load, parent_of
 from .aggregate import aggregate
 from .contestants import Contestant, Model
 from .efficiency import measure
 from .floors import companions, standard_floors
+from .folder import alone, claim, entries, open_row, row_folder, write_record
 from .groups import Group, groups
+from .identity import identity_of
 from .peers import installed_peers
 from .processes import Processes, processes
 from .protocol import Protocol
 from .records import Records
-from .samples import Prepared, chosen, data_fingerprint, folder_name, keep_frames, keep_reference, prepare, score
-from .statistics import LEVEL, RESAMPLES
+from .samples import Prepared, chosen, keep_frames, keep_reference, prepare, score
+from .schema import Entry, Identity, Record
 
 Progress = Callable[[str, int, int], None]
 """Called with (row, finished samples, all samples)."""
@@ -35,66 +34,79 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Run:
-    """One evaluation in progress: its folder, its samples and what it has found so far."""
+    """One evaluation in progress: its folder, its samples, and which of them could not be read."""
 
     output: Path
     samples: Sequence[Sample]
     protocol: Protocol
     workers: Processes
+    record: Record
     progress: Progress | None = None
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
+    _last: tuple[Any, Identity] | None = None
 
     def row(self, contestant: Contestant, *, cost: bool) -> None:
         """Run one row of the table: every generation, every seed."""
-        files: dict[str, list[str]] = {}
-        failures: dict[str, str] = {}
-        for group in groups(self.protocol):
-            protocol = group.protocols[0]
-            if (
-                group.name != self.protocol.name
-                and not contestant.settings_matter
-                and _same_scene(protocol, self.protocol)
-            ):
-                continue
-            for seed in protocol.seeds if contestant.seeded else protocol.seeds[:1]:
-                path = self._path(contestant, group, seed)
-                failures |= self._fill(contestant, group, seed, Records(path, group.columns))
-                files.setdefault(group.name, []).append(path.relative_to(self.output).as_posix())
-        entry = {
-            "name": contestant.name,
-            "role": contestant.role,
-            "parent": contestant.parent,
-            "status": "failed" if failures else "ok",
-            "failures": failures,
-            "files": files,
-        }
-        if isinstance(contestant, Model) and contestant.source is not None:
-            self._say_what_was_seen(contestant, entry)
-        if cost and not failures and isinstance(contestant, Model):
-            entry["cost"], entry["costs"] = self._costs(contestant)
-        self.entries.append(entry)
-
-    def _say_what_was_seen(self, contestant: Model, entry: dict[str, Any]) -> None:
-        """Warn where a model was trained on what it is scored on, and write down on which samples."""
-        seen = seen_samples(contestant.source, self.samples)
-        if not seen:
-            return
-        entry["seen_in_training"] = seen
+        wanted = {group.name: (group, self._seeds(contestant, group)) for group in self._groups(contestant)}
         if self.workers.rank == 0:
+            names = {name: [self._file(group, seed) for seed in seeds] for name, (group, seeds) in wanted.items()}
+            open_row(self.output, contestant, names, self._identity(contestant), self._seen(contestant))
+        self.workers.wait()
+        folder = self.output / row_folder(self.output, contestant.name)
+        failures: dict[str, str] = {}
+        for group, seeds in wanted.values():
+            for seed in seeds:
+                records = Records(folder / self._file(group, seed), group.columns)
+                failures |= self._fill(contestant, folder, group, seed, records)
+        if cost and not failures and isinstance(contestant, Model):
+            self._costs(contestant, folder)
+        self.rows.append(contestant.name)
+
+    def _seen(self, contestant: Contestant) -> list[str]:
+        """Warn where a model was trained on what it is scored on; returns those samples."""
+        source = getattr(contestant, "source", None)
+        seen = seen_samples(source, self.samples) if isinstance(contestant, Model) and source is not None else []
+        if seen and self.workers.rank == 0:
             warnings.warn(
                 f"{contestant.name} was trained on {len(seen)} of these {len(self.samples)} samples, such as "
                 f"{seen[0]}: its scores say nothing about new drawings; evaluate on data that were kept out.",
                 NakawariWarning,
                 stacklevel=2,
             )
+        return seen
 
-    def _path(self, contestant: Contestant, group: Group, seed: int) -> Path:
+    def _groups(self, contestant: Contestant) -> list[Group]:
+        """The generations that this row needs: not those that change settings which it does not have."""
+        return [
+            group
+            for group in groups(self.protocol, self.record.left_out)
+            if group.name == self.protocol.name
+            or contestant.settings_matter
+            or (contestant.departs and not _same_scene(group.protocols[0], self.protocol))
+        ]
+
+    def _seeds(self, contestant: Contestant, group: Group) -> tuple[int, ...]:
+        seeds = group.protocols[0].seeds
+        return seeds if contestant.seeded else seeds[:1]
+
+    def _file(self, group: Group, seed: int) -> str:
         lead = "" if group.name == self.protocol.name else f"{group.name}."
-        return self.output / folder_name(contestant.name) / f"{lead}seed-{seed}.csv"
+        return f"{lead}seed-{seed}.csv"
 
-    def _fill(self, contestant: Contestant, group: Group, seed: int, records: Records) -> dict[str, str]:
+    def _identity(self, contestant: Contestant) -> Identity | None:
+        """Hashing takes seconds for a large model, and rows that share a pipeline come one after the other."""
+        pipeline = getattr(contestant, "pipeline", None)
+        if pipeline is None:
+            return contestant.identity()
+        source = getattr(contestant, "source", None)
+        if self._last is None or self._last[0] is not pipeline:
+            self._last = (pipeline, identity_of(pipeline, source))
+        return self._last[1]
+
+    def _fill(self, contestant: Contestant, folder: Path, group: Group, seed: int, records: Records) -> dict[str, str]:
         """Do the samples that are not done; returns failures by sample name, on every process."""
-        done = records.done()
+        done = {**records.done(), **self.unreadable}
         mine = [
             sample
             for index, sample in enumerate(self.samples)
@@ -102,19 +114,31 @@ class Run:
         ]
         finished = len(self.samples) - len(mine)
         failures: dict[str, str] = {}
-        for batch in _batches(mine, group.protocols[0], contestant.batched, failures):
-            failures |= self._batch(contestant, group, seed, batch, records)
+        unreadable: dict[str, str] = {}
+        for batch in _batches(mine, group.protocols[0], contestant.batched, unreadable):
+            failures |= self._batch(contestant, folder, group, seed, batch, records)
             finished += len(batch)
             if self.progress is not None:
                 self.progress(contestant.name, finished, len(self.samples))
         everywhere = self.workers.gather(failures)
+        self._leave_out(self.workers.gather(unreadable))
         if self.workers.rank == 0:
-            records.finish([sample.name for sample in self.samples], everywhere)
+            records.finish(self.record.scored, everywhere)
         self.workers.wait()
         return everywhere
 
+    def _leave_out(self, unreadable: dict[str, str]) -> None:
+        """A sample that cannot be read is left out of every row alike, by name."""
+        if not unreadable:
+            return
+        self.unreadable |= unreadable
+        known = {name: self.unreadable[name] for name in self.record.samples if name in self.unreadable}
+        self.record = self.record.model_copy(update={"unreadable": known})
+        if self.workers.rank == 0:
+            write_record(self.output, self.record)
+
     def _batch(
-        self, contestant: Contestant, group: Group, seed: int, batch: list[Prepared], records: Records
+        self, contestant: Contestant, folder: Path, group: Group, seed: int, batch: list[Prepared], records: Records
     ) -> dict[str, str]:
         try:
             clips = contestant.draw([prepared.task for prepared in batch], group.protocols[0], seed)
@@ -126,12 +150,12 @@ class Run:
             # One bad sample must not take its batch with it: try them one by one and name it.
             failures: dict[str, str] = {}
             for prepared in batch:
-                failures |= self._batch(contestant, group, seed, [prepared], records)
+                failures |= self._batch(contestant, folder, group, seed, [prepared], records)
             return failures
         failures = {}
         for prepared, clip in zip(batch, clips, strict=True):
             try:
-                self._score(contestant, group, seed, prepared, clip, records)
+                self._score(contestant, folder, group, seed, prepared, clip, records)
             except UsageError:
                 raise
             except NakawariError as error:
@@ -139,7 +163,14 @@ class Run:
         return failures
 
     def _score(
-        self, contestant: Contestant, group: Group, seed: int, prepared: Prepared, clip: Any, records: Records
+        self,
+        contestant: Contestant,
+        folder: Path,
+        group: Group,
+        seed: int,
+        prepared: Prepared,
+        clip: Any,
+        records: Records,
     ) -> None:
         values: dict[str, float | None] = {}
         for index, (protocol, metrics) in enumerate(zip(group.protocols, group.metrics, strict=True)):
@@ -149,24 +180,20 @@ class Run:
         if self.protocol.keep_frames and group.name == self.protocol.name:
             frames = self.output / "frames"
             choices = chosen(prepared, contestant, self.protocol.scored)
-            keep_frames(frames / folder_name(contestant.name) / f"seed-{seed}", prepared, clip, choices)
+            keep_frames(frames / folder.name / f"seed-{seed}", prepared, clip, choices)
             keep_reference(frames / "reference", prepared)
         records.append(self.workers.rank, prepared.task.name, prepared.level, values)
 
-    def _costs(self, contestant: Model) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    def _costs(self, contestant: Model, folder: Path) -> None:
         """Cost under the protocol, and under those of its rows that draw or time in another way."""
         main, *rows = self.protocol.variants()
-        others = [row for row in rows if not _same_cost(row, main)]
-        return self._cost(contestant, main), {row.name: self._cost(contestant, row) for row in others}
-
-    def _cost(self, contestant: Model, protocol: Protocol) -> dict[str, Any]:
-        tail = "" if protocol.name == self.protocol.name else f".{protocol.name}"
-        path = self.output / folder_name(contestant.name) / f"cost{tail}.json"
-        if self.workers.rank == 0 and not path.is_file():
-            task = prepare(self.samples[0], protocol).task
-            write_json(path, measure(contestant, task, protocol))
+        for protocol in [main, *(row for row in rows if not _same_cost(row, main))]:
+            tail = "" if protocol.name == self.protocol.name else f".{protocol.name}"
+            path = folder / f"cost{tail}.json"
+            if self.workers.rank == 0 and not path.is_file():
+                sample = next(sample for sample in self.samples if sample.name in self.record.scored)
+                write_json(path, measure(contestant, prepare(sample, protocol).task, protocol))
         self.workers.wait()
-        return read_json(path)
 
 
 def _same_cost(one: Protocol, other: Protocol) -> bool:
@@ -265,74 +292,64 @@ def evaluate(
         dataset: samples in order (`nakawari.data.triplets.open_dataset`), each with at least one true frame.
         protocol: how.
         output: folder for per-sample CSVs, kept frames, `protocol.yaml`, `record.json` and `aggregates.json`. Work
-            already there under the same protocol is not done again.
+            already there under the same protocol is not done again, rows that stand there stay in the table, and
+            samples may be added.
         floors: put floors, anchors, installed peers and ceilings beside the variants.
         cost: measure time and memory of every model with the settings of the quality run.
         device: where variants given by name are loaded.
         progress: told about finished samples.
 
     Raises:
-        UsageError: an empty data set, two rows or samples of one name, or an output folder of another protocol.
-        NakawariError: samples failed; everything else is finished and written, and the message names one.
+        UsageError: an empty data set, two rows or samples of one name, or an output folder of another protocol, of
+            other pictures or of another model.
+        NakawariError: samples failed or could not be read; everything else is finished and written, and the message
+            names one.
     """
     names = [sample.name for sample in dataset]
     if not names or len(set(names)) != len(names):
         raise UsageError("The data set is empty or has two samples of one name; check the folder and the split.")
-    run = Run(Path(output), dataset, protocol, processes(), progress)
-    _open(run, names)
-    seen: set[str] = set()
-    for contestant in contestants(variants, protocol, floors=floors, device=device):
-        if folder_name(contestant.name) in seen:
-            raise UsageError(f"There are two rows named {contestant.name}; give every variant once.")
-        seen.add(folder_name(contestant.name))
-        run.row(contestant, cost=cost)
-    first = next((entry["name"] for entry in run.entries if entry["role"] == "model"), run.entries[0]["name"])
-    result: dict[str, Any] = {}
+    output, workers = Path(output), processes()
+    with alone(output) if workers.rank == 0 else nullcontext():
+        if workers.rank == 0:
+            claim(output, protocol, dataset)
+        workers.wait()
+        record = Record.model_validate(read_json(output / "record.json"))
+        run = Run(output, dataset, protocol, workers, record, progress, dict(record.unreadable))
+        for contestant in contestants(variants, protocol, floors=floors, device=device):
+            if contestant.name in run.rows:
+                raise UsageError(f"There are two rows named {contestant.name}; give every variant once.")
+            run.row(contestant, cost=cost)
+        return _conclude(run)
+
+
+def _conclude(run: Run) -> dict[str, Any]:
+    """Write the table of every row in the folder, then say what failed.
+
+    Raises:
+        NakawariError: samples failed or could not be read.
+    """
+    path = run.output / "aggregates.json"
+    rows: list[Entry] = []
     if run.workers.rank == 0:
-        result = aggregate(run.output, protocol, groups(protocol), run.entries, names, reference=first)
-        write_json(run.output / "aggregates.json", result)
+        if not run.record.scored:
+            name, reason = next(iter(run.record.unreadable.items()))
+            raise NakawariError(f"No sample could be read ({name}: {reason.rstrip('.')}); check the data set.")
+        rows = entries(run.output, run.record, run.rows)
+        write_json(path, aggregate(run.output, run.protocol, run.record, rows).model_dump(mode="json"))
     run.workers.wait()
-    failed = [(entry["name"], *next(iter(entry["failures"].items()))) for entry in run.entries if entry["failures"]]
+    failed = [(row.name, *next(iter(row.failures.items()))) for row in rows if row.failures and row.name in run.rows]
     if failed:
         row, sample, reason = failed[0]
-        count = sum(len(entry["failures"]) for entry in run.entries)
+        count = sum(len(entry.failures) for entry in rows if entry.name in run.rows)
         raise NakawariError(
             f"{row} failed on sample {sample}: {reason.rstrip('.')}; {count} failures in all, failed rows get no "
             "mean, and running again tries only what is missing."
         )
-    return result or read_json(run.output / "aggregates.json")
-
-
-def _open(run: Run, names: list[str]) -> None:
-    """Claim the output folder for this protocol and these samples, and write down where the numbers come from."""
-    path = run.output / "protocol.yaml"
-    record = run.output / "record.json"
-    data = data_fingerprint(run.samples) if run.workers.rank == 0 else None
-    if path.is_file():
-        with suppress(yaml.YAMLError):
-            kept = yaml.safe_load(path.read_text(encoding="utf-8"))
-            asked = run.protocol.model_dump(mode="json")
-            free = {"batch_size", "description"}
-            if {**kept, **dict.fromkeys(free)} != {**asked, **dict.fromkeys(free)} or (
-                record.is_file() and read_json(record)["samples"] != names
-            ):
-                raise UsageError(
-                    f"{run.output} holds an evaluation by another protocol or of other samples; use another folder."
-                )
-        if data and record.is_file() and read_json(record).get("data", data) != data:
-            raise UsageError(f"The pictures are no longer those that {run.output} was made of; use another folder.")
-    elif run.workers.rank == 0:
-        write_text(path, run.protocol.to_yaml())
-        write_json(
-            record,
-            {
-                "packages": packages(),
-                "git": git_revision(),
-                "machine": machine(),
-                "data": data,
-                "bootstrap": {"resamples": RESAMPLES, "level": LEVEL},
-                "samples": names,
-                "films": [sample.group or sample.name for sample in run.samples],
-            },
+    if run.record.unreadable:
+        sample, reason = next(iter(run.record.unreadable.items()))
+        raise NakawariError(
+            f"{len(run.record.unreadable)} of {len(run.samples)} samples could not be read and count in no row (sample "
+            f"{sample}: {reason.rstrip('.')}); everything else is written, and mending or removing them and running "
+            "again goes on."
         )
-    run.workers.wait()
+    return read_json(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..data.samples import Sample
 from ..errors import NakawariError
-from ..files import fingerprint
+from ..files import combined, file_digest
 from ..media import read_rgb, write_image
 from .contestants import Contestant, Task
 from .fitting import Placement, content, fit_frame, place
@@ -51,14 +52,19 @@ def prepare(sample: Sample, protocol: Protocol) -> Prepared:
     box = None if sample.roi is None else (sample.roi.x, sample.roi.y, sample.roi.width, sample.roi.height)
     fitted = [np.stack([fit_frame(f, placement, protocol.resample) for f in frames]) for frames in (keys, truth)]
     count = protocol.num_frames or len(truth) + 2
-    task = Task(sample.name, fitted[0], fitted[1], count, sample.times, sample.caption)
+    task = Task(sample.name, fitted[0], fitted[1], count, sample.times, sample.caption, placement)
     return Prepared(task, placement, sample.level, None if box is None else placement.box(box, source))
 
 
-def data_fingerprint(samples: Sequence[Sample]) -> str:
-    """SHA-256 over every picture of the samples; one that is not there fails its own sample later."""
-    pictures = {path for sample in samples for path in (*sample.keys, *sample.truth)}
-    return fingerprint([path for path in pictures if path.is_file()])
+def picture_hashes(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
+    """SHA-256 of the pictures of each sample, and of all pictures; one that is not there fails its sample later."""
+    paths = {path for sample in samples for path in (*sample.keys, *sample.truth)}
+    hashes = {path: file_digest(path) for path in paths if path.is_file()}
+    each = {
+        sample.name: combined({path: hashes[path] for path in (*sample.keys, *sample.truth) if path in hashes})
+        for sample in samples
+    }
+    return each, combined(hashes)
 
 
 def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list[int]]:
@@ -99,15 +105,34 @@ def _finite(metric: Metric, values: list[float | None]) -> float | None:
 
 
 def folder_name(name: str) -> str:
-    """A sample's or a row's name as one folder name."""
+    """A row's name as one folder name; different names may share one."""
     return "".join(character if character.isalnum() or character in "-_.@+" else "_" for character in name)
+
+
+def distinct_folder_name(name: str) -> str:
+    """A name as one folder name that no other name has: what was folded away comes back as a few letters of a hash."""
+    folded = folder_name(name)
+    return folded if folded == name else f"{folded}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def sample_folder(folder: Path, name: str) -> Path:
+    """Where the frames of a sample are kept; older results have them under the folded name alone."""
+    place = folder / distinct_folder_name(name)
+    return place if place.is_dir() or not (folder / folder_name(name)).is_dir() else folder / folder_name(name)
 
 
 def keep_frames(folder: Path, prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]]) -> None:
     """Write the scored frames, padding cut off, as `<folder>/<sample>/t<time>.png`."""
     last = len(clip) - 1
+    place = folder / distinct_folder_name(prepared.task.name)
     for index in sorted({index for choice in choices for index in choice}):
-        _write(folder / folder_name(prepared.task.name) / f"t{index / last:.4f}.png", clip[index], prepared.placement)
+        _write(place / f"t{index / last:.4f}.png", clip[index], prepared.placement)
+
+
+def keep_keys(folder: Path, prepared: Prepared) -> None:
+    """Write the keys as they are shown to models, padding cut off."""
+    for name, frame in zip(("start", "end"), prepared.task.keys, strict=True):
+        _write(folder / distinct_folder_name(prepared.task.name) / f"{name}.png", frame, prepared.placement)
 
 
 def keep_reference(folder: Path, prepared: Prepared) -> None:
@@ -115,7 +140,7 @@ def keep_reference(folder: Path, prepared: Prepared) -> None:
     task = prepared.task
     names = ["start", "end", *(f"t{time:.4f}" for time in task.times)]
     for name, frame in zip(names, [*task.keys, *task.truth], strict=True):
-        path = folder / folder_name(task.name) / f"{name}.png"
+        path = folder / distinct_folder_name(task.name) / f"{name}.png"
         if not path.exists():
             _write(path, frame, prepared.placement)
 
@@ -124,7 +149,6 @@ def _write(path: Path, frame: Frames, placement: Placement) -> None:
     write_image(path, np.ascontiguousarray(content(frame, placement)))
 
 
-def read_frames(folder: Path, name: str) -> dict[str, Any]:
-    """The kept frames of a sample, file stem -> (H, W, 3) uint8; empty where none were kept."""
-    files = sorted((folder / folder_name(name)).glob("*.png"))
-    return {file.stem: read_rgb(file) for file in files}
+def read_frames(folder: Path) -> dict[str, Any]:
+    """The frames kept in a folder, file stem -> (H, W, 3) uint8; empty where none were kept."""
+    return {file.stem: read_rgb(file) for file in sorted(folder.glob("*.png"))}

@@ -8,7 +8,7 @@ misreading it. A denoiser in fp16 or bf16 is plain: any diffusers loads it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -50,9 +50,14 @@ def origin(pipeline: InterpolationPipeline, variant: str) -> Origin:
 
 
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, formats, shapes and bytes of all saved tensors."""
+    """SHA-256 over all saved tensors of a network."""
+    return tensors_hash(module.state_dict().items())
+
+
+def tensors_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 over names, formats, shapes and bytes of named tensors, in the order of their names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .results import UNGUIDED, Difference, Evidence, Interval, MetricInfo, Row, compare
+from ..evaluation.aggregate import Finished, compare, with_verdicts
+from ..evaluation.metrics import METRICS
+from ..evaluation.schema import Difference, MetricInfo
+from ..evaluation.statistics import Interval
+from ..evaluation.verdicts import MIN_FILMS
+from .results import UNGUIDED, Evidence, Row
 from .tables import EMPTY, Cell, Column, Line, Raw, Table, digits, interval, number
 
 GUIDE = ": guide alone"
@@ -44,9 +49,57 @@ def quality(evidence: Evidence) -> Table:
     count = len(evidence.sample_names)
     caption = (
         f"Means over {count:,} samples under protocol {protocol.name}, with {_percent(evidence)} intervals in "
-        "brackets. Bold: the best model."
+        f"brackets. Bold: the best model.{reservations(evidence)}"
     )
     return _table("quality", "Quality", caption, columns, evidence.rows, cells)
+
+
+def reservations(evidence: Evidence) -> str:
+    """What a reader of the table must know beside its numbers: what is left out, and what is not alike."""
+    said = [f"{METRICS[name].title} is left out: {why}." for name, why in evidence.record.left_out.items()]
+    unreadable = evidence.record.unreadable
+    if unreadable:
+        said.append(
+            f"Not counted: {len(unreadable)} samples that could not be read ({', '.join(list(unreadable)[:3])})."
+        )
+    regions = METRICS["roi-psnr"]
+    if regions.name in evidence.protocol.metrics and not any(
+        metric.name == regions.name for metric in evidence.metrics
+    ):
+        said.append(f"{regions.title} is left out: no sample has a region of interest.")
+    said += [
+        f"{row.label} was trained on {len(row.entry.seen_in_training)} of these samples."
+        for row in evidence.rows
+        if row.entry.seen_in_training
+    ]
+    for what, values in _unlike(evidence).items():
+        said.append(f"The rows were made by different {what}: {'; '.join(values)}.")
+    return "".join(f" {sentence}" for sentence in said)
+
+
+def _unlike(evidence: Evidence) -> dict[str, list[str]]:
+    """Versions, commits and machines of which there is more than one."""
+    found: dict[str, list[str]] = {"versions": [], "commits": [], "machines": []}
+    packages = [made.packages for made in evidence.made]
+    names = {name for one in packages for name in one if len({other.get(name) for other in packages}) > 1}
+    for name in sorted(names):
+        found["versions"].append(f"{name} {', '.join(dict.fromkeys(str(one.get(name)) for one in packages))}")
+    commits = list(dict.fromkeys((made.git or "unknown")[:10] for made in evidence.made))
+    machines = list(dict.fromkeys(describe_machine(made.machine) for made in evidence.made))
+    found["commits"] = commits if len(commits) > 1 else []
+    found["machines"] = machines if len(machines) > 1 else []
+    return {what: values for what, values in found.items() if values}
+
+
+def describe_machine(machine: Mapping[str, Any]) -> str:
+    """A machine's record in one line."""
+    parts = [
+        machine.get("accelerator") or "no accelerator",
+        f"{machine.get('cores', '?')} cores",
+        str(machine.get("system", "unknown system")),
+        f"Python {machine.get('python', '?')}",
+    ]
+    return ", ".join(parts)
 
 
 def differences(evidence: Evidence) -> list[Table]:
@@ -64,7 +117,7 @@ def _difference_table(evidence: Evidence, against: str, found: Sequence[Differen
     role = "the reference" if against == evidence.reference else "a parent"
     caption = (
         f"Row minus {label} ({role}) on the same samples: mean paired difference, its {_percent(evidence)} interval, "
-        "samples won : lost. ▲ better, ▼ worse, ○ the interval holds 0."
+        "samples won : lost. {signs(found)}"
     )
     rows = [row for row in evidence.rows if any(item.entry == row.name for item in found)]
     name = "differences" if against == evidence.reference else f"differences-{_slug(against)}"
@@ -72,22 +125,43 @@ def _difference_table(evidence: Evidence, against: str, found: Sequence[Differen
     return _table(name, f"Paired differences from {label}", caption, columns, rows, cells)
 
 
+_SIGNS = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "equal": "= smaller than matters",
+    "undecided": "○ undecided",
+}
+
+
+def signs(found: Sequence[Difference]) -> str:
+    """What the signs of a table of differences mean, and why there may be none."""
+    there = {item.verdict for item in found}
+    said = ", ".join(text for verdict, text in _SIGNS.items() if verdict in there)
+    few = f"No verdict where there are fewer than {MIN_FILMS} films." if "too few films" in there else ""
+    return " ".join(filter(None, (f"{said}." if said else "", few)))
+
+
 def gains(evidence: Evidence) -> list[Table]:
     """How much each model adds to its own motion guide; empty where no row is a guide."""
     pairs = [(row, guide) for row in evidence.models if (guide := _guide_of(row, evidence))]
     if not pairs:
         return []
-    every = {"all": evidence.levels["all"]}
-    found = [
-        (row.name, compare(row, guide, evidence.metrics, every, evidence.protocol.name, evidence.films))
-        for row, guide in pairs
-    ]
+    found = [(row.name, gain_over(evidence, row, guide)) for row, guide in pairs]
+    judged = iter(with_verdicts([item for _, items in found for item in items]))
+    found = [(name, [next(judged) for _ in items]) for name, items in found]
     caption = (
         "What a model adds to the guide it is given: model minus guide alone on the same samples, with the "
-        f"{_percent(evidence)} interval and samples won : lost."
+        f"{_percent(evidence)} interval and samples won : lost. {signs([item for _, items in found for item in items])}"
     )
     columns, cells = _difference_columns(evidence, found)
     return [_table("gain", "Gain over the guide", caption, columns, [row for row, _ in pairs], cells)]
+
+
+def gain_over(evidence: Evidence, row: Row, guide: Row) -> list[Difference]:
+    """A model minus its guide over all samples, without verdicts."""
+    ours, theirs = (Finished(one.entry, one.samples) for one in (row, guide))
+    every = {"all": evidence.levels["all"]}
+    return compare(ours, theirs, every, evidence.record, evidence.protocol, main_only=True)
 
 
 def _guide_of(row: Row, evidence: Evidence) -> Row | None:
@@ -235,10 +309,12 @@ def _sentence(label: str, reference: str, metric: MetricInfo, item: Difference, 
     gap = item.difference
     change = f"{number(gap.mean, shown, sign=True)} {interval(gap.low, gap.high, shown, sign=True)}"
     verdict = {
-        True: f"is better than {reference}",
-        False: f"is worse than {reference}",
-        None: f"cannot be told from {reference}",
-    }[item.better]
+        "better": f"is better than {reference}",
+        "worse": f"is worse than {reference}",
+        "equal": f"equals {reference}",
+        "undecided": f"cannot be told from {reference}",
+        "too few films": f"is not judged against {reference} (fewer than {MIN_FILMS} films)",
+    }[item.verdict or "undecided"]
     ties = f", {item.ties:,} equal" if item.ties else ""
     return f"{label} {verdict} in {metric.title}: {change}; {item.wins:,} samples won, {item.losses:,} lost{ties}."
 
@@ -292,7 +368,7 @@ def _difference(item: Difference | None, decimals: int) -> Cell:
         number(gap.mean, decimals, sign=True),
         interval(gap.low, gap.high, decimals, sign=True),
         f"{item.wins:,} : {item.losses:,}",
-        {True: "better", False: "worse", None: "undecided"}[item.better],
+        item.verdict or "",
         raw=(
             *(("", gap.mean), ("_low", gap.low), ("_high", gap.high)),
             *(("_wins", item.wins), ("_losses", item.losses), ("_ties", item.ties)),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..evaluation.schema import MetricInfo
+from ..evaluation.statistics import Interval
 from .drawing import BLUE, GREY, WIDTH, Plot, drawing, finish, wrapped
-from .results import Evidence, Interval, MetricInfo, Row
+from .results import Evidence, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +108,7 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
 
 
 def _whisker(axes: Axes, x: float, quality: Interval, colour: str) -> None:
-    axes.plot([x, x], [quality.low, quality.high], color=colour, lw=1.2, zorder=2)
+    axes.plot([x, x], quality.span, color=colour, lw=1.2, zorder=2)
 
 
 def _steps_line(axes: Axes, others: list[_Other], colour: str) -> None:
@@ -151,7 +153,7 @@ def _floor_lines(
         if row.entry.role in ("floor", "anchor", "peer")
         and (found := row.interval(evidence.protocol.name, metric.name))
     ]
-    bounds = [value for point in points for value in (point.quality.low, point.quality.high)]
+    bounds = [value for point in points for value in point.quality.span]
     bounds += [other.quality for point in points for other in point.others]
     bounds += [metric.sense * max(metric.sense * value for _, value in rows)] if rows else []
     room = 0.12 * (max(bounds) - min(bounds)) or abs(bounds[0]) * 0.05 or 1.0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..evaluation.schema import MetricInfo
+from ..evaluation.statistics import Interval
 from ..variants import parse
 from .cost_figures import cost_figures
 from .drawing import BLUE, GREY, INK, PALE, VERMILION, WIDTH, Plot, drawing, finish, wrapped
-from .results import UNGUIDED, Evidence, Interval, MetricInfo, Row
+from .results import UNGUIDED, Evidence, Row
 from .tables import number
 
 if TYPE_CHECKING:
@@ -46,15 +49,15 @@ def _bars(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> Plot:
     names = [wrapped(row.label, 24) for row in rows]
     with drawing() as pyplot:
         figure, panels = _panels(pyplot, len(levels), names)
-        largest = max(item.high for items in found.values() for item in items if item)
+        largest = max(item.span[1] for items in found.values() for item in items if item)
         for axes, level in zip(panels, levels, strict=True):
             for index, (row, item) in enumerate(zip(rows, found[level], strict=True)):
                 if item is None:
                     continue
                 colour = BLUE if row.entry.role == "model" else PALE
                 axes.barh(index, item.mean, height=0.7, color=colour)
-                axes.plot([item.low, item.high], [index, index], color=INK, lw=0.9)
-                axes.text(item.high + 0.02 * largest, index, number(item.mean, shown), va="center", fontsize=8)
+                axes.plot(item.span, [index, index], color=INK, lw=0.9)
+                axes.text(item.span[1] + 0.02 * largest, index, number(item.mean, shown), va="center", fontsize=8)
             axes.set_xlim(0, largest * 1.32)
             axes.set_title(f"{level} ({len(evidence.levels[level]):,} samples)")
             _rows_axis(axes, names)
@@ -83,10 +86,10 @@ def _gaps(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> list[Plo
                 item = next((i for i in items if (i.entry, i.level) == (row.name, level)), None)
                 if item is None:
                     continue
-                colour = {True: BLUE, False: VERMILION, None: GREY}[item.better]
+                colour = {"better": BLUE, "worse": VERMILION}.get(item.verdict or "", GREY)
                 gap = item.difference
-                face = "white" if item.better is None else colour
-                axes.plot([gap.low, gap.high], [index, index], color=colour, lw=1.6)
+                face = "white" if colour == GREY else colour
+                axes.plot(gap.span, [index, index], color=colour, lw=1.6)
                 axes.plot(gap.mean, index, "o", ms=5, mfc=face, mec=colour)
             axes.set_title(f"{level} ({len(evidence.levels[level]):,} samples)")
             axes.margins(x=0.08)
@@ -100,7 +103,7 @@ def _gaps(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> list[Plo
         alt = f"Paired differences in {metric.title} from {reference} by difficulty, for {len(rows)} models."
         caption = (
             f"Paired differences in {metric.title} from {reference}, {better}, with intervals. Blue: better; "
-            "vermilion: worse; hollow: the interval holds 0."
+            "vermilion: worse; hollow: equal, or no verdict."
         )
         return [finish(f"differences-{metric.name}", alt, caption, figure)]
 
@@ -158,7 +161,7 @@ def _gains(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]])
     }
     if origin != 0 or any(row.name not in known for _, row in adapted):
         return []
-    nothing = known[adapted[0][1].name].model_copy(update={"mean": 0.0, "low": 0.0, "high": 0.0})
+    nothing = replace(known[adapted[0][1].name], mean=0.0, low=0.0, high=0.0)
     return [(0.0, nothing), *((scale, known[row.name]) for scale, row in adapted)]
 
 
@@ -195,9 +198,8 @@ def _scale_figure(
     with drawing() as pyplot:
         figure, axes = pyplot.subplots(figsize=(WIDTH, 2.9))
         figure.subplots_adjust(left=0.22, right=0.97, bottom=0.18, top=0.92)
-        axes.fill_between(
-            scales, [item.low for _, item in values], [item.high for _, item in values], color=BLUE, alpha=0.15, lw=0
-        )
+        lows, highs = zip(*(item.span for _, item in values), strict=True)
+        axes.fill_between(scales, lows, highs, color=BLUE, alpha=0.15, lw=0)
         if paired:
             axes.axhline(0, color=GREY, lw=0.8)
         axes.plot(scales, [item.mean for _, item in values], "-o", color=BLUE, ms=4.5, lw=1.4)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NakawariError
-from ..evaluation.samples import folder_name
+from ..evaluation.samples import sample_folder
 from ..media import read_rgb
 from .drawing import Plot, drawing, finish
 from .results import Evidence, Row
@@ -121,7 +121,7 @@ class Reference:
 
 def kept_reference(evidence: Evidence, sample: str) -> Reference | None:
     """What an evaluation kept of a sample; None where it kept nothing, or it is no longer there."""
-    folders = dict.fromkeys(row.folder / "frames/reference" / folder_name(sample) for row in evidence.rows)
+    folders = dict.fromkeys(sample_folder(row.folder / "frames/reference", sample) for row in evidence.rows)
     reference = next((folder for folder in folders if folder.is_dir()), None)
     truths = _timed(reference) if reference else {}
     if not reference or not truths:
@@ -140,8 +140,7 @@ class KeptFrame:
 
 def kept_frame(evidence: Evidence, row: Row, sample: str, time: float) -> KeptFrame | None:
     """The first seed's frame of a row nearest to `time`; None where none was kept."""
-    place = row.folder / "frames" / folder_name(row.name) / f"seed-{evidence.protocol.seeds[0]}"
-    made = _timed(place / folder_name(sample))
+    made = _timed(sample_folder(row.frames / f"seed-{evidence.protocol.seeds[0]}", sample))
     if not made:
         return None
     nearest = min(made, key=lambda t: (abs(t - time), t))

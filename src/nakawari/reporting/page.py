@@ -160,14 +160,14 @@ def _facts(evidence: Evidence, tables: Mapping[str, list[Table]], plots: Mapping
         "sources": evidence.sources,
         "machines": _machines(evidence),
         "percent": f"{100 * quality.level:g}" if quality else "",
-        "resamples": f"{(evidence.sources[0].record.bootstrap or {}).get('resamples', RESAMPLES):,}",
+        "resamples": f"{RESAMPLES:,}",
         "drawn": _drawn(evidence),
     }
 
 
 def _drawn(evidence: Evidence) -> str:
     """What the bootstrap draws, in words."""
-    count, films = len(evidence.sample_names), len(set(evidence.films or evidence.sample_names))
+    count, films = len(evidence.sample_names), evidence.films
     if films == count:
         return f"the {count:,} samples"
     if films == 1:
@@ -186,18 +186,7 @@ def _setting(value: Any) -> str:
 def _machines(evidence: Evidence) -> list[str]:
     """The distinct machines that costs were measured on."""
     found = [row.entry.cost.get("machine") or {} for row in evidence.rows if row.entry.cost]
-    return list(dict.fromkeys(describe_machine(machine) for machine in found if machine))
-
-
-def describe_machine(machine: Mapping[str, Any]) -> str:
-    """A machine's record in one line."""
-    parts = [
-        machine.get("accelerator") or "no accelerator",
-        f"{machine.get('cores', '?')} cores",
-        str(machine.get("system", "unknown system")),
-        f"Python {machine.get('python', '?')}",
-    ]
-    return ", ".join(parts)
+    return list(dict.fromkeys(contents.describe_machine(machine) for machine in found if machine))
 
 
 def _page(evidence: Evidence, facts: dict[str, Any], shown: Sequence[Strip]) -> str:
@@ -245,5 +234,5 @@ def _render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = _breakable
-    environment.globals["machine"] = describe_machine
+    environment.globals["machine"] = contents.describe_machine
     return environment.get_template(template).render(**facts, **more)

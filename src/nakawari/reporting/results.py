@@ -9,107 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from ..errors import NakawariError, UsageError
+from ..evaluation.aggregate import (
+    Finished,
+    aggregate,
+    comparisons,
+    entry_folder,
+    level_indices,
+    metric_columns,
+)
+from ..evaluation.checking import check
 from ..evaluation.protocol import Protocol
-from ..evaluation.statistics import paired
+from ..evaluation.reading import SampleTable, read_table
+from ..evaluation.schema import Aggregates, Difference, Entry, Made, MetricInfo, Record
+from ..evaluation.statistics import Interval
 from ..files import read_json
-from .samples import SampleTable, read_samples
 from .tables import digits
 
 ROLES = ("floor", "anchor", "peer", "model", "ceiling")
 UNGUIDED = " (unguided)"
-_DIFFICULTIES = ("easy", "medium", "middle", "hard")
 _FREE = ("batch_size", "description")
-
-
-class Interval(BaseModel):
-    """A mean with its interval at `level`; `films`: how many films its samples came from."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    level: float
-    films: int | None = None
-
-
-class Fidelity(Interval):
-    """How close a row stays to its parent at the same seed."""
-
-    title: str
-    parent: str
-
-
-class Difference(BaseModel):
-    """One row minus another on the same samples; `better` is None where the interval holds 0."""
-
-    entry: str
-    against: str
-    row: str
-    metric: str
-    level: str
-    difference: Interval
-    wins: int
-    losses: int
-    ties: int
-    better: bool | None
-
-
-class MetricInfo(BaseModel):
-    """A column of the table."""
-
-    name: str
-    title: str
-    higher_is_better: bool
-
-    @property
-    def sense(self) -> int:
-        """1 where more is better, -1 where less is."""
-        return 1 if self.higher_is_better else -1
-
-
-class Entry(BaseModel):
-    """A row as `aggregates.json` describes it; `costs` are those of protocol rows that draw or time otherwise."""
-
-    name: str
-    role: Literal["floor", "anchor", "peer", "model", "ceiling"]
-    parent: str | None = None
-    status: Literal["ok", "failed"]
-    failures: dict[str, str] = Field(default_factory=dict)
-    files: dict[str, list[str]]
-    results: dict[str, dict[str, dict[str, Interval]]]
-    cost: dict[str, Any] | None = None
-    costs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    fidelity: Fidelity | None = None
-
-
-class Record(BaseModel):
-    """Where an evaluation was made, and of which samples; older records do not say what stands last."""
-
-    packages: dict[str, str]
-    git: str | None
-    machine: dict[str, Any]
-    samples: list[str]
-    data: str | None = None
-    bootstrap: dict[str, Any] | None = None
-    films: list[str] | None = None
-
-
-class Aggregates(BaseModel):
-    """`aggregates.json`, format 1."""
-
-    format: Literal[1]
-    protocol: Protocol
-    record: Record
-    metrics: list[MetricInfo]
-    reference: str
-    entries: list[Entry]
-    paired: list[Difference]
 
 
 @dataclass(frozen=True)
@@ -129,6 +52,11 @@ class Row:
     def interval(self, protocol_row: str, metric: str, level: str = "all") -> Interval | None:
         """The mean of a metric under the protocol or one of its rows; None where it was not measured."""
         return self.entry.results.get(protocol_row, {}).get(metric, {}).get(level)
+
+    @property
+    def frames(self) -> Path:
+        """The folder of its kept frames, one folder a seed inside."""
+        return self.folder / "frames" / entry_folder(self.entry)
 
 
 @dataclass(frozen=True)
@@ -175,14 +103,29 @@ class Evidence:
         return [row for row in self.rows if row.entry.role == "model"]
 
     @property
-    def sample_names(self) -> list[str]:
-        """Samples in order."""
-        return self.sources[0].record.samples
+    def record(self) -> Record:
+        """Of which samples all of it is."""
+        return self.sources[0].record
 
     @property
-    def films(self) -> list[str] | None:
-        """The film of each sample; None where the records do not say."""
-        return self.sources[0].record.films
+    def sample_names(self) -> list[str]:
+        """The samples that count, in order."""
+        return self.record.scored
+
+    @property
+    def films(self) -> int:
+        """How many films the samples come from."""
+        return len({self.record.film_of[name] for name in self.sample_names})
+
+    @property
+    def made(self) -> list[Made]:
+        """Every different version, commit and machine that had a hand in it."""
+        found: list[Made] = []
+        for made in [made for row in self.rows for made in row.entry.made] or [s.record for s in self.sources]:
+            plain = Made(packages=made.packages, git=made.git, machine=made.machine)
+            if plain not in found:
+                found.append(plain)
+        return found
 
     @property
     def headline(self) -> list[MetricInfo]:
@@ -211,22 +154,41 @@ def load_evidence(folders: Sequence[Path]) -> Evidence:
     """
     if not folders:
         raise UsageError("A report needs at least one result; give folders that nakawari evaluate wrote.")
-    loaded = [(folder, _aggregates(folder)) for folder in dict.fromkeys(folders)]
-    for folder, aggregates in loaded[1:]:
-        _check_same(loaded[0], (folder, aggregates))
-    rows: dict[str, tuple[Entry, SampleTable, Path]] = {}
+    loaded = [_load(folder) for folder in dict.fromkeys(folders)]
+    for result in loaded[1:]:
+        _check_same(loaded[0], result)
+    found: dict[str, Row] = {}
     failed: dict[str, Entry] = {}
-    for folder, aggregates in loaded:
-        for entry in aggregates.entries:
+    for result in loaded:
+        for entry in result.aggregates.entries:
             if entry.status == "failed":
                 failed.setdefault(entry.name, entry)
-                continue
-            samples = read_samples(folder, entry.files.get(aggregates.protocol.name, []), aggregates.record.samples)
-            _check_means(folder, aggregates.protocol, entry, samples)
-            _add(rows, entry, samples, folder)
-    if not rows:
+            else:
+                _add(found, Row(entry, entry.name, result.tables[entry.name], result.folder))
+    if not found:
         raise NakawariError(f"{folders[0]} has no finished row; run nakawari evaluate again and see what fails.")
-    return _join(loaded, rows, [entry for name, entry in failed.items() if name not in rows])
+    return _join(loaded, found, [entry for name, entry in failed.items() if name not in found])
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """One result folder: what its samples give, held against what it says."""
+
+    folder: Path
+    aggregates: Aggregates
+    tables: dict[str, SampleTable]
+
+
+def _load(folder: Path) -> _Loaded:
+    written = _aggregates(folder)
+    names, main = written.record.scored, written.protocol.name
+    finished = [entry for entry in written.entries if entry.status == "ok"]
+    tables = {entry.name: read_table(folder, entry.files, names, main) for entry in finished}
+    if not tables:
+        return _Loaded(folder, written, tables)
+    again = aggregate(folder, written.protocol, written.record, written.entries)
+    check(folder / "aggregates.json", written, again)
+    return _Loaded(folder, again, tables)
 
 
 def _aggregates(folder: Path) -> Aggregates:
@@ -251,77 +213,55 @@ def _aggregates(folder: Path) -> Aggregates:
     return found
 
 
-def _check_same(first: tuple[Path, Aggregates], other: tuple[Path, Aggregates]) -> None:
+def _check_same(first: _Loaded, other: _Loaded) -> None:
     """Numbers made in different ways never stand in one table."""
-    ours, theirs = (aggregates.protocol.model_dump(mode="json") for _, aggregates in (first, other))
+    ours, theirs = (loaded.aggregates.protocol.model_dump(mode="json") for loaded in (first, other))
     unlike = [key for key in ours if key not in _FREE and ours[key] != theirs[key]]
     if unlike:
         key = "name" if "name" in unlike else unlike[0]
         raise UsageError(
-            f"{first[0]} and {other[0]} were made by different protocols ({key}: {ours[key]} and {theirs[key]}); "
-            "write a report for each."
+            f"{first.folder} and {other.folder} were made by different protocols ({key}: {ours[key]} and "
+            f"{theirs[key]}); write a report for each."
         )
-    if first[1].record.samples != other[1].record.samples:
-        raise UsageError(f"{first[0]} and {other[0]} are of different samples; write a report for each.")
-    pictures = {aggregates.record.data for _, aggregates in (first, other) if aggregates.record.data}
-    if len(pictures) > 1:
-        raise UsageError(f"{first[0]} and {other[0]} are of different pictures of one name; write a report for each.")
-
-
-def _check_means(folder: Path, protocol: Protocol, entry: Entry, samples: SampleTable) -> None:
-    """A mean that its own samples do not give was not written by the evaluation."""
-    for metric, levels in entry.results.get(protocol.name, {}).items():
-        pooled = protocol.drop_worst > 0 or (metric == "psnr" and protocol.pool > 1)
-        if pooled or "all" not in levels:
-            continue
-        values = samples.mean.get(metric, np.empty(0))
-        values = values[~np.isnan(values)]
-        if len(values) != levels["all"].count or abs(float(values.mean()) - levels["all"].mean) > 1e-6:
-            raise NakawariError(
-                f"{folder}: the mean {metric} of {entry.name} is not that of its samples; evaluate again."
-            )
-
-
-def _add(rows: dict[str, tuple[Entry, SampleTable, Path]], entry: Entry, samples: SampleTable, folder: Path) -> None:
-    if entry.name not in rows:
-        rows[entry.name] = (entry, samples, folder)
-    elif rows[entry.name][1] != samples:
+    records = [loaded.aggregates.record for loaded in (first, other)]
+    if records[0].scored != records[1].scored:
+        raise UsageError(f"{first.folder} and {other.folder} are of different samples; write a report for each.")
+    if len({record.data for record in records if record.data}) > 1:
         raise UsageError(
-            f"{rows[entry.name][2]} and {folder} have different numbers for {entry.name}; "
+            f"{first.folder} and {other.folder} are of different pictures of one name; write a report for each."
+        )
+
+
+def _add(rows: dict[str, Row], row: Row) -> None:
+    other = rows.get(row.name)
+    if other is None:
+        rows[row.name] = row
+        return
+    changed = other.entry.identity and row.entry.identity and other.entry.identity.unlike(row.entry.identity)
+    if changed or other.samples != row.samples:
+        what = f"were made by different models ({changed})" if changed else "have different numbers"
+        raise UsageError(
+            f"{other.folder} and {row.folder} {what} for {row.name}; "
             "evaluate both variants under names of their own, or write a report for each."
         )
 
 
-def _join(
-    loaded: list[tuple[Path, Aggregates]], found: dict[str, tuple[Entry, SampleTable, Path]], failed: list[Entry]
-) -> Evidence:
-    first = loaded[0][1]
-    ordered = sorted(found.values(), key=lambda item: ROLES.index(item[0].role))
-    labels = short_names([entry.name for entry, _, _ in ordered])
-    rows = tuple(Row(entry, labels[entry.name], samples, folder) for entry, samples, folder in ordered)
+def _join(loaded: list[_Loaded], found: dict[str, Row], failed: list[Entry]) -> Evidence:
+    first = loaded[0].aggregates
+    ordered = sorted(found.values(), key=lambda row: ROLES.index(row.entry.role))
+    labels = short_names([row.name for row in ordered])
+    rows = tuple(Row(row.entry, labels[row.name], row.samples, row.folder) for row in ordered)
     models = [row.name for row in rows if row.entry.role == "model"] or [rows[0].name]
     reference = first.reference if first.reference in found else models[0]
-    levels = _levels(rows[0].samples)
-    metrics = {metric.name: metric for _, aggregates in loaded for metric in aggregates.metrics}
-    shown = tuple(
-        metric
-        for metric in metrics.values()
-        if metric.name in first.protocol.metrics and any(row.interval(first.protocol.name, metric.name) for row in rows)
-    )
+    tables = [row.samples for row in rows]
+    levels = level_indices(tables, len(first.record.scored))
+    shown = tuple(metric for metric in metric_columns(first.protocol, tables) if metric.name in first.protocol.metrics)
     if not shown:
-        raise NakawariError(f"{loaded[0][0]} has no metric that its protocol names; evaluate again.")
-    recorded = {
-        (item.entry, item.against, item.row, item.metric, item.level): item
-        for _, aggregates in loaded
-        for item in aggregates.paired
-        if item.entry in found and item.against in (reference, found[item.entry][0].parent)
-    }
-    differences = [*recorded.values()]
-    for row in rows:
-        key = (row.name, reference, first.protocol.name, shown[0].name, "all")
-        if row.name != reference and key not in recorded:
-            other = next(candidate for candidate in rows if candidate.name == reference)
-            differences += compare(row, other, shown, levels, first.protocol.name, first.record.films)
+        raise NakawariError(f"{loaded[0].folder} has no metric that its protocol names; evaluate again.")
+    differences = first.paired
+    if len(loaded) > 1 or reference != first.reference:
+        finished = {row.name: Finished(row.entry, row.samples) for row in rows}
+        differences = comparisons(finished, levels, first.record, first.protocol, reference)
     return Evidence(
         protocol=first.protocol,
         metrics=shown,
@@ -330,41 +270,8 @@ def _join(
         reference=reference,
         differences=tuple(differences),
         levels=levels,
-        sources=tuple(_source(folder, aggregates) for folder, aggregates in loaded),
+        sources=tuple(_source(result.folder, result.aggregates) for result in loaded),
     )
-
-
-def compare(
-    row: Row,
-    other: Row,
-    metrics: Sequence[MetricInfo],
-    levels: dict[str, np.ndarray],
-    protocol_row: str,
-    films: Sequence[str] | None,
-) -> list[Difference]:
-    """Paired differences of two rows from their samples, for every metric and level that both have."""
-    found = []
-    for metric in metrics:
-        ours, theirs = (table.mean.get(metric.name) for table in (row.samples, other.samples))
-        if ours is None or theirs is None:
-            continue
-        for level, members in levels.items():
-            both = members[~np.isnan(ours[members]) & ~np.isnan(theirs[members])]
-            if len(both):
-                drawn = None if films is None else [films[index] for index in both]
-                better = metric.higher_is_better
-                result = paired(ours[both], theirs[both], higher_is_better=better, films=drawn).to_dict()
-                place = {"entry": row.name, "against": other.name, "row": protocol_row}
-                found.append(Difference(**place, metric=metric.name, level=level, **result))
-    return found
-
-
-def _levels(samples: SampleTable) -> dict[str, np.ndarray]:
-    names = [level for level in dict.fromkeys(samples.levels) if level]
-    if all(name.lower() in _DIFFICULTIES for name in names):
-        names.sort(key=lambda name: _DIFFICULTIES.index(name.lower()))
-    assigned = np.array(samples.levels)
-    return {"all": np.arange(len(assigned)), **{name: np.flatnonzero(assigned == name) for name in names}}
 
 
 def _source(folder: Path, aggregates: Aggregates) -> Source:

@@ -44,7 +44,7 @@ class Cell:
         text: the value, as it is printed.
         range: its interval, as it is printed; empty where there is none.
         note: a third line, such as wins and losses.
-        verdict: `better`, `worse`, `undecided` for a difference, else empty.
+        verdict: of a difference, as `nakawari.evaluation.verdicts` gives it, else empty.
         best: the best of its column.
         raw: CSV values by suffix of the column's key; the empty suffix is the value itself.
     """
@@ -59,7 +59,7 @@ class Cell:
     @property
     def mark(self) -> str:
         """The verdict as a sign that needs no colour."""
-        return {"better": "▲", "worse": "▼", "undecided": "○"}.get(self.verdict, "")
+        return {"better": "▲", "worse": "▼", "undecided": "○", "equal": "="}.get(self.verdict, "")
 
 
 EMPTY = Cell(NOTHING)
@@ -105,8 +105,10 @@ def number(value: float, decimals: int, *, sign: bool = False) -> str:
     return ("" if zero else MINUS if value < 0 else "+" if sign else "") + text
 
 
-def interval(low: float, high: float, decimals: int, *, sign: bool = False) -> str:
-    """`[low, high]` for readers."""
+def interval(low: float | None, high: float | None, decimals: int, *, sign: bool = False) -> str:
+    """`[low, high]` for readers; a dash where one sample has no interval."""
+    if low is None or high is None:
+        return NOTHING
     return f"[{number(low, decimals, sign=sign)}, {number(high, decimals, sign=sign)}]"
 
 

@@ -1,0 +1,84 @@
+"""What `aggregates.json` says, held against what the samples give: an edited number is refused, not printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import NakawariError
+from .schema import FORMAT, Aggregates, Difference, Entry
+from .statistics import Interval
+
+MEAN = 1e-6
+"""How far a mean may lie from what its samples give, which are written with six decimals."""
+BOUND = 1e-5
+"""How far a bound may: another processor sums the resamples in another order."""
+
+
+def check(path: Path, written: Aggregates, found: Aggregates) -> None:
+    """Hold a file against what its samples give.
+
+    Older files are held to their means and counts: their intervals and verdicts were made by another rule.
+
+    Raises:
+        NakawariError: a number differs; the message says which.
+    """
+    whole = written.format >= FORMAT
+    entries = {entry.name: entry for entry in found.entries}
+    for entry in written.entries:
+        wrong = _wrong_entry(entry, entries[entry.name], whole)
+        if wrong:
+            raise NakawariError(f"{path}: the {wrong} of {entry.name} is not that of its samples; evaluate again.")
+    differences = {_key(item): item for item in found.paired}
+    for item in written.paired:
+        other = differences.get(_key(item))
+        if other is None or _wrong_difference(item, other, whole):
+            raise NakawariError(
+                f"{path}: the difference of {item.entry} from {item.against} in {item.metric} is not that of their "
+                "samples; evaluate again."
+            )
+    if whole and (written.reference, written.levels) != (found.reference, found.levels):
+        raise NakawariError(f"{path}: the reference or the levels are not those of the rows; evaluate again.")
+
+
+def _wrong_entry(entry: Entry, other: Entry, whole: bool) -> str | None:
+    """The first thing in a row that its files do not give, in words."""
+    for row, metrics in entry.results.items():
+        for metric, levels in metrics.items():
+            for level, item in levels.items():
+                again = other.results.get(row, {}).get(metric, {}).get(level)
+                if again is None or not _same_interval(item, again, whole):
+                    return (
+                        f"mean {metric}"
+                        if (row, level) == (next(iter(entry.results)), "all")
+                        else (f"mean {metric} ({row}, {level})")
+                    )
+    if whole and (entry.cost, entry.costs) != (other.cost, other.costs):
+        return "cost"
+    if entry.fidelity and (
+        (other.fidelity is None and whole)
+        or (other.fidelity is not None and not _same_interval(entry.fidelity.interval, other.fidelity.interval, whole))
+    ):
+        return "fidelity"
+    return None
+
+
+def _wrong_difference(item: Difference, other: Difference, whole: bool) -> bool:
+    counts = (item.wins, item.losses, item.ties) != (other.wins, other.losses, other.ties)
+    said = whole and (item.verdict != other.verdict or not _near(item.p, other.p, BOUND))
+    return counts or said or not _same_interval(item.difference, other.difference, whole)
+
+
+def _same_interval(ours: Interval, theirs: Interval, whole: bool) -> bool:
+    same = ours.count == theirs.count and _near(ours.mean, theirs.mean, MEAN)
+    bounds = _near(ours.low, theirs.low, BOUND) and _near(ours.high, theirs.high, BOUND)
+    return same and (bounds or not whole)
+
+
+def _near(ours: float | None, theirs: float | None, room: float) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return abs(ours - theirs) <= room * max(1.0, abs(theirs))
+
+
+def _key(item: Difference) -> tuple[str, ...]:
+    return item.entry, item.against, item.row, item.metric, item.level

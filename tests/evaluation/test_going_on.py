@@ -1,0 +1,148 @@
+"""An evaluation that goes on: what it may be continued with, what it refuses, and what a kill leaves behind."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from evaluation_stubs import StubPipeline
+
+from nakawari import files as whole_files
+from nakawari.errors import NakawariError, UsageError
+from nakawari.evaluation.contestants import Model
+from nakawari.evaluation.floors import Floor, average
+from nakawari.evaluation.protocol import Protocol
+from nakawari.evaluation.runner import evaluate
+
+ONE_SEED = Protocol(name="tiny", metrics=("psnr",))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def run(folder, samples, models=None, protocol=ONE_SEED, floors=False):
+    return evaluate(models or [Model("stub", StubPipeline())], samples, protocol, folder, floors=floors, cost=False)
+
+
+def noisy(pipeline):
+    with torch.no_grad():
+        pipeline.denoiser.weight += 0.01
+    return pipeline
+
+
+def test_a_model_whose_weights_changed_is_refused(tmp_path, triplets):
+    found = run(tmp_path / "out", triplets)
+    identity = found["entries"][0]["identity"]
+    assert set(identity["parts"]) == {"unet"} and len(identity["parts"]["unet"]) == 64
+    with pytest.raises(UsageError, match=r"stub is no longer what .* was made of: the weights of unet changed"):
+        run(tmp_path / "out", triplets, [Model("stub", noisy(StubPipeline()))])
+
+
+def test_half_a_row_of_one_model_is_not_finished_by_another(tmp_path, triplets):
+    pipeline = StubPipeline(bad=[3])
+    with pytest.raises(NakawariError, match="failed on sample s3"):
+        run(tmp_path / "out", triplets, [Model("stub", pipeline)])
+    pipeline.bad = ()
+    with pytest.raises(UsageError, match="the weights of unet changed"):
+        run(tmp_path / "out", triplets, [Model("stub", noisy(pipeline))])
+
+
+def test_a_second_variant_joins_the_table(tmp_path, triplets):
+    first, second = StubPipeline(0.02), StubPipeline(0.2)
+    run(tmp_path / "two", triplets, [Model("a", first)], floors=True)
+    calls = first.calls
+    joined = run(tmp_path / "two", triplets, [Model("b", second)], floors=True)
+    assert [entry["name"] for entry in joined["entries"]][-2:] == ["a", "b"]
+    assert joined["reference"] == "a" and first.calls == calls
+    once = run(tmp_path / "once", triplets, [Model("a", first), Model("b", second)], floors=True)
+    assert joined["paired"] == once["paired"]
+
+
+def test_samples_can_be_added_and_not_taken_away(tmp_path, triplets):
+    pipeline = StubPipeline()
+    run(tmp_path / "grown", triplets[1:4], [Model("stub", pipeline)])
+    run(tmp_path / "grown", triplets, [Model("stub", pipeline)])
+    assert pipeline.calls == 6
+    run(tmp_path / "whole", triplets, [Model("stub", pipeline)])
+    assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
+    with pytest.raises(UsageError, match="can be added but not taken away"):
+        run(tmp_path / "grown", triplets[:3], [Model("stub", pipeline)])
+
+
+def test_a_row_that_lacks_added_samples_says_so_and_has_no_mean(tmp_path, triplets):
+    models = [Model("a", StubPipeline()), Model("b", StubPipeline())]
+    run(tmp_path / "out", triplets[:3], models)
+    found = run(tmp_path / "out", triplets, models[:1])
+    assert [entry["status"] for entry in found["entries"]] == ["ok", "failed"]
+    assert found["entries"][1]["failures"] == dict.fromkeys(["s3", "s4", "s5"], "not run")
+
+
+@pytest.mark.parametrize("mended", [True, False], ids=["mended", "taken away"])
+def test_one_broken_picture_does_not_lose_the_run(tmp_path, triplets, mended):
+    picture = triplets[2].truth[0]
+    sound = picture.read_bytes()
+    picture.write_bytes(b"not a picture")
+    pipeline = StubPipeline()
+    with pytest.raises(NakawariError, match=r"1 of 6 samples could not be read .*s2: .*frame2\.png"):
+        run(tmp_path / "out", triplets, [Model("stub", pipeline)])
+    found = json.loads((tmp_path / "out/aggregates.json").read_text())
+    assert found["entries"][0]["results"]["tiny"]["psnr"]["all"]["count"] == 5
+    assert list(found["record"]["unreadable"]) == ["s2"]
+    picture.write_bytes(sound)
+    rest = triplets if mended else [sample for sample in triplets if sample.name != "s2"]
+    run(tmp_path / "out", rest, [Model("stub", pipeline)])
+    assert pipeline.calls == len(rest)
+    run(tmp_path / "whole", rest, [Model("stub", pipeline)])
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_names_that_fold_to_one_are_told_apart(tmp_path, triplets):
+    samples = [replace(triplets[1], name="a/b"), replace(triplets[5], name="a b"), replace(triplets[3], name="a_b")]
+    rows = [Floor("x:y", average), Floor("x y", average)]
+    found = run(tmp_path / "out", samples, rows)
+    assert [entry["name"] for entry in found["entries"]] == ["x:y", "x y"]
+    folders = [entry["folder"] for entry in found["entries"]]
+    assert len(set(folders)) == 2
+    for folder in ["reference", *(f"{folder}/seed-0" for folder in folders)]:
+        kept = [path.read_bytes() for path in sorted((tmp_path / "out/frames" / folder).glob("*/t0.5000.png"))]
+        assert len(kept) == 3 and len(set(kept)) == 3
+    again = run(tmp_path / "out", samples, rows[::-1])
+    assert again["entries"] == found["entries"]
+
+
+def test_a_result_of_an_earlier_version_is_not_continued(tmp_path, triplets):
+    run(tmp_path / "out", triplets)
+    record = json.loads((tmp_path / "out/record.json").read_text())
+    (tmp_path / "out/record.json").write_text(json.dumps({**record, "format": 1}))
+    with pytest.raises(UsageError, match="written by an earlier version"):
+        run(tmp_path / "out", triplets)
+
+
+def test_a_run_killed_between_any_two_files_goes_on_to_the_same_bytes(tmp_path, triplets, monkeypatch):
+    samples, pipeline = triplets[:2], StubPipeline()
+    models = [Model("a", pipeline), Model("b", pipeline, parent="a")]
+    run(tmp_path / "whole", samples, models)
+    replaced = whole_files._replace
+    for kill_at in range(40):
+        writes = 0
+
+        def killed(temporary, path, kill_at=kill_at):
+            nonlocal writes
+            writes += 1
+            if writes > kill_at:
+                temporary.rename(path.with_name(f".{path.stem}.0badcafe{path.suffix}"))
+                raise KeyboardInterrupt
+            replaced(temporary, path)
+
+        monkeypatch.setattr(whole_files, "_replace", killed)
+        folder = tmp_path / f"cut{kill_at}"
+        try:
+            run(folder, samples, models)
+            break
+        except KeyboardInterrupt:
+            monkeypatch.setattr(whole_files, "_replace", replaced)
+            run(folder, samples, models)
+            assert contents(folder) == contents(tmp_path / "whole"), kill_at
+    assert kill_at > 15  # every file of a whole run was reached

@@ -162,3 +162,22 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
         result = cli("interpolate", *keys[:2], "-o", tmp_path / "out", "--model", base, "--adapter", adapter)
         assert result.exit_code == 1 and sentence in result.stderr and result.stderr.count("\n") == 1
         assert not (tmp_path / "out").exists()
+
+
+def test_a_framer_is_adapted_by_its_own_defaults(cli: Cli, framer_model: Path, show: Path, tmp_path: Path):
+    words = ["--steps", "1", "--batch", "1", "--size", "64x64", "--frames", "5", "--set", "objective.pixel=null"]
+    result = cli("adapt", "--data", show, "--model", framer_model, *words, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    saved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert saved["objective"]["lora"]["target"] == "attention+feed-forward"
+
+
+def test_an_adapter_is_validated_and_the_best_is_kept_without_being_asked(
+    cli: Cli, base: Path, show: Path, tmp_path: Path
+):
+    result = cli("adapt", "--data", show, "--model", base, *QUICK, "--steps", "5", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    scores = {entry["step"]: entry["validation"]["psnr"] for entry in log}
+    best = json.loads((tmp_path / "run" / "summary.json").read_text())["best"]
+    assert best == {"score": max(scores.values()), "step": max(scores, key=scores.get)}

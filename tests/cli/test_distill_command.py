@@ -126,3 +126,13 @@ def test_a_recipe_without_a_teacher_is_refused(cli: Cli) -> None:
     result = cli("distill", Path(__file__).parents[2] / "recipes" / "mini" / "1-draw.yaml")
     assert result.exit_code == 2
     assert "has no teacher; distill trains imitate and few_step, nakawari train any other." in result.stderr
+
+
+def test_too_many_layers_to_leave_out_are_refused_before_anything_is_made(
+    cli: Cli, teacher: Path, clips: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    words = ["--data", clips, "--teacher", teacher, "--size", "32x32", "--windows", "2", "--set", f"data.cache={cache}"]
+    result = cli("distill", *words, "--set", "data.windows.size=[32, 48]", "--remove", "99")
+    assert result.exit_code == 2 and "layers can be left out, not 99" in result.stderr
+    assert not cache.exists()

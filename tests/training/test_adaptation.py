@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from nakawari.cli.adapt import command, size_of
-from nakawari.errors import NakawariError
+from nakawari.errors import NakawariError, NakawariWarning
 from nakawari.training.adaptation import Words, make_recipe
+from nakawari.training.data_files import DataFiles
+from nakawari.training.lora import target_layers
 from nakawari.training.recipe import Recipe, load_recipe
+from nakawari.variants import load
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "adapt" / "show.yaml"
 
@@ -27,14 +31,25 @@ def words(data: Path, model: str = "mini") -> Words:
     )  # fmt: skip
 
 
+def write_clips(folder: Path, count: int, frames: int = 8) -> Path:
+    """Clips named clip000 and on, a square that moves."""
+    for clip in range(count):
+        (folder / f"clip{clip:03d}").mkdir(parents=True)
+        for number in range(frames):
+            picture = Image.new("RGB", (48, 40), "white")
+            picture.paste((200, 40, 10 * clip), (4 * number, 10, 4 * number + 10, 22))
+            picture.save(folder / f"clip{clip:03d}" / f"frame{number}.png")
+    return folder
+
+
 def plain(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json")
 
 
 def test_the_recipe_that_ships_is_what_the_command_does(tmp_path: Path):
-    (tmp_path / "show").mkdir()
+    write_clips(tmp_path / "show", 5)
     assert '= "128x96"' in inspect.getsource(command)
-    changes = ["optim.mixed_precision=bf16", "objective.sampling.steps=1"]
+    changes = ["optim.mixed_precision=bf16", "data.sources.0.held_out=0.1"]
     made = plain(make_recipe(words(tmp_path / "show"), changes))
     shipped = plain(load_recipe(RECIPE, [f"data.sources.0.path={tmp_path / 'show'}"]))
     assert made == shipped
@@ -43,18 +58,17 @@ def test_the_recipe_that_ships_is_what_the_command_does(tmp_path: Path):
 @pytest.mark.parametrize(("said", "share"), [({"default_steps": 1}, 0.9), ({"default_steps": 25}, 0.04), ({}, 0.0)])
 def test_the_noisiest_time_is_trained_as_often_as_it_is_sampled(tmp_path: Path, said: dict[str, int], share: float):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "ToonCrafterPipeline"} | said))
-    made = make_recipe(words(tmp_path, str(tmp_path)), [])
+    made = make_recipe(words(write_clips(tmp_path / "show", 1), str(tmp_path)), [])
     assert made.objective.last_time_share == share
 
 
 def test_a_model_that_is_not_there(tmp_path: Path):
     with pytest.raises(NakawariError, match="'absent' is not a model"):
-        make_recipe(words(tmp_path, "absent"), [])
+        make_recipe(words(write_clips(tmp_path, 1), "absent"), [])
 
 
 def test_guides_are_made_once_where_there_is_one_and_the_data_are_clips(tmp_path: Path):
-    show = tmp_path / "show"
-    show.mkdir()
+    show = write_clips(tmp_path / "show", 1, frames=12)
     with_guide = make_recipe(words(show), []).data
     assert with_guide.windows is not None and with_guide.frames == [5]
     plain = tmp_path / "plain"
@@ -67,3 +81,34 @@ def test_guides_are_made_once_where_there_is_one_and_the_data_are_clips(tmp_path
         Image.new("RGB", (24, 16)).save(folder / f"{name}.png")
     triplets = make_recipe(words(tmp_path / "triplets"), []).data
     assert triplets.windows is None and triplets.frames == [3]
+
+
+@pytest.mark.parametrize(("clips", "held_out"), [(1, 1), (3, 1), (4, 1), (10, 1), (30, 3)])
+def test_about_a_tenth_is_held_out_and_validated_on(tmp_path: Path, clips: int, held_out: int):
+    made = make_recipe(words(write_clips(tmp_path / "show", clips, frames=12)), ["data.windows=null"])
+    assert made.validation.samples == 8
+    files = DataFiles(made.data)
+    train, validation = files.clips(0, "train"), files.clips(0, "validation")
+    assert len(validation) == held_out
+    if clips < 4:  # the end of one clip
+        assert (len(validation[0].frames), min(len(clip.frames) for clip in train)) == (5, 7)
+        assert not np.array_equal(validation[0].frames[0], train[0].frames[-1])
+    else:
+        assert len(train) == clips - held_out and not {c.name for c in train} & {c.name for c in validation}
+
+
+def test_too_little_to_hold_any_out_is_said(tmp_path: Path):
+    with pytest.warns(NakawariWarning, match="nothing is validated, and best/ holds the last weights"):
+        made = make_recipe(words(write_clips(tmp_path / "show", 1, frames=6)), [])
+    assert (made.validation.samples, made.data.sources[0].held_out) == (0, 0.0)
+    write_clips(tmp_path / "parts" / "train", 1, frames=6)
+    write_clips(tmp_path / "parts" / "val", 1, frames=6)
+    assert make_recipe(words(tmp_path / "parts"), []).validation.samples == 8
+
+
+def test_every_family_has_a_default_of_its_own(tmp_path: Path):
+    show = write_clips(tmp_path / "show", 5)
+    for model, target in (("mini", "linear-and-convolution"), ("framer-tiny", "attention+feed-forward")):
+        made = make_recipe(words(show, model), [])
+        assert made.objective.lora.target == target
+        assert target_layers(load(model).pipeline, target)

@@ -25,8 +25,9 @@ def command(
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets of the show.")] = None,
     model: Annotated[str, typer.Option(help="What is adapted: mini, or a folder.")] = "mini",
     target: Annotated[
-        str, typer.Option(help="Which layers: a preset of the model, or a regular expression over their names.")
-    ] = "linear-and-convolution",
+        str | None,
+        typer.Option(help="Which layers: a preset of the model (default: its own), or a regular expression."),
+    ] = None,
     rank: Annotated[int, typer.Option(min=1, help="Width of the adapter.")] = 16,
     decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
     steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 200,

@@ -107,7 +107,7 @@ def _leave_out(recipe: Recipe, count: int, resumed: Path | None, as_json: bool) 
 
     if resumed is not None and (resumed / "recipe.yaml").exists():
         return load_recipe(resumed / "recipe.yaml")
-    found = importances(recipe)
+    found = importances(recipe, count)
     smaller = without_least_important(recipe, count, found)
     if as_json:
         typer.echo(json.dumps({"importance": found}))

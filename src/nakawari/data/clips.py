@@ -162,6 +162,19 @@ def clip_name(path: Path, root: Path) -> str:
     return root.name if name == "." else name
 
 
+def frame_count(path: Path) -> int:
+    """How many frames a clip has, without decoding it; 0 where it cannot be read."""
+    if path.is_dir():
+        return len(clip_files(path))
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0)) if container.streams.video else 0
+    except (av.error.FFmpegError, OSError):
+        return 0
+
+
 def read_clip(path: Path, size: tuple[int, int] | None = None) -> tuple[Frames, float]:
     """Decode a video, a GIF, or a folder of images in natural order, transparency over white: frames (N, H, W, 3)
     uint8 and frames per second (0 if unknown). `size` (height, width): scaled to cover it and cropped around the

@@ -123,6 +123,7 @@ class InterpolationPipeline(DiffusionPipeline):
     denoiser_name: ClassVar[str] = "unet"
     """The component that `denoiser` is."""
     lora_presets: Mapping[str, str]
+    default_lora: str
     """Preset name -> regular expression over the denoiser's module names; its linear and convolution layers count."""
     condition_dropout: Mapping[str, float] = MappingProxyType({})
     """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`

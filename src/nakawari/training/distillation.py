@@ -18,7 +18,7 @@ from .objectives.imitate import Imitate, Params
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
 from .run import build_objective, guide_of
-from .students import Copied, importance, make_student
+from .students import Copied, importance, make_student, removable
 from .teacher import Teacher, TeacherParams
 
 KINDS = ("imitate", "few_step")
@@ -57,7 +57,7 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     spec = variants.parse(words.teacher)
     origin = "+".join([spec.base, *(f"{use.folder}@{use.scale:g}" for use in spec.adapters)])
     every = max(1, words.steps // 5)
-    data = crops_of(words.data, words.teacher, words.size, words.frames, words.windows)
+    data, validated = crops_of(words.data, words.teacher, words.size, words.frames, words.windows)
     # Crops of windows hardly ever come again, and their guides, the dear part of a drawing, are made already.
     drawings: dict[str, Any] = {}
     if words.regime == "drawings" and "windows" in data:
@@ -86,7 +86,7 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
             "floor": 0.05,
             "ema": 0.99,
         },
-        "validation": {"every": every, "samples": 0},
+        "validation": {"every": every, "samples": validated},
         "checkpoint": {"every": every},
         "workers": 1,
     }
@@ -130,13 +130,14 @@ def _size(denoiser: torch.nn.Module) -> int:
     return sum(value.numel() for value in denoiser.parameters())
 
 
-def importances(recipe: Recipe) -> dict[str, float]:
+def importances(recipe: Recipe, count: int) -> dict[str, float]:
     """Layer that the student's origin can lack -> the loss of its answers without it, against its own with it, on the
-    recipe's first batch; the least important first."""
+    recipe's first batch; the least important first. Raises `UsageError` where there are not `count` of them."""
     if recipe.model.student is None:
         raise UsageError("Only a student can lack layers; give model.student in the recipe.")
     origin = recipe.model.student.of
     pipeline = variants.load(origin, formats={"default": torch.float32}).pipeline
+    _check_count(count, len(removable(pipeline.denoiser)))
     params = Params(
         teacher=origin,
         regime="answers",
@@ -155,12 +156,16 @@ def importances(recipe: Recipe) -> dict[str, float]:
 
 def without_least_important(recipe: Recipe, count: int, found: dict[str, float]) -> Recipe:
     """The recipe with the `count` least important layers left out of the student."""
-    if count > len(found):
-        raise UsageError(f"Only {len(found)} layers can be left out, not {count}; give --remove a smaller number.")
+    _check_count(count, len(found))
     values = recipe.model_dump(mode="json")
     student = values["model"]["student"]
     student["remove"] = sorted({*student["remove"], *list(found)[:count]})
     return parse_recipe(values, "The distillation")
+
+
+def _check_count(count: int, there: int) -> None:
+    if count > there:
+        raise UsageError(f"Only {there} layers can be left out, not {count}; give --remove a smaller number.")
 
 
 def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> int:

@@ -207,6 +207,13 @@ def skipped(layer: nn.Module) -> Iterator[None]:
         handle.remove()
 
 
+def removable(denoiser: nn.Module) -> list[str]:
+    """The residual layers that can be left out, by name. Raises `UsageError` for a family without any."""
+    if not hasattr(denoiser, "removable_layers"):
+        raise UsageError("Layers can be left out of the ToonCrafter family's denoisers alone; make a narrower student.")
+    return list(denoiser.removable_layers())
+
+
 @torch.no_grad()
 def importance(denoiser: nn.Module, loss: Callable[[], float]) -> dict[str, float]:
     """Layer that can be left out -> how far the loss rises without it, the least important first.
@@ -214,10 +221,8 @@ def importance(denoiser: nn.Module, loss: Callable[[], float]) -> dict[str, floa
     Args:
         loss: measures the model on a fixed batch; called once, and once per layer.
     """
-    if not hasattr(denoiser, "removable_layers"):
-        raise UsageError("Layers can be left out of the ToonCrafter family's denoisers alone; make a narrower student.")
     whole, found = loss(), {}
-    for name in denoiser.removable_layers():
+    for name in removable(denoiser):
         with skipped(denoiser.get_submodule(name)):
             found[name] = loss() - whole
     return dict(sorted(found.items(), key=lambda item: item[1]))

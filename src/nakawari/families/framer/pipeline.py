@@ -64,6 +64,7 @@ class FramerPipeline(InterpolationPipeline):
 
     family = "framer"
     lora_presets: Mapping[str, str] = LORA_PRESETS
+    default_lora: str = "attention+feed-forward"
     condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
     # The ControlNet runs at every step beside the UNet: in this line the two would send each other away.
     model_cpu_offload_seq = "image_encoder->unet->vae"

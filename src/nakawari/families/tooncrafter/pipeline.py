@@ -55,6 +55,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         "spatial-cross-attention": rf"((in|out)put_blocks\.\d+|middle_block)\.1\..*{_ATTENTION}",
         "linear-and-convolution": r"(?!guide_in|time_embed|fps_embedding|out\.).*",
     }
+    default_lora: ClassVar[str] = "linear-and-convolution"
     condition_dropout: ClassVar[dict[str, float]] = {"guide": 0.1, "text": 0.05, "image": 0.05, "image_only": 0.05}
     model_cpu_offload_seq = "text_encoder->image_encoder->image_adapter->resampler->unet->vae"
     # Nothing in it has weights, which accelerate's hooks look for.

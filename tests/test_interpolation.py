@@ -204,7 +204,7 @@ def disc(left: int) -> np.ndarray:
 
 def test_rgba_keys_give_rgba_frames_without_fringe():
     keys = [Key(Path("a.png"), disc(4)), Key(Path("b.png"), disc(8))]
-    drawn = draw(keys, Settings((1,)), CrossFade())
+    drawn = draw(keys, Settings((1,), parts=False), CrossFade())
     middle = drawn.frames[1]
     assert middle.shape == (16, 32, 4)
     assert middle[8, 9].tolist() == [200, 0, 0, 255]

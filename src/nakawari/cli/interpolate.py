@@ -77,6 +77,9 @@ def command(
         float | None, typer.Option(min=1, max=120, help="Frames per second of GIF, MP4 and motion; default: 12.")
     ] = None,
     prompt: Annotated[str, typer.Option(help="Words, for models that read them.")] = "",
+    parts: Annotated[
+        bool, typer.Option("--parts/--no-parts", help="Flat-colour drawings by their parts, where these are clear.")
+    ] = True,
     batch: Annotated[int, typer.Option(min=1, help="Gaps drawn together on a GPU: faster, more memory.")] = 1,
     formats: Annotated[
         str | None, typer.Option("--format", help="Some of png,gif,mp4,sheet; default: png,gif,sheet.")
@@ -113,7 +116,7 @@ def command(
     check(variants=[model] if any(counts) else [], output=target.path)
     words = framer.settings(len(counts))
     settings = interpolation.Settings(
-        counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, **words
+        counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, parts=parts, **words
     )
     timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
     load = partial(load_pipeline, model, device, family)

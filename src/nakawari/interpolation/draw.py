@@ -16,6 +16,7 @@ import torch
 from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
 from ..memory import guarded
+from .by_parts import frames_by_parts
 from .keys import Key, bled_colour, matte
 from .options import check_settings
 from .plan import GapPlan, Pass, plan_spaced
@@ -54,6 +55,7 @@ class Settings:
         auto_tracks: match points between the keys of every gap and let them follow straight tracks.
         options: further arguments of the pipeline's call, for families that know them.
         shares: per gap where its in-betweens stand on the way; None for even ones.
+        parts: whether flat-colour drawings are drawn by their parts, not by the model, where these explain the keys.
     """
 
     counts: tuple[int, ...]
@@ -69,6 +71,7 @@ class Settings:
     auto_tracks: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     shares: tuple[Shares, ...] | None = None
+    parts: bool = True
 
     def of_gap(self, gap: int) -> dict[str, Any]:
         """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""
@@ -216,6 +219,26 @@ def _transparent(pair: Pair) -> bool:
 
 
 def _draw_gaps(
+    pairs: Mapping[int, Pair],
+    plans: Mapping[int, GapPlan],
+    settings: Settings,
+    pipeline: Any,
+    counter: _Counter,
+) -> dict[int, Gap]:
+    """Some gaps together: by their parts where these explain the keys, the others by the model."""
+    made: dict[int, Gap] = {}
+    for gap, pair in pairs.items():
+        led = settings.auto_tracks or settings.drags.get(gap)
+        shares = [plans[gap].shares[place] for place in plans[gap].kept]
+        frames = frames_by_parts(pair, shares) if settings.parts and not led else None
+        if frames is not None:
+            made[gap] = _gap(frames, plans[gap], None)
+            counter.add(plans[gap].drawn * (1 + _transparent(pair)))
+    rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
+    return made | (_draw_by_model(rest, plans, settings, pipeline, counter) if rest else {})
+
+
+def _draw_by_model(
     pairs: Mapping[int, Pair],
     plans: Mapping[int, GapPlan],
     settings: Settings,

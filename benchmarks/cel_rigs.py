@@ -1,0 +1,282 @@
+"""Jointed flat-colour figures with exact middles, to tune the parts guide on and to hold some back.
+
+A figure is a tree of closed outlines. Each outline turns about its joint; the root also travels, turns, grows and is
+squashed. The middle drawing has every joint half-way in angle, and position, scale and squash half-way.
+Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+LEVELS = {"easy": ((8, 14), (8, 14)), "medium": ((28, 45), (24, 40)), "hard": ((80, 130), (54, 75))}
+"""Per level the range of the travel in pixels and of the largest turn in degrees."""
+WIDTHS = (0.0, 1.0, 1.6, 2.4)
+PAINTS = (
+    (231, 76, 60), (52, 152, 219), (46, 164, 98), (244, 196, 60), (155, 89, 182), (236, 240, 241), (93, 64, 55),
+    (255, 167, 120), (63, 63, 78), (120, 200, 190), (200, 120, 130), (250, 220, 180),
+)  # fmt: skip
+GROUNDS = ((240, 232, 214), (140, 198, 238), (60, 60, 90), (205, 225, 200), (255, 255, 255))
+INKS = ((18, 16, 22), (40, 24, 20), (0, 0, 0))
+OVERSAMPLE = 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One closed outline (N, 2), its origin at the joint, which lies at `joint` in the coordinates of `parent`."""
+
+    outline: np.ndarray
+    parent: int
+    joint: tuple[float, float]
+    paint: int
+    freedom: float = 1.0
+    """How much of the level's turn this joint may make."""
+
+
+def oval(width: float, height: float, at: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    angle = np.linspace(0, 2 * math.pi, 40, endpoint=False)
+    return np.stack([at[0] + width * np.cos(angle), at[1] + height * np.sin(angle)], 1)
+
+
+def slab(length: float, root: float, tip: float) -> np.ndarray:
+    """A limb along +y, `root` and `tip` its half widths, rounded at both ends."""
+    top = [(root * math.cos(a), root * math.sin(a)) for a in np.linspace(math.pi, 2 * math.pi, 8)]
+    low = [(tip * math.cos(a), length + tip * math.sin(a)) for a in np.linspace(0, math.pi, 8)]
+    return np.array(top + low)
+
+
+def block(left: float, top: float, right: float, bottom: float, skew: float = 0.0) -> np.ndarray:
+    return np.array([(left + skew, top), (right + skew, top), (right, bottom), (left, bottom)], float)
+
+
+def robot(rng: np.random.Generator) -> list[Shape]:
+    arm, leg = rng.uniform(15, 20), rng.uniform(16, 22)
+    parts = [Shape(block(-14, -20, 14, 18), -1, (0, 0), 0, 0.15)]
+    far = [
+        Shape(slab(arm, 4, 4), 0, (12, -14), 1),
+        Shape(slab(arm, 4, 3), -2, (0, arm), 1),
+    ]
+    legs = [Shape(block(-5, -2, 5, leg), 0, (x, 16), 2, 0.6) for x in (-8, 8)]
+    head = [
+        Shape(block(-10, -18, 10, 0, 2), 0, (0, -22), 3, 0.4),
+        Shape(oval(3, 3), -2, (-4, -10), 4, 0.0),
+        Shape(oval(3, 3), -3, (5, -10), 4, 0.0),
+    ]
+    near = [Shape(slab(arm, 4, 4), 0, (-12, -14), 1), Shape(slab(arm, 4, 3), -2, (0, arm), 1)]
+    return _ordered(far + legs, parts, head + near)
+
+
+def _ordered(behind: list[Shape], root: list[Shape], front: list[Shape]) -> list[Shape]:
+    """Drawing order behind, root, front; parent 0 means the root, -k the k-1 shapes before in the same list."""
+    made: list[Shape] = []
+    at = len(behind)
+    for group in (behind, root, front):
+        for shape in group:
+            here = len(made)
+            parent = -1 if shape is root[0] else at if shape.parent == 0 else here + shape.parent + 1
+            made.append(Shape(shape.outline, parent, shape.joint, shape.paint, shape.freedom))
+    return made
+
+
+def fish(rng: np.random.Generator) -> list[Shape]:
+    w, h = rng.uniform(30, 40), rng.uniform(16, 22)
+    tail = np.array([(0, 0), (-18, -14), (-13, 0), (-18, 14)], float)
+    fin = np.array([(-6, 0), (6, 0), (2, 16), (-8, 13)], float)
+    top = np.array([(-10, 2), (10, 2), (4, -12), (-9, -9)], float)
+    return _ordered(
+        [Shape(tail, 0, (-w + 5, 0), 1), Shape(top, 0, (0, -h + 4), 1, 0.3)],
+        [Shape(oval(w, h), -1, (0, 0), 0, 0.3)],
+        [Shape(fin, 0, (0, 3), 2), Shape(oval(5, 5), 0, (w * 0.55, -5), 5, 0.0),
+         Shape(oval(2, 2), 0, (w * 0.6, -5), 8, 0.0)],
+    )  # fmt: skip
+
+
+def digger(rng: np.random.Generator) -> list[Shape]:
+    boom = rng.uniform(24, 32)
+    wheel = [Shape(oval(9, 9), 0, (x, 12), 8, 1.0) for x in (-20, 16)]
+    hubs = [Shape(block(-1.5, -7, 1.5, 7), 0, (x, 12), 5, 1.0) for x in (-20, 16)]
+    bucket = np.array([(-3, 0), (10, 2), (8, 14), (-6, 10)], float)
+    return _ordered(
+        [],
+        [Shape(block(-30, -10, 26, 12), -1, (0, 0), 0, 0.2)],
+        [Shape(block(-26, -30, -6, 0, 4), 0, (0, -9), 1, 0.1),
+         Shape(block(-20, -26, -8, -8, 3), 0, (0, -9), 9, 0.0), *wheel, *hubs,
+         Shape(slab(boom, 5, 4) @ np.diag([1, -1]), 0, (16, -6), 3),
+         Shape(slab(16, 4, 3) @ np.array([[0, 1], [1, 0]]), -2, (0, -boom), 3), Shape(bucket, -2, (16, 0), 2)],
+    )  # fmt: skip
+
+
+def plant(rng: np.random.Generator) -> list[Shape]:
+    leaf = np.array([(0, 2), (10, -8), (26, -10), (36, 0), (24, 8), (9, 7)], float)
+    stem = slab(rng.uniform(28, 36), 3, 3) @ np.diag([1, -1])
+    petals = [Shape(oval(6, 9, (0, -9)) @ _turn(a), -2 - k, (0, -30), 4, 0.0) for k, a in enumerate(np.arange(5) * 72)]
+    return _ordered(
+        [],
+        [Shape(block(-14, 0, 14, 24, -3), -1, (0, 0), 0, 0.15)],
+        [Shape(leaf, 0, (3, 0), 2), Shape(leaf * (-1, 1), 0, (-3, 0), 2), Shape(stem, 0, (0, 2), 2, 0.5), *petals,
+         Shape(oval(6, 6), -7, (0, -30), 3, 0.0)],
+    )  # fmt: skip
+
+
+def _turn(degrees: float) -> np.ndarray:
+    a = math.radians(degrees)
+    return np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
+
+
+def hound(rng: np.random.Generator) -> list[Shape]:
+    leg = rng.uniform(12, 16)
+
+    def pair(x: float) -> list[Shape]:
+        return [Shape(slab(leg, 5, 4), 0, (x, 10), 0), Shape(slab(leg, 4, 3), -2, (0, leg), 1)]
+
+    ear = np.array([(-3, 0), (4, 0), (5, 14), (-4, 12)], float)
+    return _ordered(
+        [*pair(-20), *pair(22), Shape(slab(20, 4, 2) @ np.diag([-1, -1]), 0, (-28, -6), 0)],
+        [Shape(oval(32, 16), -1, (0, 0), 0, 0.2)],
+        [*pair(-16), *pair(18), Shape(oval(14, 12, (6, -4)), 0, (28, -14), 0, 0.4),
+         Shape(block(-5, -4, 9, 2), -2, (-1, 7), 2, 0.1),
+         Shape(ear, -3, (0, -12), 1, 0.7), Shape(oval(2.5, 2.5), -4, (10, -7), 8, 0.0),
+         Shape(oval(4, 3), -5, (19, -3), 6, 0.0)],
+    )  # fmt: skip
+
+
+def crane(rng: np.random.Generator) -> list[Shape]:
+    """A desk lamp on a foot: a chain of three."""
+    a = rng.uniform(24, 32)
+    shade = np.array([(-5, -3), (5, -3), (15, 16), (-15, 16)], float)
+    arm = slab(a, 3.5, 3.5) @ np.diag([1, -1])
+    return _ordered(
+        [Shape(arm, 0, (0, 0), 1)],
+        [Shape(block(-20, -5, 20, 5, 2), -1, (0, 0), 0, 0.1)],
+        [Shape(slab(a, 3, 3) @ np.diag([1, -1]), -3, (0, -a), 1),
+         Shape(shade, -2, (0, -a), 2), Shape(oval(5, 4), -2, (0, 17), 3, 0.0)],
+    )  # fmt: skip
+
+
+RIGS: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
+    "robot": robot, "fish": fish, "digger": digger, "plant": plant, "hound": hound, "crane": crane,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pose:
+    x: float
+    y: float
+    scale: float
+    squash: float
+    angles: np.ndarray
+
+
+def half_way(first: Pose, last: Pose, t: float = 0.5) -> Pose:
+    mix = lambda a, b: a + t * (b - a)  # noqa: E731
+    return Pose(*(mix(getattr(first, n), getattr(last, n)) for n in ("x", "y", "scale", "squash", "angles")))
+
+
+def _matrices(shapes: list[Shape], pose: Pose) -> list[np.ndarray]:
+    out: dict[int, np.ndarray] = {}
+
+    def matrix(k: int) -> np.ndarray:
+        if k not in out:
+            own = np.eye(3)
+            own[:2, :2] = _turn(math.degrees(pose.angles[k])).T
+            if shapes[k].parent < 0:
+                own[:2, :2] = own[:2, :2] @ np.diag([pose.scale * pose.squash, pose.scale / pose.squash])
+                own[:2, 2] = pose.x, pose.y
+                out[k] = own
+            else:
+                own[:2, 2] = shapes[k].joint
+                out[k] = matrix(shapes[k].parent) @ own
+        return out[k]
+
+    return [matrix(k) for k in range(len(shapes))]
+
+
+@dataclass(frozen=True)
+class Figure:
+    shapes: list[Shape]
+    paints: list[tuple[int, int, int]]
+    first: Pose
+    last: Pose
+    width: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What one triplet is drawn with."""
+
+    figures: list[Figure]
+    ground: tuple[int, int, int] | None
+    band: tuple[int, int, int] | None
+    ink: tuple[int, int, int]
+    aliased: bool
+    size: tuple[int, int]
+
+    def at(self, t: float) -> np.ndarray:
+        """RGBA (H, W, 4) uint8 at time t."""
+        width, height = self.size
+        k = OVERSAMPLE
+        board = np.zeros((height * k, width * k, 4), np.uint8)
+        if self.ground is not None:
+            board[:] = (*self.ground, 255)
+            if self.band is not None:
+                board[int(height * 0.86) * k :] = (*self.band, 255)
+        for figure in self.figures:
+            pose = half_way(figure.first, figure.last, t)
+            for shape, paint, matrix in zip(figure.shapes, figure.paints, _matrices(figure.shapes, pose), strict=True):
+                points = (shape.outline @ matrix[:2, :2].T + matrix[:2, 2]) * k
+                corners = np.rint(points * 16).astype(np.int32)[None]
+                cv2.fillPoly(board, corners, (*paint, 255), shift=4)
+                if figure.width:
+                    cv2.polylines(board, corners, True, (*self.ink, 255), max(1, round(figure.width * k)), shift=4)
+        if self.aliased:
+            return board[k // 2 :: k, k // 2 :: k].copy()
+        flat = board.astype(np.float32)
+        flat[..., :3] *= flat[..., 3:] / 255
+        small = flat.reshape(height, k, width, k, 4).mean((1, 3))
+        colour = small[..., :3] / np.maximum(small[..., 3:] / 255, 1e-6)
+        return np.rint(np.concatenate([colour, small[..., 3:]], 2)).clip(0, 255).astype(np.uint8)
+
+
+def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200)) -> Drawing:
+    """The drawing of a seed at a level of `LEVELS`."""
+    rng = np.random.default_rng([seed, *level.encode()])
+    clear = rng.random() < 0.5
+    ground = None if clear else GROUNDS[rng.integers(len(GROUNDS))]
+    band = None if clear or rng.random() < 0.5 else tuple(int(0.6 * c) for c in ground or ())
+    count = 1 if rng.random() < 0.8 else 2
+    width = float(rng.choice(WIDTHS, p=(0.1, 0.2, 0.35, 0.35)))
+    figures = [_figure(rng, level, size, width, place, count) for place in range(count)]
+    return Drawing(figures, ground, band, INKS[rng.integers(len(INKS))], rng.random() < 0.12, size)  # type: ignore[arg-type]
+
+
+def _figure(
+    rng: np.random.Generator, level: str, size: tuple[int, int], width: float, place: int, count: int
+) -> Figure:
+    names = list(RIGS)
+    shapes = RIGS[names[int(rng.integers(len(names)))]](rng)
+    order = rng.permutation(len(PAINTS))
+    paints = [PAINTS[order[shape.paint]] for shape in shapes]
+    (low, high), (least, most) = LEVELS[level]
+    shift, turn = rng.uniform(low, high), math.radians(rng.uniform(least, most))
+    across = rng.uniform(-0.25, 0.25)
+    way = np.array([math.cos(across), math.sin(across)]) * shift * rng.choice((-1, 1))
+    middle = np.array([size[0] * (place + 1) / (count + 1), size[1] * 0.5]) + rng.uniform(-8, 8, 2)
+    scale = rng.uniform(0.8, 1.1) * (0.8 if count > 1 else 1.0)
+    rest = np.array([rng.uniform(-0.3, 0.3) * shape.freedom for shape in shapes])
+    move = np.array([rng.uniform(-1, 1) * shape.freedom for shape in shapes])
+    move *= turn / max(np.abs(move).max(), 1e-6)
+    growth = rng.uniform(0.92, 1.09) if rng.random() < 0.6 else 1.0
+    squash = rng.uniform(0.95, 1.05) if rng.random() < 0.5 else 1.0
+    first = Pose(*(middle - way / 2), scale, 1.0, rest - move / 2)
+    last = Pose(*(middle + way / 2), scale * growth, squash, rest + move / 2)
+    return Figure(shapes, paints, first, last, width)
+
+
+def triplets(seeds: range, level: str) -> list[tuple[str, np.ndarray]]:
+    """(name, (3, H, W, 4) uint8) for every seed."""
+    return [(f"{level}_{seed:03}", np.stack([drawing(seed, level).at(t) for t in (0.0, 0.5, 1.0)])) for seed in seeds]

@@ -1,0 +1,51 @@
+"""Whether the parts explain the keys: each key drawn from the other alone, and held against what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .compose import Stage
+
+RIGHT = 24.0
+"""Levels within which a pixel is right."""
+SEEN = 8.0
+"""Levels by which a pixel must differ between the keys to count as moved."""
+GREY = 127.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """How well each key follows from the other.
+
+    Args:
+        explained: share of the pixels that moved which are right, 0 ... 1; 1 where nothing moved.
+        flat: share of the picture that is of areas and lines.
+    """
+
+    explained: float
+    flat: float
+
+
+def over_grey(frame: np.ndarray) -> np.ndarray:
+    """Premultiplied (H, W, 4) set over mid-grey, (H, W, 3)."""
+    return frame[..., :3] + GREY * (1 - frame[..., 3:] / 255)
+
+
+def right_share(made: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
+    """The share of right pixels among those by which `truth` differs from `other`; all (H, W, 3)."""
+    moved = np.abs(truth - other).max(2) > SEEN
+    if not moved.any():
+        return 1.0
+    return float((np.abs(made - truth).max(2) <= RIGHT)[moved].mean())
+
+
+def checked(stage: Stage, flat: float) -> Check:
+    """Draw the last key from the first and the first from the last."""
+    keys = [over_grey(key) for key in stage.keys]
+    shares = []
+    for only, time in ((0, 1.0), (1, 0.0)):
+        board, _ = stage.codes_at(time, only=only)
+        shares.append(right_share(over_grey(stage.painted(board)), keys[1 - only], keys[only]))
+    return Check(float(np.mean(shares)), flat)

@@ -1,0 +1,134 @@
+"""From two keys to in-betweens, and whether to trust them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .check import Check, checked, over_grey, right_share
+from .compose import Stage
+from .graph import Graph, graph_of
+from .layers import layers_of
+from .match import alike, match
+from .motion import parts_of
+from .regions import Cel, cut_up, premultiplied
+
+FINENESS = ((100_000, 4), (280_000, 3), (1_100_000, 2))
+"""Up to how many pixels a picture is cut how fine: subpixels along a pixel's side."""
+FLAT = 0.97
+"""Least share of a picture that areas and lines explain."""
+MOST_AREAS = 60
+"""Drawings of more areas are left to others: matching them takes too long."""
+COVERED = 0.4
+"""What a point of an outline counts that another region may cover."""
+EXPLAINED = 0.8
+"""Least share of what moved that each key must get right from the other."""
+
+FLOW_BEHIND = 0.04
+"""By how much more optical flow may explain: it warps freely, so it explains more than it draws right half-way."""
+
+
+@dataclass(frozen=True)
+class PartsDrawing:
+    """What the parts draw of one gap.
+
+    Args:
+        frames: uint8 (H, W, 3 or 4) each, as the keys.
+        check: how well the parts explain the keys.
+    """
+
+    frames: list[np.ndarray]
+    check: Check
+
+
+def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDrawing | None:
+    """In-betweens of two keys, uint8 (H, W, 3 or 4), at times in (0, 1); None where the parts do not know.
+
+    They do not where a picture is not of flat areas, where its parts do not carry one key into the other, and where
+    plain optical flow does that better.
+    """
+    fine = fineness(start)
+    if fine is None or min(start.shape[:2]) < 16:
+        return None
+    cels = cut_up([start, end], fine)
+    flat = min(float(cel.known.mean()) for cel in cels)
+    if flat < FLAT or max(cel.areas for cel in cels) > MOST_AREAS:
+        return None
+    stage = stage_of(start, end, cels)
+    check = checked(stage, flat)
+    if check.explained < max(EXPLAINED, flow_explains(*stage.keys) - FLOW_BEHIND):
+        return None
+    frames = [_as_key(stage.frame(time), start) for time in times]
+    return PartsDrawing(frames, check)
+
+
+def fineness(picture: np.ndarray) -> int | None:
+    """Subpixels along a pixel's side for a picture of this size; None where it is too large."""
+    pixels = picture.shape[0] * picture.shape[1]
+    return next((fine for most, fine in FINENESS if pixels <= most), None)
+
+
+def stage_of(start: np.ndarray, end: np.ndarray, cels: list[Cel]) -> Stage:
+    """Match two keys that are cut up, and find how their parts move and lie."""
+    first, last = (graph_of(cel) for cel in cels)
+    ground = ground_of(first, last)
+    first, last = (_weighed(graph, still) for graph, still in zip((first, last), ground, strict=True))
+    parts = parts_of(first, last, ground, match(first, last, ground))
+    return Stage(first, last, parts, layers_of(first, last, parts), (premultiplied(start), premultiplied(end)))
+
+
+def ground_of(first: Graph, last: Graph) -> tuple[set[int], set[int]]:
+    """Labels, per key, of what stands still behind all: at the picture's border, or its colour seen through holes."""
+    found: tuple[set[int], set[int]] = (set(), set())
+    for own, other, labels in ((first, last, found[0]), (last, first, found[1])):
+        for region in own.regions:
+            clear = region.paint[3] < 4
+            if clear or (region.rim > 0.05 and _stays(own, other, region.label)):
+                labels.add(region.label)
+    for own, labels in ((first, found[0]), (last, found[1])):
+        grounds = [own.regions[k] for k in labels]
+        labels |= {r.label for r in own.regions if any(alike(r, g) for g in grounds)}
+    return found
+
+
+def _weighed(graph: Graph, ground: set[int]) -> Graph:
+    """Outlines count less where they face another region: that may be what covers them."""
+    regions = []
+    for region in graph.regions:
+        faced = graph.faced(region.outline)
+        sure = np.isin(faced, [*ground, region.label])
+        weights = np.where(sure, 1.0, COVERED if sure.mean() > 0.2 else 1.0) if len(sure) else region.outline.weights
+        regions.append(replace(region, outline=replace(region.outline, weights=weights)))
+    return replace(graph, regions=regions)
+
+
+def _stays(own: Graph, other: Graph, label: int) -> bool:
+    region = own.regions[label]
+    landed = other.labels_at(region.inside)
+    same = [0 <= k < other.cel.areas and alike(other.regions[k], region) for k in landed]
+    return float(np.mean(same)) > 0.5
+
+
+def flow_explains(first: np.ndarray, last: np.ndarray) -> float:
+    """The share of what moved that each key gets right from the other warped along optical flow (DIS)."""
+    keys = [over_grey(key) for key in (first, last)]
+    grey = [cv2.cvtColor(np.rint(key).astype(np.uint8), cv2.COLOR_RGB2GRAY) for key in keys]
+    height, width = grey[0].shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    shares = []
+    for source, target in ((0, 1), (1, 0)):
+        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(grey[target], grey[source], None)
+        warped = cv2.remap(keys[source], x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        shares.append(right_share(warped, keys[target], keys[source]))
+    return float(np.mean(shares))
+
+
+def _as_key(frame: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Premultiplied (H, W, 4) float as uint8 with as many channels as the key has."""
+    alpha = frame[..., 3:]
+    colour = frame[..., :3] * 255 / np.maximum(alpha, 1e-3)
+    both = np.concatenate([colour, alpha], 2)[..., : key.shape[2]]
+    return np.rint(both).clip(0, 255).astype(np.uint8)

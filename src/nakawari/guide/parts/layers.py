@@ -1,0 +1,141 @@
+"""Which part lies over which, and to which part every subpixel of a key belongs, lines included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .contours import mapped
+from .graph import Graph
+from .motion import Part
+
+STRAY = 5.0
+"""Pixels from a part up to which a line that nothing else claims is its own."""
+
+
+ENCLOSED = 1000.0
+"""What it says for a region's lying over another that it lies within it."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Parts in depth.
+
+    Args:
+        rank: (parts,) 0 for the lowest.
+        owners: per key (H·fine, W·fine) int16, the part that each subpixel belongs to.
+    """
+
+    rank: np.ndarray
+    owners: tuple[np.ndarray, np.ndarray]
+
+
+def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
+    over = _evidence(first, last, parts)
+    rank = _ranked(over, first, last, parts)
+    owners = (_owners(first, parts, "first", rank), _owners(last, parts, "last", rank))
+    still = first.cel.line & last.cel.line
+    return Layers(rank, (_gathered(owners[0], first, still), _gathered(owners[1], last, still)))
+
+
+def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
+    """(parts, parts): how much speaks for the row's part lying over the column's."""
+    over = np.zeros((len(parts), len(parts)))
+    for own, other, side, there in ((first, last, "first", "last"), (last, first, "last", "first")):
+        here_of = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
+        there_of = np.full(len(other.cel.paints) + 1, -1)
+        for k, part in enumerate(parts):
+            for label in getattr(part, there):
+                there_of[label] = k
+        motions = [part.motion if side == "first" else np.linalg.inv(part.motion) for part in parts]
+        # What is seen of a part here and covered there is covered by what is seen there.
+        for region in own.regions:
+            k = here_of.get(region.label, 0)
+            if k == 0:
+                continue
+            landed = there_of[other.labels_at(mapped(motions[k], region.inside))]
+            for j in np.unique(landed):
+                if j > 0 and j != k:
+                    over[j, k] += (landed == j).mean() * min(region.size, 200)
+        # A border belongs to the part that takes it along.
+        trees = {k: _tree(other, getattr(part, there)) for k, part in enumerate(parts) if getattr(part, there)}
+        for (a, b), points in own.contacts.items():
+            i, j = here_of.get(a, 0), here_of.get(b, 0)
+            if i == j or 0 in (i, j) or i not in trees or j not in trees:
+                continue
+            far = [trees[k].query(mapped(motions[k], points))[0].clip(0, 4) for k in (i, j)]
+            over[i, j] += np.maximum(far[1] - far[0] - 0.5, 0).sum() * 2
+            over[j, i] += np.maximum(far[0] - far[1] - 0.5, 0).sum() * 2
+        # What lies wholly within another is drawn on it.
+        for a, b in own.enclosed():
+            i, j = here_of.get(a, 0), here_of.get(b, 0)
+            if i != j and 0 not in (i, j):
+                over[i, j] += ENCLOSED
+    return over
+
+
+def _tree(graph: Graph, labels: set[int]) -> cKDTree:
+    points = np.concatenate([graph.regions[k].outline.points for k in labels])
+    return cKDTree(points if len(points) else np.full((1, 2), 1e6))
+
+
+def _ranked(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
+    """Lowest first: again and again the part with the least to say for lying over what is left."""
+    size = [
+        sum(first.regions[k].size for k in part.first) + sum(last.regions[k].size for k in part.last) for part in parts
+    ]
+    net = over - over.T
+    left = list(range(1, len(parts)))
+    rank = np.zeros(len(parts), np.int64)
+    for place in range(1, len(parts)):
+        lowest = min(left, key=lambda k: (sum(max(net[k, j], 0) for j in left), -size[k]))
+        rank[lowest] = place
+        left.remove(lowest)
+    return rank
+
+
+def _gathered(owners: np.ndarray, graph: Graph, still: np.ndarray) -> np.ndarray:
+    """Line that is left to the ground (a sharp corner's tip) goes to the part next to it, unless it stands still."""
+    stray = graph.cel.line & (owners == 0) & ~still
+    if not stray.any() or (owners == 0).all():
+        return owners
+    gap, index = cv2.distanceTransformWithLabels(
+        (owners == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    table = np.zeros(int(index.max()) + 1, np.int16)
+    table[index[owners != 0]] = owners[owners != 0]
+    return np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
+
+
+def _owners(graph: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.ndarray:
+    """Areas belong to their part; a line to the uppermost part that it runs along."""
+    cel = graph.cel
+    table = np.zeros(len(cel.paints) + 1, np.int16)
+    for k, part in enumerate(parts):
+        for label in getattr(part, side):
+            table[label] = k
+    owners = np.where(cel.line, table[graph.near], table[cel.labels]).astype(np.int16)
+    line = cel.line & (cel.labels >= 0)
+    if not line.any():
+        return owners
+    width = 2 * float(np.percentile(graph.gap[line], 90)) * cel.fine + 1
+    size = int(np.ceil(width))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
+    out = owners.copy()
+    for k in sorted(range(1, len(parts)), key=lambda k: rank[k]):
+        labels = getattr(parts[k], side)
+        if not labels:
+            continue
+        mine = np.isin(cel.labels, list(labels))
+        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+        if len(rows) == 0:
+            continue
+        top, bottom = max(rows[0] - size, 0), rows[-1] + size + 1
+        left, right = max(columns[0] - size, 0), columns[-1] + size + 1
+        spot = np.s_[top:bottom, left:right]
+        wide = cv2.dilate(mine[spot].astype(np.uint8), kernel).astype(bool)
+        out[spot][wide & line[spot]] = k
+    return out

@@ -1,0 +1,282 @@
+"""Which region of the first key is which of the last, and by what motion: from the surest out along the contacts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .contours import SCALES, Outline, agreement, fit, joint_gap, mapped, rotation, shifted
+from .graph import Graph, Region
+
+ALIKE = 8.0
+"""Levels by which the paints of one part may differ between the keys."""
+ENOUGH = 0.42
+"""The least share of the outlines that must agree for two regions to be one part."""
+MOST_ROOTS = 3
+DEAR = 1.1
+"""Matches that cost more are not made."""
+SURE = 0.6
+"""Matches that cost less are made before dearer ones are looked at again."""
+SMALL = 14.0
+"""Regions of fewer pixels say where they are, not how they are turned."""
+COARSE = (6.0, 4.0, 3.0, 2.0)
+FINE = SCALES[2:]
+TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.25, 1.25)
+
+
+@dataclass
+class Match:
+    """Two regions held to be one part.
+
+    Args:
+        first, last: labels in the two keys.
+        motion: (3, 3) from the first key to the last.
+        quality: share of their outlines that agree, 0 ... 1.
+    """
+
+    first: int
+    last: int
+    motion: np.ndarray
+    quality: float
+    cost: float = 0.0
+
+
+@dataclass
+class Matching:
+    """All parts found.
+
+    Args:
+        matches: one per matched region of the first key.
+    """
+
+    matches: dict[int, Match] = field(default_factory=dict)
+
+
+def alike(a: Region, b: Region) -> bool:
+    return float(np.abs(a.paint - b.paint).max()) <= ALIKE
+
+
+def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Matching:
+    """Match the regions of two keys that are not ground.
+
+    Figure by figure: some likely matches of large regions are each taken for granted in turn and grown; the one whose
+    figure explains most is kept.
+    """
+    found = Matching()
+    free = [
+        {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
+        for graph, still in zip((first, last), ground, strict=True)
+    ]
+    while free[0] and free[1]:
+        grown = []
+        for root in _roots(first, last, *free):
+            trial, rest = Matching(), [set(side) for side in free]
+            _take(trial, root, *rest)
+            _grow(first, last, trial, root, *rest)
+            worth = sum(
+                (1.4 - match.cost) * min(first.regions[a].size, last.regions[match.last].size) ** 0.7
+                for a, match in trial.matches.items()
+            )
+            grown.append((worth, trial, rest))
+        if not grown:
+            break
+        _, trial, free = max(grown, key=lambda item: item[0])
+        found.matches |= trial.matches
+    return found
+
+
+def _take(found: Matching, new: Match, open_first: set[int], open_last: set[int]) -> None:
+    found.matches[new.first] = new
+    open_first.discard(new.first)
+    open_last.discard(new.last)
+
+
+def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int]) -> list[Match]:
+    """Likely matches of large regions, to grow a figure from; the surest first."""
+    order = sorted(open_first, key=lambda k: -first.regions[k].size)
+    if first.regions[order[0]].size < 6:
+        return []
+    found: list[Match] = []
+    for a in order[:5]:
+        one = first.regions[a]
+        if one.size < 0.2 * first.regions[order[0]].size:
+            break
+        for b in open_last:
+            two = last.regions[b]
+            if not alike(one, two) or not 0.25 < two.size / one.size < 4:
+                continue
+            new = _tried(one, two, _by_centres(one, two), True)
+            new.cost = 1 - new.quality + 0.15 * abs(_angle(new.motion))
+            if new.quality >= ENOUGH:
+                found.append(new)
+    found.sort(
+        key=lambda new: (0.2 + new.cost) / math.sqrt(min(first.regions[new.first].size, last.regions[new.last].size))
+    )
+    return found[:MOST_ROOTS]
+
+
+def _by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> list[np.ndarray]:
+    move = shifted(two.centre - one.centre)
+    return [rotation(turn, two.centre) @ move for turn in turns]
+
+
+def _tried(one: Region, two: Region, starts: list[np.ndarray], free: bool, frame: np.ndarray | None = None) -> Match:
+    """The best motion between two regions from several starts."""
+    a, b = one.outline, two.outline
+    rough: list[tuple[float, np.ndarray]] = []
+    for start in starts:
+        motion = fit(a.coarse, b.coarse, start, "rigid", COARSE)
+        rough.append((_score(a, b, motion) - 0.02 * abs(_angle(start) - _angle(starts[0])), motion))
+    rough.sort(key=lambda item: -item[0])
+    best: Match | None = None
+    for _, motion in rough[:2]:
+        fine = fit(a, b, motion, "rigid", FINE)
+        quality = _score(a, b, fine)
+        if free:
+            for freedom in ("alike", "affine"):
+                wider = fit(a, b, fine, freedom, SCALES[4:])  # type: ignore[arg-type]
+                better = _score(a, b, wider)
+                if better > quality + 0.03 and _sane(wider):
+                    fine, quality = wider, better
+        if best is None or quality > best.quality:
+            best = Match(one.label, two.label, fine, quality)
+    assert best is not None
+    return best
+
+
+def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
+    """How well two outlines agree under a motion, 0 ... 1; what is hidden in one of them costs half."""
+    ahead, behind = agreement(a, b, motion)
+    return 0.5 * min(ahead, behind) + 0.5 * max(ahead, behind)
+
+
+def _angle(motion: np.ndarray) -> float:
+    return math.atan2(motion[1, 0] - motion[0, 1], motion[0, 0] + motion[1, 1])
+
+
+def _sane(motion: np.ndarray) -> bool:
+    sizes = np.linalg.svd(motion[:2, :2], compute_uv=False)
+    return bool(sizes[1] > 0.6 and sizes[0] < 1.7 and sizes[0] / sizes[1] < 1.5)
+
+
+def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int]) -> None:
+    """Match what touches matched regions, wave by wave, each wave by assignment."""
+    members = {root.first}
+    tried: dict[tuple[int, int], Match] = {}
+    while True:
+        rows = _reachable(first, members, open_first)
+        pairs = [(a, b) for a in rows for b in sorted(open_last) if alike(first.regions[a], last.regions[b])]
+        for a, b in pairs:
+            if (a, b) not in tried:
+                new = _beside(first, last, found, members, a, b, root)
+                if new is not None:
+                    tried[a, b] = new
+        good = {pair: tried[pair] for pair in pairs if pair in tried and tried[pair].quality >= ENOUGH}
+        if not good:
+            return
+        new = _assigned(good)
+        if not new:
+            return
+        # The surest half first: what they say helps the others.
+        new.sort(key=lambda item: item.cost)
+        sure = [item for item in new[: (len(new) + 1) // 2] if item.cost < SURE]
+        for item in sure or new[:1]:
+            _take(found, item, open_first, open_last)
+            members.add(item.first)
+            for a, b in list(tried):
+                if a == item.first or b == item.last or item.first in first.neighbours(a):
+                    del tried[a, b]
+
+
+def _reachable(graph: Graph, members: set[int], free: set[int]) -> list[int]:
+    """The free regions that touch a member, or touch one that does, and so on."""
+    found: set[int] = set()
+    edge = set(members)
+    while edge:
+        edge = {n for k in edge for n in graph.neighbours(k)} & free - found
+        found |= edge
+    return sorted(found)
+
+
+def _assigned(good: dict[tuple[int, int], Match]) -> list[Match]:
+    rows = sorted({a for a, _ in good})
+    columns = sorted({b for _, b in good})
+    cost = np.full((len(rows), len(columns) + len(rows)), DEAR)
+    for (a, b), item in good.items():
+        cost[rows.index(a), columns.index(b)] = item.cost
+    chosen = zip(*linear_sum_assignment(cost), strict=True)
+    return [good[rows[r], columns[c]] for r, c in chosen if c < len(columns) and (rows[r], columns[c]) in good]
+
+
+def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int, b: int, root: Match) -> Match | None:
+    """Region a as region b, where neighbours of a are matched; None if the two lie hopelessly apart."""
+    one, two = first.regions[a], last.regions[b]
+    if not 0.1 < two.size / max(one.size, 1e-6) < 10:
+        return None
+    held = [found.matches[n] for n in first.neighbours(a) if n in members]
+    touching = bool(held)
+    if not touching:
+        held = [
+            min(
+                (found.matches[n] for n in members),
+                key=lambda m: np.linalg.norm(first.regions[m.first].centre - one.centre),
+            )
+        ]
+    starts: list[np.ndarray] = []
+    for other in held[:3] if touching else []:
+        joint = first.between(a, other.first).mean(0)
+        pivot = mapped(other.motion, joint[None])[0]
+        starts += [rotation(turn, pivot) @ other.motion for turn in TURNS]
+    nearest = held[0].motion
+    middle = mapped(nearest, one.centre[None])[0]
+    starts.append(shifted(two.centre - middle) @ nearest)
+    if one.size < SMALL or two.size < SMALL:
+        motion = shifted(two.centre - middle) @ nearest
+        near = float(np.linalg.norm(two.centre - middle)) / SMALL
+        new = Match(a, b, motion, max(0.6 * min(one.size, two.size) / max(one.size, two.size) + 0.4 - near, 0.0))
+    else:
+        new = _tried(one, two, _distinct(starts, one), False)
+        wider = fit(one.outline, two.outline, new.motion, "alike", SCALES[5:], hold=0.2)
+        quality = _score(one.outline, two.outline, wider)
+        if quality > new.quality + 0.08 and _sane(wider):
+            new.motion, new.quality = wider, quality
+    led = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
+    if touching:
+        new.cost = _cost(first, held, new, one, two, last) + 0.02 * led
+    else:
+        new.cost = 1.2 - new.quality + 0.15 * abs(_angle(new.motion @ np.linalg.inv(nearest))) + 0.08 * led
+    return new
+
+
+def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
+    """Starts that carry the region to places or turns that differ."""
+    kept: list[np.ndarray] = []
+    corners = one.centre + one.outline.size * np.array([(1, 0), (0, 1), (-1, -1)])
+    for start in starts:
+        if all(np.abs(mapped(start, corners) - mapped(other, corners)).max() > 3 for other in kept):
+            kept.append(start)
+    return kept[:10]
+
+
+def _cost(first: Graph, held: list[Match], new: Match, one: Region, two: Region, last: Graph) -> float:
+    """How unlikely a match is: outlines that disagree, joints that come apart, neighbours lost, large turns."""
+    gaps, lost, turns = [], [], []
+    for other in held:
+        joint = first.between(new.first, other.first)
+        gaps.append(joint_gap(other.motion, new.motion, joint, (one.hull, first.regions[other.first].hull)))
+        lost.append(len(last.between(new.last, other.last)) == 0)
+        turns.append(abs(_angle(new.motion @ np.linalg.inv(other.motion))))
+    apart = min(min(gaps) / 6.0, 1.0)
+    larger = max(one.size, two.size) / max(min(one.size, two.size), 1.0)
+    return (
+        (1 - new.quality)
+        + 0.6 * apart
+        + 0.2 * float(np.mean(lost))
+        + 0.15 * min(turns)
+        + 0.5 * max(min(turns) - 1.4, 0)
+        + 0.06 * math.log(larger)
+    )

@@ -1,0 +1,198 @@
+"""Parts and how they move between the keys: as a tree of joints, each turning on an arc."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .contours import joint_gap, mapped, rotation
+from .graph import Graph
+from .match import Matching, alike
+
+JOINT = 4.0
+"""Pixels by which two parts may come apart where they touch and still hang together."""
+
+
+@dataclass
+class Part:
+    """What moves as one.
+
+    Args:
+        first, last: labels in the two keys; one of them may be empty.
+        motion: (3, 3) from the first key to the last.
+        centre: (2,) in the first key.
+        quality: 0 ... 1, how well its outlines agree; 0 where its motion is its neighbour's.
+        parent: the part whose joint it turns about, -1 for a root.
+        ground: it stays, below all others.
+    """
+
+    first: set[int]
+    last: set[int]
+    motion: np.ndarray
+    centre: np.ndarray
+    quality: float
+    parent: int = -1
+    ground: bool = False
+    reach: float = field(default=10.0)
+    """Pixels, the size of the part."""
+
+
+def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching) -> list[Part]:
+    """All regions of both keys as parts: the ground, the matched, and what joins or follows them."""
+    parts = [Part(set(ground[0]), set(ground[1]), np.eye(3), np.zeros(2), 1.0, ground=True)]
+    for match in found.matches.values():
+        region = first.regions[match.first]
+        parts.append(
+            Part({match.first}, {match.last}, match.motion, region.centre, match.quality, reach=region.outline.size)
+        )
+    _join(first, last, parts, "first")
+    _join(last, first, parts, "last")
+    _hang(first, last, parts)
+    return parts
+
+
+def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
+    """Give unmatched regions of one key to a part that would cover them, or let them follow a neighbour."""
+    taken = {label for part in parts for label in getattr(part, side)}
+    lost = [r for r in own.regions if r.label not in taken and r.size > 0]
+    for region in sorted(lost, key=lambda r: -r.size):
+        holder, share = None, 0.5
+        for part in parts[1:]:
+            mine, theirs = getattr(part, side), part.last if side == "first" else part.first
+            if not mine or not theirs or not alike(region, own.regions[next(iter(mine))]):
+                continue
+            motion = part.motion if side == "first" else np.linalg.inv(part.motion)
+            landed = other.labels_at(mapped(motion, region.inside))
+            inside = float(np.isin(landed, list(theirs)).mean())
+            if inside > share:
+                holder, share = part, inside
+        if holder is not None:
+            getattr(holder, side).add(region.label)
+            continue
+        leader = _leader(own, parts, side, region.label)
+        motion = np.eye(3) if leader is None else leader.motion
+        centre = region.centre if side == "first" else mapped(np.linalg.inv(motion), region.centre[None])[0]
+        new = Part(set(), set(), motion, centre, 0.0, reach=max(region.outline.size, 1.0))
+        getattr(new, side).add(region.label)
+        parts.append(new)
+
+
+def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None:
+    """The part that a region touches most, or else the nearest; the ground left out."""
+    best, most = None, 0
+    for part in parts[1:]:
+        touch = sum(len(own.between(label, other)) for other in getattr(part, side))
+        if touch > most:
+            best, most = part, touch
+    if best is not None:
+        return best
+    matched = [part for part in parts[1:] if part.quality > 0 and getattr(part, side)]
+    centre = own.regions[label].centre
+    return min(
+        matched,
+        key=lambda part: min(
+            np.linalg.norm(own.regions[k].centre - centre) - own.regions[k].outline.size for k in getattr(part, side)
+        ),
+        default=None,
+    )
+
+
+def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
+    """Give every part its parent: from the largest of each figure out, over the joints that come apart least."""
+    links = _links(first, last, parts)
+    sizes = [_size(first, part.first) + _size(last, part.last) for part in parts]
+    left = set(range(1, len(parts)))
+    while left:
+        root = max(left, key=lambda k: (parts[k].quality > 0, sizes[k]))
+        left.discard(root)
+        queue = [(gap, root, other) for other, gap in links.get(root, {}).items()]
+        heapq.heapify(queue)
+        while queue:
+            gap, holder, child = heapq.heappop(queue)
+            if child not in left or gap > JOINT:
+                continue
+            left.discard(child)
+            parts[child].parent = holder
+            for other, more in links.get(child, {}).items():
+                heapq.heappush(queue, (more + 0.25, child, other))
+
+
+def _size(graph: Graph, labels: set[int]) -> float:
+    return sum(graph.regions[k].size for k in labels)
+
+
+def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, float]]:
+    """Part -> parts that it touches in a key -> pixels by which their joint comes apart."""
+    out: dict[int, dict[int, float]] = {}
+    for graph, side in ((first, "first"), (last, "last")):
+        owner = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
+        for (a, b), points in graph.contacts.items():
+            i, j = owner.get(a, 0), owner.get(b, 0)
+            if i == j or 0 in (i, j):
+                continue
+            motions = [parts[i].motion, parts[j].motion]
+            if side == "last":
+                motions = [np.linalg.inv(m) for m in motions]
+            hulls = (graph.regions[a].hull, graph.regions[b].hull)
+            gap = joint_gap(motions[0], motions[1], points, hulls) + 1.0 / len(points)
+            known = out.setdefault(i, {}).get(j, math.inf)
+            out[i][j] = out.setdefault(j, {})[i] = min(gap, known)
+    return out
+
+
+def poses(parts: list[Part], time: float) -> list[np.ndarray]:
+    """Where every part stands at a time in [0, 1]: (3, 3) from the first key.
+
+    A root travels straight, turns about its centre and grows evenly. A child keeps its joint: what it does in its
+    parent's frame is the same motion done partly, a turn about the same point through part of the angle, so that
+    lengths are kept and tips run on arcs.
+    """
+    out: dict[int, np.ndarray] = {}
+
+    def pose(k: int) -> np.ndarray:
+        if k not in out:
+            part = parts[k]
+            if part.parent < 0:
+                out[k] = _straight(part.motion, part.centre, time)
+            else:
+                own = np.linalg.inv(parts[part.parent].motion) @ part.motion
+                out[k] = pose(part.parent) @ _partly(own, part, time)
+        return out[k]
+
+    return [pose(k) for k in range(len(parts))]
+
+
+def _straight(motion: np.ndarray, centre: np.ndarray, time: float) -> np.ndarray:
+    linear = motion[:2, :2]
+    u, s, vt = np.linalg.svd(linear)
+    turn = u @ vt
+    stretch = vt.T @ np.diag(s) @ vt
+    angle = math.atan2(turn[1, 0], turn[0, 0])
+    out = rotation(time * angle, np.zeros(2))
+    out[:2, :2] = out[:2, :2] @ (np.eye(2) + time * (stretch - np.eye(2)))
+    there = centre + time * (mapped(motion, centre[None])[0] - centre)
+    out[:2, 2] = there - out[:2, :2] @ centre
+    return out
+
+
+def _partly(own: np.ndarray, part: Part, time: float) -> np.ndarray:
+    """A fraction of a motion: a turn about its fixed point, or straight where that lies far away."""
+    away = own[:2, :2] - np.eye(2)
+    if abs(np.linalg.det(away)) < 1e-9:
+        return _straight(own, part.centre, time)
+    pivot = np.linalg.solve(away, -own[:2, 2])
+    if np.linalg.norm(pivot - part.centre) > 6 * part.reach + 10:
+        return _straight(own, part.centre, time)
+    return _power(own, pivot, time)
+
+
+def _power(own: np.ndarray, pivot: np.ndarray, time: float) -> np.ndarray:
+    """A motion done to a fraction, about its fixed point: its linear part to that power."""
+    values, vectors = np.linalg.eig(own[:2, :2].astype(complex))
+    out = np.eye(3)
+    out[:2, :2] = np.real(vectors @ np.diag(values**time) @ np.linalg.inv(vectors))
+    out[:2, 2] = pivot - out[:2, :2] @ pivot
+    return out

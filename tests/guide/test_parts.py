@@ -1,0 +1,131 @@
+"""In-betweens of flat drawings from their parts: one figure half-way, joints on arcs, colours and matte exact."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from nakawari.guide.parts import draw
+
+SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
+CLEAR = (0, 0, 0, 0)
+FINE = 8
+
+
+def picture(
+    *shapes: tuple[np.ndarray, tuple], ground: tuple = SKY, line: float = 1.6, hard: bool = False
+) -> np.ndarray:
+    """RGBA (100, 160): closed outlines in painter's order, each with its line, drawn fine and made smaller."""
+    board = np.zeros((100 * FINE, 160 * FINE, 4), np.uint8)
+    board[:] = ground
+    for outline, paint in shapes:
+        points = np.rint(outline * FINE * 16).astype(np.int32)[None]
+        cv2.fillPoly(board, points, paint, shift=4)
+        cv2.polylines(board, points, True, INK, round(line * FINE), shift=4)
+    if hard:
+        return board[FINE // 2 :: FINE, FINE // 2 :: FINE].copy()
+    flat = board.astype(float)
+    flat[..., :3] *= flat[..., 3:] / 255
+    small = flat.reshape(100, FINE, 160, FINE, 4).mean((1, 3))
+    small[..., :3] = small[..., :3] * 255 / np.maximum(small[..., 3:], 1e-6)
+    return np.rint(small).clip(0, 255).astype(np.uint8)
+
+
+def ball(x: float, y: float, radius: float = 12) -> np.ndarray:
+    angle = np.linspace(0, 2 * math.pi, 60, endpoint=False)
+    return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], 1)
+
+
+def bar(x: float, y: float, degrees: float, length: float = 40, half: float = 5) -> np.ndarray:
+    """A limb that begins at its joint (x, y)."""
+    a = math.radians(degrees)
+    corners = np.array([(-4, -half), (length, -half), (length, half), (-4, half)], float)
+    return corners @ np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]) + (x, y)
+
+
+def box(x: float, y: float) -> np.ndarray:
+    return np.array([(-16, -22), (16, -22), (16, 22), (-16, 22)], float) + np.array([x, y])
+
+
+def middle(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    drawing = draw(start, end, [0.5])
+    assert drawing is not None
+    return drawing.frames[0]
+
+
+def wrong(made: np.ndarray, truth: np.ndarray) -> int:
+    """Pixels that are more than 24 levels off, where they can be seen."""
+    shown = np.maximum(made[..., 3:], truth[..., 3:]) > 24
+    return int(((np.abs(made.astype(int) - truth).max(2) > 24) & shown[..., 0]).sum())
+
+
+def test_a_ball_that_travels_far_stands_half_way_and_nowhere_else() -> None:
+    made = middle(picture((ball(30, 50), RED)), picture((ball(110, 56), RED)))
+    truth = picture((ball(70, 53), RED))
+    assert wrong(made, truth) <= 4
+    assert wrong(made, picture((ball(30, 50), RED))) > 400
+
+
+def test_a_limb_turns_about_its_joint_and_keeps_its_length() -> None:
+    def pose(degrees: float, x: float) -> np.ndarray:
+        return picture((box(x, 50), RED), (bar(x + 8, 40, degrees), BLUE), ground=CLEAR)
+
+    made, truth = middle(pose(-35, 50), pose(45, 70)), pose(5, 60)
+    assert wrong(made, truth) <= 40
+    blue = made[..., 2] > 100
+    columns = np.flatnonzero((blue & (made[..., 0] < 80) & (made[..., 3] > 200)).any(0))
+    true = np.flatnonzero(((truth[..., 2] > 100) & (truth[..., 0] < 80) & (truth[..., 3] > 200)).any(0))
+    assert abs(columns[-1] - true[-1]) <= 1
+
+
+def test_flat_regions_keep_exactly_their_colours_and_the_matte_its_edge() -> None:
+    made = middle(picture((ball(40, 50, 20), RED), ground=CLEAR), picture((ball(80, 50, 20), RED), ground=CLEAR))
+    assert (made[50, 45:75] == RED).all()
+    assert (made[:20, :, 3] == 0).all()
+    assert ((made[..., 3] > 0) & (made[..., 3] < 255)).sum() < 250
+
+
+def test_a_hidden_limb_comes_out_from_behind_the_body() -> None:
+    def pose(degrees: float) -> np.ndarray:
+        return picture((bar(70, 50, degrees), BLUE), (box(70, 50), RED))
+
+    assert wrong(middle(pose(-60), pose(20)), pose(-20)) <= 60
+
+
+def test_an_aliased_drawing_stays_aliased() -> None:
+    start = picture((box(50, 50), RED), (bar(58, 40, -30), BLUE), hard=True)
+    end = picture((box(80, 50), RED), (bar(88, 40, 20), BLUE), hard=True)
+    made = middle(start, end)
+    known = {tuple(c) for key in (start, end) for c in key.reshape(-1, 4).tolist()}
+    assert {tuple(c) for c in made.reshape(-1, 4).tolist()} <= known
+
+
+def test_what_stands_still_in_both_keys_is_kept_bit_for_bit() -> None:
+    frame = bar(10, 85, 0, 100, 6)
+    start = picture((frame, BLUE), (ball(30, 40), RED))
+    end = picture((frame, BLUE), (ball(100, 40), RED))
+    made = middle(start, end)
+    assert (made[70:] == start[70:]).all()
+    assert (start[70:] == end[70:]).all()
+
+
+def test_it_says_nothing_about_pictures_that_are_not_flat() -> None:
+    rng = np.random.default_rng(0)
+    noise = cv2.GaussianBlur(rng.uniform(0, 255, (100, 160, 3)), (0, 0), 2)
+    noise = ((noise - noise.min()) / np.ptp(noise) * 255).astype(np.uint8)
+    assert draw(noise, np.roll(noise, 5, 1), [0.5]) is None
+
+
+def test_it_says_nothing_about_a_cut() -> None:
+    start = picture((ball(40, 50, 25), RED))
+    end = picture((box(100, 40), BLUE), (bar(30, 30, 20), INK), ground=(240, 230, 210, 255))
+    assert draw(start, end, [0.5]) is None
+
+
+def test_the_same_keys_give_the_same_frames() -> None:
+    keys = picture((box(50, 50), RED)), picture((box(90, 50), RED))
+    first, second = (draw(*keys, [0.25, 0.75]) for _ in range(2))
+    assert first is not None and second is not None
+    assert all((a == b).all() for a, b in zip(first.frames, second.frames, strict=True))

@@ -1,14 +1,19 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from evaluation_stubs import StubPipeline
 
+from nakawari.evaluation import load
 from nakawari.evaluation.contestants import Model, Task
 from nakawari.evaluation.efficiency import counted, measure, size_of
 from nakawari.evaluation.protocol import Protocol, Row
 from nakawari.evaluation.runner import evaluate
+from nakawari.quantization.layers import packed_layers, parameter_count
+from nakawari.quantization.precisions import quantize_layers, uniform
 from tiny_models import towered_model
 
 TASK = Task("a", np.zeros((2, 32, 40, 3), np.uint8), np.zeros((1, 32, 40, 3), np.uint8), 5, (0.5,))
@@ -48,6 +53,34 @@ def test_size_counts_parts():
     size = size_of(StubPipeline())
     assert size["parameters"] == size["denoiser_parameters"] == 12
     assert size["bytes"] == size["parts"]["unet"]["bytes"] == 48
+
+
+def test_packed_weights_count_as_what_they_stand_for():
+    network = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Conv2d(8, 8, 3))
+    whole = parameter_count(network)
+    assert whole == 64 * 32 + 32 + 8 * 8 * 9 + 8
+    for precision in ("int8", "int4"):
+        again = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Conv2d(8, 8, 3))
+        quantize_layers(again, uniform(again, precision))
+        assert packed_layers(again)
+        assert parameter_count(again) == whole
+
+
+def test_the_peak_is_of_the_process_itself():
+    held = np.ones(50_000_000)  # 400 MB in the process that starts the other
+    words = [sys.executable, "-c", "from nakawari.evaluation.load import peak_rss; print(peak_rss())"]
+    peak = int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    assert 2_000_000 < peak < held.nbytes / 2
+
+
+def test_load_is_what_others_use(monkeypatch):
+    times = iter([(100.0, 5.0, 4), (103.0, 6.0, 4)])  # 3 s of processor time, of which 1 s is our own, on 4 cores
+    clock = iter([0.0, 1.0])
+    monkeypatch.setattr(load, "_busy", lambda: next(times))
+    monkeypatch.setattr(load.time, "perf_counter", lambda: next(clock))
+    with load.others() as share:
+        pass
+    assert share == [0.5]
 
 
 def test_a_row_shows_the_cost_without_guidance_beside_the_quality_with_it(tmp_path, triplets):

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nakawari.reporting.cost_figures import pareto, spread
+from nakawari.reporting.contents import costs, quality
+from nakawari.reporting.cost_figures import cost_figures, pareto, spread
 from nakawari.reporting.figures import all_figures, scale_figures, sweeps
 from nakawari.reporting.results import load_evidence
 
@@ -67,3 +68,38 @@ def test_labels_are_moved_apart_and_keep_their_order():
     gaps = np.diff(places)
     assert (gaps >= np.array([0.1, 0.15, 0.15]) - 1e-3).all()
     assert spread([0.1, 0.9], [0.05, 0.05]) == [0.1, 0.9]
+
+
+def with_costs(evidence, **changes):
+    """The same evidence in which each model's cost says something else: name of a field -> its values by model."""
+    models = iter(range(len(evidence.models)))
+    rows = []
+    for row in evidence.rows:
+        if row.entry.role == "model":
+            index = next(models)
+            cost = {**row.entry.cost, **{name: values[index] for name, values in changes.items()}}
+            row = replace(row, entry=row.entry.model_copy(update={"cost": cost}))
+        rows.append(row)
+    return replace(evidence, rows=tuple(rows))
+
+
+def test_times_of_different_devices_never_share_an_axis(kept):
+    evidence = with_costs(load_evidence([kept]), device=["cpu", "cpu", "NVIDIA X"])
+    names = [plot.name for plot in cost_figures(evidence)]
+    assert [name for name in names if name.endswith("psnr")] == [
+        "quality-time-cpu-psnr", "quality-time-nvidia-x-psnr", "quality-evaluations-psnr",
+    ]  # fmt: skip
+
+
+def test_a_time_under_load_is_marked_and_not_on_the_front(kept):
+    evidence = load_evidence([kept])
+    assert "†" not in quality(evidence).caption
+    busy = with_costs(evidence, load=[0.0, 0.4, None])
+    marked = [line.head for line in quality(busy).lines if any("†" in cell.text for cell in line.cells)]
+    assert marked == ["stub+show/best@0.5"] and "† Timed while other" in quality(busy).caption
+    assert "more than 10" in costs(busy)[0].caption
+    time, evaluations, *_ = cost_figures(busy)
+    assert "are not on the front" in time.caption and "stub+show/best@0.5" not in time.alt.split("front:")[1]
+    assert "are not on the front" not in evaluations.caption
+    everything = with_costs(evidence, load=[0.5, 0.5, 0.5])
+    assert cost_figures(everything)[0].alt.endswith("On the Pareto front: none.")

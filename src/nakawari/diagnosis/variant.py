@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..families.base import InterpolationPipeline
+from ..quantization.layers import packed_layers
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _part(name: str, module: nn.Module) -> PartReport:
     dtypes: Counter[str] = Counter()
     for _, parameter in own:
         dtypes[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    for layer in packed_layers(module).values():
+        dtypes[layer.precision] += layer.shape.numel()
     tensors = [value for _, value in own] + list(module.buffers())
     # A quantized layer is one that keeps its weight in a class or an integer format of its own.
     quantized = Counter(

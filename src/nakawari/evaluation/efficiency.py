@@ -2,12 +2,12 @@
 
 Time is wall time of whole calls, after warm-up, with the device synchronised before and after. On a GPU the memory is
 the allocator's peak during the timed calls; on a CPU it is the peak resident size of a fresh process that loads the
-variant and draws one clip.
+variant and draws one clip. `load` is the share of the processor that other processes used meanwhile: a time under
+load is noted as such, and the report keeps it out of comparisons.
 """
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -20,9 +20,11 @@ import torch
 
 from ..adapters import adapter_folder
 from ..errors import NakawariError
+from ..quantization.layers import parameter_count
 from ..training.provenance import git_revision, machine, packages
 from ..variants import SMALL, TURBO, load, model_folder, parse
 from .contestants import Model, Task
+from .load import others, peak_rss
 from .protocol import Protocol
 
 WARM_UP = 1
@@ -46,7 +48,7 @@ def measure(
         model.draw([task], settings, protocol.seeds[0])
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with counted(pipeline.denoiser) as evaluations:
+    with counted(pipeline.denoiser) as evaluations, others() as load:
         seconds = [_timed(model, task, settings, device) for _ in range(repeats)]
     made = task.num_frames - 2
     each = 1000 * np.array(seconds) / made
@@ -61,6 +63,7 @@ def measure(
         "warm_up": warm_up,
         "repeats": repeats,
         "threads": torch.get_num_threads(),
+        "load": round(load[0], 3) if load else None,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "memory": _gpu_memory(device),
         **size_of(pipeline),
@@ -126,18 +129,17 @@ def counted(network: torch.nn.Module) -> Iterator[list[int]]:
 
 
 def size_of(pipeline: Any) -> dict[str, Any]:
-    """Parameters and bytes in memory, whole and per part, and the parameters of the network called at each step."""
+    """Parameters and bytes in memory, whole and per part, and the parameters of the network called at each step.
+
+    A packed weight counts as the parameters that it stands for, and as the bytes that it takes.
+    """
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     return {
-        "parameters": sum(_parameters(part) for part in parts.values()),
-        "denoiser_parameters": _parameters(pipeline.denoiser),
+        "parameters": sum(parameter_count(part) for part in parts.values()),
+        "denoiser_parameters": parameter_count(pipeline.denoiser),
         "bytes": sum(_bytes(part) for part in parts.values()),
-        "parts": {name: {"parameters": _parameters(part), "bytes": _bytes(part)} for name, part in parts.items()},
+        "parts": {name: {"parameters": parameter_count(part), "bytes": _bytes(part)} for name, part in parts.items()},
     }
-
-
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _bytes(module: torch.nn.Module) -> int:
@@ -187,9 +189,7 @@ def _fresh(variant: str, size: str, text: str) -> str:
     keys = np.broadcast_to(ramp[None, None, :, None], (2, height, width, 3)).copy()
     task = Task("ramp", keys, keys[:1], protocol.num_frames or 3, (0.5,))
     model.draw([task], protocol, 0)
-    # Linux counts in kibibytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return f"{seconds:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}"
+    return f"{seconds:.3f} {peak_rss()}"
 
 
 if __name__ == "__main__":

@@ -148,6 +148,12 @@ def packable(denoiser: nn.Module) -> dict[str, nn.Module]:
     return {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, _LAYERS)}
 
 
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers a network has learned; a packed weight counts as the numbers that it stands for."""
+    packed = sum(layer.shape.numel() for layer in packed_layers(network).values())
+    return packed + sum(parameter.numel() for parameter in network.parameters())
+
+
 def packed_layers(denoiser: nn.Module) -> dict[str, Packed]:
     """Name -> layer of those that are packed, without the plain ones of a packed class that adapters have."""
     found = {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, Packed)}

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.aggregate import Finished, compare, with_verdicts
+from ..evaluation.load import LOADED
 from ..evaluation.metrics import METRICS
 from ..evaluation.schema import Difference, MetricInfo
 from ..evaluation.statistics import Interval
 from ..evaluation.verdicts import MIN_FILMS
+from .cost_figures import under_load
 from .results import UNGUIDED, Evidence, Row
 from .tables import EMPTY, Cell, Column, Line, Raw, Table, digits, interval, number
 
@@ -45,13 +47,26 @@ def quality(evidence: Evidence) -> Table:
         found = [read(row.entry.cost) for row in evidence.rows]
         if any(value is not None for value in found):
             columns.append(Column(key, title, "lower"))
-            cells.append([_value(value, number(value, decimals) if value is not None else "") for value in found])
+            cells.append(
+                [
+                    _value(value, number(value, decimals) + _mark(row, key) if value is not None else "")
+                    for row, value in zip(evidence.rows, found, strict=True)
+                ]
+            )
     count = len(evidence.sample_names)
     caption = (
         f"Means over {count:,} samples under protocol {protocol.name}, with {_percent(evidence)} intervals in "
         f"brackets. Bold: the best model.{reservations(evidence)}"
     )
     return _table("quality", "Quality", caption, columns, evidence.rows, cells)
+
+
+BUSY = "†"
+
+
+def _mark(row: Row, key: str) -> str:
+    """The sign of a time that was measured under load."""
+    return BUSY if key.startswith(("ms_per_frame", "load_seconds")) and under_load(row) else ""
 
 
 def reservations(evidence: Evidence) -> str:
@@ -72,6 +87,8 @@ def reservations(evidence: Evidence) -> str:
         for row in evidence.rows
         if row.entry.seen_in_training
     ]
+    if any(under_load(row) for row in evidence.rows):
+        said.append(f"{BUSY} Timed while other processes were at work.")
     for what, values in _unlike(evidence).items():
         said.append(f"The rows were made by different {what}: {'; '.join(values)}.")
     return "".join(f" {sentence}" for sentence in said)
@@ -246,12 +263,14 @@ def costs(evidence: Evidence) -> list[Table]:
             common.append(f"{title.lower()} {found[0][0]}")
         elif any(raw is not None for _, raw in found):
             columns.append(Column(key, title, better, text=isinstance(found[0][1], str)))
-            cells.append([_value(raw, text) for text, raw in found])
+            cells.append([_value(raw, text + _mark(row, key)) for row, (text, raw) in zip(rows, found, strict=True)])
     caption = (
         "Cost of one clip at a time with the settings of the quality run. Time is per in-between drawn; network "
         "evaluations count a batch of two for guidance as two; memory is the allocator's peak on a GPU and the peak "
         "resident size of a fresh process on a CPU."
     )
+    if any(under_load(row) for row in rows):
+        caption += f" {BUSY} Other processes used more than {100 * LOADED:.0f} % of the processor meanwhile."
     if common:
         caption += f" All rows: {', '.join(common)}."
     return [_table("cost", "Cost", caption, columns, rows, cells)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..evaluation.load import LOADED
 from ..evaluation.schema import MetricInfo
 from ..evaluation.statistics import Interval
 from .drawing import BLUE, GREY, WIDTH, Plot, drawing, finish, wrapped
@@ -25,6 +26,11 @@ class _Point:
     cost: float
     quality: Interval
     others: list[_Other]
+
+    @property
+    def device(self) -> str:
+        """What the time was measured on."""
+        return str((self.row.entry.cost or {}).get("device", "unknown"))
 
 
 class _Other(NamedTuple):
@@ -46,9 +52,23 @@ def cost_figures(evidence: Evidence) -> list[Plot]:
                 if (cost := read(row.entry.cost or {}))
                 and (quality := row.interval(evidence.protocol.name, metric.name))
             ]
-            if points:
-                plots.append(_cost_figure(evidence, metric, key, title, points))
+            plots += [
+                _cost_figure(evidence, metric, key + tail, f"{title}{on}", some)
+                for tail, on, some in _by_device(points, key == "time")
+            ]
     return plots
+
+
+def _by_device(points: list[_Point], apart: bool) -> list[tuple[str, str, list[_Point]]]:
+    """Points that may stand on one axis, as (part of a file name, words, points): not times of different devices."""
+    devices = dict.fromkeys(point.device for point in points)
+    if not apart or len(devices) < 2:
+        return [("", "", points)] if points else []
+    found = []
+    for device in devices:
+        tail = "".join(character if character.isalnum() else "-" for character in device).lower()
+        found.append((f"-{tail}", f" on {device}", [point for point in points if point.device == device]))
+    return found
 
 
 def _at_other_steps(evidence: Evidence, row: Row, metric: MetricInfo, read: ReadCost) -> list[_Other]:
@@ -68,6 +88,11 @@ _AXES: tuple[tuple[str, str, ReadCost], ...] = (
 )
 
 
+def under_load(row: Row) -> bool:
+    """Whether a row's time was measured while other processes were at work."""
+    return ((row.entry.cost or {}).get("load") or 0.0) > LOADED
+
+
 def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
     """Indices of the points that no other beats in both (less cost, more quality), cheapest first."""
     front: list[int] = []
@@ -78,7 +103,9 @@ def pareto(costs: Sequence[float], qualities: Sequence[float]) -> list[int]:
 
 
 def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, points: list[_Point]) -> Plot:
-    front = pareto([point.cost for point in points], [metric.sense * point.quality.mean for point in points])
+    fit = [index for index, point in enumerate(points) if not (key.startswith("time") and under_load(point.row))]
+    costs, qualities = [points[i].cost for i in fit], [metric.sense * points[i].quality.mean for i in fit]
+    front = [fit[index] for index in pareto(costs, qualities)]
     with drawing() as pyplot:
         figure, axes = pyplot.subplots(figsize=(WIDTH, 3.2))
         figure.subplots_adjust(left=0.15, right=0.6, bottom=0.15, top=0.97)
@@ -91,17 +118,20 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
             axes.plot(point.cost, point.quality.mean, "o", ms=6, mfc=face, mec=colour, mew=1.4, zorder=3)
             labels.append((point.cost, point.quality.mean, point.row.label, colour))
             _steps_line(axes, point.others, colour)
-        _front_line(axes, [points[index] for index in front])
+        if front:
+            _front_line(axes, [points[index] for index in front])
         labels += _floor_lines(axes, evidence, metric, points)
         axes.set_xlabel(title)
         axes.set_ylabel(f"{metric.title} {'↑' if metric.higher_is_better else '↓'}")
         _gutter(axes, labels)
-        names = ", ".join(points[index].row.label for index in front)
+        names = ", ".join(points[index].row.label for index in front) or "none"
         alt = f"{metric.title} against {title.lower()} of {len(points)} models. On the Pareto front: {names}."
         caption = (
             f"{metric.title} against {title[0].lower() + title[1:]}. Blue and filled: the Pareto front, which no other "
             "model beats in both. Dashed: rows that need no model."
         )
+        if len(fit) < len(points):
+            caption += " Times that were measured while other processes were at work are not on the front."
         if any(point.others for point in points):
             caption += " Small dots: the same model at the number of steps beside them."
         return finish(f"quality-{key}-{metric.name}", alt, caption, figure)

@@ -184,6 +184,7 @@ _TEX = {
     "×": r"$\times$",
     "²": r"\textsuperscript{2}",
     "‰": r"\textperthousand{}",
+    "†": r"$^\dagger$",
     "▲": r"$\bigtriangleup$",
     "▼": r"$\bigtriangledown$",
     "○": r"$\circ$",

@@ -1,6 +1,6 @@
 """Everything that a GPU can tell about the full-size models, in one command of under eight minutes.
 
-    PYTHONPATH=src python benchmarks/gpu.py -o DIR [--seconds 460] [--only a,b,...] [--tiny] [--device cpu]
+    PYTHONPATH=src python benchmarks/gpu.py -o DIR [--seconds 460] [--only NAME,...] [--tiny] [--device cpu]
 
 Weights are random and of the published size, so no data and no checkpoint are needed. Parts, each written to its own
 JSON as it goes; what no longer fits the time is written down as skipped:
@@ -12,7 +12,8 @@ JSON as it goes; what no longer fits the time is written down as skipped:
 At the end a table (`gpu.txt`) and a figure (`gpu.png`, where matplotlib is installed) are made of what was measured.
 
 Each job runs in a process of its own, which imports while others measure and touches the device when it is its turn.
-Models compile beside the jobs of part e, which time nothing; all else has the device alone.
+Models compile beside parts a and e, which time nothing; all else has the device alone. `--only` takes letters and names
+of jobs (`--list` prints them), which then run in the order given.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,39 +43,67 @@ class Job:
     """One process.
 
     Args:
-        part: the letter of the part whose JSON gets what it finds.
+        name: what `--only` calls it; its first letter is the part whose JSON gets what it finds.
         words: which function of `gpu_parts` with which arguments, see `gpu_parts.jobs`.
         limit: seconds after which it is ended, from its turn on.
-        stage: 0 prepares beside everything else, 1 times nothing, 2 has the device alone.
+        kind: "compiles" beside everything else, "untimed" beside what compiles, or "timed" with the device alone.
+        asked: it runs only where `--only` names it.
     """
 
-    part: str
+    name: str
     words: tuple[str, ...]
     limit: float
-    stage: int = 2
+    kind: str = "timed"
+    asked: bool = False
 
     @property
-    def name(self) -> str:
-        """For the log."""
-        return " ".join(self.words)
+    def part(self) -> str:
+        """A letter."""
+        return self.name[0]
 
 
+CHECKS = Job("a", ("checks",), 170, "untimed")
 JOBS: tuple[Job, ...] = (
-    Job("b", ("compiled", "tooncrafter", "bf16"), 60, 0),
-    Job("c", ("compiled", "framer", "bf16"), 60, 0),
-    Job("b", ("compiled", "tooncrafter", "fp16"), 60, 0),
-    Job("b", ("compiled", "tooncrafter", "fp8-dynamic"), 60, 0),
-    Job("e", ("capped", "tooncrafter", "7.5"), 60, 1),
-    Job("e", ("capped", "framer", "7.5"), 60, 1),
-    Job("e", ("capped", "tooncrafter", "11"), 60, 1),
-    Job("e", ("capped", "framer", "11"), 60, 1),
-    Job("b", ("speed", "tooncrafter"), 150),
-    Job("d", ("lora", "tooncrafter"), 40),
-    Job("d", ("lora", "framer"), 40),
-    Job("b", ("reference", "tooncrafter"), 60),
-    Job("c", ("speed", "framer"), 120),
-    Job("a", ("checks",), 120),
+    Job("b-compiled-bf16", ("compiled", "tooncrafter", "bf16"), 40, "compiles"),
+    Job("c-compiled-bf16", ("compiled", "framer", "bf16"), 40, "compiles"),
+    Job("b-compiled-fp16", ("compiled", "tooncrafter", "fp16"), 40, "compiles", asked=True),
+    Job("b-compiled-fp8-dynamic", ("compiled", "tooncrafter", "fp8-dynamic"), 40, "compiles", asked=True),
+    Job("e-tooncrafter-7.5", ("capped", "tooncrafter", "7.5"), 60, "untimed"),
+    Job("e-framer-7.5", ("capped", "framer", "7.5"), 60, "untimed"),
+    Job("e-tooncrafter-11", ("capped", "tooncrafter", "11"), 60, "untimed"),
+    Job("e-framer-11", ("capped", "framer", "11"), 60, "untimed"),
+    Job("e-tooncrafter-offload", ("capped", "tooncrafter", "7.5", "model offload"), 40, "untimed", asked=True),
+    Job("e-framer-offload", ("capped", "framer", "7.5", "model offload"), 40, "untimed", asked=True),
+    CHECKS,
+    Job("b-core", ("speed", "tooncrafter", "steps", "decoder", "calls"), 100),
+    Job("d-tooncrafter", ("lora", "tooncrafter"), 30),
+    Job("c-core", ("speed", "framer", "steps", "calls"), 70),
+    Job("d-framer", ("lora", "framer"), 30),
+    Job("b-reference", ("reference", "tooncrafter"), 45),
+    Job("b-kernels", ("speed", "tooncrafter", "kernels"), 40),
+    Job("b-more", ("speed", "tooncrafter", "more"), 70),
+    Job("c-more", ("speed", "framer", "more", "decoder"), 70),
 )
+"""In the order of a whole run."""
+
+
+def chosen(words: str | None, compiled: bool, reference: bool) -> list[Job]:
+    """The jobs that `--only` names, in its order; without it all that need not be asked for.
+
+    Raises:
+        SystemExit: a name that is none.
+    """
+    if words is None:
+        jobs = [job for job in JOBS if not job.asked]
+    else:
+        jobs = []
+        for word in words.split(","):
+            found = [job for job in JOBS if job.name == word or (job.part == word and not job.asked)]
+            if not found:
+                raise SystemExit(f"--only {word} is no job; there are {', '.join(job.name for job in JOBS)}.")
+            jobs += [job for job in found if job not in jobs]
+    left_out = {"compiles"} if not compiled else set()
+    return [job for job in jobs if job.kind not in left_out and (reference or job.words[0] != "reference")]
 
 
 class Process:
@@ -90,7 +119,7 @@ class Process:
         self.ready = threading.Event()
         """It waits for the device."""
         self.ended = threading.Event()
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_COMPILE_THREADS": "4"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_COMPILE_THREADS": "6"}
         if job.part == "e":
             environment["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
         command = [sys.executable, "-m", "gpu_parts.jobs", json.dumps(settings), *job.words]
@@ -150,6 +179,7 @@ class Run:
     output: Path
     settings: dict[str, Any]
     deadline: float
+    revision: str | None = None
     began: float = field(default_factory=time.time)
     inbox: Inbox = field(default_factory=queue.Queue)
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -168,7 +198,7 @@ class Run:
 
     def note(self, job: Job, found: dict[str, Any]) -> None:
         """Keep one message, write the part's file, and say it."""
-        part = self.parts.setdefault(job.part, {"about": {}, "found": {}})
+        part = self.parts.setdefault(job.part, {"about": {"git": self.revision}, "found": {}})
         if "about" in found:
             part["about"] |= found["about"]
             return
@@ -225,75 +255,77 @@ def brief(found: dict[str, Any]) -> str:
     return "  ".join(shown)[:300]
 
 
-def ahead(jobs: Sequence[Job], count: int) -> Iterator[tuple[Job, Sequence[Job]]]:
-    """Each job with those that come next, whose processes may import already."""
+def in_turn(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = ()) -> None:
+    """One job after the other; those that come next import already, and after them those of `later`."""
     for index, job in enumerate(jobs):
-        yield job, jobs[index + 1 : index + 1 + count]
-
-
-def carry_out(run: Run, jobs: Sequence[Job], at_once: int, compile_limit: float) -> None:
-    """All jobs, stage by stage; see the page."""
-    compiling = [job for job in jobs if job.stage == 0]
-    for job in compiling:
-        run.process(job).go(run.deadline)
-    untimed = [job for job in jobs if job.stage == 1]
-    checks = [job for job in jobs if job.part == "a"]
-    alone = [job for job in jobs if job.stage == 2 and job.part != "a"]
-    order = [*untimed, *checks, *alone]
-    for job, following in ahead(untimed, at_once):
-        for other in [job, *(following or order[len(untimed) : len(untimed) + at_once])]:
-            run.process(other)
-        run.take(job)
-    if not all(run.process(job).ready.is_set() for job in compiling):
-        for job in checks:  # they time nothing either, and fill the wait
-            run.take(job)
-        alone = [job for job in alone if job not in checks]
-    else:
-        alone += checks
-    for job in compiling:
-        end = run.began + compile_limit
-        if not run.drain(run.process(job).ready, max(1.0, end - time.time())):
-            run.process(job).stop()
-            run.note(job, {"name": f"{job.words[2]}: compilation", "found": {"failed": "not done within its time"}})
-    for job, following in ahead([*compiling, *alone], at_once):
-        for other in following:
+        for other in [*jobs[index:], *later][: at_once + 1]:
             run.process(other)
         if not run.process(job).ended.is_set():
             run.take(job)
 
 
-def about(settings: dict[str, Any]) -> dict[str, Any]:
-    """The revision of the project that is measured."""
+def untimed(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = ()) -> None:
+    """Jobs that time nothing: one after the other, and the tests beside them."""
+    checks = CHECKS in jobs
+    limit = min(CHECKS.limit, run.left)
+    began = time.time()
+    if checks:
+        run.process(CHECKS).go(began + limit - 3)
+    in_turn(run, [job for job in jobs if job is not CHECKS], at_once, later)
+    if checks and not run.drain(run.process(CHECKS).ended, max(1.0, began + limit - time.time())):
+        run.process(CHECKS).stop()
+        run.note(CHECKS, {"name": "tests: process", "found": {"failed": f"stopped after {limit:.0f} s"}})
+
+
+def carry_out(run: Run, jobs: Sequence[Job], at_once: int, compile_limit: float) -> None:
+    """All jobs. What compiles does so beside what is not timed; without it, the timed come first."""
+    compiling, beside, alone = ([job for job in jobs if job.kind == kind] for kind in ("compiles", "untimed", "timed"))
+    if not compiling:
+        in_turn(run, alone, at_once, beside)
+        untimed(run, beside, at_once)
+        return
+    for job in compiling:
+        run.process(job).go(run.deadline)
+    untimed(run, beside, at_once, alone)
+    for job in compiling:
+        end = run.began + compile_limit
+        if not run.drain(run.process(job).ready, max(1.0, end - time.time())):
+            run.process(job).stop()
+            run.note(job, {"name": f"{job.words[2]}: compilation", "found": {"failed": "not done within its time"}})
+    in_turn(run, [*compiling, *alone], at_once)
+
+
+def revision() -> str | None:
+    """The commit of the project that is measured; None outside a checkout."""
     found = subprocess.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return {"settings": settings, "git": found.stdout.strip() or None}
+    return found.stdout.strip() or None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the folder that gets the results")
+    parser.add_argument("-o", "--output", type=Path, help="the folder that gets the results")
     parser.add_argument("--seconds", type=float, default=460, help="no job goes on longer than this")
-    parser.add_argument("--only", default="a,b,c,d,e", help="parts, with commas between them")
+    parser.add_argument("--only", help="letters and names of jobs, with commas between them")
+    parser.add_argument("--list", action="store_true", help="print the names of the jobs, and end")
     parser.add_argument("--tiny", action="store_true", help="small models: a test of this script")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--reference", type=Path, help="a checkout of ToonCrafter's own code, timed beside")
     parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
     parser.add_argument(
-        "--compile-seconds", type=float, default=200, help="how long compilation may take beside part e"
+        "--compile-seconds", type=float, default=230, help="how long compilation may take beside parts a and e"
     )
     words = parser.parse_args()
-    wanted = set(words.only.split(","))
+    if words.list:
+        print("\n".join(f"{job.name:<24}{job.kind}{', only where named' * job.asked}" for job in JOBS))
+        return
+    if words.output is None:
+        parser.error("-o is missing: the folder that gets the results")
+    jobs = chosen(words.only, not words.no_compile, words.reference is not None)
     settings = {"device": words.device, "tiny": words.tiny, "reference": None}
     if words.reference:
         settings["reference"] = str(words.reference.resolve())
-    jobs = [
-        job
-        for job in JOBS
-        if job.part in wanted
-        and not (words.no_compile and job.stage == 0)
-        and not (job.words[0] == "reference" and words.reference is None)
-    ]
     words.output.mkdir(parents=True, exist_ok=True)
-    run = Run(words.output, settings, time.time() + words.seconds)
+    run = Run(words.output, settings, time.time() + words.seconds, revision())
     try:
         carry_out(run, jobs, at_once=max(1, (os.cpu_count() or 1) // 3), compile_limit=words.compile_seconds)
     finally:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from gpu_parts import capped, compiled, lora, models, page, speed
+import gpu
+from gpu_parts import capped, checks, compiled, lora, models, page, speed
 from gpu_parts.session import Session, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,32 @@ def test_where_the_time_and_the_memory_go() -> None:
     layers = speed.by_layer(pipe, told, most=10_000)
     assert {"Conv2d", "Linear"} <= {row["kind"] for row in layers}
     assert all(row["layer"].startswith("unet.") for row in layers)
+
+
+def test_jobs_are_chosen_by_letter_and_name_in_the_order_given() -> None:
+    assert [job.name for job in gpu.chosen("d,b-core,e-framer-offload", True, False)] == [
+        *("d-tooncrafter", "d-framer"),
+        *("b-core", "e-framer-offload"),
+    ]
+    whole = gpu.chosen(None, False, True)
+    assert {job.part for job in whole} == set("abcde") and not any(job.kind == "compiles" for job in whole)
+    assert len({job.name for job in gpu.JOBS}) == len(gpu.JOBS)
+    with pytest.raises(SystemExit, match="--only nothing is no job"):
+        gpu.chosen("nothing", True, True)
+
+
+def test_what_becomes_of_each_test_is_sent_at_once(tmp_path: Path) -> None:
+    (tmp_path / "test_three.py").write_text(
+        "import time\ndef test_well(): pass\ndef test_ill(): assert 1 == 2\ndef test_long(): time.sleep(60)\n"
+    )
+    session = Kept(seconds=30)
+    outcomes = checks.Outcomes(session, longest=1)
+    words = [tmp_path, "-q", "-o", "addopts=", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}"]
+    pytest.main([str(word) for word in words], plugins=[outcomes])
+    found = session.found["tests marked gpu"]
+    assert (found["passed"], found["failed_tests"]) == (1, 2)
+    assert "assert 1 == 2" in found["tests"]["test_ill"]["reason"]
+    assert "given up after 1 s" in found["tests"]["test_long"]["reason"]
 
 
 def test_table_and_figure(tmp_path: Path) -> None:

@@ -1,47 +1,73 @@
-"""Part a: the tests marked `gpu`."""
+"""Part a: the tests marked `gpu`, each outcome sent as soon as it is known."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import subprocess
+import signal
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import Any
+
+import pytest
 
 from .session import Found, Session
 
 ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 40
+"""Seconds after which one test is given up."""
 
 
 def run(session: Session) -> None:
-    """Each test's outcome by name."""
-    session.measure("tests marked gpu", 20, lambda: tests(session.deadline - time.time()))
+    """In this process: what has been imported need not be imported again."""
+    os.chdir(ROOT)
+    words = ["tests/gpu", "-o", "addopts=", "-m", "gpu", "-v", "-s", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
+    code = pytest.main([*words, "-p", "no:xdist", "-p", "no:benchmark"], plugins=[Outcomes(session)])
+    session.send("tests: exit code", {"exit_code": int(code)})
 
 
-def tests(limit: float) -> Found:
-    """Run pytest, read its report."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        words = ["-m", "pytest", "tests/gpu", "-m", "gpu", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        if importlib.util.find_spec("xdist"):
-            words += ["-n", str(min(4, os.cpu_count() or 1))]
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        }
-        done = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, timeout=limit, check=False)
-        found: Found = {"passed": 0, "failed_tests": 0, "skipped_tests": 0, "exit_code": done.returncode, "tests": {}}
-        for case in ElementTree.parse(report).iter("testcase"):
-            kinds = {child.tag: child for child in case}
-            outcome = (
-                "failed" if "failure" in kinds or "error" in kinds else "skipped" if "skipped" in kinds else "passed"
-            )
-            found["passed" if outcome == "passed" else f"{outcome}_tests"] += 1
-            row: Found = {"outcome": outcome, "seconds": float(case.get("time", 0))}
-            for child in kinds.values():
-                if child.tag in ("failure", "error", "skipped"):
-                    row["reason"] = " ".join((child.get("message") or "").split())[:600]
-            found["tests"][case.get("name", "")] = row
-    return found
+class Outcomes:
+    """A plugin of pytest: limits each test to `longest` seconds, and sends what became of it."""
+
+    def __init__(self, session: Session, longest: int = LONGEST) -> None:
+        self._session, self._longest = session, longest
+        self.found: Found = {"passed": 0, "failed_tests": 0, "skipped_tests": 0, "tests": {}}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """One test, set up and taken down."""
+        left = self._session.deadline - time.time()
+        if left < 2:
+            pytest.exit(f"no time left for {item.name} and those after it")
+        limit = max(1, int(min(left - 1, self._longest)))
+
+        def give_up(*_: Any) -> None:
+            pytest.fail(f"given up after {limit} s")
+
+        before = signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(limit)
+        try:
+            return (yield)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """What became of one phase of a test; a failure of any phase is the test's."""
+        name = report.nodeid.rpartition("::")[2]
+        row = self.found["tests"].setdefault(name, {"outcome": "passed", "seconds": 0.0})
+        row["seconds"] = round(row["seconds"] + report.duration, 2)
+        if report.outcome != "passed":
+            row |= {"outcome": report.outcome, "reason": reason(report)}
+        if report.when == "teardown":
+            key = "passed" if row["outcome"] == "passed" else f"{row['outcome']}_tests"
+            self.found[key] += 1
+            self._session.send("tests marked gpu", self.found)
+            sys.stdout.flush()
+
+
+def reason(report: pytest.TestReport) -> str:
+    """Why a test failed or was skipped: the end of what pytest says, on one line."""
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return " ".join(said.split())[-1500:]

@@ -58,7 +58,7 @@ def table(parts: dict[str, Any]) -> str:
         lines.append("")
     tests = parts.get("a", {"found": {}})["found"].get("tests marked gpu", {}).get("tests", {})
     reasons = ((name, row["outcome"], row.get("reason")) for name, row in tests.items())
-    lines += [f"{outcome}: {name}: {reason[:200]}" for name, outcome, reason in reasons if reason]
+    lines += [f"{outcome}: {name}: {reason[-300:]}" for name, outcome, reason in reasons if reason]
     return "\n".join(lines)
 
 
@@ -71,7 +71,8 @@ def _remark(found: dict[str, Any]) -> str:
         if isinstance(found.get(word), str):
             return f"{word}: {found[word][:120]}"
     keys = ("draws", "finite", "passed", "failed_tests", "skipped_tests", "new_graphs", "difference_to_eager")
-    keys += ("bf16_tflops", "copy_tb_s", "tflop", "ours_ms", "ratio", "difference", "largest_difference", "trained")
+    keys += ("bf16_tflops", "copy_tb_s", "tflop", "ours_apart_ms", "ours_together_ms", "ratio", "difference")
+    keys += ("largest_difference", "trained")
     return "  ".join(
         f"{key} {found[key]:.3g}" if isinstance(found[key], float) else f"{key} {found[key]}"
         for key in keys

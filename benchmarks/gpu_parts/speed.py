@@ -17,62 +17,103 @@ from . import models
 from .session import Found, Session, clean, memory, peak, synchronise, timed, weighed
 
 EXACT = "fp32-strict"
-PRECISIONS = {
-    "tooncrafter": (EXACT, "fp32", "tf32", "bf16", "fp16", "int8", "int8-dynamic", "fp8", "fp8-dynamic"),
-    "framer": (EXACT, "fp32", "bf16", "fp16", "int8", "fp8-dynamic"),
-}
-APART = (EXACT, "bf16", "fp16")
-"""Where one branch alone is timed, too."""
+CORE = ("bf16", "fp16", "fp32")
+"""Timed with both branches of guidance together and apart."""
+MORE = {"tooncrafter": ("tf32", "int8", "int8-dynamic", "fp8", "fp8-dynamic"), "framer": ("int8", "fp8-dynamic")}
+"""Timed together only."""
 
 
-def eager(session: Session, family: str) -> None:
-    """All precisions, in the order of their worth; the float32 pipeline stays in memory."""
-    settings = session.settings
-    pipe = models.pipeline(settings, family, torch.float32)
-    told = models.condition(pipe, settings)
-    names = networks_of(family)
-    whole = {name: getattr(pipe, name) for name in names}
-    exact = session.measure("operations", 5, lambda: {"tflop": _tflop(pipe, told)})
-    tflop = (exact or {}).get("tflop", 0.0)
-    answer: list[Tensor] = []
-    for precision in PRECISIONS[family]:
-        for name in names:
+class Rounded:
+    """A pipeline in float32 and what it is told, of which copies in other precisions are timed.
+
+    Args:
+        exact: whether its answer in strict float32 is timed, too, and not just kept to hold the others against.
+    """
+
+    def __init__(self, session: Session, family: str, exact: bool) -> None:
+        self.session = session
+        self.pipe = models.pipeline(session.settings, family, torch.float32)
+        self.told = models.condition(self.pipe, session.settings)
+        self._whole = {name: getattr(self.pipe, name) for name in networks_of(family)}
+        counted = session.measure("operations", 3, lambda: {"tflop": _tflop(self.pipe, self.told)})
+        self.tflop = (counted or {}).get("tflop", 0.0)
+        self._answer: list[Tensor] = []
+        if exact:
+            self.time(EXACT, 2)
+        else:
+            models.set_tf32(EXACT)
+            self._answer.append(answer(self.pipe, models.both_branches(self.pipe, self.told)))
+
+    def cast(self, precision: str) -> None:
+        """From now on the pipeline computes so."""
+        for name, network in self._whole.items():
             # What is packed is the denoiser; the ControlNet beside it is cast.
             exact_beside = models.dtype_of(precision) == torch.float32
             own = precision if name == "unet" else EXACT if exact_beside else "bf16"
-            pipe.register_modules(**{name: models.at_precision(whole[name], own)})
-        for branches in (2, 1) if precision in APART else (2,):
-            session.measure(
-                f"{precision} {'apart' if branches == 1 else 'together'}",
-                6,
-                lambda precision=precision, branches=branches: forward(pipe, told, precision, branches, tflop, answer),
-            )
-        if precision in (EXACT, "bf16"):
-            session.measure(f"{precision} memory by layer", 4, lambda: {"layers": by_layer(pipe, told)})
-        if precision == "bf16":
-            tried(session, pipe, told, tflop)
-            session.measure("bf16 kernels", 8, lambda: kernels(pipe, models.both_branches(pipe, told)))
+            self.pipe.register_modules(**{name: models.at_precision(network, own)})
+        models.set_tf32(precision)
+
+    def time(self, precision: str, branches: int, label: str = "", seconds: float = 5) -> None:
+        """One measurement of the pipeline as it is cast."""
+        name = f"{precision} {'apart' if branches == 1 else 'together'}{label}"
+        self.session.measure(
+            name, seconds, lambda: forward(self.pipe, self.told, precision, branches, self.tflop, self._answer)
+        )
 
 
-def tried(session: Session, pipe: InterpolationPipeline, told: Condition, tflop: float) -> None:
+def steps(session: Session, family: str) -> None:
+    """What a step takes in 16 bits and in float32."""
+    network = Rounded(session, family, exact=True)
+    for precision in CORE:
+        network.cast(precision)
+        for branches in (2, 1):
+            network.time(precision, branches)
+
+
+def more(session: Session, family: str) -> None:
+    """The other precisions, and whole calls in other ways."""
+    network = Rounded(session, family, exact=False)
+    for precision in MORE[family]:
+        network.cast(precision)
+        network.time(precision, 2)
+    del network
+    clean()
+    settings = session.settings
+    if family == "tooncrafter":
+        pipe = models.pipeline(settings, family, torch.bfloat16)
+        pipe.batched_guidance = False
+        session.measure("call bf16, branches apart", 15, lambda: whole(pipe, session, steps_of(session, family)))
+        del pipe
+        clean()
+    pipe = models.pipeline(settings, family, torch.float32)
+    models.set_tf32("fp32")
+    session.measure("call fp32, few steps", 15, lambda: whole(pipe, session, 2 if settings.tiny else 4))
+
+
+def where(session: Session, family: str) -> None:
+    """Where the time and the memory of a step in bf16 go, and what might make it faster."""
+    network = Rounded(session, family, exact=False)
+    network.cast("bf16")
+    pipe, told = network.pipe, network.told
+    session.measure("bf16 kernels", 6, lambda: kernels(pipe, models.both_branches(pipe, told)))
+    tried(network)
+    session.measure("bf16 memory by layer", 4, lambda: {"layers": by_layer(pipe, told)})
+    network.cast(EXACT)
+    session.measure(f"{EXACT} memory by layer", 4, lambda: {"layers": by_layer(pipe, told)})
+
+
+def tried(network: Rounded) -> None:
     """Settings of torch that might make convolutions faster; all are put back."""
-
-    def searched() -> Found:
-        torch.backends.cudnn.benchmark = True
-        try:
-            return forward(pipe, told, "bf16", 2, tflop, [])
-        finally:
-            torch.backends.cudnn.benchmark = False
-
-    def channels_last() -> Found:
-        for name in networks_of(pipe.family):
-            getattr(pipe, name).to(memory_format=torch.channels_last)
-        return forward(pipe, told, "bf16", 2, tflop, [])
-
-    session.measure("bf16 together, cudnn.benchmark", 8, searched)
-    session.measure("bf16 together, channels-last weights", 6, channels_last)
-    for name in networks_of(pipe.family):
-        getattr(pipe, name).to(memory_format=torch.contiguous_format)
+    torch.backends.cudnn.benchmark = True
+    network.time("bf16", 2, ", cudnn.benchmark")
+    torch.backends.cudnn.benchmark = False
+    parts = [getattr(network.pipe, name) for name in networks_of(network.pipe.family)]
+    flat = [layer for part in parts for layer in part.modules() if isinstance(layer, nn.Conv2d)]
+    for layer in flat:
+        layer.to(memory_format=torch.channels_last)
+    network.time("bf16", 2, ", channels-last weights")
+    for layer in flat:
+        layer.to(memory_format=torch.contiguous_format)
 
 
 def networks_of(family: str) -> list[str]:
@@ -81,21 +122,29 @@ def networks_of(family: str) -> list[str]:
 
 
 @torch.no_grad()
+def answer(pipe: InterpolationPipeline, told: Condition) -> Tensor:
+    """Of the network to the same noise at every call, in float32."""
+    torch.manual_seed(0)
+    return models.evaluate(pipe, models.noise(pipe, told), told).float()
+
+
+@torch.no_grad()
 def forward(
-    pipe: InterpolationPipeline, told: Condition, precision: str, branches: int, tflop: float, answer: list[Tensor]
+    pipe: InterpolationPipeline, told: Condition, precision: str, branches: int, tflop: float, exact: list[Tensor]
 ) -> Found:
-    """One evaluation of one branch, or of both as one batch."""
+    """One evaluation of one branch, or of both as one batch, held against `exact`, which strict float32 fills."""
     models.set_tf32(precision)
     told = models.both_branches(pipe, told) if branches == 2 else told
     torch.manual_seed(0)
     x = models.noise(pipe, told)
     found = weighed(lambda: models.evaluate(pipe, x, told))
     found["weights_gb"] = sum(weight_bytes(getattr(pipe, name)) for name in networks_of(pipe.family)) / 1e9
-    out = models.evaluate(pipe, x, told).float()
-    if precision == EXACT and branches == 2:
-        answer.append(out)
-    if answer and branches == 2:
-        found["error"] = ((out - answer[0]).norm() / answer[0].norm()).item()
+    if branches == 2:
+        out = answer(pipe, told)
+        if precision == EXACT:
+            exact.append(out)
+        if exact:
+            found["error"] = ((out - exact[0]).norm() / exact[0].norm()).item()
     slow = timed(lambda: models.evaluate(pipe, x, told), 1, 0)["ms"]
     found |= timed(lambda: models.evaluate(pipe, x, told), 5 if slow < 600 else 2, 0)
     return found | {"tflops": 1000 * tflop * branches / found["ms"]}
@@ -202,20 +251,16 @@ def decoding(session: Session, family: str) -> None:
     )
 
 
+def steps_of(session: Session, family: str) -> int:
+    """Of a whole call."""
+    return 2 if session.settings.tiny else models.STEPS[family]
+
+
 def whole_calls(session: Session, family: str) -> None:
     """Whole calls as the pipeline is used, and what each of their parts took."""
-    settings, steps = session.settings, 2 if session.settings.tiny else models.STEPS[family]
-    pipe = models.pipeline(settings, family, torch.bfloat16)
-    session.measure("call, first bf16", 10, lambda: whole(pipe, session, 2))
-    session.measure("call bf16", 20, lambda: whole(pipe, session, steps))
-    if family == "tooncrafter":
-        pipe.batched_guidance = False
-        session.measure("call bf16, branches apart", 20, lambda: whole(pipe, session, steps))
-    del pipe
-    clean()
-    pipe = models.pipeline(settings, family, torch.float32)
-    models.set_tf32("fp32")
-    session.measure("call fp32, few steps", 20, lambda: whole(pipe, session, 2 if settings.tiny else 4))
+    pipe = models.pipeline(session.settings, family, torch.bfloat16)
+    session.measure("call, first bf16", 6, lambda: whole(pipe, session, 2))
+    session.measure("call bf16", 15, lambda: whole(pipe, session, steps_of(session, family)))
 
 
 def whole(pipe: InterpolationPipeline, session: Session, steps: int) -> Found:
@@ -265,12 +310,12 @@ def card(session: Session) -> None:
     session.measure("card", 3, run)
 
 
-def run(session: Session, family: str) -> None:
-    """All of a family that is not compiled."""
-    if family == "tooncrafter":
-        card(session)
-    eager(session, family)
-    clean()
-    decoding(session, family)
-    clean()
-    whole_calls(session, family)
+TOPICS = {"steps": steps, "decoder": decoding, "calls": whole_calls, "kernels": where, "more": more}
+
+
+def run(session: Session, family: str, *topics: str) -> None:
+    """What is not compiled."""
+    card(session)
+    for topic in topics:
+        TOPICS[topic](session, family)
+        clean()

@@ -1,24 +1,22 @@
-"""Every command that the documentation shows is run as it stands there.
+"""Every command that the documentation shows is run as it stands there, page by page, in an empty folder.
 
 A ```bash block that must not run has `<!-- no-test: reason -->` on the line before it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
-import nakawari
-
 ROOT = Path(__file__).parents[1]
-EXAMPLES = Path(nakawari.__file__).parent / "assets" / "examples"
-MINI = Path(nakawari.__file__).parent / "assets" / "mini"
 BLOCK = re.compile(r"(<!-- *no-test: *\S.*?-->\s*\n)?^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -34,10 +32,10 @@ def commands(text: str) -> list[list[list[str]]]:
 
 
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.is_file()]
-BLOCKS = [
-    pytest.param(block, id=f"{page.stem}-{number}")
+RUN = [
+    pytest.param([words for block in blocks for words in block], id=page.stem)
     for page in PAGES
-    for number, block in enumerate(commands(page.read_text(encoding="utf-8")), 1)
+    if (blocks := commands(page.read_text(encoding="utf-8")))
 ]
 
 
@@ -49,18 +47,52 @@ def test_blocks_are_found_and_excuses_are_kept():
     assert commands(text) == [[["a", "b", "--c", "d e"], ["f"]]]
 
 
-@pytest.mark.skipif(not (EXAMPLES.is_dir() and MINI.is_dir()), reason="the shipped drawings or mini are not there")
-@pytest.mark.parametrize("block", BLOCKS)
-def test_block(
-    cli: Callable[..., Result],
-    block: list[list[str]],
-    framer_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("page", RUN)
+def test_page_in_an_empty_folder(
+    cli: Callable[..., Result], page: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    shutil.copytree(EXAMPLES, tmp_path / "examples")
-    (tmp_path / "framer").symlink_to(framer_model)  # where a page says so, `framer` is a Framer's folder
     monkeypatch.chdir(tmp_path)
-    for words in block:
+    for words in page:
         result = cli(*words)
         assert result.exit_code == 0, f"nakawari {shlex.join(words)}\n{result.output}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which a wheel of this project, and nothing else, was installed."""
+    built, site = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(built), str(ROOT)], check=True)
+    (file,) = built.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(file)], check=True)
+    return site
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN)
+def test_page_from_a_wheel(wheel: Path, page: list[list[str]], tmp_path: Path):
+    """As a user has it: the installed package in its own process, in an empty folder, no clone in reach."""
+    environment = os.environ | {"PYTHONPATH": str(wheel)}
+    where = [sys.executable, "-c", "import nakawari; print(nakawari.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert Path(found.stdout.strip()).is_relative_to(wheel)
+    for words in page:
+        command = [sys.executable, "-m", "nakawari", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a heading is linked by: its letters in lower case, spaces as hyphens."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8")):
+            if "://" in target:
+                continue
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors(there), f"{page.name} links to {target}#{anchor}"

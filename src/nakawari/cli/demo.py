@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .early import check
+from .examples import EXAMPLES
 from .progress import Bar
 
 if TYPE_CHECKING:
     from ..interpolation import Key, Settings
     from ..interpolation.side_by_side import Timed
-
-EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 def command(

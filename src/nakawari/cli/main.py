@@ -40,6 +40,7 @@ COMMANDS = (
     "convert",
     "diagnose",
     "demo",
+    "examples",
 )
 
 

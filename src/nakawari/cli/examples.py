@@ -1,0 +1,33 @@
+"""`nakawari examples`: the drawings that ship, put where the commands of the pages look for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .early import check_writable
+
+EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to.")] = Path("examples"),
+) -> None:
+    """Three key drawings to try everything on."""
+    from ..errors import UsageError
+    from ..files import atomic_path
+
+    check_writable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give a folder.")
+    drawings = {folder / drawing.name: drawing.read_bytes() for drawing in sorted(EXAMPLES.glob("*.png"))}
+    for path, content in drawings.items():
+        if path.exists() and path.read_bytes() != content:
+            raise UsageError(f"{path} is there already and is another drawing; give another folder.")
+    for path, content in drawings.items():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+        typer.echo(f"  {path}")
+    typer.echo("Big Buck Bunny, © 2008 Blender Foundation / www.bigbuckbunny.org, CC-BY 3.0")

@@ -15,18 +15,18 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 def command(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to.")] = Path("examples"),
 ) -> None:
-    """Three key drawings to try everything on."""
+    """Three key drawings and a time sheet to try everything on."""
     from ..errors import UsageError
     from ..files import atomic_path
 
     check_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder.")
-    drawings = {folder / drawing.name: drawing.read_bytes() for drawing in sorted(EXAMPLES.glob("*.png"))}
-    for path, content in drawings.items():
+    shipped = {folder / file.name: file.read_bytes() for file in sorted(EXAMPLES.iterdir()) if file.is_file()}
+    for path, content in shipped.items():
         if path.exists() and path.read_bytes() != content:
-            raise UsageError(f"{path} is there already and is another drawing; give another folder.")
-    for path, content in drawings.items():
+            raise UsageError(f"{path} is there already and is another file; give another folder.")
+    for path, content in shipped.items():
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
         typer.echo(f"  {path}")

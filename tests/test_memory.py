@@ -139,7 +139,15 @@ def test_a_folder_in_16_bits_loads_in_16_bits(tmp_path: Path):
     assert (parts.unet.dtype, parts.vae.dtype) == (torch.float32, torch.bfloat16)
 
 
-def test_fp16_computes_in_bf16_on_a_cpu_and_says_so(tmp_path: Path):
+def test_a_small_model_in_fp16_computes_in_fp32_on_a_cpu(tmp_path: Path):
+    half(tmp_path / "fp16")
+    assert formats(load(str(tmp_path / "fp16")).pipeline) == {torch.float32}
+    assert load("mini").pipeline.unet.dtype == torch.float32
+    assert load("framer-tiny").pipeline.unet.dtype == torch.float32
+
+
+def test_a_large_model_in_fp16_computes_in_bf16_on_a_cpu_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nakawari.variants.LARGEST_IN_FP32", 1000)
     half(tmp_path / "fp16")
     with pytest.warns(NakawariWarning, match="in fp16, which is very slow on a CPU: it computes in bf16 here"):
         assert formats(load(str(tmp_path / "fp16")).pipeline) == {torch.bfloat16}
@@ -148,7 +156,7 @@ def test_fp16_computes_in_bf16_on_a_cpu_and_says_so(tmp_path: Path):
     assert formats(load(str(tmp_path / "fp16"), runs=False).pipeline) == {torch.float16}
 
 
-def test_int8_of_a_16_bit_folder_keeps_the_rest_in_16_bits(cli: Cli, tmp_path: Path):
+def test_int8_of_a_16_bit_folder_keeps_the_rest_in_16_bits(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     half(tmp_path / "fp16")
     result = cli("quantize", tmp_path / "fp16", "--precision", "int8", "-o", tmp_path / "q", "--json")
     assert result.exit_code == 0, result.output
@@ -159,6 +167,9 @@ def test_int8_of_a_16_bit_folder_keeps_the_rest_in_16_bits(cli: Cli, tmp_path: P
     with safe_open(tmp_path / "q" / "unet" / "diffusion_pytorch_model.safetensors", "pt") as file:
         kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
     assert kinds == {torch.int8, torch.float16, torch.float32}  # float32: one scale per output channel
+    loaded = load(str(tmp_path / "q")).pipeline
+    assert loaded.unet.dtype == torch.float32 and loaded.text_encoder.dtype == torch.float32
+    monkeypatch.setattr("nakawari.variants.LARGEST_IN_FP32", 1000)
     with pytest.warns(NakawariWarning, match="computes in bf16 here"):
         loaded = load(str(tmp_path / "q")).pipeline
     assert loaded.unet.dtype == torch.bfloat16 and loaded.text_encoder.dtype == torch.bfloat16

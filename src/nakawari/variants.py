@@ -33,6 +33,8 @@ QUANTIZED = "quantization.json"
 _ASSETS = Path(__file__).parent / "assets"
 MINI = _ASSETS / "mini"
 SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
+LARGEST_IN_FP32 = 250_000_000
+"""Numbers (1 GB in fp32) up to which a model saved in fp16, as the shipped ones are, computes in fp32 on a CPU."""
 LARGEST_SCALE = 4.0
 """An adapter was trained at 1; far beyond it a model draws noise."""
 TURBO = "turbo"
@@ -229,8 +231,11 @@ def _how(folder: Path, precision: str | None, told: Mapping[str, torch.dtype] | 
         told = {"default": plain[precision]}
     formats = saved_formats(folder) | {"default": torch.float32} if told is None else dict(told)
     if on_cpu and torch.float16 in formats.values():
-        _warn_of_half(folder, "write :bf16 or :fp32" if precision == "fp16" else None)
-        formats = formats if precision == "fp16" else {part: _on_cpu(dtype) for part, dtype in formats.items()}
+        if precision == "fp16":
+            _warn_of_half(folder, "write :bf16 or :fp32")
+        else:
+            instead = _instead_of_half(folder)
+            formats = {part: _on_cpu(dtype, instead) for part, dtype in formats.items()}
     how: dict[str, Any] = {"torch_dtype": formats}
     if precision in PACKED:
         from .quantization.folder import packing
@@ -250,24 +255,37 @@ def _quantized(folder: Path, precision: str | None, on_cpu: bool) -> dict[str, A
     with _quiet():
         how = saved_parts(folder)
     if on_cpu and torch.float16 in how["torch_dtype"].values():
-        _warn_of_half(folder)
-        how["torch_dtype"] = {part: _on_cpu(dtype) for part, dtype in how["torch_dtype"].items()}
+        instead = _instead_of_half(folder)
+        how["torch_dtype"] = {part: _on_cpu(dtype, instead) for part, dtype in how["torch_dtype"].items()}
         for part in how.values():
             if isinstance(part, torch.nn.Module):
-                part._apply(lambda tensor: tensor.to(_on_cpu(tensor.dtype)))
+                part._apply(lambda tensor: tensor.to(_on_cpu(tensor.dtype, instead)))
     return how
 
 
-def _on_cpu(dtype: torch.dtype) -> torch.dtype:
-    """bf16 for fp16, which convolutions on a CPU take hundreds of times as long in."""
+def _on_cpu(dtype: torch.dtype, instead: torch.dtype) -> torch.dtype:
+    """`instead` for fp16, which convolutions on a CPU take hundreds of times as long in."""
     import torch
 
-    return torch.bfloat16 if dtype == torch.float16 else dtype
+    return instead if dtype == torch.float16 else dtype
 
 
-def _warn_of_half(folder: Path, advice: str | None = None) -> None:
-    what = advice or "it computes in bf16 here, in which a number has three bits fewer"
-    warnings.warn(f"{folder} is in fp16, which is very slow on a CPU: {what}.", NakawariWarning, stacklevel=2)
+def _instead_of_half(folder: Path) -> torch.dtype:
+    """What a model saved in fp16 computes in on a CPU: fp32, which is exact, where that costs little memory; else bf16,
+    with a warning."""
+    import torch
+
+    from .weights import saved_parts
+
+    numbers = sum(tensor.count for tensors in saved_parts(folder).values() for tensor in tensors.values())
+    if numbers <= LARGEST_IN_FP32:
+        return torch.float32
+    _warn_of_half(folder, "it computes in bf16 here, in which a number has three bits fewer")
+    return torch.bfloat16
+
+
+def _warn_of_half(folder: Path, advice: str) -> None:
+    warnings.warn(f"{folder} is in fp16, which is very slow on a CPU: {advice}.", NakawariWarning, stacklevel=2)
 
 
 def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:

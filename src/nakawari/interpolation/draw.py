@@ -232,7 +232,7 @@ def _draw_gaps(
         shares = [plans[gap].shares[place] for place in plans[gap].kept]
         frames = frames_by_parts(pair, shares) if settings.parts and not led else None
         if frames is not None:
-            made[gap] = _gap(frames, plans[gap], None)
+            made[gap] = _gap(frames, plans[gap], None, {})
             counter.add(plans[gap].drawn * (1 + _transparent(pair)))
     rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
     return made | (_draw_by_model(rest, plans, settings, pipeline, counter) if rest else {})

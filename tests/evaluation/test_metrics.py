@@ -12,12 +12,12 @@ from nakawari.evaluation.metrics import (
     METRICS,
     Scored,
     available,
+    bounded_psnr,
     chamfer,
     line_art,
     missing,
-    psnr_of,
-    to_uint8,
 )
+from nakawari.media import to_uint8
 
 
 def drawing(shift: int = 0, noise: float = 0.0) -> np.ndarray:
@@ -156,10 +156,10 @@ def test_region_of_interest_is_cut_out_and_may_be_absent():
 
 def test_quantisation_rounds_and_clamps_once():
     values = torch.tensor([-0.2, 0.4 / 255, 0.6 / 255, 1.3]).view(1, 1, 4).expand(3, 1, 4)
-    assert to_uint8(values)[0, :, 0].tolist() == [0, 0, 1, 255]
+    assert to_uint8(values, low=0)[0, :, 0].tolist() == [0, 0, 1, 255]
     with pytest.raises(NakawariError, match="not finite"):
-        to_uint8(torch.full((3, 2, 2), torch.nan))
-    assert psnr_of(0) == psnr_of(1e-12) == IDENTICAL_PSNR
+        to_uint8(torch.full((3, 2, 2), torch.nan), low=0)
+    assert bounded_psnr(0) == bounded_psnr(1e-12) == IDENTICAL_PSNR
 
 
 def test_unknown_and_uninstalled_metrics(monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.triplets import LEVELS
 from ..errors import NakawariError
 from ..files import read_json, write_text
-from .metrics import METRICS, psnr, psnr_of
+from .metrics import METRICS, bounded_psnr, psnr
 from .protocol import Protocol
 from .reading import FIXED, SampleTable, read_lines, read_table
 from .records import lines
@@ -159,7 +159,7 @@ def means(protocol: Protocol, table: SampleTable, levels: Levels, films: Sequenc
             kept = _kept(row, members[~np.isnan(column[members])], psnrs)
             if metric == "psnr" and row.pool > 1 and errors is not None:
                 pools = [kept[i : i + row.pool] for i in range(0, len(kept), row.pool)]
-                numbers = [psnr_of(float(errors[pool].mean())) for pool in pools]
+                numbers = [bounded_psnr(float(errors[pool].mean())) for pool in pools]
                 drawn = None  # a pool may hold several films
             else:
                 numbers, drawn = column[kept], [films[index] for index in kept]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,8 +15,10 @@ from torch import Tensor
 
 from ..errors import NakawariError
 from ..families.calling import settings_for
+from ..media import to_uint8
+from ..seeds import seed_from
 from .fitting import Placement
-from .metrics import Frames, to_uint8
+from .metrics import Frames
 from .protocol import Protocol
 from .schema import Identity, Role
 
@@ -86,8 +87,7 @@ class Contestant(ABC):
 
 def sample_generator(seed: int, name: str) -> torch.Generator:
     """The random stream of one sample: a function of the protocol's seed and the sample's name, of nothing else."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator().manual_seed(seed_from(f"{seed}/{name}"))
 
 
 def keys_of(tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ class Model(Contestant):
         wanted = (len(tasks), tasks[0].num_frames, 3, *start.shape[-2:])
         if tuple(made.shape) != wanted:
             raise NakawariError(f"{self.name} made frames of shape {tuple(made.shape)} where {wanted} were asked for.")
-        return [to_uint8(clip) for clip in made]
+        return [to_uint8(clip, low=0) for clip in made]
 
     def _autocast(self, precision: str) -> Any:
         if precision == "as-loaded":

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..media import to_uint8
 from .contestants import Contestant, Role, Task, keys_of
-from .metrics import Frames, to_uint8
+from .metrics import Frames
 from .protocol import Protocol
 
 
@@ -89,7 +90,7 @@ class GuideAlone(Contestant):
         with torch.no_grad():
             condition = self.pipeline.condition(start, end, num_frames=tasks[0].num_frames)
         height, width = condition.size
-        return [to_uint8((clip[..., :height, :width] + 1) / 2) for clip in condition.guide.blend()]
+        return [to_uint8((clip[..., :height, :width] + 1) / 2, low=0) for clip in condition.guide.blend()]
 
 
 class RoundTrip(Contestant):
@@ -112,7 +113,7 @@ class RoundTrip(Contestant):
         with torch.no_grad():
             condition = self.pipeline.condition(start, end, num_frames=frames.shape[1])
             made = self.pipeline.decode(self.pipeline.encode(frames, condition), condition)
-        return [to_uint8((clip + 1) / 2) for clip in made]
+        return [to_uint8((clip + 1) / 2, low=0) for clip in made]
 
 
 def standard_floors() -> list[Contestant]:

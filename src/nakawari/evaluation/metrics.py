@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..decibels import psnr_of
 from ..errors import NakawariError, UsageError
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
@@ -81,19 +82,6 @@ class Metric:
         return float(np.mean([self.function(a, b) for a, b in zip(output, truth, strict=True)]))
 
 
-def to_uint8(frames: Tensor) -> Frames:
-    """Frames (..., 3, H, W) in [0, 1] -> uint8 (..., H, W, 3), clamped and rounded to nearest: the one quantisation.
-
-    Raises:
-        NakawariError: a value is not finite.
-    """
-    frames = frames.detach().cpu().float()
-    if not frames.isfinite().all():
-        bad = int((~frames.isfinite()).sum())
-        raise NakawariError(f"{bad} of {frames.numel()} values of the output are not finite; the model broke down.")
-    return (frames.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).contiguous().numpy()
-
-
 def mse(output: Frames, truth: Frames) -> float:
     """Mean squared error over pixels and channels, in squared 8-bit levels."""
     return float(np.mean((output.astype(np.float64) - truth.astype(np.float64)) ** 2))
@@ -101,12 +89,12 @@ def mse(output: Frames, truth: Frames) -> float:
 
 def psnr(output: Frames, truth: Frames) -> float:
     """Peak signal-to-noise ratio of one frame in dB (peak 255, RGB); `IDENTICAL_PSNR` at most."""
-    return psnr_of(mse(output, truth))
+    return bounded_psnr(mse(output, truth))
 
 
-def psnr_of(error: float) -> float:
-    """PSNR in dB of a mean squared error in squared 8-bit levels."""
-    return min(IDENTICAL_PSNR, float(10 * np.log10(255.0**2 / error))) if error > 0 else IDENTICAL_PSNR
+def bounded_psnr(error: float) -> float:
+    """PSNR in dB of a mean squared error in squared 8-bit levels, `IDENTICAL_PSNR` at most."""
+    return min(IDENTICAL_PSNR, psnr_of(error))
 
 
 def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float) -> float:

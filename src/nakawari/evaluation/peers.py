@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import NakawariError
+from ..media import to_uint8
 from ..quantization.folder import weights_hash
 from .contestants import Contestant, Task, keys_of
-from .metrics import Frames, to_uint8
+from .metrics import Frames
 from .protocol import Protocol
 from .schema import Identity
 
@@ -117,7 +118,7 @@ class Rife(Contestant):
         last = task.num_frames - 1
         with torch.no_grad():
             made = [self.weights.between(self.network, keys, k / last) for k in range(1, last)]
-        between = [to_uint8(frame[0, :, :height, :width]) for frame in made]
+        between = [to_uint8(frame[0, :, :height, :width], low=0) for frame in made]
         return np.stack([task.keys[0], *between, task.keys[1]])
 
 

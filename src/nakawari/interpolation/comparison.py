@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..decibels import psnr_of
 from ..errors import UsageError
 from ..files import write_json
 from ..media import contact_sheet, write_gif, write_image
@@ -80,7 +81,7 @@ def _psnr(first: Drawn, other: Drawn) -> float | None:
     if not between:
         return None
     error = np.mean([np.mean((first.frames[i] / 255.0 - other.frames[i] / 255.0) ** 2) for i in between])
-    return None if error == 0 else float(-10 * np.log10(error))
+    return None if error == 0 else psnr_of(float(error), 1.0)
 
 
 def write_comparison(

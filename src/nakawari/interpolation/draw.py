@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ import torch
 from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
 from ..memory import guarded
+from ..seeds import seed_from
 from .by_parts import frames_by_parts
 from .keys import Key, bled_colour, matte
 from .options import check_settings
@@ -138,8 +138,7 @@ class _Task:
 
 def seed_of(seed: int, gap: int, number: int) -> int:
     """The seed of pass `number` in `gap`: a hash, so that neighbours are unrelated and batches do not matter."""
-    digest = hashlib.sha256(f"{seed}/{gap}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return seed_from(f"{seed}/{gap}/{number}")
 
 
 def draw(

@@ -15,6 +15,7 @@ from ..data.clips import Clip, Frames, clip_name, find_clips, group_of, read_cli
 from ..data.splits import for_training
 from ..data.synthetic import SyntheticScene
 from ..data.training_data import change
+from ..decibels import psnr_of
 from ..errors import NakawariError
 from ..families.base import Condition, InterpolationPipeline
 from .formats import stored_bytes
@@ -175,5 +176,4 @@ def drawn(pipeline: InterpolationPipeline, calibration: Calibration, seed: int =
 def psnr(frames: Tensor, parent: Tensor) -> float:
     """Fidelity of frames in [0, 1] to the parent's, dB, keys left out where there are others; infinite when equal."""
     inner = slice(1, -1) if frames.shape[1] > 2 else slice(None)
-    error = error_of(frames[:, inner], parent[:, inner])
-    return math.inf if error == 0 else -10 * math.log10(error)
+    return psnr_of(error_of(frames[:, inner], parent[:, inner]), 1.0)

@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate as resize
 from torch.nn.functional import pad
 
 from ...errors import NakawariWarning, UsageError
+from ...media import to_uint8
 from .heatmaps import heatmaps
-from .inputs import to_pixels
 from .matching import automatic_tracks
 from .tracks import Tracks, check_tracks
 
@@ -45,7 +45,7 @@ def resolve_tracks(
     if isinstance(control, str):
         if control != "auto":
             raise UsageError(f"tracks={control!r} is not known; give tracks, 'auto' or None.")
-        keys = zip(to_pixels(start), to_pixels(end), seeds, strict=True)
+        keys = zip(to_uint8(start), to_uint8(end), seeds, strict=True)
         return [_matched(first, last, num_frames, seed) for first, last, seed in keys]
     if isinstance(control, (np.ndarray, Tensor)):
         each: Sequence[Tracks | Tensor | None] = [control] * batch if control.ndim == 3 else list(control)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import UsageError
+from ...media import to_uint8
+from ...seeds import seed_from
 
 KeyFrames = Image.Image | Sequence[Image.Image] | NDArray[np.uint8] | Tensor
 
@@ -56,7 +57,7 @@ def _resized(images: KeyFrames, keys: Tensor, size: tuple[int, int] | None) -> T
             f"A key frame tensor of {keys.shape[-1]}x{keys.shape[-2]} is not resized to {size[1]}x{size[0]}; "
             "resize it first."
         )
-    pictures = [Image.fromarray(array) for array in to_pixels(keys)]
+    pictures = [Image.fromarray(array) for array in to_uint8(keys)]
     return VaeImageProcessor(vae_scale_factor=1).preprocess(pictures, *size)
 
 
@@ -99,14 +100,8 @@ def check_call(frames: int, steps: int, control_range: tuple[float, float], outp
         raise UsageError(f"output_type={output_type!r} is not known; take 'pil', 'np', 'pt' or 'latent'.")
 
 
-def to_pixels(keys: Tensor) -> NDArray[np.uint8]:
-    """Frames (B, 3, H, W) in [-1, 1] as uint8 (B, H, W, 3)."""
-    levels = ((keys.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).cpu().numpy()
-
-
 def picture_generators(start: Tensor, end: Tensor) -> list[torch.Generator]:
     """One generator per clip, seeded by the contents of its keys (B, 3, H, W): the same pictures, the same draws."""
     pairs = zip(start.float().cpu(), end.float().cpu(), strict=True)
-    digests = (hashlib.sha256(b"".join(key.contiguous().numpy().tobytes() for key in pair)).digest() for pair in pairs)
-    return [torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1) for digest in digests]
+    contents = (b"".join(key.contiguous().numpy().tobytes() for key in pair) for pair in pairs)
+    return [torch.Generator().manual_seed(seed_from(content)) for content in contents]

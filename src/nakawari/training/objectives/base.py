@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ...seeds import seed_from
 
 Batch = Mapping[str, Any]
 """Collated samples: tensors with the batch first (`frames` (B, F, 3, H, W) in [-1, 1]), lists of everything else,
@@ -75,8 +76,7 @@ class Objective(nn.Module):
 
 def sample_generator(seed: int, index: int) -> torch.Generator:
     """The CPU generator of sample `index` in a run with `seed`: a pure function of the two."""
-    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator().manual_seed(seed_from(f"{seed}:{index}", "little"))
 
 
 def randn(generators: Sequence[torch.Generator], shape: Sequence[int], like: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ def test_folder_is_read_in_natural_order_without_hidden_files(tmp_path: Path):
         Image.new("RGB", (4, 4), (level,) * 3).save(tmp_path / name)
     Image.new("RGB", (4, 4)).save(tmp_path / ".hidden.png")
     Image.new("RGB", (9, 9)).save(tmp_path / "contact-sheet.png")
-    (tmp_path / "notes.txt").write_text("not a frame")
+    for name in ("notes.txt", "sound.opus", "sheet.pdf", "desktop.ico", "walk.xdts"):
+        (tmp_path / name).write_text("not a frame")
     assert [frame[0, 0, 0] for frame in read_frames(tmp_path)] == [1, 2, 10]
 
 

@@ -18,8 +18,8 @@ PICTURES_BESIDE = frozenset({"in-betweens.gif", "contact-sheet.png"})
 
 _CLOSED = frozenset(
     {
-        *(".clip", ".lip", ".csp", ".sai", ".sai2", ".mdp", ".procreate", ".xcf", ".psb", ".ai", ".eps", ".afphoto"),
-        *(".tvpp", ".tvp", ".tlv", ".pli", ".tnz", ".opus", ".svg", ".pdf", ".exr", ".hdr", ".dpx", ".dng", ".cr2"),
+        *(".clip", ".lip", ".sai", ".sai2", ".mdp", ".procreate", ".xcf", ".psb", ".ai", ".eps", ".afphoto"),
+        *(".tvpp", ".tvp", ".tlv", ".pli", ".tnz", ".svg", ".exr", ".hdr", ".dpx", ".dng", ".cr2"),
         *(".heic", ".heif", ".avif", ".jxl"),
     }
 )
@@ -53,7 +53,7 @@ def is_clip(path: Path) -> bool:
 def is_unreadable_drawing(path: Path) -> bool:
     """Whether the name of `path` is that of a drawing in a format that cannot be read (a `.clip`, an `.exr`)."""
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES or suffix == ".ico":
         return False
     return suffix in _CLOSED or (mimetypes.guess_type(f"a{suffix}")[0] or "").startswith("image/")
 

@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/nakawari demo -o demo
 
 test: $(VENV)/.installed-test lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nakawari.families.base import Condition, InterpolationPipeline
+from nakawari.families.cache import LEVELS, CacheLevel
 from nakawari.quantization.precisions import weight_bytes
 
 from . import models
@@ -21,6 +23,10 @@ CORE = ("bf16", "fp16", "fp32")
 """Timed with both branches of guidance together and apart."""
 MORE = {"tooncrafter": ("tf32", "int8", "int8-dynamic", "fp8", "fp8-dynamic"), "framer": ("int8", "fp8-dynamic")}
 """Timed together only."""
+
+
+CACHED = ("tooncrafter",)
+"""Families that can keep what changes slowly between steps."""
 
 
 class Rounded:
@@ -261,26 +267,33 @@ def whole_calls(session: Session, family: str) -> None:
     pipe = models.pipeline(session.settings, family, torch.bfloat16)
     session.measure("call, first bf16", 6, lambda: whole(pipe, session, 2))
     session.measure("call bf16", 15, lambda: whole(pipe, session, steps_of(session, family)))
+    for name, level in LEVELS.items():
+        if level is not None and family in CACHED:
+            session.measure(
+                f"call bf16, cache {name}",
+                10,
+                lambda level=level: {"level": asdict(level)} | whole(pipe, session, steps_of(session, family), level),
+            )
 
 
-def whole(pipe: InterpolationPipeline, session: Session, steps: int) -> Found:
+def whole(pipe: InterpolationPipeline, session: Session, steps: int, cache: CacheLevel | None = None) -> Found:
     """One call; seconds by part are between two waits for the device, which add a little to the whole."""
     spent: dict[str, float] = defaultdict(float)
-    inner = "network" if pipe.family == "framer" else "denoise"
-    replaced = {name: getattr(pipe, name) for name in ("condition", inner, "decode")}
+    inner = ("network",) if pipe.family == "framer" else ("denoise", "denoise_in_part")
+    replaced = {name: getattr(pipe, name) for name in ("condition", *inner, "decode")}
     for name, method in replaced.items():
         object.__setattr__(pipe, name, _clocked(name, method, spent))
     clean()
     began = time.perf_counter()
     try:
-        frames = models.call(pipe, session.settings, steps)
+        frames = models.call(pipe, session.settings, steps, **({} if cache is None else {"cache": cache}))
         synchronise()
     finally:
         for name in replaced:
             object.__delattr__(pipe, name)
     seconds = time.perf_counter() - began
     found = {"seconds": seconds, "steps": steps, "ms_per_frame": 1000 * seconds / frames.shape[1], **peak()}
-    found |= {"ms_per_step": 1000 * spent[inner] / steps, "by_part_s": dict(spent)}
+    found |= {"ms_per_step": 1000 * sum(spent[name] for name in inner) / steps, "by_part_s": dict(spent)}
     return found | {"finite": bool(frames.isfinite().all())}
 
 

@@ -179,6 +179,16 @@ class InterpolationPipeline(DiffusionPipeline):
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Raw denoiser output for x_t = `noisy` (B, F, C, h, w) at times `t` (B,); same shape as `noisy`."""
 
+    def denoise_in_part(
+        self, noisy: Tensor, t: Tensor, condition: Condition, depth: int, deep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """`denoise` that evaluates `depth` output layers and what leads to them by the shortest way, and reads the rest
+        from `deep`; all where `deep` is None.
+
+        Returns: the answer, and the deep features (B*F, C, h', w') for a later step, see `families.cache`.
+        """
+        raise NakawariError(f"{type(self).__name__} has no deep features to keep.")
+
     @abstractmethod
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """Latents -> frames (B, F, 3, H, W) at `condition.size`, not clamped; gradients flow.

@@ -20,6 +20,7 @@ from ...diffusion import VelocityProcess
 from ...guide import Guide, still
 from ...guide.motion import MotionGuide
 from ..base import Condition, InterpolationPipeline
+from ..cache import CachedBranches, CacheLevel, cache_level
 from .guidance import Guidance, InterpolationOutput
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
@@ -187,10 +188,18 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self._network(noisy, t, condition)
+
+    def denoise_in_part(
+        self, noisy: Tensor, t: Tensor, condition: Condition, depth: int, deep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return self._network(noisy, t, condition, depth=depth, deep=deep)
+
+    def _network(self, noisy: Tensor, t: Tensor, condition: Condition, **deep: Any) -> Any:
         seen = self.process.network_input(noisy, t)
         sample = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
         tokens = None if condition.tokens is None else condition.tokens.to(noisy.dtype)
-        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=condition.guide)
+        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=condition.guide, **deep)
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
@@ -228,6 +237,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         decode_chunk: int | None = 1,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
+        cache: str | CacheLevel | None = None,
     ) -> InterpolationOutput:
         """Draw the frames between two keys.
 
@@ -252,6 +262,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             latents: starting noise (B, F, C, h, w); drawn where absent.
             times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent, see
                 `draws_any_time`.
+            cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
             decode_chunk: clips decoded at once.
             output_type: what `frames` holds.
             callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
@@ -290,6 +301,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             temperature,
             generator,
             callback_on_step_end,
+            cache_level(cache),
         )
         if output_type == "latent":
             self.maybe_free_model_hooks()
@@ -311,10 +323,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
         temperature: float,
         generator: Generators,
         callback: StepCallback | None,
+        level: CacheLevel | None,
     ) -> Tensor:
         branches = self._branches(condition, guidance)
-        for index, time in enumerate(self.progress_bar(self.scheduler.timesteps.tolist())):
-            output = guidance.combine(self._outputs(x, time, branches))
+        times = self.scheduler.timesteps.tolist()
+        cached = None if level is None else CachedBranches(level, len(times), self.batched_guidance)
+        for index, time in enumerate(self.progress_bar(times)):
+            outputs = (
+                self._outputs(x, time, branches) if cached is None else cached.outputs(self, x, time, index, branches)
+            )
+            output = guidance.combine(outputs)
             noise = self.draw(x, generator) if self.scheduler.wants_noise(time, eta) else None
             x, x0 = self.scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
             if callback is not None:

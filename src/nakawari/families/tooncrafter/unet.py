@@ -235,7 +235,9 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         context: Tensor | None = None,
         fps: Tensor | None = None,
         guide: Guide | None = None,
-    ) -> Tensor:
+        deep: Tensor | None = None,
+        depth: int = 0,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """One evaluation.
 
         Args:
@@ -246,9 +248,12 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 frame reads its own image tokens; with any other L all frames read all image tokens.
             fps: (B,), as the family counts it; None = `default_fps`. Ignored by a network without `fps_condition`.
             guide: of frames h * guide_stride x w * guide_stride; None = unguided.
+            depth: 0, or how many output blocks read, through their skips, what is computed anew beside `deep`.
+            deep: features of an earlier evaluation, in place of all that lies below these output blocks.
 
         Returns:
-            (B, F, out_channels, h, w) in the dtype of `sample`.
+            (B, F, out_channels, h, w) in the dtype of `sample`; with `depth` also the features below, (B*F, C, h', w'),
+            to be `deep` at a later evaluation.
 
         Raises:
             ValueError: on shapes that do not fit, or a context or guide that the network lacks or needs.
@@ -257,9 +262,13 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         if guide is not None:
             self._check_guide(guide, sample)
         if self.config.inner_only and sample.shape[1] > 2:
-            answer = self._answer(sample[:, 1:-1], timestep, context, fps, guide, slice(1, -1))
-            return functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
-        return self._answer(sample, timestep, context, fps, guide)
+            answer, below = self._answer(
+                sample[:, 1:-1], timestep, context, fps, guide, slice(1, -1), deep=deep, depth=depth
+            )
+            answer = functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
+        else:
+            answer, below = self._answer(sample, timestep, context, fps, guide, deep=deep, depth=depth)
+        return answer if below is None else (answer, below)
 
     def _answer(
         self,
@@ -269,7 +278,10 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fps: Tensor | None,
         guide: Guide | None,
         frames_of_guide: slice = slice(None),
-    ) -> Tensor:
+        *,
+        deep: Tensor | None,
+        depth: int,
+    ) -> tuple[Tensor, Tensor | None]:
         batch, num_frames = sample.shape[:2]
         embedding = self._embed(sample, timestep, fps)
         tokens = self._split_context(context, num_frames)
@@ -288,18 +300,23 @@ class ToonCrafterUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 h = h + self.match_in(costs.to(h.dtype))
         if self.config.addition_attention:
             h = self._run(self.init_attn, h, embedding, tokens, num_frames)
-        skips = [h]
-        for stage in self.input_blocks[1:]:
+        skips, below = [h], len(self.output_blocks) - depth
+        for stage in self.input_blocks[1 : None if deep is None else depth]:
             h = self._run(stage, h, embedding, tokens, num_frames)
             skips.append(h)
-        h = self._run(self.middle_block, h, embedding, tokens, num_frames)
-        for stage in self.output_blocks:
+        if deep is None:
+            h = self._run(self.middle_block, h, embedding, tokens, num_frames)
+            for stage in self.output_blocks[:below]:
+                h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
+            deep = h
+        h = deep
+        for stage in self.output_blocks[below:]:
             h = self._run(stage, torch.cat([h, skips.pop()], dim=1), embedding, tokens, num_frames)
         features = self.out[1](self.out[0](h))
         answer = self.out[2](features).unflatten(0, (batch, num_frames))
-        if guide is None or self.config.redraw is None:
-            return answer
-        return answer + self.guide_redraw(features, guide, costs).unflatten(0, (batch, num_frames))
+        if guide is not None and self.config.redraw is not None:
+            answer = answer + self.guide_redraw(features, guide, costs).unflatten(0, (batch, num_frames))
+        return answer, deep if depth else None
 
     def _run(self, stage: Stage, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from oracle import oracle
 
 from nakawari.diagnosis.latent_plot import write_plot
-from nakawari.diagnosis.latents import Clip, diagnose
+from nakawari.diagnosis.latents import BAND, Clip, diagnose
 from nakawari.errors import NakawariError
 from nakawari.files import write_json
-from nakawari.media import read_image
+from nakawari.media import read_image, to_tensor
+from nakawari.variants import load
 
 STEPS = 12
 
@@ -121,6 +123,30 @@ def test_without_truth_or_parent_there_is_nothing_to_compare_with():
         diagnose(oracle(), clips(1, known=False))
     with pytest.raises(NakawariError, match="keys"):
         diagnose(oracle(), [])
+
+
+def moving_discs() -> list[Clip]:
+    y, x = np.mgrid[:64, :96]
+    found = []
+    for speed in (6, 14):
+        frames = np.full((3, 64, 96, 3), (230, 220, 200), np.uint8)
+        for index in range(3):
+            frames[index][np.hypot(y - 32, x - 25 - speed * index) < 14] = (60, 40, 150)
+        found.append(Clip(f"disc {speed}", to_tensor(frames)))
+    return found
+
+
+def test_the_shipped_mini_is_not_called_collapsed():
+    mini = load("mini:fp32").pipeline
+    found = diagnose(mini, moving_discs())
+    assert found.healthy, found.sentences()
+    assert found.contrast == pytest.approx(1, abs=0.1)
+    # It corrects its guide, by less or more than the true frames would: shown, and not judged.
+    assert not 1 / BAND < found.ratios["x0"][-1] < BAND
+    encode = mini.encode
+    mini.encode = lambda frames, condition: encode(3 * frames, condition)  # pictures of a third of the true contrast
+    (finding,) = diagnose(mini, moving_discs()).findings
+    assert (finding.kind, finding.quantity) == ("collapse", "the pictures")
 
 
 def test_plot_and_json_are_written_twice_alike(tmp_path: Path):

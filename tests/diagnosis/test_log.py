@@ -12,6 +12,7 @@ import pytest
 
 from nakawari.diagnosis.log import diagnose_log, losses, smoothed
 from nakawari.errors import NakawariError
+from nakawari.variants import MINI
 
 FILES = Path(__file__).parents[1] / "data_files"
 
@@ -103,6 +104,71 @@ def test_our_own_run(tmp_path: Path):
 )
 def test_what_goes_wrong_in_a_run_is_named(tmp_path: Path, loss: Callable[[int], float | None], expected: list[str]):
     assert kinds(run_folder(tmp_path / "run", loss)) == expected
+
+
+def test_what_is_gained_on_the_same_batches_is_seen_however_unlike_the_batches_are(tmp_path: Path):
+    """Batches differ by 0.5 and the gain is 0.02: only batch by batch does it show."""
+    random = np.random.default_rng(5)
+
+    def log(name: str, gain: float) -> Path:
+        hard = random.normal(-1.6, 0.5, 400)
+        noise = random.normal(0, 0.01, 400)
+        losses = hard - gain + noise
+        rows = [{"step": i + 1, "loss": losses[i], "baseline": hard[i]} for i in range(400)]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return tmp_path / name
+
+    assert "baseline" not in kinds(log("gains.jsonl", 0.02))
+    assert "baseline" in kinds(log("nothing.jsonl", 0.0))
+
+
+TRAINER = {
+    "global_step": 30,
+    "log_history": [
+        {"epoch": 0.5, "learning_rate": 2e-4, "loss": 0.9, "step": 10},
+        {"epoch": 1.0, "eval_loss": 0.7, "step": 10},
+        {"epoch": 1.2, "learning_rate": 1e-4, "loss": 0.5, "step": 20},
+        {"epoch": 2.0, "train_loss": 0.7, "train_runtime": 9.0, "step": 30},
+    ],
+}
+WANDB = [
+    {"_step": 10, "train/loss": 0.9, "train/learning_rate": 2e-4, "epoch": 0.5, "_timestamp": 1.0},
+    {"_step": 11, "eval/loss": 0.7},
+    {"_step": 20, "train/loss": 0.5, "train/learning_rate": 1e-4, "epoch": 1.2},
+]
+LIGHTNING = "epoch,lr-AdamW,step,train_loss_step,val_loss\n0,0.0002,10,0.9,\n1,,10,,0.7\n1,0.0001,20,0.5,\n"
+KOHYA = (
+    "steps:  33%|#  | 10/30 [00:05<00:10,  2.0it/s, avr_loss=0.9]\r"
+    "steps:  66%|## | 20/30 [00:10<00:05,  2.0it/s, avr_loss=0.5]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rates", "epochs"),
+    [
+        ("trainer_state.json", json.dumps(TRAINER), [2e-4, 1e-4], [0, 1]),
+        ("wandb.jsonl", "\n".join(map(json.dumps, WANDB)), [2e-4, 1e-4], [0, 1]),
+        ("metrics.csv", LIGHTNING, [2e-4, 1e-4], [0, 1]),
+        ("kohya.log", KOHYA, [None, None], [None, None]),
+        ("scalars.csv", "Wall time,Step,Value\n1.5,10,0.9\n2.5,20,0.5\n", [None, None], [None, None]),
+    ],
+)
+def test_logs_of_other_programs(tmp_path: Path, name: str, text: str, rates: list[float], epochs: list[int]):
+    (tmp_path / name).write_text(text)
+    entries = [entry for entry in diagnose_log(tmp_path / name).log.entries if entry.loss is not None]
+    assert [(entry.step, entry.loss) for entry in entries] == [(10, 0.9), (20, 0.5)]
+    assert [entry.rate for entry in entries] == rates and [entry.epoch for entry in entries] == epochs
+    assert not any(entry.nonfinite for entry in entries)
+
+
+def test_a_loss_that_is_no_number_is_not_finite(tmp_path: Path):
+    (tmp_path / "w.jsonl").write_text('{"_step": 1, "train/loss": "NaN"}\n{"_step": 2, "train/loss": 0.5}\n')
+    assert [entry.nonfinite for entry in diagnose_log(tmp_path / "w.jsonl").log.entries] == [True, False]
+
+
+def test_minis_own_log_did_learn():
+    for file in sorted(MINI.glob("log-*.jsonl.gz")):
+        assert "baseline" not in kinds(file), file
 
 
 def test_a_run_cut_short_is_named_and_a_given_baseline_is_used(tmp_path: Path):

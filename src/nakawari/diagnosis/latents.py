@@ -9,8 +9,10 @@ A ratio below 1/sqrt(2) is called a collapse and one above sqrt(2) an explosion:
 where it is what gets decoded; its first step is reported. A single odd step in between is not a finding.
 
 Without a parent, the true clips take its place. Of x_t the whole marginal is known, std(x_t)^2 = signal^2 std(x0)^2 +
-sigma^2 (Song et al. 2021, eq. 4 for DDIM's marginals), so every step is judged. An early x0 is a posterior mean and
-rightly varies less than the data, so x0 is judged at the last step only.
+sigma^2 (Song et al. 2021, eq. 4 for DDIM's marginals), so every step is judged. x0 is shown against the clips at the
+last step, but not judged: a posterior mean rightly varies less than the data, and a model that takes few steps, or
+corrects its guide, answers with one to the end. What must not lose its variance is the picture: the contrast of the
+decoded in-betweens is held against that of the true ones through the same autoencoder, clip by clip.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from .trajectory import Moments, Trajectory, join, recorded
 BAND = 2**0.5
 """How far a standard deviation may lie from the reference, as a factor up or down."""
 QUANTITIES = ("x0", "x_t")
+PICTURES = "the pictures"
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Clip:
 
 @dataclass(frozen=True)
 class Finding:
-    """What went wrong. `kind`: "collapse", "explosion" or "non-finite"; `quantity`: "x0" or "x_t"; `step`: 1-based,
-    where it starts; `worst`: the ratio furthest from 1 from there on."""
+    """What went wrong. `kind`: "collapse", "explosion" or "non-finite"; `quantity`: "x0", "x_t" or `PICTURES`; `step`:
+    1-based, where it starts; `worst`: the ratio furthest from 1 from there on."""
 
     kind: str
     quantity: str
@@ -91,13 +94,18 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found; `ratios`: quantity -> one ratio per step, None where nothing is known to compare with."""
+    """What `diagnose` found.
+
+    `ratios`: quantity -> one ratio per step, None where nothing is known to compare with. `contrast`: deviation of the
+    decoded in-betweens over that of the true ones; None where a parent was compared with.
+    """
 
     trajectory: Trajectory
     parent: Trajectory | None
     ratios: dict[str, list[float | None]]
     findings: list[Finding]
     mixture: Mixture | None
+    contrast: float | None = None
 
     @property
     def healthy(self) -> bool:
@@ -119,6 +127,7 @@ class Diagnosis:
             "mixture": None if self.mixture is None else {k: _finite(v) for k, v in vars(self.mixture).items()},
             "band": BAND,
             "ratios": self.ratios,
+            "contrast": self.contrast,
             "variant": _rows(self.trajectory),
             "parent": None if self.parent is None else _rows(self.parent),
         }
@@ -151,10 +160,10 @@ def diagnose(
         )
     total = len(clips) * (1 if parent is None else 2)
     tell = progress or (lambda done, total: None)
-    own = _follow(variant, clips, seed, lambda done: tell(done, total), settings)
-    other = None
+    own, latents = _follow(variant, clips, seed, lambda done: tell(done, total), settings)
+    other, contrast = None, None
     if parent is not None:
-        other = _follow(parent, clips, seed, lambda done: tell(len(clips) + done, total), settings)
+        other, _ = _follow(parent, clips, seed, lambda done: tell(len(clips) + done, total), settings)
         if len(other.steps) != len(own.steps):
             raise NakawariError(
                 f"The variant takes {len(own.steps)} steps and its parent {len(other.steps)}; give --steps for both."
@@ -162,13 +171,16 @@ def diagnose(
         references = {name: [getattr(step, name) for step in other.steps] for name in QUANTITIES}
     else:
         references = _expected(variant, clips, own)
+        contrast = _contrast(variant, clips, latents)
     ratios, findings = {}, []
     for name in QUANTITIES:
         measured = [getattr(step, name) for step in own.steps]
         ratios[name] = [_ratio(*pair) for pair in zip(measured, references[name], strict=True)]
-        findings += _judge(name, own, ratios[name], measured)
+        judged = ratios[name] if parent is not None or name != "x0" else [None] * len(measured)
+        findings += _judge(name, own, judged, measured)
+    findings += _judge_contrast(contrast, own)
     mixture = _mixture(own, other, variant) if other is not None else None
-    return Diagnosis(own, other, ratios, findings, mixture)
+    return Diagnosis(own, other, ratios, findings, mixture, contrast)
 
 
 def _follow(
@@ -177,11 +189,12 @@ def _follow(
     seed: int,
     tell: Callable[[int], None],
     settings: dict[str, Any],
-) -> Trajectory:
-    found = []
+) -> tuple[Trajectory, list[Tensor]]:
+    """The joined trajectory, and the final latents of each clip."""
+    found, latents = [], []
     for index, clip in enumerate(clips):
         with recorded(pipeline) as trajectory:
-            pipeline(
+            made = pipeline(
                 clip.frames[None, 0],
                 clip.frames[None, -1],
                 num_frames=len(clip.frames),
@@ -191,8 +204,9 @@ def _follow(
                 **settings,
             )
         found.append(trajectory)
+        latents.append(made.frames)
         tell(index + 1)
-    return join(found)
+    return join(found), latents
 
 
 @torch.no_grad()
@@ -209,13 +223,36 @@ def _expected(
 
 
 def _latents(pipeline: InterpolationPipeline, clip: Clip) -> Tensor:
-    device = pipeline.device
-    frames = clip.frames[None].to(device)
+    return pipeline.encode(clip.frames[None].to(pipeline.device), _condition(pipeline, clip))
+
+
+def _condition(pipeline: InterpolationPipeline, clip: Clip) -> Any:
+    start, end = (clip.frames[None, index].to(pipeline.device) for index in (0, -1))
     generator = torch.Generator().manual_seed(0)
-    condition = pipeline.condition(
-        frames[:, 0], frames[:, -1], num_frames=len(clip.frames), prompt=clip.prompt, generator=generator
-    )
-    return pipeline.encode(frames, condition)
+    return pipeline.condition(start, end, num_frames=len(clip.frames), prompt=clip.prompt, generator=generator)
+
+
+@torch.no_grad()
+def _contrast(pipeline: InterpolationPipeline, clips: Sequence[Clip], latents: Sequence[Tensor]) -> float | None:
+    """Geometric mean over the clips of the deviation of the pictures over that of the true ones, both decoded."""
+    logs = []
+    for clip, drawn in zip(clips, latents, strict=True):
+        condition = _condition(pipeline, clip)
+        true = pipeline.encode(clip.frames[None].to(pipeline.device), condition)
+        own, other = (
+            pipeline.decode(each, condition)[:, 1:-1].double().std(correction=0).clamp(min=1e-6)
+            for each in (drawn, true)
+        )
+        if len(clip.frames) > 2:
+            logs.append((own / other).log().cpu())
+    return _finite(torch.stack(logs).mean().exp().item()) if logs else None
+
+
+def _judge_contrast(contrast: float | None, own: Trajectory) -> list[Finding]:
+    if contrast is None or 1 / BAND <= contrast <= BAND:
+        return []
+    kind = "collapse" if contrast < 1 else "explosion"
+    return [Finding(kind, PICTURES, len(own.steps), own.steps[-1].time, contrast)]
 
 
 def _ratio(measured: Moments, reference: Moments | None) -> float | None:

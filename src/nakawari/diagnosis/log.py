@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .log_reading import Entry, TrainingLog, read
+from .log_reading import TrainingLog, read
+from .log_rows import Entry
 
 Curve = NDArray[np.float64]
 UNIT_BASELINE = 1.0
@@ -101,7 +102,7 @@ def diagnose_log(path: Path | str, baseline: float | None = None) -> LogDiagnosi
     warnings = [
         *_nonfinite(log),
         *_warm_up(log),
-        *_at_baseline(tenths, level, assumed),
+        *(_paired(log.entries) if baseline is None and logged else _at_baseline(tenths, level, assumed)),
         *_direction(tenths),
         *_unfinished(log),
     ]
@@ -200,6 +201,26 @@ def _at_baseline(tenths: list[Part], level: float, assumed: bool) -> list[Warn]:
             "baseline",
             f"The loss ends at {end.mean:.3g}, the level of predicting nothing, {level:.3g}{source}: nothing was "
             "learned that lowers it; check that the loss and the model speak of the same prediction type.",
+        )
+    ]
+
+
+def _paired(entries: list[Entry]) -> list[Warn]:
+    """Whether the last tenth scores below predicting nothing, batch by batch: what both share cancels out."""
+    known = [entry for entry in entries if entry.loss is not None and entry.baseline is not None]
+    last = known[-max(2, len(known) // 10) :]
+    gaps = np.array([entry.loss - entry.baseline for entry in last])
+    if len(gaps) < 2:
+        return []
+    mean, error = float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(len(gaps)))
+    if mean < -SIGNIFICANT * error:
+        return []
+    return [
+        Warn(
+            "baseline",
+            f"In the last {len(gaps)} steps the loss is {mean:+.3g} ± {error:.2g} beside predicting nothing on the "
+            "same batches: nothing was learned that lowers it; check that the loss and the model speak of the same "
+            "prediction type.",
         )
     ]
 

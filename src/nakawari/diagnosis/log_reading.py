@@ -1,7 +1,9 @@
-"""Training logs, ours (`log.jsonl` in a run folder) and plain text as tqdm and accelerate print it, in one form."""
+"""Training logs in one form: ours (`log.jsonl` in a run folder), text as tqdm, accelerate and kohya's scripts print it,
+the Trainer's state, JSON lines of W&B, tables of Lightning and TensorBoard."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NakawariError
+from .log_rows import LOSSES, RATES, Entry, from_lines, from_table, from_trainer_state
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf)"
 _PAIR = re.compile(rf"\b([A-Za-z_][\w/]*)\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
@@ -21,22 +24,6 @@ _SETTING = re.compile(r"^\s*(?:[-*•]\s*)?([A-Za-z][\w \-./()]{1,48}?)\s*[=:]\s
 _STAMP = re.compile(
     r"^\s*(?:\d{4}-\d\d-\d\d[ T])?\d\d?[/:]\d\d[/:\d., ]*(?:\s*-\s*\w+\s*-\s*[\w.]+\s*-\s*)?|^\s*\[?INFO\]?\s*"
 )
-_LOSSES = ("loss", "train_loss", "step_loss", "avg_loss")
-_RATES = ("lr", "learning_rate")
-
-
-@dataclass
-class Entry:
-    """One optimizer step. `loss` is None where it was not finite or not logged; `nonfinite` tells the two apart.
-    `epoch` counts from what the log says; `baseline`: what predicting nothing scores on the same batch."""
-
-    step: int
-    loss: float | None = None
-    rate: float | None = None
-    epoch: int | None = None
-    baseline: float | None = None
-    nonfinite: bool = False
-    skipped: bool = False
 
 
 @dataclass
@@ -55,7 +42,7 @@ class TrainingLog:
 
 
 def read(path: Path | str) -> TrainingLog:
-    """Read a run folder, a `log.jsonl`, or a text log.
+    """Read a run folder, a `log.jsonl`, or the log of another program; `.gz` is unpacked.
 
     Raises:
         NakawariError: nothing there, or no line of it is a training step.
@@ -63,25 +50,36 @@ def read(path: Path | str) -> TrainingLog:
     path = Path(path)
     file = path / "log.jsonl" if path.is_dir() else path
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
+        data = file.read_bytes()
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8", errors="replace")
+    except (OSError, EOFError) as error:
         raise NakawariError(
-            f"{file} cannot be read ({error.strerror}); give a run folder, its log.jsonl, or a text log."
+            f"{file} cannot be read ({error}); give a run folder, its log.jsonl, or the log of another program."
         ) from error
-    log = _read_jsonl(file, text) if file.suffix == ".jsonl" else _read_text(file, text)
+    log = _read_as(Path(file.stem if file.suffix == ".gz" else file.name).suffix, file, text)
     if not log.entries:
         raise NakawariError(
-            f"{file} holds no training step; a step is a line of log.jsonl, or one with a progress bar or step number "
-            "and loss=."
+            f"{file} holds no training step; a step is a line of log.jsonl, a row of a table or of trainer_state.json "
+            "with a step and a loss, or a line with a progress bar or step number and loss=."
         )
     return log
+
+
+def _read_as(suffix: str, file: Path, text: str) -> TrainingLog:
+    if suffix == ".jsonl":
+        return _read_jsonl(file, text)
+    if suffix == ".json":
+        return TrainingLog(file, "trainer_state.json", from_trainer_state(text))
+    if suffix == ".csv":
+        return TrainingLog(file, "table", from_table(text))
+    return _read_text(file, text)
 
 
 # --- ours ---------------------------------------------------------------------------------------------------------
 
 
 def _read_jsonl(file: Path, text: str) -> TrainingLog:
-    log = TrainingLog(file, "log.jsonl", list(_json_entries(text)))
+    log = TrainingLog(file, "log.jsonl", list(from_lines(text)))
     folder = file.parent
     if (folder / "recipe.yaml").is_file():
         import yaml
@@ -101,26 +99,6 @@ def _read_jsonl(file: Path, text: str) -> TrainingLog:
             log.trainable = None
     log.total = _parameters(folder / "best")
     return log
-
-
-def _json_entries(text: str) -> Iterator[Entry]:
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return  # cut short by a kill; what came before counts
-        if not isinstance(row, dict) or "step" not in row:
-            continue
-        loss = row.get("loss")
-        yield Entry(
-            int(row["step"]),
-            loss,
-            row.get("lr"),
-            row.get("epoch"),
-            row.get("baseline"),
-            nonfinite="loss" in row and loss is None,
-            skipped=bool(row.get("skipped")),
-        )
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -163,7 +141,7 @@ def _read_text(file: Path, text: str) -> TrainingLog:
         said = _EPOCH.search(line)
         epoch = int(said.group(1)) if said else epoch
         pairs = {name.lower(): value for name, value in _PAIR.findall(line)}
-        loss = next((pairs[name] for name in _LOSSES if name in pairs), None)
+        loss = next((pairs[name] for name in LOSSES if name in pairs), None)
         place = _BAR.search(line) or (_STEP.search(line) if loss is not None else None)
         if loss is None or place is None:
             if not place and not steps:
@@ -183,7 +161,7 @@ def _read_text(file: Path, text: str) -> TrainingLog:
 
 def _entry(step: int, loss: str, pairs: dict[str, str], epoch: int | None) -> Entry:
     value = float(loss)
-    rate = next((float(pairs[name]) for name in _RATES if name in pairs), None)
+    rate = next((float(pairs[name]) for name in RATES if name in pairs), None)
     finite = value - value == 0
     return Entry(step, value if finite else None, rate, epoch, nonfinite=not finite)
 

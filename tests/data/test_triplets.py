@@ -72,6 +72,16 @@ def test_annotations_are_read_with_tolerance(tmp_path: Path, note: object, level
     assert about.get("roi") == roi
 
 
+def test_a_region_is_given_in_pixels_of_the_annotations_own_frame(tmp_path: Path) -> None:
+    """ATD-12K's boxes are in pixels of the film, its test pictures are 540p."""
+    note = {"level": 0, "motion_RoI": {"x": 801, "y": 403, "width": 640, "height": 541}, "image_size": [1920, 1080]}
+    (tmp_path / "clip.json").write_text(json.dumps(note))
+    roi = read_annotation(tmp_path, "clip")["roi"]
+    assert roi == Region(801, 403, 640, 541, (1920, 1080))
+    assert roi.within((960, 540)) == (400, 201, 320, 270)
+    assert Region(1, 2, 5, 4).within((960, 540)) == (1, 2, 5, 4)
+
+
 def test_broken_annotation_is_named(tmp_path: Path) -> None:
     (tmp_path / "clip.json").write_text("{")
     with pytest.raises(NakawariError, match=r"clip\.json is not a readable annotation"):

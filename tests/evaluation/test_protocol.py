@@ -47,7 +47,7 @@ def test_wrong_words_are_named_in_one_sentence(tmp_path, text, words):
 
 
 def test_an_unknown_protocol_lists_the_shipped_ones():
-    with pytest.raises(UsageError, match="atd12k, quick, reference-table"):
+    with pytest.raises(UsageError, match="atd12k, atd12k-published, quick, reference-table"):
         load_protocol("fast")
 
 

@@ -25,7 +25,7 @@ def command(
         Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")
     ],
     protocol: Annotated[
-        str, typer.Option("--protocol", help="quick, atd12k, reference-table, or a YAML file.")
+        str, typer.Option("--protocol", help="quick, atd12k, atd12k-published, reference-table, steps, or a YAML file.")
     ] = "quick",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Results folder; default: results/ and the protocol's name.")

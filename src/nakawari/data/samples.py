@@ -19,12 +19,24 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle in pixels of the original frame; `x`, `y`: its top left corner."""
+    """A rectangle; `x`, `y`: its top left corner.
+
+    `of`: width and height of the frame in whose pixels it is given; None: those of the sample's own pictures.
+    """
 
     x: int
     y: int
     width: int
     height: int
+    of: tuple[int, int] | None = None
+
+    def within(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """x, y, width, height in pixels of a picture of `size` (width, height), each rounded down, as AnimeInterp does
+        with ATD-12K's boxes, which are given in pixels of the film."""
+        wide, high = self.of or size
+        x, width = (value * size[0] // wide for value in (self.x, self.width))
+        y, height = (value * size[1] // high for value in (self.y, self.height))
+        return x, y, width, height
 
 
 @dataclass(frozen=True)

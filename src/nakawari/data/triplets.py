@@ -196,9 +196,10 @@ def read_annotation(folder: Path, name: str) -> dict[str, Any]:
     """ATD-12K's JSON for one test triplet, as fields of `Sample`.
 
     The file is an object with `level` (0, 1, 2: easy, medium, hard), `general_motion_type` and `behavior` (a word or a
-    list of words), and `motion_RoI` (`x`, `y`, `width`, `height` in pixels of the original frame). Any of them may be
-    absent, letters may be large or small, and a list in place of the RoI is read as x, y, width, height. A missing file
-    gives no fields; one that is not JSON raises `NakawariError`.
+    list of words), and `motion_RoI` (`x`, `y`, `width`, `height` in pixels of a frame of `image_size`, width and
+    height; without it, of the pictures at hand). Any of them may be absent, letters may be large or small, and a list
+    in place of the RoI is read as x, y, width, height. A missing file gives no fields; one that is not JSON raises
+    `NakawariError`.
     """
     path = folder / f"{name}.json"
     if not path.is_file():
@@ -216,7 +217,7 @@ def read_annotation(folder: Path, name: str) -> dict[str, Any]:
         "tags": tuple(dict.fromkeys((*motion, *_listed(notes.get("behavior"))))),
         "caption": ", ".join(motion),
     }
-    roi = _region(notes.get("motion_roi", notes.get("roi")))
+    roi = _region(notes.get("motion_roi", notes.get("roi")), notes.get("image_size"))
     return out | ({"roi": roi} if roi is not None else {})
 
 
@@ -235,7 +236,7 @@ def _level(value: Any) -> str:
     return LEVELS[int(text)] if text in ("0", "1", "2") else ""
 
 
-def _region(value: Any) -> Region | None:
+def _region(value: Any, size: Any) -> Region | None:
     if isinstance(value, dict):
         low = {str(key).lower(): number for key, number in value.items()}
         numbers = [low.get("x"), low.get("y"), low.get("width", low.get("w")), low.get("height", low.get("h"))]
@@ -243,9 +244,10 @@ def _region(value: Any) -> Region | None:
         numbers = list(value) if isinstance(value, list) else []
     try:
         x, y, width, height = (round(float(number)) for number in numbers)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        of = None if size is None else (round(float(size[0])), round(float(size[1])))
+    except (TypeError, ValueError, LookupError):
         return None
-    return Region(x, y, width, height) if width > 0 and height > 0 else None
+    return Region(x, y, width, height, of) if min(width, height, *(of or (1, 1))) > 0 else None
 
 
 def _index(root: Path, folder: Path) -> Callable[[str], dict[str, Any]]:

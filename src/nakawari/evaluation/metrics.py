@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..decibels import psnr_of
 from ..errors import NakawariError, UsageError
+from . import pacing
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
 Box = tuple[int, int, int, int]
@@ -79,7 +80,8 @@ class Metric:
                 return None
             x, y, width, height = scored.box
             output, truth = (frames[:, y : y + height, x : x + width] for frames in (output, truth))
-        return float(np.mean([self.function(a, b) for a, b in zip(output, truth, strict=True)]))
+        value = float(np.mean([self.function(a, b) for a, b in zip(output, truth, strict=True)]))
+        return None if self.needs == "roi" and np.isnan(value) else value
 
 
 def mse(output: Frames, truth: Frames) -> float:
@@ -97,7 +99,7 @@ def bounded_psnr(error: float) -> float:
     return min(IDENTICAL_PSNR, psnr_of(error))
 
 
-def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float) -> float:
+def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float, peak: float = 255.0) -> float:
     """SSIM of (H, W) or (H, W, 3) float64 images in levels, over the pixels whose window lies inside."""
     import cv2
 
@@ -111,7 +113,7 @@ def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float) -
     def mean(image: np.ndarray) -> np.ndarray:
         return cv2.sepFilter2D(image, -1, window, window)[radius:-radius, radius:-radius]
 
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
     mean_a, mean_b = mean(a), mean(b)
     variance_a, variance_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
     cross = mean(a * b) - mean_a * mean_b
@@ -138,6 +140,25 @@ def ssim_grey7(output: Frames, truth: Frames) -> float:
         cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64) for frame in (output, truth)
     ]
     return _ssim(*grey, np.full(7, 1 / 7), 49 / 48)
+
+
+def ssim_atd(output: Frames, truth: Frames) -> float:
+    """Structural similarity as the tables on ATD-12K have it (AnimeInterp, Li et al. 2021), higher than SSIM proper.
+
+    Its code calls scikit-image on float pictures in [0, 1] without a data range, for which scikit-image took 2, the
+    span of [-1, 1], and asks for a Gaussian window by a word that scikit-image does not know: so RGB, a uniform 7x7
+    window, sample covariance, and constants for a peak of 2.
+    """
+    return _ssim(output.astype(np.float64), truth.astype(np.float64), np.full(7, 1 / 7), 49 / 48, 2 * 255.0)
+
+
+def _within(metric: Callable[[Frames, Frames], float], side: int) -> Callable[[Frames, Frames], float]:
+    """A metric that has no value on a region with a side below `side` pixels."""
+
+    def measured(output: Frames, truth: Frames) -> float:
+        return metric(output, truth) if min(output.shape[:2]) >= side else np.nan
+
+    return measured
 
 
 @cache
@@ -191,13 +212,7 @@ def line_art(frame: Frames) -> np.ndarray:
     A difference of Gaussians (sigma 1 and 1.6) of the grey image, as in Chen & Zwicker 2022: a pixel is on a line when
     it is more than 4 of 255 levels darker than its surroundings. The dark side of a colour edge counts as a line.
     """
-    import cv2
-
-    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64)
-    narrow, wide = (
-        cv2.GaussianBlur(grey, (2 * round(4 * s) + 1,) * 2, s, borderType=cv2.BORDER_REFLECT) for s in (1.0, 1.6)
-    )
-    return wide - narrow > 4.0
+    return pacing.line_depth(frame) > 4.0
 
 
 def chamfer(output: Frames, truth: Frames) -> float:
@@ -259,6 +274,16 @@ _ALL = (
     Metric("drift", "Background drift (levels)", False, "clip", drift, matters=0.05),
     Metric("flicker", "Flicker (levels)", False, "clip", flicker, matters=0.05),
     Metric("roi-psnr", "PSNR in region of interest (dB)", True, "roi", psnr, matters=0.05),
+    Metric("pacing", "Pace (0 as the truth)", False, "clip", pacing.pacing, matters=0.02),
+    Metric("strobe", "Strobe (period 2)", False, "clip", pacing.strobe, matters=0.02),
+    Metric("lag1", "Lag-1 of the pace, minus the truth's", True, "clip", pacing.lag1, matters=0.02),
+    Metric("key-step", "Colour step at a key (levels)", False, "clip", pacing.key_step, matters=0.05),
+    Metric("line-fade", "Lines paler by (%)", False, "pair", pacing.line_fade, matters=0.5),
+    Metric("line-count", "Line pixels off by (%)", False, "pair", pacing.line_count, matters=0.5),
+    Metric("new-colours", "New colours (‰ of pixels)", False, "clip", pacing.new_colours, matters=0.1),
+    Metric("roi-ssim", "SSIM in region of interest", True, "roi", _within(ssim, 11), matters=0.0005),
+    Metric("ssim-atd", "SSIM (as published on ATD-12K)", True, "pair", ssim_atd, matters=0.0005),
+    Metric("roi-ssim-atd", "SSIM in region (as published)", True, "roi", _within(ssim_atd, 7), matters=0.0005),
     Metric("mse", "MSE (levels²)", False, "pair", mse),
     Metric("ssim-grey7", "SSIM (grey, uniform 7×7)", True, "pair", ssim_grey7, matters=0.0005),
 )

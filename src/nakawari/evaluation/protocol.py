@@ -168,7 +168,7 @@ def selection(times: Sequence[float], num_frames: int, scored: Scored, name: str
 
 
 def load_protocol(source: str | Path) -> Protocol:
-    """A shipped protocol by name (`quick`, `atd12k`, `reference-table`, `steps`) or a YAML file by path.
+    """A protocol that ships, by name (such as `quick` or `atd12k`), or a YAML file by path.
 
     Raises:
         UsageError: no such protocol, or its text is wrong.

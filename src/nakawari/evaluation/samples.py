@@ -49,7 +49,7 @@ def prepare(sample: Sample, protocol: Protocol) -> Prepared:
     keys, truth = frames[[0, -1]], frames[1:-1]
     source = (keys.shape[2], keys.shape[1])
     placement = place(source, protocol.size, protocol.fit)
-    box = None if sample.roi is None else (sample.roi.x, sample.roi.y, sample.roi.width, sample.roi.height)
+    box = None if sample.roi is None else sample.roi.within(source)
     fitted = [np.stack([fit_frame(f, placement, protocol.resample) for f in frames]) for frames in (keys, truth)]
     count = protocol.num_frames or len(truth) + 2
     task = Task(sample.name, fitted[0], fitted[1], count, sample.times, sample.caption, placement)

@@ -1,0 +1,130 @@
+"""What sequences of drawings need measured: pace, the step at a key, lines, colours that nobody mixed.
+
+All take `Scored` or a pair of frames, uint8 RGB; pace needs six frames or more between two keys and is None otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .metrics import Frames, Scored
+
+STEPS = 7
+"""Fewer steps than this from key to key have no pace to speak of."""
+FLAGGED = {"pacing": 0.5, "strobe": 0.25, "key-step": 2.0}
+"""From where on a value is more than any sound method reached; see `benchmarks/pacing.py`."""
+_HELD = 0.01
+
+
+def paces(scored: Scored) -> tuple[np.ndarray, np.ndarray] | None:
+    """How much changes from frame to frame, output and truth, (F + 1,) each of mean 1; None for too few or still ones.
+
+    The change is the mean absolute difference of neighbouring frames, from the start key to the end key.
+    """
+    if len(scored.truth) + 1 < STEPS:
+        return None
+    made = [
+        _changes(scored.ends[0], scored.output, scored.ends[1]),
+        _changes(scored.keys[0], scored.truth, scored.keys[1]),
+    ]
+    if min(changes.mean() for changes in made) <= 0:
+        return None
+    return made[0] / made[0].mean(), made[1] / made[1].mean()
+
+
+def _changes(start: Frames, between: Frames, end: Frames) -> np.ndarray:
+    frames = np.concatenate([start[None], between, end[None]]).astype(np.float64)
+    return np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+
+
+def pacing(scored: Scored) -> float | None:
+    """How far the pace is from the truth's: mean |step - true step|, steps of mean 1; 0 as the truth, near 2 a jump."""
+    found = paces(scored)
+    return None if found is None else float(np.abs(found[0] - found[1]).mean())
+
+
+def strobe(scored: Scored) -> float | None:
+    """How much more every second step differs than in the truth; 1 when every second frame stands still.
+
+    The amplitude of the steps at period 2 times the share of their power there: a single jump has all periods alike.
+    """
+    found = paces(scored)
+    return None if found is None else max(0.0, _alternating(found[0]) - _alternating(found[1]))
+
+
+def _alternating(steps: np.ndarray) -> float:
+    signs = 1.0 - 2.0 * (np.arange(len(steps)) % 2)
+    centred = steps - steps.mean()
+    amplitude, power = abs(float(np.mean(signs * centred))), float(np.mean(centred**2))
+    return amplitude * amplitude**2 / power if power > 0 else 0.0
+
+
+def lag1(scored: Scored) -> float | None:
+    """Lag-1 autocorrelation of the steps minus that of the truth: far below 0 for a pace that goes back and forth."""
+    found = paces(scored)
+    return None if found is None else _autocorrelation(found[0]) - _autocorrelation(found[1])
+
+
+def _autocorrelation(steps: np.ndarray) -> float:
+    centred = steps - steps.mean()
+    power = float((centred**2).sum())
+    # Steps that are even to a thousandth have no autocorrelation to speak of.
+    return float((centred[1:] * centred[:-1]).sum()) / power if power > len(steps) * 1e-6 else 0.0
+
+
+def key_step(scored: Scored) -> float | None:
+    """Colour step from a key to the frame beside it, 8-bit levels; None where less than 1 % of the picture is held.
+
+    Over pixels that the true neighbour shows as the key does, to one level: the mean signed difference per channel, the
+    largest of the three without its sign, averaged over both keys.
+    """
+    found = []
+    for key, made, true in zip(scored.keys, scored.output[[0, -1]], scored.truth[[0, -1]], strict=True):
+        held = (np.abs(key.astype(np.int16) - true) <= 1).all(-1)
+        if held.mean() < _HELD:
+            return None
+        found.append(np.abs((made[held].astype(np.float64) - key[held]).mean(0)).max())
+    return float(np.mean(found))
+
+
+def line_depth(frame: Frames) -> np.ndarray:
+    """How much darker each pixel is than its surroundings, 8-bit levels, (H, W); see `metrics.line_art`."""
+    import cv2
+
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64)
+    narrow, wide = (
+        cv2.GaussianBlur(grey, (2 * round(4 * s) + 1,) * 2, s, borderType=cv2.BORDER_REFLECT) for s in (1.0, 1.6)
+    )
+    return wide - narrow
+
+
+def line_fade(output: Frames, truth: Frames, lines: float = 4.0) -> float:
+    """How much paler the lines are than the truth's, in per cent of their depth; below 0 where they are darker.
+
+    The depth of a drawing's lines is the mean over its own line pixels, wherever they lie, so lines that moved are not
+    pale; where the output has none left it is 100, where the truth has none 0.
+    """
+    ours, theirs = (depth[depth > lines] for depth in (line_depth(output), line_depth(truth)))
+    if not len(theirs):
+        return 0.0
+    return 100.0 * (1 - (float(ours.mean()) if len(ours) else 0.0) / float(theirs.mean()))
+
+
+def line_count(output: Frames, truth: Frames, lines: float = 4.0) -> float:
+    """How many more line pixels there are than in the truth, in per cent, without its sign: doubled or lost lines."""
+    ours, theirs = (int((line_depth(frame) > lines).sum()) for frame in (output, truth))
+    return 100.0 * abs(ours - theirs) / theirs if theirs else 0.0
+
+
+def new_colours(scored: Scored) -> float:
+    """Share of pixels (‰) of a colour that neither the keys nor the truth have, within 8 to 16 levels per channel."""
+    known = np.zeros((34, 34, 34), bool)
+    bins = (np.concatenate([scored.keys, scored.truth]) >> 3).reshape(-1, 3) + 1
+    known[tuple(bins.T)] = True
+    for axis in range(3):  # a neighbouring bin counts as the same colour
+        known = known | np.roll(known, 1, axis) | np.roll(known, -1, axis)
+    made = (scored.output >> 3).reshape(-1, 3) + 1
+    return 1000.0 * float((~known[tuple(made.T)]).mean())

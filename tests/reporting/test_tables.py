@@ -1,13 +1,17 @@
 import csv
 import io
 import json
+import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from nakawari.reporting.contents import all_tables, findings
+from nakawari.reporting.latex import latex
 from nakawari.reporting.results import load_evidence
-from nakawari.reporting.tables import Cell, Column, Line, Table, comma_separated, digits, latex, markdown, number
+from nakawari.reporting.tables import Cell, Column, Line, Table, comma_separated, digits, markdown, number
 from reporting.conftest import recomputed
 
 
@@ -144,11 +148,36 @@ def test_markdown():
 def test_latex():
     text = latex(TABLE)
     assert r"\caption{50 \% of A\_b \& c}" in text
-    assert r"\begin{tabular}{lrl}" in text
-    assert r"Row & X (\textperthousand{}) $\uparrow$ & Word \\" in text
-    assert r"a\_b & 1.0 {\scriptsize {[}0.5, 1.5{]}} & p|q \\" + "\n\\midrule\n" in text
-    assert r"m & $\bigtriangledown$ \textbf{$-$2.0} {\scriptsize 3 : 4} & -- \\" in text
+    assert r"\begin{tabular}{@{}lrl@{}}" in text
+    assert r"{\raggedleft X (\textperthousand{}) $\uparrow$} & \parbox[b]{38pt}{\raggedright Word} \\" in text
+    first = r"\parbox[t]{92pt}{\raggedright a\_b} & 1.0 & p|q \\" + "\n" + r" & \scriptsize {[}0.5, 1.5{]} &  \\"
+    assert first + "\n\\midrule\n" in text
+    second = r"\parbox[t]{92pt}{\raggedright m} & $\bigtriangledown$ \textbf{$-$2.0} & -- \\"
+    assert second + "\n" + r" & \scriptsize 3 : 4 &  \\" in text
     assert text.isascii()
+
+
+def test_a_wide_table_is_several_tabulars_that_fit(tables):
+    wide = tables["quality"]
+    columns = tuple(replace(wide.columns[0], key=f"c{n}") for n in range(9))
+    lines = tuple(replace(line, cells=line.cells[:1] * 9) for line in wide.lines)
+    text = latex(replace(wide, columns=columns, lines=lines))
+    assert text.count(r"\begin{tabular}") == 3 and text.count(r"\caption") == 1
+    heads = re.findall(r"\\parbox\[b\]\{(\d+)pt\}", text)
+    assert len(heads) == 9 + 3  # every column once, and the first one again in each
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
+def test_every_table_compiles_within_the_text_of_an_article(tables, tmp_path):
+    inputs = "\n".join(f"\\input{{{name}}}\\clearpage" for name in tables)
+    for name, table in tables.items():
+        (tmp_path / f"{name}.tex").write_text(latex(table))
+    body = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + inputs + r"\end{document}"
+    (tmp_path / "all.tex").write_text(body)
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert "Overfull" not in done.stdout, re.findall(r"Overfull.*", done.stdout)
 
 
 def test_every_table_is_plain_latex(tables):

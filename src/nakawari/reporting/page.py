@@ -16,8 +16,9 @@ from ..evaluation.statistics import RESAMPLES
 from ..files import atomic_path, read_json
 from . import contents, figures, filmstrips
 from . import sheet as contact
+from .latex import latex
 from .results import Evidence, load_evidence
-from .tables import Table, comma_separated, latex, markdown
+from .tables import Table, comma_separated, markdown
 
 if TYPE_CHECKING:
     from .drawing import Plot

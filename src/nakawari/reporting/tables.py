@@ -1,4 +1,4 @@
-"""One table, written as Markdown, LaTeX (booktabs) or CSV; the page draws it from the same object."""
+"""One table, written as Markdown or CSV; LaTeX (`latex.py`) and the page draw it from the same object."""
 
 from __future__ import annotations
 
@@ -130,71 +130,6 @@ def _markdown_cell(cell: Cell) -> str:
 
 def _pipe(text: str) -> str:
     return re.sub(r"([\\|*_`<])", r"\\\1", text)
-
-
-def latex(table: Table) -> str:
-    """A booktabs table environment; needs `\\usepackage{booktabs}` and nothing else."""
-    heads = [_tex(table.head), *(" ".join(filter(None, (_tex(c.title), _arrow(c)))) for c in table.columns)]
-    body: list[str] = []
-    group = table.lines[0].group if table.lines else ""
-    for line in table.lines:
-        if line.group != group:
-            body.append(r"\midrule")
-            group = line.group
-        body.append(" & ".join([_tex(line.head), *map(_latex_cell, line.cells)]) + r" \\")
-    layout = "l" + "".join("l" if column.text else "r" for column in table.columns)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_tex(table.caption)}}}",
-            rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{layout}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _arrow(column: Column) -> str:
-    return {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}.get(column.better, "")
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.best else _tex(cell.text)
-    text = " ".join(filter(None, (_tex(cell.mark), text)))
-    small = "; ".join(filter(None, (cell.range, cell.note)))
-    return f"{text} {{\\scriptsize {_tex(small)}}}" if small else text
-
-
-_TEX = {
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "\u00a0": "~",
-    "^": r"\textasciicircum{}",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "²": r"\textsuperscript{2}",
-    "‰": r"\textperthousand{}",
-    "†": r"$^\dagger$",
-    "▲": r"$\bigtriangleup$",
-    "▼": r"$\bigtriangledown$",
-    "○": r"$\circ$",
-    "[": "{[}",
-    "]": "{]}",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
 
 
 def comma_separated(table: Table) -> str:

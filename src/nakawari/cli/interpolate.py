@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import footage
 from .early import check
 from .framer_options import Framer, framer
 from .option_groups import with_options
@@ -108,6 +109,14 @@ def command(
         model = faster(model)
     _check_numbers(guidance=guidance, fps=fps)
     framer.check(guidance, formats)
+    load = partial(load_pipeline, model, device, family)
+    if times.is_footage(keys):
+        given = {"--loop": loop, "--format": formats, "--only": times.only, "--compare": framer.compared}
+        given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks}
+        words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
+        words |= {"scheduler": framer.scheduler, "options": framer.options}
+        footage.run(footage.Asked(keys[0], output, between, times, fps, overwrite, as_json), given, model, words, load)
+        return
     target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay)
     drawings = interpolation.read_keys(keys)
     paths = [key.path for key in drawings]
@@ -119,7 +128,6 @@ def command(
         counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, parts=parts, **words
     )
     timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
-    load = partial(load_pipeline, model, device, family)
     if framer.compared:
         target.check(paths)
         _compare(framer.compared, target, drawings, settings, load() if any(counts) else None, model, as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,14 @@ class Times:
     spacings: tuple[str | tuple[float, ...], ...]
     timing: Timing
     only: str | None
+    footage: bool = False
+    spread: str = "keep"
+
+    def is_footage(self, sources: Sequence[Path]) -> bool:
+        """Whether the one thing given is footage and not keys: a video, or a folder that is said to be."""
+        from ..media import is_video
+
+        return len(sources) == 1 and (self.footage or is_video(sources[0]))
 
     def only_of(self, timeline: Timeline, counts: Sequence[int]) -> Only | None:
         """What `--only` names in a sequence; `UsageError` where it is not there or is a key."""
@@ -38,7 +47,13 @@ def timing(
             help="even, ease-in, ease-out, ease, or shares of the way (0.1,0.3,0.7); repeated, one for each gap.",
         ),
     ] = None,
-    exposure: Annotated[int, _Option(min=1, max=100, help="Frames for which a drawing stands: 2 is on twos.")] = 1,
+    exposure: Annotated[
+        str | None,
+        _Option(
+            metavar="FRAMES|keep|ones",
+            help="Frames for which a drawing stands: 2 is on twos. In footage: keep, or a drawing for every frame.",
+        ),
+    ] = None,
     hold: Annotated[
         str | None, _Option(metavar="FRAMES", help="Frames for which the keys stand: one for all (6) or each (6,1,12).")
     ] = None,
@@ -52,12 +67,25 @@ def timing(
     only: Annotated[
         str | None, _Option(metavar="FRAME|gap:GAP", help="Draw this frame, or this gap, again; the rest stays.")
     ] = None,
+    footage: Annotated[
+        bool, _Option("--footage", help="The folder holds all frames of a film, not keys; a video always does.")
+    ] = False,
 ) -> Times:
     """The words held against each other; `UsageError` where they cannot be read."""
     from ..interpolation import Timing, parse_spacing
 
     spacings = tuple(parse_spacing(one) for one in spacing or ["even"])
-    return Times(spacings, Timing(exposure, _holds(hold), start, name, copies), only)
+    spread = exposure if exposure in ("keep", "ones") else "keep"
+    frames = 1 if exposure in (None, "keep", "ones") else _frames(str(exposure))
+    return Times(spacings, Timing(frames, _holds(hold), start, name, copies), only, footage, spread)
+
+
+def _frames(text: str) -> int:
+    from ..errors import UsageError
+
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise UsageError(f"The exposure {text!r} is not a count of frames; give 1 to 100, or for footage keep or ones.")
+    return int(text)
 
 
 def _holds(text: str | None) -> tuple[int, ...]:

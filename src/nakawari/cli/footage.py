@@ -1,0 +1,104 @@
+"""What `nakawari interpolate` does with footage: a video, or a folder of all frames of a film."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .early import check
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..footage.slots import Spread
+    from .timing_options import Times
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words about the footage itself, as they were given."""
+
+    path: Path
+    output: Path
+    between: str | None
+    times: Times
+    fps: float | None
+    overwrite: bool
+    as_json: bool
+
+
+def run(
+    asked: Asked, others: Mapping[str, Any], model: str, settings: Mapping[str, Any], load: Callable[[], Any]
+) -> None:
+    """Draw the in-betweens of footage.
+
+    Args:
+        others: options that say nothing about footage, with what was given for them.
+        settings: fields of `interpolation.Settings`.
+        load: gives the pipeline.
+    """
+    check(variants=[model], files=[asked.path], output=asked.output)
+    spread = _spread(asked, others)
+    from ..footage.source import Source
+    from ..footage.work import check_target, in_between
+    from ..interpolation import Settings
+    from ..variants import fingerprint
+
+    source = Source.of(asked.path, asked.fps)
+    check_target(asked.output, source, overwrite=asked.overwrite)
+    expected = source.expected()
+    started = time.monotonic()
+    with Bar("footage", "frame") as bar:
+        tally = in_between(
+            source,
+            asked.output,
+            spread,
+            Settings((), **settings),
+            fingerprint(model),
+            load,
+            lambda so_far: bar.show(so_far.frames, max(expected, so_far.frames), f"{so_far.drawn} drawn"),
+        )
+    seconds = time.monotonic() - started
+    summary = {
+        "frames_in": tally.frames,
+        "drawings": tally.drawings,
+        "cuts": tally.cuts,
+        "drawn": tally.drawn,
+        "frames_out": tally.written,
+    }
+    if asked.as_json:
+        typer.echo(json.dumps(summary | {"seconds": round(seconds, 3), "files": [str(asked.output)]}))
+        return
+    typer.echo(
+        f"{tally.frames} frames in, {tally.drawings} drawings, {tally.cuts} cuts; {tally.drawn} in-betweens drawn now, "
+        f"{tally.written} frames out in {seconds:.1f} s"
+    )
+    typer.echo(f"  {asked.output}")
+
+
+def _spread(asked: Asked, others: Mapping[str, Any]) -> Spread:
+    from ..errors import UsageError
+    from ..footage.slots import Spread
+    from ..interpolation import parse_counts
+
+    timing = asked.times.timing
+    given = {"--spacing": asked.times.spacings != ("even",), "--hold": timing.hold, "--start": timing.start is not None}
+    given |= {
+        "--name": timing.name,
+        "--copies": timing.copies,
+        "a number as --exposure": timing.exposure != 1,
+        **others,
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{asked.path} is footage, to which {name} says nothing; leave it out.")
+    keep = asked.times.spread == "keep"
+    counts = parse_counts(asked.between or ("1" if keep else "0"))
+    if len(counts) != 1 or counts[0] > 15:
+        raise UsageError(f"--between {asked.between} is not one count for all footage; give 0 to 15.")
+    return Spread(counts[0], keep)

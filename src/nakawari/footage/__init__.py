@@ -1,0 +1,1 @@
+"""Footage: a video or a folder of frames, its held drawings and cuts found, in-betweens drawn between its drawings."""

@@ -1,0 +1,104 @@
+"""A film written in parts, each whole or absent, and joined with the sound of the footage that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import atomic_path
+from ..media import is_video
+from .source import Pixels
+
+CLOCK = Fraction(1, 90000)
+"""Times are kept in this unit."""
+_COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
+"""Sound that an MP4 takes as it is; other sound becomes AAC."""
+
+
+def write_part(path: Path, frames: Iterable[tuple[Pixels, Fraction]], rate: Fraction) -> None:
+    """Frames (H, W, 3) with the times at which they begin, in seconds, as H.264; whole or absent."""
+    import av
+
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="nut") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        # One thread and no macroblock tree: the bytes then depend on the frames alone. No frames that are told after
+        # later ones: parts can be joined as they are.
+        context.thread_count = 1
+        context.time_base = stream.time_base = CLOCK
+        stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0:bframes=0"}
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        for pixels, time in frames:
+            even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+            if not context.is_open:
+                stream.height, stream.width = even.shape[:2]
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            frame.pts, frame.time_base = round(time / CLOCK), CLOCK
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def join(path: Path, parts: Iterable[Path], source: Path) -> None:
+    """The parts one after the other as an MP4, with the sound of `source` where that is a video that has some."""
+    import av
+
+    with atomic_path(path) as temporary, ExitStack() as stack:
+        film = stack.enter_context(av.open(str(temporary), "w", format="mp4"))
+        sound = _Sound(film, stack.enter_context(av.open(str(source)))) if is_video(source) else None
+        stream: Any = None
+        for part in parts:
+            with av.open(str(part)) as container:
+                if stream is None:
+                    stream = film.add_stream_from_template(container.streams.video[0])
+                    if sound:
+                        sound.open()
+                for packet in container.demux(video=0):
+                    if packet.dts is None:
+                        continue
+                    if sound:
+                        sound.write_until(packet.dts * packet.time_base)
+                    packet.stream = stream
+                    film.mux(packet)
+        if sound:
+            sound.write_until(None)
+
+
+class _Sound:
+    """The first sound track of a video, written as the picture goes on, so that little waits in memory."""
+
+    def __init__(self, film: Any, container: Any) -> None:
+        self._film, self._container, self._stream = film, container, None
+        self._packets: Iterator[Any] = iter(())
+        self._next: Any = None
+
+    def open(self) -> None:
+        """Add a track to the film, where there is one."""
+        tracks = self._container.streams.audio
+        if not tracks:
+            return
+        if tracks[0].codec_context.name in _COPIED:
+            self._stream = self._film.add_stream_from_template(tracks[0])
+            self._packets = (p for p in self._container.demux(audio=0) if p.dts is not None)
+        else:
+            self._stream = self._film.add_stream("aac", rate=tracks[0].codec_context.sample_rate)
+            self._packets = self._encoded()
+        self._next = next(self._packets, None)
+
+    def _encoded(self) -> Iterator[Any]:
+        for frame in self._container.decode(audio=0):
+            yield from self._stream.encode(frame)
+        yield from self._stream.encode(None)
+
+    def write_until(self, time: Fraction | None) -> None:
+        """Write what begins before `time`, in seconds; all of it without."""
+        while self._next is not None and (time is None or self._next.dts * self._next.time_base <= time):
+            self._next.stream = self._stream
+            self._film.mux(self._next)
+            self._next = next(self._packets, None)

@@ -1,0 +1,94 @@
+"""Frames of a video or a folder with their times, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NakawariError
+from ..files import folder_fingerprint
+from ..media import flatten, frame_rate, is_video, list_images, read_image
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A frame (H, W, 3) uint8, and when it begins, in seconds."""
+
+    pixels: Pixels
+    time: Fraction
+
+
+@dataclass(frozen=True)
+class Source:
+    """Footage.
+
+    Args:
+        path: a video, or a folder of images.
+        rate: frames per second.
+    """
+
+    path: Path
+    rate: Fraction
+
+    @classmethod
+    def of(cls, path: Path, fps: float | None) -> Source:
+        """Open footage; a folder has the rate `fps`, 24 without, a video its own.
+
+        Raises `NakawariError` for a path that is not there and for a video whose rate is not known.
+        """
+        if not path.exists():
+            raise NakawariError(f"{path} does not exist; check the path.")
+        if not is_video(path):
+            return cls(path, Fraction(fps or 24).limit_denominator(1001))
+        rate = frame_rate(path)
+        if not rate:
+            raise NakawariError(f"{path} does not say how many frames it has per second; export it again.")
+        return cls(path, Fraction(rate).limit_denominator(1001))
+
+    def expected(self) -> int:
+        """About how many frames there are, 0 where that is not known."""
+        if not is_video(self.path):
+            return len(list_images(self.path))
+        import av
+
+        with av.open(str(self.path)) as container:
+            return container.streams.video[0].frames or int((container.duration or 0) / av.time_base * self.rate)
+
+    def fingerprint(self) -> str:
+        """A hash of all its files."""
+        files = [self.path] if is_video(self.path) else list_images(self.path)
+        return folder_fingerprint(files[0].parent, files).hex()
+
+    def frames(self) -> Iterator[Timed]:
+        """The frames in order; transparent ones over white."""
+        if is_video(self.path):
+            yield from self._of_video()
+            return
+        for number, path in enumerate(list_images(self.path)):
+            yield Timed(flatten(read_image(path)), number / self.rate)
+
+    def _of_video(self) -> Iterator[Timed]:
+        import av
+
+        count = 0
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.video:
+                    raise NakawariError(f"{self.path} holds no pictures; give a video with a picture track.")
+                for frame in container.decode(video=0):
+                    turned = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                    exact = frame.pts is not None and frame.time_base is not None
+                    time = frame.pts * frame.time_base if exact else count / self.rate
+                    yield Timed(np.ascontiguousarray(turned), time)
+                    count += 1
+        except (av.FFmpegError, ValueError) as error:
+            raise NakawariError(f"{self.path} cannot be read after frame {count}; export it again.") from error
+        if not count:
+            raise NakawariError(f"{self.path} holds no pictures; give a video with a picture track.")

@@ -1,0 +1,137 @@
+"""Footage in-betweened: in one pass, in bounded memory, in parts that are kept until the film is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import Interrupted, NakawariError, UsageError
+from ..files import check_writable, remove
+from ..interpolation import Key, Settings, draw
+from ..interpolation.gaps import hash_of
+from .changes import drawings_of
+from .film import join, write_part
+from .slots import Slot, Spread, slots_of
+from .source import Pixels, Source
+
+PART = 48
+"""Drawings in one part of a film."""
+_GOES_ON = "what is finished is kept, and the same command goes on from there."
+
+
+@dataclass
+class Tally:
+    """What was done: frames, drawings and cuts that came in, in-betweens drawn now, frames that went out."""
+
+    frames: int = 0
+    drawings: int = 0
+    cuts: int = 0
+    drawn: int = 0
+    written: int = 0
+
+
+def check_target(output: Path, source: Source, *, overwrite: bool) -> None:
+    """Raise one sentence unless a film may be written to `output`."""
+    if output.suffix.lower() != ".mp4":
+        raise UsageError(f"Footage becomes a film; give an .mp4 as output, not {output}.")
+    if output.resolve() == source.path.resolve():
+        raise UsageError(f"{output} is the footage itself; give another output path.")
+    if output.is_dir() or (output.exists() and not overwrite):
+        raise UsageError(f"{output} exists already; give another output path, or --overwrite.")
+    check_writable(output.resolve().parent)
+
+
+def in_between(
+    source: Source,
+    output: Path,
+    spread: Spread,
+    settings: Settings,
+    fingerprint: str,
+    load: Callable[[], Any],
+    progress: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """Draw the in-betweens of footage and write it as a film, with its sound and its times.
+
+    Cut off, the same call goes on with the parts that are whole, and ends with the same bytes.
+
+    Args:
+        settings: how gaps are drawn; its counts, shares and loop say nothing here.
+        fingerprint: of the model.
+        load: gives the pipeline; called only where something is to be drawn.
+        progress: called after every drawing.
+    """
+    words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
+    key = hash_of([__version__, source.fingerprint(), str(source.rate), spread, words, fingerprint])
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    folder = unfinished / key[:16]
+    if unfinished.is_dir() and not folder.is_dir():
+        remove(unfinished)  # parts of another job
+    tally, parts = Tally(), []
+    hand = _Hand(settings, load, tally)
+    slots = iter(slots_of(drawings_of(source.frames()), spread, source.rate))
+    try:
+        while batch := _first(slots):
+            part = folder / f"{len(parts):06d}.nut"
+            parts.append(part)
+            counted = _counted(batch, slots, tally, progress)
+            if part.is_file():
+                tally.written += sum(len(slot.frames) for slot in counted)
+            else:
+                write_part(part, hand.frames(counted), source.rate * spread.times)
+        join(output, parts, source.path)
+    except KeyboardInterrupt as interruption:
+        raise Interrupted(f"interrupted after {tally.frames} frames; {_GOES_ON}") from interruption
+    except NakawariError as error:
+        if len(parts) < 2:
+            raise
+        raise type(error)(f"{str(error).rstrip('.')}; {_GOES_ON}") from error
+    remove(unfinished)
+    return tally
+
+
+def _first(slots: Iterator[Slot]) -> list[Slot]:
+    return list(islice(slots, 1))
+
+
+def _counted(
+    first: list[Slot], slots: Iterator[Slot], tally: Tally, progress: Callable[[Tally], None] | None
+) -> Iterator[Slot]:
+    """The slots of one part, one by one."""
+    for slot in (one for some in (first, islice(slots, PART - 1)) for one in some):
+        tally.frames += len(slot.start.times)
+        tally.drawings += 1
+        tally.cuts += slot.start.cut
+        yield slot
+        if progress:
+            progress(tally)
+
+
+class _Hand:
+    """Draws slot by slot."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Any], tally: Tally) -> None:
+        self._settings, self._load, self._tally = settings, load, tally
+        self._pipeline: Any = None
+
+    def frames(self, slots: Iterable[Slot]) -> Iterator[tuple[Pixels, Fraction]]:
+        """Every frame of some slots, with the time at which it begins."""
+        for slot in slots:
+            drawings = [slot.start.pixels, *self._between(slot)]
+            for time, number in slot.frames:
+                self._tally.written += 1
+                yield drawings[number], time
+
+    def _between(self, slot: Slot) -> list[Pixels]:
+        if slot.end is None:
+            return []
+        self._pipeline = self._pipeline or self._load()
+        keys = [Key(Path("frame"), one.pixels) for one in (slot.start, slot.end)]
+        # Evenly spaced shares are no spacing: the model then draws as it does between two keys.
+        drawn = draw(keys, replace(self._settings, counts=(len(slot.shares),), shares=None, loop=False), self._pipeline)
+        self._tally.drawn += len(slot.shares)
+        return drawn.frames[1:-1]

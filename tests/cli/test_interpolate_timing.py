@@ -138,7 +138,7 @@ def test_one_frame_or_one_gap_again(cli: Cli, stub: CrossFade, keys: list[Path],
         (("--only", "1"), "names no in-between"),
         (("--only", "gap:3"), "the gaps are 1 to 2"),
         (("--only", "2"), "no finished sequence of these keys"),
-        (("--exposure", "0"), "see nakawari --help"),
+        (("--exposure", "0"), "is not a count of frames"),
     ],
 )
 def test_wrong_words(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path, words: tuple, sentence: str):

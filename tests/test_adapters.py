@@ -32,16 +32,16 @@ from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.training.lora import LoraParams, add_lora, target_layers
 from nakawari.variants import load, parse, with_adapters
-from tiny_models import guided_model, plain_model
+from tiny_models import mini_model, plain_model
 
 EVERYTHING = "linear-and-convolution"
 
 
 def output(pipeline: ToonCrafterPipeline) -> Tensor:
     generator = torch.Generator().manual_seed(5)
-    noisy = torch.randn(1, 3, 4, 8, 8, generator=generator)
     start = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
     condition = pipeline.condition(start, start.flip(-1), num_frames=3)
+    noisy = torch.randn(pipeline.encode(start[:, None]).expand(-1, 3, -1, -1, -1).shape, generator=generator)
     with torch.no_grad():
         return pipeline.denoise(noisy, torch.tensor([500]), condition)
 
@@ -56,9 +56,9 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def adapter(folder: Path, seed: int = 0, **params: Any) -> Path:
-    """A saved adapter for `guided_model`, every weight random."""
-    pipeline = guided_model()
+def adapter(folder: Path, model: Any = None, seed: int = 0, **params: Any) -> Path:
+    """A saved adapter for `model`, None = `mini_model`, every weight random."""
+    pipeline = model or mini_model()
     add_lora(pipeline, LoraParams(**({"target": EVERYTHING, "rank": 3, "alpha": 6} | params)))
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in pipeline.unet.named_parameters():
@@ -82,7 +82,7 @@ def test_presets_on_the_full_denoiser_are_exact(preset: str, layers: int, parame
 
 
 def test_targets_by_pattern():
-    pipeline = guided_model()
+    pipeline = mini_model()
     assert target_layers(pipeline, r"middle_block\.1\..*to_q") == [
         "middle_block.1.transformer_blocks.0.attn1.to_q",
         "middle_block.1.transformer_blocks.0.attn2.to_q",
@@ -100,9 +100,9 @@ def test_targets_by_pattern():
 )
 def test_a_saved_adapter_draws_the_same_in_plain_diffusers(tmp_path: Path, params: dict[str, Any]):
     folder = adapter(tmp_path / "a", **params)
-    ours, base = guided_model(), output(guided_model())
+    ours, base = mini_model(), output(mini_model())
     attach(ours, [(folder, 1.0)])
-    plain = guided_model()
+    plain = mini_model()
     plain.unet.load_lora_adapter(folder, prefix=None, use_safetensors=True)
     plain.unet.eval()
     assert torch.equal(output(ours), output(plain))
@@ -110,36 +110,36 @@ def test_a_saved_adapter_draws_the_same_in_plain_diffusers(tmp_path: Path, param
 
 
 def test_a_new_adapter_changes_nothing_and_a_disabled_one_neither(tmp_path: Path):
-    base = output(guided_model())
-    fresh = guided_model()
+    base = output(mini_model())
+    fresh = mini_model()
     add_lora(fresh, LoraParams(target=EVERYTHING))
     assert torch.equal(output(fresh), base)
-    pipeline = guided_model()
+    pipeline = mini_model()
     attach(pipeline, [(adapter(tmp_path / "a"), 1.0)])
     adapted = output(pipeline)
     with disabled(pipeline.unet):
         assert torch.equal(output(pipeline), base)
     assert torch.equal(output(pipeline), adapted)
-    assert same(weights(pipeline), weights(guided_model()))
+    assert same(weights(pipeline), weights(mini_model()))
 
 
 @pytest.mark.parametrize(("rslora", "factor"), [(False, 6 / 3), (True, 6 / 3**0.5)])
 def test_the_scale_multiplies_alpha_over_rank(tmp_path: Path, rslora: bool, factor: float):
     folder = adapter(tmp_path / "a", rslora=rslora)
-    pipeline = guided_model()
+    pipeline = mini_model()
     attach(pipeline, [(folder, 0.7)])
     scalings = {layer.scaling["adapter0"] for layer in adapted_layers(pipeline.unet).values()}
     assert list(scalings) == [pytest.approx(0.7 * factor)]
-    none = guided_model()
+    none = mini_model()
     attach(none, [(folder, 0.0)])
-    assert torch.equal(output(none), output(guided_model()))
+    assert torch.equal(output(none), output(mini_model()))
 
 
 def test_several_adapters_add_up(tmp_path: Path):
     first, second = adapter(tmp_path / "a", seed=1), adapter(tmp_path / "b", seed=2, rank=2, target="cross-attention")
 
     def change(*adapters: tuple[Path, float]) -> dict[str, Tensor]:
-        pipeline = guided_model()
+        pipeline = mini_model()
         before = weights(pipeline)
         attach(pipeline, list(adapters))
         merge(pipeline.unet)
@@ -153,7 +153,7 @@ def test_several_adapters_add_up(tmp_path: Path):
 
 @pytest.mark.parametrize("params", [{}, {"dora": True}], ids=["plain", "dora"])
 def test_merging_draws_the_same_merges_once_and_is_undone_exactly(tmp_path: Path, params: dict[str, Any]):
-    pipeline = guided_model()
+    pipeline = mini_model()
     attach(pipeline, [(adapter(tmp_path / "a", **params), 0.8)])
     before, drawn = weights(pipeline), output(pipeline)
     kept = merge(pipeline.unet)
@@ -174,7 +174,7 @@ def drawn(pipeline: ToonCrafterPipeline) -> Tensor:
 
 
 def test_an_adapted_decoder_is_loaded_scaled_merged_and_undone_with_its_denoiser(tmp_path: Path):
-    trained = guided_model()
+    trained = plain_model()
     add_lora(trained, LoraParams(target="cross-attention", rank=2, decoder_rank=3))
     learning = [name for name, parameter in trained.vae.named_parameters() if parameter.requires_grad]
     assert learning and all(name.startswith("decoder.") and "lora_" in name for name in learning)
@@ -183,17 +183,19 @@ def test_an_adapted_decoder_is_loaded_scaled_merged_and_undone_with_its_denoiser
         trained.vae.get_parameter(name).data = torch.randn(trained.vae.get_parameter(name).shape, generator=generator)
     save(trained.unet, tmp_path / "a", "default")
     save(trained.vae, tmp_path / "a" / "decoder", "default")
-    base, pipeline = drawn(guided_model()), guided_model()
+    base, pipeline = drawn(plain_model()), plain_model()
     attach(pipeline, [(tmp_path / "a", 1.0)])
     assert torch.equal(drawn(pipeline), drawn(trained.to("cpu"))) and not torch.equal(drawn(pipeline), base)
     with disabled(*adapted_networks(pipeline)):
         assert torch.equal(drawn(pipeline), base)
-    plain = guided_model()
+    plain = plain_model()
     plain.vae.load_lora_adapter(tmp_path / "a" / "decoder", prefix=None, use_safetensors=True)
     assert torch.equal(drawn(plain.to("cpu")), drawn(pipeline))
     for scale in (0.0, 0.5):
-        scaled = guided_model()
-        attach(scaled, [(tmp_path / "a", scale), (adapter(tmp_path / "b", target="cross-attention"), 0.0)])
+        scaled = plain_model()
+        attach(
+            scaled, [(tmp_path / "a", scale), (adapter(tmp_path / "b", plain_model(), target="cross-attention"), 0.0)]
+        )
         assert torch.equal(drawn(scaled), base) is (scale == 0)
     kept = drawn(pipeline)
     bake_all(pipeline)
@@ -208,19 +210,19 @@ def test_a_decoder_that_takes_no_adapter_is_refused():
 
 
 def test_a_baked_model_needs_no_adapter(tmp_path: Path):
-    pipeline = guided_model()
+    pipeline = mini_model()
     attach(pipeline, [(adapter(tmp_path / "a"), 1.0)])
     answer = output(pipeline)
     bake(pipeline.unet)
     assert not adapted_layers(pipeline.unet)
     pipeline.save_pretrained(tmp_path / "model")
     loaded = load(str(tmp_path / "model")).pipeline
-    assert weights(loaded).keys() == weights(guided_model()).keys()
+    assert weights(loaded).keys() == weights(mini_model()).keys()
     torch.testing.assert_close(output(loaded), answer, atol=1e-5, rtol=1e-5)
 
 
 def test_a_variant_with_adapters_and_a_run_as_adapter(tmp_path: Path):
-    guided_model().save_pretrained(tmp_path / "base")
+    mini_model().save_pretrained(tmp_path / "base")
     adapter(tmp_path / "run" / "best")
     variant = load(f"{tmp_path}/base+{tmp_path}/run@0.5")
     direct = load(str(tmp_path / "base")).pipeline
@@ -244,14 +246,14 @@ def test_a_scale_that_is_none(scale: str):
 
 def test_what_is_refused(tmp_path: Path):
     with pytest.raises(NakawariError, match=r"absent is not an adapter: it holds no pytorch_lora_weights"):
-        attach(guided_model(), [(tmp_path / "absent", 1.0)])
+        attach(mini_model(), [(tmp_path / "absent", 1.0)])
     guided = adapter(tmp_path / "guided", target=r"input_blocks\.0\.0|guide_in\.3")
     with pytest.raises(NakawariError, match=r"made for another model: it adapts guide_in\.3, which this tooncrafter"):
         attach(plain_model(), [(guided, 1.0)])
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / WEIGHTS).write_bytes(b"nothing")
     with pytest.raises(NakawariError, match="is not a readable adapter"):
-        attach(guided_model(), [(tmp_path / "broken", 1.0)])
+        attach(mini_model(), [(tmp_path / "broken", 1.0)])
 
 
 def test_another_width_or_rank_is_refused(tmp_path: Path):
@@ -261,8 +263,8 @@ def test_another_width_or_rank_is_refused(tmp_path: Path):
     name = next(name for name in tensors if name.endswith("lora_A.weight"))
     save_file(tensors | {name: tensors[name][:, :-1].contiguous()}, folder / WEIGHTS, metadata=about)
     with pytest.raises(NakawariError, match=r"made for another model: at .* it is 15 wide, this model 16"):
-        attach(guided_model(), [(folder, 1.0)])
+        attach(mini_model(), [(folder, 1.0)])
     config = json.loads(about["lora_adapter_metadata"]) | {"r": 5}
     save_file(tensors, folder / WEIGHTS, metadata=about | {"lora_adapter_metadata": json.dumps(config)})
     with pytest.raises(NakawariError, match=r"is broken: its header says rank 5, but .* has rank 3"):
-        attach(guided_model(), [(folder, 1.0)])
+        attach(mini_model(), [(folder, 1.0)])

@@ -23,7 +23,7 @@ from nakawari.training import run
 from nakawari.training.plan import make_plan
 from nakawari.training.recipe import load_recipe
 from nakawari.variants import load
-from tiny_models import guided_model, towered_model
+from tiny_models import mini_model, towered_model
 
 Cli = Callable[..., Result]
 
@@ -60,7 +60,7 @@ def test_every_way_of_running_out_is_known():
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "base")
+    mini_model().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
 
 
@@ -177,7 +177,7 @@ def test_int8_of_a_16_bit_folder_keeps_the_rest_in_16_bits(cli: Cli, tmp_path: P
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_packing_while_loading_is_packing_after_it(base: Path, precision: str):
-    pipeline = guided_model()
+    pipeline = mini_model()
     quantize_layers(pipeline.unet, uniform(pipeline.unet, precision))
     assert weights_hash(load(f"{base}:{precision}").pipeline.unet) == weights_hash(pipeline.unet)
 
@@ -225,6 +225,6 @@ def test_a_plan_of_a_distillation_counts_the_teacher(cli: Cli, base: Path, show:
     result = cli("distill", *words)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])["memory"]
-    whole = guided_model()
+    whole = mini_model()
     assert found["teacher's unet"] == sum(4 * value.numel() for value in whole.unet.parameters())
     assert found["teacher's vae"] == sum(4 * value.numel() for value in whole.vae.parameters())

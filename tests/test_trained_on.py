@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import Result
 
 from nakawari import trained_on
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 QUICK = ["--steps", "1", "--batch", "2", "--size", "32x32", "--rank", "2", "--set", "optim.mixed_precision=no"]
@@ -33,7 +33,7 @@ def write_triplets(folder: Path, names: list[str], seed: int) -> None:
 @pytest.fixture
 def work(tmp_path: Path, cli: Cli) -> Path:
     """An adapter `run` that was trained on `data/train`; `data/test` was kept out."""
-    guided_model().save_pretrained(tmp_path / "base")
+    mini_model().save_pretrained(tmp_path / "base")
     write_triplets(tmp_path / "data" / "train", [f"film{n}_a" for n in range(4)], seed=0)
     write_triplets(tmp_path / "data" / "test", ["new1", "new2"], seed=1)
     words: list[Any] = ["adapt", "--data", tmp_path / "data", "--model", tmp_path / "base", *QUICK]

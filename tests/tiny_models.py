@@ -1,4 +1,4 @@
-"""Tiny, untrained models of the ToonCrafter family, every weight random."""
+"""Tiny, untrained models of the ToonCrafter and mini families, every weight random."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from transformers import CLIPTextModel, CLIPVisionModel
 
 from nakawari.families import build
+from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.families.tooncrafter.resampler import Resampler
 from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler
@@ -53,27 +54,15 @@ def plain_model(seed: int = 0) -> ToonCrafterPipeline:
     return _finished(pipeline, seed)
 
 
-def guided_model(seed: int = 0) -> ToonCrafterPipeline:
-    """A model of the shape of mini: motion guidance, residual latents, no second decode, deterministic sampling."""
-    pipeline = build(
-        {
-            "family": "tooncrafter",
-            "unet": UNET | {"guide_channels": 13, "guide_stride": 2},
-            "vae": VAE | {"guide_channels": 13, "guide_hidden": 4, "scaling_factor": 1.0},
-            "scheduler": {"base_scale": 1.0, "set_alpha_to_one": True},
-            "guide": {},
-            "pipeline": {
-                "residual": True,
-                "max_frames": 8,
-                "default_steps": 2,
-                "default_guidance": 1.0,
-                "default_guidance_rescale": 0.0,
-                "default_eta": 0.0,
-                "double_decode": False,
-            },
-        }
-    )
-    return _finished(pipeline, seed)
+def mini_model(seed: int = 0) -> MiniPipeline:
+    """mini as it ships, but narrow."""
+    unet = {"model_channels": 8, "num_head_channels": 8, "norm_num_groups": 4, "guide_hidden": 4}
+    pipeline = build({"family": "mini", "unet": unet, "pipeline": {"max_frames": 8, "default_steps": 2}})
+    shaken(pipeline.unet, seed)
+    pipeline.unet.eval()
+    pipeline.vae.eval()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def towered_model(projector: int = 6) -> ToonCrafterPipeline:

@@ -289,11 +289,11 @@ def _warn_of_half(folder: Path, advice: str) -> None:
 
 
 def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
-    from .families import pipeline_class
+    from .families import pipeline_class, read_index
     from .memory import ran_out
     from .weights import file_variant
 
-    index = read_json(folder / "model_index.json")
+    index = read_index(folder)
     try:
         with _quiet():
             cls = pipeline_class(index.get("_class_name", ""))

@@ -20,7 +20,7 @@ from typer.testing import Result
 from nakawari.adapters import WEIGHTS, save
 from nakawari.media import read_frames
 from nakawari.training.lora import LoraParams, add_lora
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 QUICK = ["--steps", "2", "--batch", "2", "--size", "32x32", "--rank", "2", "--lr", "0.05", "--set", "optim.ema=0"]
@@ -29,7 +29,7 @@ QUICK += ["--frames", "3", "--windows", "0"]
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "base")
+    mini_model().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
 
 
@@ -150,7 +150,7 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
         ("family", lambda key: f"down_blocks.0.{key}", "is made for another model: it adapts down_blocks.0."),
         ("rank", lambda key: key, "is broken: its header says rank 5, but "),
     ):
-        pipeline = guided_model()
+        pipeline = mini_model()
         add_lora(pipeline, LoraParams(target="linear-and-convolution", rank=2))
         save(pipeline.denoiser, tmp_path / name, "default")
         with safe_open(tmp_path / name / WEIGHTS, "pt") as file:

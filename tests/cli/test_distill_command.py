@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import Result
 
 from nakawari.variants import load
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 QUICK = {
@@ -34,7 +34,7 @@ def quick(tmp_path: Path) -> list[Any]:
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "teacher")
+    mini_model().save_pretrained(tmp_path / "teacher")
     return tmp_path / "teacher"
 
 
@@ -59,14 +59,14 @@ def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: P
     result = cli("distill", *words)
     assert result.exit_code == 0, result.stderr
     first, second, third = result.stdout.splitlines()[:3]
-    whole = sum(value.numel() for value in guided_model().unet.parameters())
+    whole = sum(value.numel() for value in mini_model().unet.parameters())
     student = load(str(run)).pipeline.unet
     size = sum(value.numel() for value in student.parameters())
     assert first == f"teacher  {teacher}: denoiser of {whole:,} parameters, frozen, not saved"
     assert second == f"student  a part of {teacher}: denoiser of {size:,} parameters ({size / whole:.1%})"
     assert third.startswith(f"copied   {size:,} parameters; ") and third.endswith(" in part, 0 begun anew")
     assert "finished at step 2" in result.stdout
-    assert student.config.model_channels == guided_model().unet.config.model_channels // 2
+    assert student.config.model_channels == mini_model().unet.config.model_channels // 2
 
 
 def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clip
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "loss without each layer, least important first"
-    layers = guided_model().unet.removable_layers()
+    layers = mini_model().unet.removable_layers()
     rows = [line.split() for line in lines[1 : 1 + len(layers)]]
     losses = [float(row[1]) for row in rows]
     assert {row[0] for row in rows} == set(layers) and losses == sorted(losses)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 PROTOCOL = """
@@ -28,7 +28,7 @@ metrics: [psnr, ssim]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `model/`, `data/` (two triplets) and `tiny.yaml`."""
     folder = tmp_path_factory.mktemp("evaluate")
-    guided_model().save_pretrained(folder / "model")
+    mini_model().save_pretrained(folder / "model")
     (folder / "tiny.yaml").write_text(PROTOCOL)
     for clip in range(2):
         for frame in range(3):

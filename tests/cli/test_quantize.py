@@ -14,14 +14,14 @@ from typer.testing import Result
 
 from nakawari.media import read_image
 from nakawari.variants import load
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "model")
+    mini_model().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -20,7 +20,7 @@ from nakawari.evaluation.efficiency import variant_bytes
 from nakawari.media import read_frames, read_image
 from nakawari.training.lora import ADAPTER, LoraParams, add_lora
 from nakawari.variants import MINI, SMALL, TURBO, faster, load, model_folder, parse
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 
@@ -29,7 +29,7 @@ Cli = Callable[..., Result]
 def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that wants 3 steps, with its own adapter for 1 step."""
     folder = tmp_path_factory.mktemp("models") / "fast"
-    pipeline = guided_model()
+    pipeline = mini_model()
     pipeline.register_to_config(default_steps=3)
     pipeline.save_pretrained(folder)
     add_lora(pipeline, LoraParams(target="linear-and-convolution", rank=1))
@@ -43,7 +43,7 @@ def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def slow_model(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "slow")
+    mini_model().save_pretrained(tmp_path / "slow")
     return tmp_path / "slow"
 
 
@@ -82,7 +82,7 @@ def model_with_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that wants 3 steps, with a student in its folder that wants 1."""
     folder = tmp_path_factory.mktemp("models") / "teacher"
     for place, steps in ((folder, 3), (folder / SMALL, 1)):
-        pipeline = guided_model()
+        pipeline = mini_model()
         pipeline.register_to_config(default_steps=steps)
         pipeline.save_pretrained(place)
     return folder
@@ -115,7 +115,7 @@ def test_mini_ships_with_its_student():
 
 
 def test_a_folder_of_ones_own_may_be_called_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    guided_model().save_pretrained(tmp_path / "mini" / "tuned")
+    mini_model().save_pretrained(tmp_path / "mini" / "tuned")
     monkeypatch.chdir(tmp_path)
     assert model_folder("mini/tuned") == Path("mini/tuned")
     assert model_folder("mini/small") == MINI / SMALL

@@ -11,7 +11,7 @@ from nakawari.evaluation.efficiency import counted
 from nakawari.families.framer import build
 from nakawari.families.framer.configs import TINY
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
-from tiny_models import guided_model, towered_model
+from tiny_models import mini_model, towered_model
 
 KEYS = torch.rand(2, 1, 3, 16, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -49,11 +49,11 @@ def test_steps_times_branches(
 
 
 def test_a_model_without_words_has_one_branch() -> None:
-    assert asked(guided_model(), num_inference_steps=4, guidance_scale=7.5) == 4
+    assert asked(mini_model(), num_inference_steps=4, guidance_scale=7.5) == 4
 
 
 def test_a_model_for_few_steps_is_asked_as_often_as_it_wants() -> None:
-    for pipeline in (guided_model(), build(**TINY)):
+    for pipeline in (mini_model(), build(**TINY)):
         pipeline.set_progress_bar_config(disable=True)
         pipeline.sample_in_few_steps(2)
         assert asked(pipeline) == 2

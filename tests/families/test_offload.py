@@ -16,9 +16,9 @@ from torch import Tensor, nn
 import tiny_framer
 from nakawari.families.base import InterpolationPipeline
 from nakawari.variants import load
-from tiny_models import guided_model, plain_model, towered_model
+from tiny_models import mini_model, plain_model, towered_model
 
-MODELS = {"plain": plain_model, "guided": guided_model, "towered": lambda: towered_model(8), "framer": tiny_framer.tiny}
+MODELS = {"plain": plain_model, "mini": mini_model, "towered": lambda: towered_model(8), "framer": tiny_framer.tiny}
 TRACKS = [[[[4.0 + 6 * step, 6.0 + 3 * step]] for step in range(5)]]
 
 

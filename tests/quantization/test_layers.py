@@ -13,7 +13,7 @@ from nakawari.families.tooncrafter.blocks import TimeConv
 from nakawari.quantization import kernels
 from nakawari.quantization.layers import kind, pack, packable, packed_as
 from nakawari.quantization.precisions import uniform
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 LAYERS = {
     "linear": (lambda: nn.Linear(24, 10), (2, 5, 24)),
@@ -111,7 +111,7 @@ def test_a_layer_without_an_integer_form_is_not_taken_for_one():
 
 
 def test_packing_is_undone_and_copies_stand_alone():
-    denoiser = guided_model().unet
+    denoiser = mini_model().unet
     before = {name: value.clone() for name, value in denoiser.state_dict().items()}
     with packed_as(denoiser, uniform(denoiser, "int4")):
         copied = deepcopy(denoiser)

@@ -25,7 +25,7 @@ from nakawari.quantization.plans import (
     write,
 )
 from nakawari.quantization.sensitivity import Cost, Sensitivity
-from tiny_models import guided_model, plain_model
+from tiny_models import mini_model, plain_model
 
 
 def problem(seed: int, layers: int = 6) -> Sensitivity:
@@ -85,7 +85,7 @@ def test_the_smallest_plan_of_the_wanted_fidelity():
 
 
 def test_a_plan_survives_its_file(tmp_path: Path):
-    denoiser = guided_model().unet
+    denoiser = mini_model().unet
     names = list(packable(denoiser))
     precisions = {name: "int4" if index % 3 else "fp16" for index, name in enumerate(names)}
     plan = Plan(fingerprint(denoiser), shorten(precisions), {"budget": "0.5x"})
@@ -96,7 +96,7 @@ def test_a_plan_survives_its_file(tmp_path: Path):
 
 
 def test_patterns_are_tried_in_order():
-    denoiser = guided_model().unet
+    denoiser = mini_model().unet
     plan = Plan(fingerprint(denoiser), {"time_embed.0": "fp32", "time_embed.*": "fp16", "*": "int8-dynamic"}, {})
     found = resolve(plan, denoiser)
     assert (found["time_embed.0"], found["time_embed.2"], found["out.2"]) == ("fp32", "fp16", "int8-dynamic")
@@ -111,13 +111,13 @@ def test_patterns_are_tried_in_order():
     ],
 )
 def test_patterns_that_do_not_fit(precisions: dict[str, str], words: str):
-    denoiser = guided_model().unet
+    denoiser = mini_model().unet
     with pytest.raises(UsageError, match=words):
         resolve(Plan(fingerprint(denoiser), precisions, {}), denoiser)
 
 
 def test_a_plan_for_another_model():
-    plan = Plan(fingerprint(guided_model().unet), {"*": "int8"}, {})
+    plan = Plan(fingerprint(mini_model().unet), {"*": "int8"}, {})
     with pytest.raises(UsageError, match="The plan is for another model: this ToonCrafterUNet has other layers"):
         resolve(plan, plain_model().unet)
 
@@ -148,7 +148,7 @@ def test_budgets():
 
 def test_goals_that_cannot_be_met_are_refused_before_anything_is_measured():
     with pytest.raises(UsageError, match=r"The budget leaves .* which take at least .* in int8, fp16; raise it"):
-        make_plan(guided_model(), budget="0.3x", candidates=("int8", "fp16"))
+        make_plan(mini_model(), budget="0.3x", candidates=("int8", "fp16"))
     for goals in ({}, {"budget": "0.5x", "min_psnr": 40.0}):
         with pytest.raises(UsageError, match="needs either --budget or --min-psnr-to-parent"):
-            make_plan(guided_model(), **goals)
+            make_plan(mini_model(), **goals)

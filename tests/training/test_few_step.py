@@ -18,13 +18,13 @@ from nakawari.errors import NakawariError, UsageError
 from nakawari.families.framer import build
 from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.schedulers import LCMSVDScheduler
-from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
+from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.few_step import FewStep, Params
 from nakawari.training.run import train_from_recipe
 from nakawari.training.teacher import Teacher
 from nakawari.variants import load
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 MEAN, DEVIATION = 0.4, 0.5
 """Of the data: every latent is normal with these, so paths and posterior means are known."""
@@ -149,7 +149,7 @@ def test_times_stand_on_the_path_and_a_share_of_them_at_its_beginning():
 def student(**params: Any) -> FewStep:
     torch.manual_seed(0)
     words = {"teacher": "t", "teacher_sampling": {"steps": 2}} | params
-    return FewStep(Params(**words), guided_model(), Teacher(guided_model(), "t")).train()
+    return FewStep(Params(**words), mini_model(), Teacher(mini_model(), "t")).train()
 
 
 def batch(count: int = 2) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def test_the_base_of_an_adapter_computes_in_training_what_it_computes_afterwards
 
 def test_a_student_and_a_teacher_of_other_latents_are_refused():
     with pytest.raises(UsageError, match="has another autoencoder than the student"):
-        FewStep(Params(teacher="t"), guided_model(), Teacher(guided_model(seed=1), "t"))
+        FewStep(Params(teacher="t"), mini_model(), Teacher(mini_model(seed=1), "t"))
 
 
 RECIPE: dict[str, Any] = {
@@ -224,7 +224,7 @@ RECIPE: dict[str, Any] = {
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    guided_model().save_pretrained(tmp_path / "base")
+    mini_model().save_pretrained(tmp_path / "base")
     base = str(tmp_path / "base")
     objective = RECIPE["objective"] | {"teacher": base}
     path = tmp_path / "tiny.yaml"
@@ -267,13 +267,13 @@ def assert_is_turbo(base: Path, best: Path) -> None:
     assert (ours.config.default_steps, ours.scheduler.config.sampler) == (2, "consistency")
     assert load(f"{base}+{best}@0").pipeline.scheduler.config.sampler == "ddim"
 
-    plain = ToonCrafterPipeline.from_pretrained(base)
+    plain = MiniPipeline.from_pretrained(base)
     plain.set_progress_bar_config(disable=True)
     plain.unet.load_lora_adapter(best, prefix=None, use_safetensors=True)
     plain.unet.eval()
     keys = torch.rand(2, 1, 3, 16, 24, generator=torch.Generator().manual_seed(5)) * 2 - 1
 
-    def drawn(pipeline: ToonCrafterPipeline, **words: Any) -> Tensor:
+    def drawn(pipeline: MiniPipeline, **words: Any) -> Tensor:
         seed = torch.Generator().manual_seed(0)
         return pipeline(*keys, num_frames=3, generator=seed, output_type="pt", **words).frames
 

@@ -14,7 +14,7 @@ from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.training.objectives import autoencode, denoise
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.pixels import PixelLoss, PixelParams
-from tiny_models import guided_model
+from tiny_models import plain_model
 
 
 def test_squared_error_and_its_logarithm() -> None:
@@ -39,14 +39,14 @@ def test_a_share_of_training_stands_at_the_last_time(process: Process, last: flo
 
 
 def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
-    pipeline = guided_model()
+    pipeline = plain_model()
     objective = autoencode.Autoencode(autoencode.Params(latent_std=0.5), pipeline)
-    batch = clips(count=3, frames=4)
+    batch, before = clips(count=3, frames=4), pipeline.vae.config.scaling_factor
     measured = objective.validate([batch])["latent_std"]
     objective.save(tmp_path)
-    assert pipeline.vae.config.scaling_factor == 1.0
+    assert pipeline.vae.config.scaling_factor == before
     saved = DualReferenceAutoencoder.from_pretrained(tmp_path / "vae").config.scaling_factor
-    assert saved == pytest.approx(0.5 / measured)
+    assert saved == pytest.approx(before * 0.5 / measured)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NakawariError, UsageError
+from ..files import read_json
+from .former_names import present
 
 if TYPE_CHECKING:
     from .base import InterpolationPipeline
 
-FAMILIES = ("tooncrafter", "framer")
+FAMILIES = {"tooncrafter": "ToonCrafterPipeline", "framer": "FramerPipeline", "mini": "MiniPipeline"}
+"""The families, and the class of each that makes it runnable."""
 
 
 def build(config: Mapping[str, Any]) -> InterpolationPipeline:
@@ -27,10 +31,14 @@ def build(config: Mapping[str, Any]) -> InterpolationPipeline:
         raise UsageError(f"The new model's configuration does not fit {family}: {error}.") from error
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """What the model_index.json of a saved folder says, with the names that classes and settings have now."""
+    return present(read_json(folder / "model_index.json"))
+
+
 def pipeline_class(name: str) -> type[InterpolationPipeline]:
-    """The pipeline class that a saved folder's model_index.json names."""
-    for family in FAMILIES:
-        candidate = getattr(import_module(f".{family}.pipeline", __name__), name, None)
-        if candidate is not None:
-            return candidate
+    """The pipeline class that a saved folder's index names, see `read_index`."""
+    for family, saved in FAMILIES.items():
+        if name == saved:
+            return getattr(import_module(f".{family}.pipeline", __name__), name)
     raise NakawariError(f"{name} is not a pipeline of nakawari; known families are {', '.join(FAMILIES)}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from ..diffusion import Process
@@ -116,6 +117,13 @@ def _cat(values: list[Any]) -> Any:
     return first
 
 
+@dataclass
+class InterpolationOutput(BaseOutput):
+    """`frames`: (B, F, 3, H, W) in [0, 1] for "pt", (B, F, H, W, 3) for "np", lists of images for "pil", or latents."""
+
+    frames: Any
+
+
 class InterpolationPipeline(DiffusionPipeline):
     """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
 
@@ -144,6 +152,24 @@ class InterpolationPipeline(DiffusionPipeline):
     @abstractmethod
     def denoiser(self) -> torch.nn.Module:
         """The one network that is adapted, distilled and quantized."""
+
+    def _keys(self, start: Tensor | None, end: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The keys of a call, on the device that it runs on. Raises `ValueError` where one is missing."""
+        if start is None or end is None:
+            raise ValueError("a call needs both keys, start and end, or a condition")
+        return start.to(self._execution_device), end.to(self._execution_device)
+
+    def _on_step(self, callback: StepCallback | None) -> Callable[[int, int, Tensor, Tensor], Tensor | None]:
+        """`callback_on_step_end` of a call, as a sampling run calls it."""
+
+        def on_step(number: int, time: int, x: Tensor, x0: Tensor) -> Tensor | None:
+            return (
+                None
+                if callback is None
+                else (callback(self, number, time, {"latents": x, "x0": x0}) or {}).get("latents")
+            )
+
+        return on_step
 
     @abstractmethod
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Any = None) -> Tensor:
@@ -221,3 +247,11 @@ class InterpolationPipeline(DiffusionPipeline):
     def load_image_adapter(self, folder: Path) -> None:
         """Load the layer that training saved beside an adapter."""
         raise NakawariError(f"{folder} is for a model with an image tower and a projector; this one has none.")
+
+
+StepCallback = Callable[[InterpolationPipeline, int, int, dict[str, Tensor]], dict[str, Tensor] | None]
+
+
+def default(value: Any, fallback: Any) -> Any:
+    """`value`, or what stands for it where a call leaves it open."""
+    return fallback if value is None else value

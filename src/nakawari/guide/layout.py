@@ -71,7 +71,7 @@ class Guide:
 
     def pad(self, rows: int, columns: int) -> Self:
         """A copy with `rows` more pixels below and `columns` more to the right, which repeat the border."""
-        return self.map_pixels(lambda pixels: _pad(pixels, rows, columns)) if rows or columns else self
+        return self.map_pixels(lambda pixels: pad_frames(pixels, rows, columns))
 
     def blend(self) -> Tensor:
         """What the guide alone draws, (B, F, 3, H, W) in [-1, 1]: the warped keys mixed by time."""
@@ -124,6 +124,9 @@ def _pixelwise(values: Tensor) -> Tensor:
     return values[..., None, None, None]
 
 
-def _pad(pixels: Tensor, rows: int, columns: int) -> Tensor:
+def pad_frames(pixels: Tensor, rows: int, columns: int) -> Tensor:
+    """(B, F, C, H, W) with `rows` more below and `columns` more to the right, which repeat the border."""
+    if not rows and not columns:
+        return pixels
     padded = functional.pad(pixels.flatten(0, 1), (0, columns, 0, rows), mode="replicate")
     return padded.unflatten(0, pixels.shape[:2])

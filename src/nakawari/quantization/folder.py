@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import NakawariError
+from ..families import read_index
 from ..families.base import InterpolationPipeline
 from ..files import atomic_path, read_json, write_json
 from ..memory import ran_out
@@ -99,7 +100,7 @@ def save(
 def saved_parts(folder: Path) -> dict[str, Any]:
     """What `from_pretrained` must be told to load this folder as it was saved: formats, and a packed denoiser."""
     record = read_json(folder / RECORD)
-    index = read_json(folder / "model_index.json")
+    index = read_index(folder)
     try:
         dtypes = {part: getattr(torch, dtype) for part, dtype in record["dtypes"].items()}
         parts = {part: index[part] for part in dtypes}
@@ -115,7 +116,7 @@ def packing(folder: Path, precision: str, dtypes: Mapping[str, torch.dtype]) -> 
     """For `from_pretrained`: the denoiser of a plain folder, every layer packed as it is read, so that the whole is
     never in memory. What is not packed has its format of `dtypes`."""
     name = InterpolationPipeline.denoiser_name
-    part, index = folder / name, read_json(folder / "model_index.json")
+    part, index = folder / name, read_index(folder)
     dtype = dtypes.get(name, dtypes.get("default", torch.float32))
     with _one_sentence(part, "save or convert the model again"):
         denoiser = _empty(part, *index[name], dtype)

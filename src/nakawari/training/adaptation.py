@@ -13,8 +13,7 @@ from ..data.clips import FEW_SOURCES, clip_name, find_clips, frame_count, share_
 from ..data.splits import for_training, part_of
 from ..data.triplets import open_for_training, parts_of
 from ..errors import NakawariError, NakawariWarning, UsageError
-from ..families import pipeline_class
-from ..files import read_json
+from ..families import pipeline_class, read_index
 from ..media import is_clip
 from ..variants import model_folder, parse
 from .recipe import Recipe, parse_recipe
@@ -119,7 +118,7 @@ def crops_of(
 
 def _settings(model: str) -> dict[str, Any]:
     """What the folder of a variant's base says of it: components, steps and the like."""
-    return read_json(model_folder(parse(model).base) / "model_index.json")
+    return read_index(model_folder(parse(model).base))
 
 
 def _has_fast_bf16() -> bool:

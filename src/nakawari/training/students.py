@@ -82,7 +82,7 @@ def _smaller(teacher: nn.Module, params: StudentParams) -> nn.Module:
         )
     if (params.width < 1 or params.remove) and not _knows_axes(teacher):
         raise UsageError(
-            "model.student.width and remove work on the ToonCrafter family alone; give model.student.denoiser instead."
+            "model.student.width and remove work on ToonCrafter and mini alone; give model.student.denoiser instead."
         )
     changes = (_narrower(config, params.width) if params.width < 1 else {}) | params.denoiser
     if params.remove:
@@ -99,7 +99,7 @@ def _narrower(config: Mapping[str, Any], width: float) -> dict[str, Any]:
     entries: dict[str, Any] = {"model_channels": channels}
     if config["num_head_channels"] > channels:
         entries["num_head_channels"] = channels
-    if config["guide_channels"] is not None:
+    if "guide_hidden" in config:
         entries["guide_hidden"] = max(1, round(config["guide_hidden"] * width))
     return entries
 
@@ -154,9 +154,9 @@ def _kept(ours: Axis, theirs: Axis, name: str) -> Tensor:
 
 
 def _knows_axes(denoiser: nn.Module) -> bool:
-    from ..families.tooncrafter.unet import ToonCrafterUNet
+    from ..families.tooncrafter.body import UNetBody
 
-    return isinstance(denoiser, ToonCrafterUNet)
+    return isinstance(denoiser, UNetBody)
 
 
 def _axes(denoiser: nn.Module) -> Mapping[str, tuple[Axis, ...]]:
@@ -170,10 +170,10 @@ def _axes(denoiser: nn.Module) -> Mapping[str, tuple[Axis, ...]]:
 
 def stage_names(student: nn.Module, teacher: nn.Module) -> dict[str, str]:
     """Stage of the student -> the teacher's stage that does its work, by module name."""
-    from ..families.tooncrafter.unet import ToonCrafterUNet
+    from ..families.tooncrafter.body import UNetBody
     from ..families.tooncrafter.widths import counterparts
 
-    if isinstance(student, ToonCrafterUNet) and isinstance(teacher, ToonCrafterUNet):
+    if isinstance(student, UNetBody) and isinstance(teacher, UNetBody):
         return counterparts(student, teacher)
     stages = ("down_blocks", "mid_block", "up_blocks")
     both = dict(student.named_modules()).keys() & dict(teacher.named_modules()).keys()
@@ -210,7 +210,9 @@ def skipped(layer: nn.Module) -> Iterator[None]:
 def removable(denoiser: nn.Module) -> list[str]:
     """The residual layers that can be left out, by name. Raises `UsageError` for a family without any."""
     if not hasattr(denoiser, "removable_layers"):
-        raise UsageError("Layers can be left out of the ToonCrafter family's denoisers alone; make a narrower student.")
+        raise UsageError(
+            "Layers can be left out of the denoisers of ToonCrafter and mini alone; make a narrower student."
+        )
     return list(denoiser.removable_layers())
 
 

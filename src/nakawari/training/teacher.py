@@ -16,10 +16,9 @@ from .. import variants
 from ..errors import UsageError
 from ..families.base import Condition, InterpolationPipeline
 from ..families.calling import settings_for
-from ..guide import Guide
 from .objectives import RecipePart
 from .objectives.base import Batch, sample_generator
-from .objectives.conditions import keys_of, tracks_of
+from .objectives.conditions import condition_of
 from .tensors import hash_states
 
 
@@ -102,20 +101,18 @@ class Teacher:
         A sample's noise follows from its keys alone, so the same clip is drawn the same, wherever it comes along.
         """
         frames = batch["frames"]
-        wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
-            "tracks": tracks_of(self.pipeline, batch),
-            "guided": None if guided else False,
-            "guide": None if batch.get("guide") is None else Guide.from_stacked(batch["guide"]),
+        generators = [_generator(clip) for clip in frames]
+        pipeline = self.to(frames.device).pipeline
+        wanted = {
             "num_inference_steps": self.sampling.steps,
             "guidance_scale": self.sampling.guidance,
             "eta": self.sampling.eta,
         }
-        drawn = self.to(frames.device).pipeline(
-            *keys_of(frames),
-            num_frames=frames.shape[1],
-            generator=[_generator(clip) for clip in frames],
+        drawn = pipeline(
+            condition=condition_of(pipeline, batch, [guided] * len(frames), generators),
+            generator=generators,
             output_type="latent",
-            **settings_for(self.pipeline, wanted, "objective.teacher_sampling", ("guided", "eta")),
+            **settings_for(pipeline, wanted, "objective.teacher_sampling", ("eta",)),
         )
         return drawn.frames.float()
 

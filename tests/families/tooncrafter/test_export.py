@@ -14,7 +14,7 @@ from nakawari.families.tooncrafter.checkpoint_layout import COMPONENTS
 from nakawari.families.tooncrafter.convert import EXTRA_FILE, convert_checkpoint, read_state
 from nakawari.quantization.make import export
 from nakawari.variants import load
-from tiny_models import guided_model
+from tiny_models import plain_model
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_there_and_back(original: Path, model: Path, tmp_path: Path, precision: 
 
 
 def test_what_has_no_place_in_the_layout(model: Path, tmp_path: Path) -> None:
-    guided_model().save_pretrained(tmp_path / "small")
+    plain_model().save_pretrained(tmp_path / "small")
     with pytest.raises(UsageError, match="A model with no text_encoder has no upstream layout"):
         export(load(str(tmp_path / "small")).pipeline, str(tmp_path / "small"), "fp16", tmp_path / "out.ckpt")
     with pytest.raises(UsageError, match="goes with fp16 and bf16, not with int8"):

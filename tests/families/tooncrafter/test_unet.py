@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from nakawari.families.tooncrafter.attention import Context, PointwiseConv, Temp
 from nakawari.families.tooncrafter.blocks import ResBlock, TimeConv
 from nakawari.families.tooncrafter.configs import FULL, STUDENT_V1, STUDENT_V2
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
-from nakawari.guide import Guide
 
 TEXT, PER_FRAME, WIDTH = 5, 3, 12
 TINY: dict[str, Any] = {
@@ -30,7 +28,6 @@ TINY: dict[str, Any] = {
     "text_tokens": TEXT,
     "image_tokens_per_frame": PER_FRAME,
 }
-GUIDE: dict[str, Any] = {"guide_channels": 13, "guide_stride": 4, "guide_hidden": 8}
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -58,10 +55,6 @@ def seen_at(model: ToonCrafterUNet, name: str, *inputs: Any) -> Tensor:
     model(*inputs)
     handle.remove()
     return seen[0]
-
-
-def some_guide(batch: int, frames: int, side: int) -> Guide:
-    return Guide.from_stacked(random(batch, frames, 13, side, side))
 
 
 @pytest.mark.parametrize(
@@ -177,33 +170,6 @@ def test_configurations_that_cannot_work_are_refused(wrong: dict[str, Any]) -> N
         ToonCrafterUNet(**{**TINY, **wrong})
 
 
-@torch.no_grad()
-def test_without_a_guide_a_guided_network_is_the_plain_one() -> None:
-    guided, plain = tiny(**GUIDE), tiny()
-    plain.load_state_dict({name: value for name, value in guided.state_dict().items() if "guide_in" not in name})
-    sample, context = random(1, 2, 8, 4, 4), tokens(2)
-    assert torch.equal(guided(sample, 7, context), plain(sample, 7, context))
-    with pytest.raises(ValueError, match="takes no guide"):
-        plain(sample, 7, context, guide=some_guide(1, 2, 16))
-
-
-def test_guide_reaches_its_own_frame_and_place() -> None:
-    model, sample, context = tiny(**GUIDE, addition_attention=False), random(1, 3, 8, 4, 4), tokens(3)
-    guide = some_guide(1, 3, 16)
-    start = guide.start.clone()
-    start[:, 1, :, 12:, 12:] += 1
-    changed = replace(guide, start=start)
-    before, after = (seen_at(model, "guide_in", sample, 7, context, None, given) for given in (guide, changed))
-    assert torch.equal(before[[0, 2]], after[[0, 2]])
-    assert torch.equal(before[1, :, 0, 0], after[1, :, 0, 0])
-    assert not torch.equal(before[1, :, 3, 3], after[1, :, 3, 3])
-
-
-def test_guide_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="guide's keys have shape"):
-        tiny(**GUIDE)(random(1, 2, 8, 4, 4), 7, tokens(2), guide=some_guide(1, 2, 32))
-
-
 def test_gradient_checkpointing_changes_no_number() -> None:
     sample, context = random(1, 3, 8, 4, 4), tokens(3)
 
@@ -227,14 +193,13 @@ def test_gradient_checkpointing_changes_no_number() -> None:
 
 @torch.no_grad()
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
-    model, sample, context = tiny(**GUIDE), random(1, 2, 8, 4, 4), tokens(2)
+    model, sample, context = tiny(), random(1, 2, 8, 4, 4), tokens(2)
     model.save_pretrained(tmp_path)
     loaded = ToonCrafterUNet.from_pretrained(tmp_path)
     # safetensors maps the file, whose weights start at odd addresses: CPU kernels then round otherwise.
     loaded.load_state_dict({name: value.clone() for name, value in loaded.state_dict().items()}, assign=True)
-    guide = some_guide(1, 2, 16)
     assert not loaded.training
-    assert torch.equal(model(sample, 7, context, guide=guide), loaded(sample, 7, context, guide=guide))
+    assert torch.equal(model(sample, 7, context), loaded(sample, 7, context))
 
 
 @pytest.mark.parametrize(
@@ -259,11 +224,11 @@ def test_frozen_weights_give_the_same_bytes() -> None:
 
 @torch.no_grad()
 def test_layers_may_be_stored_in_eight_bits() -> None:
-    model, sample, context = tiny(**GUIDE), random(1, 2, 8, 4, 4), tokens(2)
+    model, sample, context = tiny(), random(1, 2, 8, 4, 4), tokens(2)
     before = model(sample, 7, context)
     model.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
     assert model.middle_block[0].in_layers[2].weight.dtype == torch.float8_e4m3fn
-    kept = (model.time_embed[0], model.fps_embedding[2], model.guide_in[1])
+    kept = (model.time_embed[0], model.fps_embedding[2])
     assert all(layer.weight.dtype == torch.float32 for layer in kept)
     after = model(sample, 7, context)
     assert not torch.equal(before, after)
@@ -331,64 +296,3 @@ def test_large_batches_are_attended_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(attention.functional, "scaled_dot_product_attention", counted)
     assert torch.equal(attention.attend(query, key, value), whole)
     assert sizes == [3, 3, 2]
-
-
-def redrawing(gain: float = 16.0) -> ToonCrafterUNet:
-    """A tiny network whose own answer is nothing and whose redrawing moves both warped keys by one vector."""
-    model = tiny(**GUIDE, redraw=gain)
-    model.guide_redraw.to_latents.load_state_dict(
-        ToonCrafterUNet(**TINY, **GUIDE, redraw=gain).guide_redraw.to_latents.state_dict()
-    )
-    with torch.no_grad():
-        model.out[2].weight.zero_()
-        model.out[2].bias.zero_()
-        model.guide_redraw.motion.weight.zero_()
-        model.guide_redraw.motion.bias.zero_()
-    return model
-
-
-def moved_by(model: ToonCrafterUNet, x: float) -> None:
-    """Let both keys be read `x` pixels to the right."""
-    stride = GUIDE["guide_stride"]
-    with torch.no_grad():
-        for channel in (0, 2):
-            model.guide_redraw.motion.bias[channel * stride**2 : (channel + 1) * stride**2] = x / 0.3
-
-
-def test_redrawing_answers_the_latents_of_the_moved_picture() -> None:
-    model = redrawing(gain=16.0)
-    sample, context, guide = random(1, 2, 8, 4, 4), tokens(1), some_guide(1, 2, 16)
-    guide = replace(guide, start=guide.start.clamp(-1, 1), end=guide.start.clamp(-1, 1), time=torch.full((1, 2), 0.5))
-    assert model(sample, 7, context, guide=guide).abs().max() < 1e-4
-    moved_by(model, 1.0)
-    answer = model(sample, 7, context, guide=guide)
-    change = guide.start.roll(-1, -1) - guide.start
-    # The lowest frequency of a patch is its mean times its side, over the side: the mean.
-    mean = torch.nn.functional.avg_pool2d(change.flatten(0, 1), 4).unflatten(0, (1, 2)) * 16.0
-    assert torch.allclose(answer[:, :, :3, :, :-1], mean[..., :-1], atol=1e-4)
-
-
-def test_redrawing_learns_from_its_first_step() -> None:
-    model = redrawing()
-    guide = some_guide(1, 2, 16)
-    (model(random(1, 2, 8, 4, 4), 7, tokens(1), guide=guide) - 1).square().sum().backward()
-    assert model.guide_redraw.motion.weight.grad.any()
-
-
-def test_both_keys_beside_every_frame_reach_the_guide_encoder() -> None:
-    model = tiny(**GUIDE, guide_keys=True)
-    sample, context, guide = random(1, 3, 8, 4, 4), tokens(1), some_guide(1, 3, 16)
-    start, end = guide.start.clone(), guide.end.clone()
-    start[:, 0] += 1
-    end[:, 0] += 1
-    changed = replace(guide, start=start)
-    before, after = (seen_at(model, "guide_in", sample, 7, context, None, given) for given in (guide, changed))
-    assert not torch.equal(before[1], after[1])
-    again = seen_at(model, "guide_in", sample, 7, context, None, replace(guide, end=end))
-    assert torch.equal(before[1], again[1])
-
-
-def test_without_temporal_convolutions_frames_stand_alone_but_for_attention() -> None:
-    model = tiny(temporal_convolutions=False, attention_resolutions=())
-    assert not [name for name, _ in model.named_parameters() if "temporal_conv" in name]
-    assert model(random(1, 3, 8, 4, 4), 7, tokens(1)).shape == (1, 3, 4, 4, 4)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.families.tooncrafter.vae_blocks import FusionAttention, TemporalConv
@@ -55,7 +54,7 @@ def test_full_size_has_the_published_number_of_parameters() -> None:
 
 @pytest.mark.parametrize("ch_mult", [(1,), (1, 2), (1, 2, 2), (1, 2, 1, 2)])
 def test_any_number_of_levels(ch_mult: tuple[int, ...]) -> None:
-    vae = build(ch_mult=ch_mult, attn_levels=(len(ch_mult) - 1,), guide_channels=13)
+    vae = build(ch_mult=ch_mult, attn_levels=(len(ch_mult) - 1,))
     frames = torch.randn(2, 3, 3, *SIZE)
     posterior, hidden = vae.encode(frames, return_hidden=True)
     assert posterior.mean.shape == (6, 4, SIZE[0] // vae.spatial_factor, SIZE[1] // vae.spatial_factor)
@@ -64,7 +63,6 @@ def test_any_number_of_levels(ch_mult: tuple[int, ...]) -> None:
     decoded = vae.decode(
         posterior.mode().unflatten(0, (2, 3)),
         vae.references([p[:, 0] for p in pairs], [p[:, -1] for p in pairs]),
-        guide=torch.randn(2, 3, 13, *SIZE),
     )
     assert decoded.shape == frames.shape
 
@@ -128,34 +126,10 @@ def test_decode_takes_scaled_latents(vae: DualReferenceAutoencoder) -> None:
     assert torch.equal(vae.decode(latents * vae.config.scaling_factor), vae.decoder(latents * 0.18215 / 0.18215))
 
 
-def test_untrained_residual_decoder_answers_the_base_exactly() -> None:
-    torch.manual_seed(0)
-    vae = DualReferenceAutoencoder(
-        ch=8, ch_mult=(1, 2), norm_num_groups=4, attn_levels=(1,), guide_channels=13, zero_init_output=True
-    )
-    base, guide = torch.randn(1, 2, 3, 8, 8), torch.randn(1, 2, 13, 8, 8)
-    decoded = vae.decode(torch.randn(1, 2, 4, 4, 4), guide=guide, base_frames=base)
-    assert torch.equal(decoded, base)
-    decoded.sum().backward()
-    assert vae.decoder.conv_out.weight.grad.abs().sum() > 0
-
-
-def test_guide_moves_the_frames_and_its_layers_learn() -> None:
-    vae = build(guide_channels=13)
-    latents = torch.randn(1, 2, 4, *LATENT)
-    guide = torch.randn(1, 2, 13, *SIZE)
-    guided = vae.decode(latents, guide=guide)
-    assert (guided - vae.decode(latents)).abs().amax() > 1e-2
-    guided.square().mean().backward()
-    assert all(p.grad.abs().sum() > 0 for p in vae.decoder.guide_stem.parameters())
-
-
 def test_what_does_not_fit_is_refused(vae: DualReferenceAutoencoder) -> None:
     latents = torch.randn(1, 2, 4, *LATENT)
     with pytest.raises(ValueError, match="needs 4 references with batch 1"):
         vae.decode(latents, references(vae, 2))
-    with pytest.raises(ValueError, match="no motion guidance"):
-        vae.decode(latents, guide=torch.randn(1, 2, 13, *SIZE))
 
 
 def test_gradients_are_the_same_with_checkpointing() -> None:
@@ -189,48 +163,3 @@ def test_half_precision_runs(vae: DualReferenceAutoencoder) -> None:
     decoded = half.decode(torch.randn(1, 2, 4, *LATENT, dtype=torch.bfloat16), references(half, 1))
     assert decoded.dtype == torch.bfloat16
     assert decoded.isfinite().all()
-
-
-@pytest.mark.parametrize("channels", [12, 48])
-def test_a_linear_path_codes_differences_of_pictures(channels: int) -> None:
-    vae = DualReferenceAutoencoder(
-        latent_channels=channels, ch=8, ch_mult=(1, 2, 2), num_res_blocks=1, attn_levels=(), mid_attention=False,
-        norm_num_groups=4, scaling_factor=0.3, zero_init_output=True, linear_path=True,
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(0)
-    frames, base = torch.randn(2, 1, 3, 3, 16, 24, generator=generator)
-
-    def latents(pictures: Tensor) -> Tensor:
-        return vae.encode(pictures).mode().unflatten(0, (1, 3)) * 0.3
-
-    drawn = vae.decode(latents(frames) - latents(base), base_frames=base)
-    patches = functional.pixel_unshuffle((frames - base)[0], 4)
-    if channels == 48:
-        assert torch.allclose(drawn, frames, atol=1e-5)
-    else:
-        # A projection: what is lost is orthogonal to what is kept.
-        kept = functional.pixel_unshuffle((drawn - base)[0], 4)
-        assert (kept * (patches - kept)).mean().abs() < 1e-5
-        assert 0.2 < kept.square().mean() / patches.square().mean() < 0.3
-
-
-def test_a_linear_path_wider_than_a_patch_is_refused() -> None:
-    with pytest.raises(ValueError, match="48 values, too few for 49"):
-        DualReferenceAutoencoder(latent_channels=49, ch=8, ch_mult=(1, 2, 2), norm_num_groups=4, linear_path=True)
-
-
-def test_the_linear_path_alone_has_no_networks_and_adds_to_the_base() -> None:
-    vae = DualReferenceAutoencoder(latent_channels=48, ch=None, ch_mult=(1, 2, 2), linear_path=True, scaling_factor=0.5)
-    assert {name.split(".")[0] for name, _ in vae.named_parameters()} == {"patches"}
-    frames = torch.rand(2, 3, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    posterior, hidden = vae.encode(frames, return_hidden=True)
-    assert hidden == []
-    latents = posterior.mode().unflatten(0, (2, 3)) * 0.5
-    assert torch.allclose(vae.decode(latents), frames, atol=1e-5)
-    assert torch.allclose(vae.decode(latents, base_frames=frames), 2 * frames, atol=1e-5)
-    assert torch.allclose(posterior.sample(torch.Generator()), posterior.mode(), atol=1e-5)
-
-
-def test_no_networks_and_no_linear_path_is_refused() -> None:
-    with pytest.raises(ValueError, match="set linear_path"):
-        DualReferenceAutoencoder(ch=None)

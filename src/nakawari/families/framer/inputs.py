@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,3 +106,9 @@ def picture_generators(start: Tensor, end: Tensor) -> list[torch.Generator]:
     pairs = zip(start.float().cpu(), end.float().cpu(), strict=True)
     contents = (b"".join(key.contiguous().numpy().tobytes() for key in pair) for pair in pairs)
     return [torch.Generator().manual_seed(seed_from(content)) for content in contents]
+
+
+def check_generators(generator: Any, clips: int) -> None:
+    """Raises `UsageError` where there are several generators and not one per clip."""
+    if isinstance(generator, Sequence) and len(generator) != clips:
+        raise UsageError(f"There are {len(generator)} generators and {clips} clips; give one, or one per clip.")

@@ -28,7 +28,7 @@ from ..clip_images import preprocess_clip_images
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
-from .inputs import KeyFrames, check_call, picture_generators, read_pair
+from .inputs import KeyFrames, check_call, check_generators, picture_generators, read_pair
 from .matching import Refinement
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
 from .schedulers import DEFAULT_STEPS, LCMSVDScheduler, SchedulerName, make_scheduler, noise_levels
@@ -187,7 +187,6 @@ class FramerPipeline(InterpolationPipeline):
         motion_bucket_id: int = DEFAULT_MOTION_BUCKET,
         noise_aug_strength: float = DEFAULT_NOISE_AUG,
         control_scale: float = 1.0,
-        tokens: Tensor | None = None,
     ) -> Condition:
         """See the contract. In `latents` the last channel is the mask, 1 where a frame has no key.
 
@@ -200,19 +199,44 @@ class FramerPipeline(InterpolationPipeline):
             generator: draws the noise on the keys; None = one per clip, seeded by the keys themselves, so that a clip
                 gets the same noise whenever and in whatever batch it comes.
             motion_bucket_id, noise_aug_strength, control_scale: see `__call__`.
-            tokens: (B, 2, D), image tokens made elsewhere, as from keys before they were resized; None = of the keys.
         """
-        batch, device = start.shape[0], start.device
         generator = picture_generators(start, end) if generator is None else generator
+        tracks = resolve_tracks(control, start, end, num_frames, self.seeds(generator, len(start)))
+        return self._condition(
+            start,
+            end,
+            self.image_tokens(start, end),
+            tracks,
+            num_frames=num_frames,
+            fps=fps,
+            generator=generator,
+            motion_bucket_id=motion_bucket_id,
+            noise_aug_strength=noise_aug_strength,
+            control_scale=control_scale,
+        )
+
+    def _condition(
+        self,
+        start: Tensor,
+        end: Tensor,
+        tokens: Tensor,
+        tracks: Sequence[Tracks | None],
+        *,
+        num_frames: int,
+        fps: int | Sequence[int] | None,
+        generator: Generators,
+        motion_bucket_id: int,
+        noise_aug_strength: float,
+        control_scale: float,
+    ) -> Condition:
+        """`condition` from image tokens (B, 2, D), which may be of keys before they were resized, and from tracks."""
+        batch, device = start.shape[0], start.device
         size = (start.shape[-2], start.shape[-1])
-        if tokens is None:
-            tokens = self.image_tokens(start, end)
         first, last = (self._key_latents(keys, noise_aug_strength, generator) for keys in (start, end))
         latents = first.new_zeros(batch, num_frames, first.shape[1] + 1, *first.shape[2:])
         latents[:, 0, :-1] = first
         latents[:, -1, :-1] = last
         latents[:, 1:-1, -1] = 1
-        tracks = resolve_tracks(control, start, end, num_frames, self.seeds(generator, batch))
         controlled = torch.tensor([own is not None for own in tracks], device=device)
         rate = torch.as_tensor(DEFAULT_FPS if fps is None else fps, dtype=torch.float32, device=device)
         return Condition(
@@ -313,8 +337,8 @@ class FramerPipeline(InterpolationPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        start: KeyFrames,
-        end: KeyFrames,
+        start: KeyFrames | None = None,
+        end: KeyFrames | None = None,
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -335,6 +359,7 @@ class FramerPipeline(InterpolationPipeline):
         decode_chunk_size: int | None = None,
         generator: Generators = None,
         latents: Tensor | None = None,
+        condition: Condition | None = None,
         output_type: str = "pil",
         callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
@@ -364,6 +389,8 @@ class FramerPipeline(InterpolationPipeline):
             generator: one, or one per clip: with one per clip, a clip does not depend on its batch. None = torch's
                 global one.
             latents: noise to start from, (B, F, C, h, w) with variance 1; None = drawn.
+            condition: what `condition` made of the keys, where that is known already; keys, tracks and what else it is
+                made of are then left out.
             output_type: "pil", "np", "pt" or "latent".
             callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; what it returns under
                 "latents" takes their place.
@@ -373,30 +400,38 @@ class FramerPipeline(InterpolationPipeline):
             NakawariError: keys, tracks or options that cannot be used.
         """
         frames = self.config.max_frames if num_frames is None else num_frames
+        if condition is not None:
+            frames = condition.num_frames
         steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
         check_call(frames, steps, control_range, output_type)
         self._warn_undistilled()
         device = self._execution_device
-        given, keys = read_pair(start, end, height, width)
-        first, last = (images.to(device) for images in keys)
-        if isinstance(generator, Sequence) and len(generator) != len(first):
-            raise UsageError(
-                f"There are {len(generator)} generators and {len(first)} clips; give one, or one per clip."
-            )
         generator = torch.default_generator if generator is None else generator
-        followed = resolve_tracks(tracks, first, last, frames, self.seeds(generator, len(first)))
-        condition = self.condition(
-            first,
-            last,
-            num_frames=frames,
-            fps=fps,
-            control=followed,
-            generator=generator,
-            motion_bucket_id=motion_bucket_id,
-            noise_aug_strength=noise_aug_strength,
-            control_scale=control_scale,
-            tokens=self.image_tokens(*(images.to(device) for images in given)),
-        )
+        followed: Sequence[Tracks | None]
+        if condition is not None:
+            if refine_tracks:
+                raise UsageError("A condition that is known already holds no tracks to refine; give keys and tracks.")
+            check_generators(generator, condition.batch)
+            followed = [None] * condition.batch
+        elif start is None or end is None:
+            raise UsageError("A call needs both keys, start and end, or a condition.")
+        else:
+            given, keys = read_pair(start, end, height, width)
+            first, last = (images.to(device) for images in keys)
+            check_generators(generator, len(first))
+            followed = resolve_tracks(tracks, first, last, frames, self.seeds(generator, len(first)))
+            condition = self._condition(
+                first,
+                last,
+                self.image_tokens(*(images.to(device) for images in given)),
+                followed,
+                num_frames=frames,
+                fps=fps,
+                generator=generator,
+                motion_bucket_id=motion_bucket_id,
+                noise_aug_strength=noise_aug_strength,
+                control_scale=control_scale,
+            )
         if guidance_scale is None and not middle_max_guidance and min_guidance_scale is max_guidance_scale is None:
             guidance_scale = self.config.default_guidance
         guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)

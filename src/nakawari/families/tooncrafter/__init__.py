@@ -12,11 +12,9 @@ def build(
     unet: dict[str, Any],
     vae: dict[str, Any],
     scheduler: dict[str, Any] | None = None,
-    guide: dict[str, Any] | None = None,
     pipeline: dict[str, Any] | None = None,
 ) -> ToonCrafterPipeline:
-    """A new model without towers from the configurations of its parts; `guide=None` leaves motion guidance out."""
-    from ...guide.motion import MotionGuide
+    """A new model without towers from the configurations of its parts."""
     from .pipeline import ToonCrafterPipeline
     from .scheduler import ToonCrafterScheduler
     from .unet import ToonCrafterUNet
@@ -26,6 +24,5 @@ def build(
         unet=ToonCrafterUNet(**unet),
         vae=DualReferenceAutoencoder(**vae),
         scheduler=ToonCrafterScheduler(**(scheduler or {})),
-        guide=None if guide is None else MotionGuide(**guide),
         **(pipeline or {}),
     )

@@ -159,28 +159,6 @@ class Stage(nn.Sequential):
         return x
 
 
-class GuideEncoder(nn.Sequential):
-    """Pixels of the motion guide -> features at latent size: pixel unshuffle and two convolutions.
-
-    Args:
-        channels: channels of the guide.
-        stride: pixels per latent, along each side.
-        hidden: channels between the convolutions.
-        out_channels: channels of the features.
-    """
-
-    def __init__(self, channels: int, stride: int, hidden: int, out_channels: int) -> None:
-        super().__init__(
-            nn.PixelUnshuffle(stride),
-            nn.Conv2d(channels * stride**2, hidden, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(hidden, out_channels, 3, padding=1),
-        )
-        # About unit size from the start: the default's features are a tenth of that, faint beside what blocks soon add.
-        for conv in (self[1], self[3]):
-            nn.init.kaiming_normal_(conv.weight)
-
-
 def scalar_mlp(dim: int, out_dim: int) -> nn.Sequential:
     """The two linear layers behind a sinusoidal embedding."""
     return nn.Sequential(nn.Linear(dim, out_dim), nn.SiLU(), nn.Linear(out_dim, out_dim))

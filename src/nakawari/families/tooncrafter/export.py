@@ -39,7 +39,7 @@ def export_checkpoint(pipeline: ToonCrafterPipeline, folder: Path, path: Path, d
     Returns: the number of tensors.
 
     Raises:
-        UsageError: a model that the layout has no place for: without towers, with a guide, with packed layers.
+        UsageError: a model that the layout has no place for: without towers, with packed layers.
         NakawariError: the folder lacks the unused tensors, or a component is not of the upstream shape.
     """
     state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in _named(pipeline)}
@@ -54,10 +54,10 @@ def _named(pipeline: ToonCrafterPipeline) -> Iterable[tuple[str, Tensor]]:
     """Every tensor of the five components under its upstream name."""
     parts: dict[str, Any] = {name: getattr(pipeline, name) for name in COMPONENTS}
     lacking = [name for name, part in parts.items() if part is None]
-    if lacking or pipeline.guide is not None:
-        what = f"no {lacking[0]}" if lacking else "a motion guide"
+    if lacking:
         raise UsageError(
-            f"A model with {what} has no upstream layout; --export-checkpoint is for models that nakawari convert made."
+            f"A model with no {lacking[0]} has no upstream layout; --export-checkpoint is for models that nakawari "
+            "convert made."
         )
     for component, prefix in _PLAIN.items():
         for name, tensor in parts[component].state_dict().items():

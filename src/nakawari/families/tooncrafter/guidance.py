@@ -1,19 +1,10 @@
-"""Classifier-free guidance with one or two scales, and what a call gives back."""
+"""Classifier-free guidance with one or two scales."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from diffusers.utils import BaseOutput
 from torch import Tensor
-
-
-@dataclass
-class InterpolationOutput(BaseOutput):
-    """`frames`: (B, F, 3, H, W) in [0, 1] for "pt", (B, F, H, W, 3) for "np", lists of images for "pil", or latents."""
-
-    frames: Any
 
 
 @dataclass(frozen=True)

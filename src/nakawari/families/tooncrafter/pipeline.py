@@ -1,4 +1,4 @@
-"""ToonCrafter made runnable: two keys in, a clip out (Xing et al. 2024), and our small model of the same classes.
+"""ToonCrafter made runnable: two keys in, a clip out (Xing et al. 2024).
 
 Differs from the reference where it wastes or breaks: the two keys are encoded once each, conditions are computed once,
 both branches of guidance go through the denoiser in one batch, every clip decodes with its own references, and any
@@ -7,30 +7,26 @@ size is padded inside to the multiple that the model needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from diffusers.video_processor import VideoProcessor
-from torch import Generator, Tensor
-from torch.nn import functional
+from torch import Tensor
 
 from ...diffusion import VelocityProcess
-from ...guide import Guide, still
-from ...guide.motion import MotionGuide
-from ..base import Condition, InterpolationPipeline
+from ...guide.layout import pad_frames
+from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCallback, default
 from ..cache import CachedBranches, CacheLevel, cache_level
-from .guidance import Guidance, InterpolationOutput
+from .guidance import Guidance
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
+from .sampling import Generators, OutputType, draw_noise, sample
 from .scheduler import Sampler, Spacing, ToonCrafterScheduler
 from .unet import ToonCrafterUNet
 from .vae import DualReferenceAutoencoder
 
-Generators = Generator | Sequence[Generator] | None
-OutputType = Literal["pil", "np", "pt", "latent"]
-StepCallback = Callable[[InterpolationPipeline, int, int, dict[str, Tensor]], dict[str, Tensor] | None]
 _ATTENTION = r"attn2\.to_(q|k|v|out\.0)$"
 
 
@@ -40,10 +36,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     Args:
         unet, vae, scheduler: always there.
         resampler, text_encoder, tokenizer, image_encoder: the towers; all None in a model without context tokens.
-        guide: motion guidance; None in the full-size model.
         image_adapter: stands between an image tower and a resampler of different widths; None where they fit.
-        residual: latents are those of the frames minus those of the guide's own blend; denoiser and decoder know only
-            this difference, and what they say is added to the blend.
         max_frames: the longest clip, keys included, that is made at once.
         default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
             names none; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
@@ -54,19 +47,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
     lora_presets: ClassVar[dict[str, str]] = {
         "cross-attention": rf".*{_ATTENTION}",
         "spatial-cross-attention": rf"((in|out)put_blocks\.\d+|middle_block)\.1\..*{_ATTENTION}",
-        "linear-and-convolution": r"(?!guide_in|time_embed|fps_embedding|out\.).*",
+        "linear-and-convolution": r"(?!time_embed|fps_embedding|out\.).*",
     }
     default_lora: ClassVar[str] = "linear-and-convolution"
-    condition_dropout: ClassVar[dict[str, float]] = {"guide": 0.1, "text": 0.05, "image": 0.05, "image_only": 0.05}
+    condition_dropout: ClassVar[dict[str, float]] = {"text": 0.05, "image": 0.05, "image_only": 0.05}
     model_cpu_offload_seq = "text_encoder->image_encoder->image_adapter->resampler->unet->vae"
-    # Nothing in it has weights, which accelerate's hooks look for.
-    _exclude_from_cpu_offload: ClassVar[list[str]] = ["guide"]
     _optional_components: ClassVar[list[str]] = [
         "resampler",
         "text_encoder",
         "tokenizer",
         "image_encoder",
-        "guide",
         "image_adapter",
     ]
 
@@ -79,9 +69,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         text_encoder: Any = None,
         tokenizer: Any = None,
         image_encoder: Any = None,
-        guide: MotionGuide | None = None,
         image_adapter: ImageAdapter | None = None,
-        residual: bool = False,
         max_frames: int = 16,
         default_steps: int = 50,
         default_guidance: float = 7.5,
@@ -99,11 +87,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             image_encoder=image_encoder,
-            guide=guide,
             image_adapter=image_adapter,
         )
         self.register_to_config(
-            residual=residual,
             max_frames=max_frames,
             default_steps=default_steps,
             default_guidance=default_guidance,
@@ -133,8 +119,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
         images = self._pad(frames).flatten(0, 1)
         moments, _ = self.vae.encode_features(images.to(self.vae.dtype))
-        latents = self._latents(moments.unflatten(0, frames.shape[:2]), generator)
-        return latents if condition is None or condition.base is None else latents - condition.base
+        return self._latents(moments.unflatten(0, frames.shape[:2]), generator)
 
     def condition(
         self,
@@ -148,24 +133,17 @@ class ToonCrafterPipeline(InterpolationPipeline):
         guided: bool = True,
         generator: Generators = None,
         interpolate: bool = True,
-        guide: Guide | None = None,
-        times: Tensor | None = None,
     ) -> Condition:
-        """See the contract. `interpolate=False` is the reference's image-to-video layout: the start key everywhere.
-        `guide` is what the model's guide draws for these keys, where that is known already.
-        `times` (F,): where on the way each frame stands, for a model that has a guide; even where absent."""
+        """See the contract; there is no motion guidance, so `guided` changes nothing. `interpolate=False` is the
+        reference's image-to-video layout: the start key everywhere."""
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None:
             raise ValueError("ToonCrafter takes no control")
-        if times is not None and not (self.draws_any_time and len(times) == num_frames):
-            raise ValueError(f"{len(times)} times do not fit {num_frames} frames, or this model has no guide")
-        # The guide reads the keys as they came: rounded ones would send its flow another way.
-        drawings = self._pad(torch.stack([start, end], dim=1))
-        keys = drawings.to(self.vae.dtype)
+        keys = self._pad(torch.stack([start, end], dim=1)).to(self.vae.dtype)
         moments, hidden = self.vae.encode_features(keys.flatten(0, 1))
         key_latents = self._latents(moments.unflatten(0, keys.shape[:2]), generator)
-        condition = Condition(
+        return Condition(
             num_frames=num_frames,
             size=(start.shape[-2], start.shape[-1]),
             latents=_place(key_latents, num_frames, interpolate),
@@ -173,16 +151,6 @@ class ToonCrafterPipeline(InterpolationPipeline):
             fps=self._strides(fps, start),
             **self._tokens(start, prompt, num_frames),
         )
-        if self.guide is None:
-            return condition
-        if guide is not None and guided:
-            return self._with_guide(condition, guide.pad(*self._padding(guide.start)))
-        return self._guided(condition, drawings, guided, times)
-
-    @property
-    def draws_any_time(self) -> bool:
-        """See the contract: the guide is asked for any time, and the denoiser reads it from there."""
-        return self.guide is not None
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
         return condition.replace(tokens=condition.image_tokens if keep_image else condition.null_tokens)
@@ -199,7 +167,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         seen = self.process.network_input(noisy, t)
         sample = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
         tokens = None if condition.tokens is None else condition.tokens.to(noisy.dtype)
-        return self.unet(sample, t, context=tokens, fps=condition.fps, guide=condition.guide, **deep)
+        return self.unet(sample, t, context=tokens, fps=condition.fps, **deep)
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
@@ -214,8 +182,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        start: Tensor,
-        end: Tensor,
+        start: Tensor | None = None,
+        end: Tensor | None = None,
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -228,12 +196,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
         prompt: str | Sequence[str] = "",
         fps: int | Sequence[int] | None = None,
         guided: bool = True,
-        guide: Guide | None = None,
         interpolate: bool = True,
         double_decode: bool | None = None,
         generator: Generators = None,
         latents: Tensor | None = None,
-        times: Tensor | None = None,
+        condition: Condition | None = None,
         decode_chunk: int | None = 1,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -242,7 +209,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         """Draw the frames between two keys.
 
         Args:
-            start, end: keys (B, 3, H, W) in [-1, 1], any size.
+            start, end: keys (B, 3, H, W) in [-1, 1], any size; not needed with `condition`.
             num_frames: length of the clip, both keys included; default the model's longest.
             num_inference_steps: sampling steps (the `uniform` spacing may add a few, see `spaced_timesteps`).
             guidance_scale: weight of text and image against neither; 1 switches guidance off.
@@ -254,14 +221,12 @@ class ToonCrafterPipeline(InterpolationPipeline):
             temperature: factor on the noise of each step.
             prompt: what is seen, one for all or one per sample.
             fps: frame stride, one for all or one per sample.
-            guided: use motion guidance where the model has it.
-            guide: what the model's guide draws for these keys, where that is known already.
+            guided: changes nothing, there is no motion guidance.
             interpolate: False gives the reference's image-to-video layout.
             double_decode: see the class.
             generator: one per sample (results then do not depend on the batch), or one for all.
             latents: starting noise (B, F, C, h, w); drawn where absent.
-            times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent, see
-                `draws_any_time`.
+            condition: what `condition` made of the keys, where that is known already.
             cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
             decode_chunk: clips decoded at once.
             output_type: what `frames` holds.
@@ -270,74 +235,52 @@ class ToonCrafterPipeline(InterpolationPipeline):
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, not {output_type!r}")
         defaults = self.config
-        condition = self.condition(
-            start.to(self._execution_device),
-            end.to(self._execution_device),
-            num_frames=num_frames or defaults.max_frames,
-            prompt=prompt,
-            fps=fps,
-            guided=guided,
-            guide=guide,
-            generator=generator,
-            interpolate=interpolate,
-            times=times,
-        )
+        if condition is None:
+            condition = self.condition(
+                *self._keys(start, end),
+                num_frames=num_frames or defaults.max_frames,
+                prompt=prompt,
+                fps=fps,
+                generator=generator,
+                interpolate=interpolate,
+            )
         guidance = Guidance(
-            _default(guidance_scale, defaults.default_guidance),
+            default(guidance_scale, defaults.default_guidance),
             image_guidance_scale,
-            _default(guidance_rescale, defaults.default_guidance_rescale),
+            default(guidance_rescale, defaults.default_guidance_rescale),
         )
         self.scheduler.set_timesteps(num_inference_steps or defaults.default_steps, spacing=spacing, sampler=sampler)
-        x = (
-            self.draw(condition.latents[:, :, : self.unet.config.out_channels], generator)
-            if latents is None
-            else latents
-        )
-        x = self._sample(
-            x.float(),
-            condition,
-            guidance,
-            _default(eta, defaults.default_eta),
-            temperature,
-            generator,
-            callback_on_step_end,
-            cache_level(cache),
+        branches, level = self._branches(condition, guidance), cache_level(cache)
+        steps = len(self.scheduler.timesteps)
+        cached = None if level is None else CachedBranches(level, steps, self.batched_guidance)
+
+        def answer(x: Tensor, time: int, number: int) -> Tensor:
+            if cached is not None:
+                return guidance.combine(cached.outputs(self, x, time, number, branches))
+            return guidance.combine(self._outputs(x, time, branches))
+
+        if latents is None:
+            latents = draw_noise(condition.latents[:, :, : self.unet.config.out_channels], generator)
+        x = sample(
+            self.scheduler,
+            answer,
+            latents.float(),
+            eta=default(eta, defaults.default_eta),
+            temperature=temperature,
+            generator=generator,
+            progress=self.progress_bar,
+            on_step=self._on_step(callback_on_step_end),
         )
         if output_type == "latent":
             self.maybe_free_model_hooks()
             return InterpolationOutput(frames=x)
-        twice = _default(double_decode, defaults.double_decode)
+        twice = default(double_decode, defaults.double_decode)
         frames = (
             self._decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
         )
         self.maybe_free_model_hooks()
         video = frames.float().transpose(1, 2)
         return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
-
-    def _sample(
-        self,
-        x: Tensor,
-        condition: Condition,
-        guidance: Guidance,
-        eta: float,
-        temperature: float,
-        generator: Generators,
-        callback: StepCallback | None,
-        level: CacheLevel | None,
-    ) -> Tensor:
-        branches = self._branches(condition, guidance)
-        times = self.scheduler.timesteps.tolist()
-        cached = None if level is None else CachedBranches(level, len(times), self.batched_guidance)
-        for index, time in enumerate(self.progress_bar(times)):
-            outputs = (
-                self._outputs(x, time, branches) if cached is None else cached.outputs(self, x, time, index, branches)
-            )
-            output = guidance.combine(outputs)
-            noise = self.draw(x, generator) if self.scheduler.wants_noise(time, eta) else None
-            x, x0 = self.scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
-            if callback is not None:
-                x = (callback(self, index, time, {"latents": x, "x0": x0}) or {}).get("latents", x)
-        return x
 
     def _branches(self, condition: Condition, guidance: Guidance) -> list[Condition]:
         if guidance.off or condition.null_tokens is None:
@@ -355,36 +298,21 @@ class ToonCrafterPipeline(InterpolationPipeline):
         times = torch.full((len(x),), time, device=x.device)
         return [self.denoise(x.to(dtype), times, branch).float() for branch in branches]
 
-    def draw(self, like: Tensor, generator: Generators) -> Tensor:
-        """Standard normal noise of the shape of `like` (B, ...), float32, drawn on the CPU, sample by sample."""
-        generators = generator if isinstance(generator, Sequence) else [generator] * len(like)
-        if len(generators) != len(like):
-            raise ValueError(f"{len(like)} samples need as many generators, not {len(generators)}")
-        return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
-
     # --- pieces ---------------------------------------------------------------------------------------------------
 
-    def _padding(self, frames: Tensor) -> tuple[int, int]:
-        """Rows below and columns to the right that are lacking."""
-        return -frames.shape[-2] % self.multiple, -frames.shape[-1] % self.multiple
-
     def _pad(self, frames: Tensor) -> Tensor:
-        rows, columns = self._padding(frames)
-        if not rows and not columns:
-            return frames
-        padded = functional.pad(frames.flatten(0, 1), (0, columns, 0, rows), mode="replicate")
-        return padded.unflatten(0, frames.shape[:2])
+        return pad_frames(frames, -frames.shape[-2] % self.multiple, -frames.shape[-1] % self.multiple)
 
     def _latents(self, moments: Tensor, generator: Generators) -> Tensor:
         mean, log_variance = moments.chunk(2, dim=2)
         if generator is not None:
-            mean = mean + (0.5 * log_variance.clamp(-30, 20)).exp() * self.draw(mean, generator).to(mean)
+            mean = mean + (0.5 * log_variance.clamp(-30, 20)).exp() * draw_noise(mean, generator).to(mean)
         return mean * self.vae.config.scaling_factor
 
     def _strides(self, fps: int | Sequence[int] | None, start: Tensor) -> Tensor | None:
         if not self.unet.config.fps_condition:
             return None
-        values = _default(fps, self.config.default_fps)
+        values = default(fps, self.config.default_fps)
         values = [values] * len(start) if isinstance(values, int) else list(values)
         return torch.tensor(values, device=start.device)
 
@@ -434,26 +362,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
         return encode_text(self.text_encoder, tokenize(self.tokenizer, prompts).to(device))
 
-    def _guided(self, condition: Condition, keys: Tensor, guided: bool, times: Tensor | None) -> Condition:
-        times = torch.linspace(0, 1, condition.num_frames) if times is None else times
-        first, last = keys[:, 0], keys[:, 1]
-        return self._with_guide(condition, (self.guide if guided else still)(first, last, times))
-
-    def _with_guide(self, condition: Condition, guide: Guide) -> Condition:
-        guide, base = guide.map(lambda tensor: tensor.to(self.vae.dtype)), None
-        if self.config.residual:
-            moments, _ = self.vae.encode_features(guide.blend().flatten(0, 1))
-            base = self._latents(moments.unflatten(0, guide.time.shape), None)
-        return condition.replace(guide=guide, base=base)
-
     def _decode_clips(self, latents: Tensor, condition: Condition) -> Tensor:
-        guide = condition.guide
-        return self.vae.decode(
-            latents.to(self.vae.dtype),
-            references=condition.references,
-            guide=None if guide is None else guide.stacked(),
-            base_frames=None if guide is None else guide.blend(),
-        )
+        return self.vae.decode(latents.to(self.vae.dtype), references=condition.references)
 
     def _decode_twice(self, latents: Tensor, condition: Condition, chunk: int | None) -> Tensor:
         """The reference's second decode: the two middle frames come from a clip without frames 1 and F - 2."""
@@ -461,17 +371,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
         if count < 6 or count % 2:
             return frames
         kept = [index for index in range(count) if index not in (1, count - 2)]
-        short = condition.replace(
-            num_frames=len(kept),
-            base=None if condition.base is None else condition.base[:, kept],
-            guide=None if condition.guide is None else condition.guide.map_frames(lambda tensor: tensor[:, kept]),
-        )
+        short = condition.replace(num_frames=len(kept))
         middle = self.decode(latents[:, kept], short, chunk=chunk)[:, count // 2 - 2 : count // 2]
         return torch.cat([frames[:, : count // 2 - 1], middle, frames[:, count // 2 + 1 :]], dim=1)
-
-
-def _default(value: Any, fallback: Any) -> Any:
-    return fallback if value is None else value
 
 
 def _place(keys: Tensor, num_frames: int, interpolate: bool) -> Tensor:

@@ -7,9 +7,9 @@ prefix `first_stage_model.`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +20,21 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
+from ..former_names import without_constants
 from .vae_blocks import (
     SPATIAL_EPS,
     Combiner,
     Downsample,
     FusionAttention,
-    LinearPath,
     MiddleBlock,
     OutputConv,
     ResnetBlock,
     Upsample,
     VideoResnetBlock,
-    zero,
 )
 
-_NO_DEVIATION = -30.0  # log variance of a posterior that is a point
+_FORMER_SETTINGS: dict[str, Any] = {"guide_channels": None, "linear_path": False}
+_UNREAD = ("guide_hidden", "zero_init_output")
 
 
 class _Checkpointed(nn.Module):
@@ -104,7 +104,7 @@ class Encoder(_Checkpointed):
 
 
 class Decoder(_Checkpointed):
-    """Latents of whole clips to frames, with optional key-frame references and motion guidance."""
+    """Latents of whole clips to frames, with optional key-frame references."""
 
     def __init__(
         self,
@@ -118,8 +118,6 @@ class Decoder(_Checkpointed):
         attn_levels: Sequence[int],
         fusion_heads: int,
         fusion_head_dim: int,
-        guide_channels: int | None,
-        guide_hidden: int,
     ) -> None:
         super().__init__()
         widths = [ch * multiple for multiple in ch_mult]
@@ -140,21 +138,13 @@ class Decoder(_Checkpointed):
         self.attn_refinement.append(Combiner(widths[0]))
         self.norm_out = nn.GroupNorm(groups, widths[0], eps=SPATIAL_EPS)
         self.conv_out = OutputConv(widths[0], out_channels)
-        if guide_channels is not None:
-            self.guide_stem = nn.Sequential(
-                nn.Conv2d(guide_channels, guide_hidden, 3, padding=1),
-                nn.SiLU(),
-                nn.Conv2d(guide_hidden, widths[min(1, len(widths) - 1)], 3, padding=1),
-            )
 
-    def forward(self, latents: Tensor, references: Sequence[Tensor] = (), guide: Tensor | None = None) -> Tensor:
+    def forward(self, latents: Tensor, references: Sequence[Tensor] = ()) -> Tensor:
         """Unscaled latents (B, F, C, h, w) -> (B, F, 3, H, W); see `DualReferenceAutoencoder.decode`."""
         frames = latents.shape[1]
         h = self._run(self.mid, self.conv_in(latents.flatten(0, 1)), frames)
         for index in reversed(range(len(self.up))):
             level = self.up[index]
-            if index == 0 and guide is not None:
-                h = h + self.guide_stem(guide.flatten(0, 1))
             for block in level.block:
                 h = self._run(block, h, frames)
             h = self._refine(index, h, references)
@@ -175,7 +165,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
     Args:
         in_channels, out_channels: channels of a frame.
         latent_channels: C of the latents.
-        ch: channels at full resolution; None = no networks, the linear path alone.
+        ch: channels at full resolution.
         ch_mult: multiple of `ch` per level; L levels divide height and width by 2^(L-1); the first must be 1.
         num_res_blocks: blocks per encoder level; the decoder has one more.
         attn_levels: decoder levels where every frame attends to the references; elsewhere they are added to the keys.
@@ -183,15 +173,9 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fusion_heads, fusion_head_dim: shape of the attention to the references.
         scaling_factor: latents are multiplied by this before the denoiser sees them.
         norm_num_groups: groups of every normalisation.
-        guide_channels: channels of motion guidance (see `nakawari.guide.layout`) taken by the decoder; None = none.
-        guide_hidden: inner channels of the layers that read the guide.
-        zero_init_output: the untrained decoder answers zero, so with `base_frames` it answers exactly those.
-        linear_path: a linear map of square patches beside encoder and decoder, there and back, which the two networks
-            add to; untrained it is the lowest frequencies of the cosine transform. Differences of latents are then,
-            but for the networks, latents of differences.
 
     Raises:
-        ValueError: when `ch_mult` does not begin with 1, or `linear_path` has more latent channels than a patch.
+        ValueError: when `ch_mult` does not begin with 1.
     """
 
     _supports_gradient_checkpointing = True
@@ -202,7 +186,7 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         in_channels: int = 3,
         out_channels: int = 3,
         latent_channels: int = 4,
-        ch: int | None = 128,
+        ch: int = 128,
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         num_res_blocks: int = 2,
         attn_levels: Sequence[int] = (2, 3),
@@ -211,41 +195,22 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         fusion_head_dim: int = 64,
         scaling_factor: float = 0.18215,
         norm_num_groups: int = 32,
-        guide_channels: int | None = None,
-        guide_hidden: int = 32,
-        zero_init_output: bool = False,
-        linear_path: bool = False,
     ) -> None:
         super().__init__()
         if ch_mult[0] != 1:
             raise ValueError(f"ch_mult must begin with 1, because the first features have ch channels; got {ch_mult}")
-        if ch is None and not linear_path:
-            raise ValueError("an autoencoder without ch has only its linear path; set linear_path")
-        if ch is not None:
-            self._build_networks()
-        if linear_path:
-            self.patches = LinearPath(in_channels, out_channels, latent_channels, self.spatial_factor)
-
-    def _build_networks(self) -> None:
-        c = self.config
-        shared = (c.latent_channels, c.ch, c.ch_mult, c.num_res_blocks, c.norm_num_groups, c.mid_attention)
-        self.encoder = Encoder(c.in_channels, *shared)
-        self.decoder = Decoder(
-            c.out_channels,
-            *shared,
-            c.attn_levels,
-            c.fusion_heads,
-            c.fusion_head_dim,
-            c.guide_channels,
-            c.guide_hidden,
-        )
-        self.quant_conv = nn.Conv2d(2 * c.latent_channels, 2 * c.latent_channels, 1)
+        shared = (latent_channels, ch, ch_mult, num_res_blocks, norm_num_groups, mid_attention)
+        self.encoder = Encoder(in_channels, *shared)
+        self.decoder = Decoder(out_channels, *shared, attn_levels, fusion_heads, fusion_head_dim)
+        self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
         # In the checkpoint, but the published inference never applies it.
-        self.post_quant_conv = nn.Conv2d(c.latent_channels, c.latent_channels, 1)
-        if c.zero_init_output:
-            self.decoder.conv_out.zero_output()
-        if c.linear_path:
-            zero(self.quant_conv)
+        self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:
+        """As diffusers'; also of what earlier revisions saved, which had settings for other models."""
+        known = without_constants(dict(config or {}), _FORMER_SETTINGS, "autoencoder of a ToonCrafter")
+        return super().from_config({k: v for k, v in known.items() if k not in _UNREAD}, *args, **kwargs)
 
     @property
     def spatial_factor(self) -> int:
@@ -260,15 +225,8 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         The features are the output of each level's last block, level 0 first, then that of the first convolution.
         H and W are multiples of `spatial_factor`.
         """
-        if self.config.ch is None:
-            mean = self.patches.to_latents(images)
-            return torch.cat([mean, torch.full_like(mean, _NO_DEVIATION)], dim=1), []
         moments, hidden = self.encoder(images)
-        moments = self.quant_conv(moments)
-        if self.config.linear_path:
-            mean, log_variance = moments.chunk(2, dim=1)
-            moments = torch.cat([mean + self.patches.to_latents(images), log_variance], dim=1)
-        return moments, hidden
+        return self.quant_conv(moments), hidden
 
     def encode(
         self, frames: Tensor, return_hidden: bool = False
@@ -292,43 +250,23 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self,
         latents: Tensor,
         references: Sequence[Tensor] = (),
-        guide: Tensor | None = None,
-        base_frames: Tensor | None = None,
     ) -> Tensor:
         """Latents of whole clips -> frames (B, F, 3, H, W), not clamped; gradients flow.
 
         Args:
             latents: (B, F, C, h, w) as the denoiser has them; they are divided by `scaling_factor` here.
             references: what `references` made of the clips' own keys, each (B, 2, C', H', W'); empty = none.
-            guide: (B, F, guide_channels, H, W), read at full resolution; None = unguided.
-            base_frames: (B, F, 3, H, W), what the network's answer is added to; None = nothing.
 
         Raises:
-            ValueError: when the references do not fit the levels or the batch, or a guide comes to a model without.
+            ValueError: when the references do not fit the levels or the batch.
         """
-        self._check(latents, references, guide)
-        unscaled = latents / self.config.scaling_factor
-        frames = base_frames if self.config.ch is None else self._drawn(unscaled, references, guide, base_frames)
-        if not self.config.linear_path:
-            return frames
-        added = self.patches.to_pixels(unscaled.flatten(0, 1)).unflatten(0, latents.shape[:2])
-        return added if frames is None else frames + added
+        self._check(latents, references)
+        return self.decoder(latents / self.config.scaling_factor, references)
 
-    def _drawn(
-        self, unscaled: Tensor, references: Sequence[Tensor], guide: Tensor | None, base_frames: Tensor | None
-    ) -> Tensor:
-        """What the decoder's network draws, with `base_frames` where there are some."""
-        frames = self.decoder(unscaled, references, guide)
-        return frames if base_frames is None else base_frames + frames
-
-    def _check(self, latents: Tensor, references: Sequence[Tensor], guide: Tensor | None) -> None:
-        if self.config.ch is None:
-            return
+    def _check(self, latents: Tensor, references: Sequence[Tensor]) -> None:
         wanted = len(self.decoder.attn_refinement)
         if references and (len(references) != wanted or any(r.shape[0] != len(latents) for r in references)):
             raise ValueError(
                 f"decode needs {wanted} references with batch {len(latents)}, or none; "
                 f"got shapes {[tuple(r.shape) for r in references]}"
             )
-        if guide is not None and self.config.guide_channels is None:
-            raise ValueError("this autoencoder takes no motion guidance; leave the guide out")

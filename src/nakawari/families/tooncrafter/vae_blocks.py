@@ -6,8 +6,6 @@ that works along time is told F. Parameter names are those of the published chec
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -195,13 +193,6 @@ class OutputConv(nn.Conv2d):
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         return fold_time(self.time_mix_conv(unfold_time(super().forward(x), num_frames)))
 
-    def zero_output(self) -> None:
-        """Make the output zero while gradients still reach the weights: zero pixels, temporal mix as identity."""
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
-        nn.init.dirac_(self.time_mix_conv.weight)
-        nn.init.zeros_(self.time_mix_conv.bias)
-
 
 class Downsample(nn.Module):
     """Halves height and width; the padding is on the right and bottom only, as in the published encoder."""
@@ -223,42 +214,3 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
-class LinearPath(nn.Module):
-    """Patches of `factor` x `factor` pixels to latents and back, linearly, by an orthonormal basis until trained.
-
-    Args:
-        in_channels, out_channels: channels of a picture that goes in and comes out.
-        latent_channels: C; the lowest frequencies of each colour first.
-        factor: pixels per latent cell, along each side.
-
-    Raises:
-        ValueError: when C is more than the values of a patch.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, latent_channels: int, factor: int) -> None:
-        super().__init__()
-        values = min(in_channels, out_channels) * factor**2
-        if latent_channels > values:
-            raise ValueError(f"a patch has {values} values, too few for {latent_channels} latent channels")
-        self.to_latents = nn.Conv2d(in_channels, latent_channels, factor, stride=factor, bias=False)
-        self.to_pixels = nn.ConvTranspose2d(latent_channels, out_channels, factor, stride=factor, bias=False)
-        # Latents of unit size for pixels of unit size, as the networks beside this path find easiest.
-        nn.init.zeros_(self.to_latents.weight)
-        nn.init.zeros_(self.to_pixels.weight)
-        basis = cosine_basis(factor)
-        for index in range(latent_channels):
-            frequency, colour = divmod(index, in_channels)
-            self.to_latents.weight.data[index, colour] = basis[frequency] / factor
-            self.to_pixels.weight.data[index, colour] = basis[frequency] * factor
-
-
-def cosine_basis(size: int) -> Tensor:
-    """The orthonormal two-dimensional cosine transform, (size^2, size, size), low frequencies first."""
-    places = (torch.arange(size) + 0.5) * math.pi / size
-    waves = torch.cos(torch.arange(size)[:, None] * places) * (2 / size) ** 0.5
-    waves[0] /= 2**0.5
-    pairs = [(u, v) for u in range(size) for v in range(size)]
-    order = sorted(pairs, key=lambda pair: (sum(pair), abs(pair[0] - pair[1])))
-    return torch.stack([torch.outer(waves[u], waves[v]) for u, v in order])

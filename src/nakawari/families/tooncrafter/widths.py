@@ -1,4 +1,4 @@
-"""Which axis of which weight of a ToonCrafter denoiser holds what: what a narrower copy needs to know.
+"""Which axis of which weight of a `UNetBody` holds what: what a narrower copy needs to know.
 
 An axis is a sum of parts laid end to end (a decoder stage reads hidden channels, then skip channels), and each part a
 product of widths (heads by head width). Two denoisers of different widths have axes of the same form.
@@ -10,13 +10,13 @@ from torch import nn
 
 from .attention import GEGLU, Attention, TransformerBlock
 from .blocks import ResBlock
-from .unet import ToonCrafterUNet
+from .body import UNetBody
 
 Axis = tuple[tuple[int, ...], ...]
 """Parts, each the widths whose product it is as long as."""
 
 
-def weight_axes(unet: ToonCrafterUNet) -> dict[str, tuple[Axis, ...]]:
+def weight_axes(unet: UNetBody) -> dict[str, tuple[Axis, ...]]:
     """Parameter name -> its axes, those of convolution kernels' taps included."""
     found = {name: tuple(((size,),) for size in value.shape) for name, value in unet.named_parameters()}
     for name, module in unet.named_modules():
@@ -33,12 +33,12 @@ def weight_axes(unet: ToonCrafterUNet) -> dict[str, tuple[Axis, ...]]:
         for layer, axis in (("in_layers.0", 0), ("in_layers.2", 1), ("skip_connection", 1)):
             if not isinstance(block.get_submodule(layer), nn.Identity):
                 _set(found, f"{name}.{layer}", axis, parts)
-    if unet.config.match is not None:
+    if hasattr(unet, "guide_redraw"):
         _set(found, "guide_redraw.refine.look.0", 1, tuple((size,) for size in unet.guide_redraw.refine.seen))
     return found
 
 
-def counterparts(student: ToonCrafterUNet, teacher: ToonCrafterUNet) -> dict[str, str]:
+def counterparts(student: UNetBody, teacher: UNetBody) -> dict[str, str]:
     """Stage of the student -> the stage of the teacher that does its work; stages are named as modules.
 
     A student with fewer blocks per level has each level's first ones, and on the way up the last, which reads the
@@ -55,7 +55,7 @@ def counterparts(student: ToonCrafterUNet, teacher: ToonCrafterUNet) -> dict[str
     return found
 
 
-def _roles(unet: ToonCrafterUNet) -> dict[str, tuple[str, int, int]]:
+def _roles(unet: UNetBody) -> dict[str, tuple[str, int, int]]:
     levels, blocks = len(unet.config.channel_mult), unet.config.num_res_blocks
     roles = [("in", 0, 0)]
     for level in range(levels):
@@ -66,7 +66,7 @@ def _roles(unet: ToonCrafterUNet) -> dict[str, tuple[str, int, int]]:
     return named | {"middle_block": ("middle", 0, 0)} | {f"output_blocks.{i}": role for i, role in enumerate(ups)}
 
 
-def _decoder_blocks(unet: ToonCrafterUNet) -> list[tuple[str, ResBlock, Axis]]:
+def _decoder_blocks(unet: UNetBody) -> list[tuple[str, ResBlock, Axis]]:
     """The blocks of the way up, and of what parts their input is: hidden channels, then skip."""
     config = unet.config
     widths = [config.model_channels * mult for mult in config.channel_mult]

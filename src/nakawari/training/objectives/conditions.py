@@ -21,26 +21,35 @@ def keys_of(frames: Tensor) -> tuple[Tensor, Tensor]:
     return frames[:, 0], frames[:, -1]
 
 
-def condition_of(pipeline: InterpolationPipeline, batch: Batch, guided: Sequence[bool]) -> Condition:
-    """The condition of a batch of clips, sample i with motion guidance where `guided[i]`."""
+def condition_of(
+    pipeline: InterpolationPipeline, batch: Batch, guided: Sequence[bool], generators: Sequence[Any] | None = None
+) -> Condition:
+    """The condition of a batch of clips, sample i with motion guidance where `guided[i]`.
+
+    `generators`, one per sample, draw what the family draws for its keys; see `InterpolationPipeline.condition`.
+    """
     parts, order = [], []
     for wanted in (True, False):
         chosen = [index for index, flag in enumerate(guided) if flag == wanted]
         if chosen:
-            parts.append(_build(pipeline, batch, chosen, wanted))
+            parts.append(_build(pipeline, batch, chosen, wanted, generators))
             order += chosen
     if len(parts) == 1:
         return parts[0]
     return Condition.cat(parts).select([order.index(index) for index in range(len(order))])
 
 
-def _build(pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], guided: bool) -> Condition:
+def _build(
+    pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], guided: bool, generators: Sequence[Any] | None
+) -> Condition:
     frames = batch["frames"][chosen]
     words: dict[str, Any] = {
         name: [batch[name][i] for i in chosen] for name in ("prompt", "fps") if batch.get(name) is not None
     }
     if (tracks := tracks_of(pipeline, batch)) is not None:
         words["control"] = [tracks[i] for i in chosen]
+    if generators is not None:
+        words["generator"] = [generators[i] for i in chosen]
     if guided and batch.get("guide") is not None:
         words["guide"] = Guide.from_stacked(batch["guide"][chosen])
     return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)

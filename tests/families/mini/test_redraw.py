@@ -6,21 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from nakawari.families.tooncrafter.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of
-from nakawari.families.tooncrafter.unet import ToonCrafterUNet
+from nakawari.families.mini.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of
+from nakawari.families.mini.unet import MiniUNet
 from nakawari.families.tooncrafter.widths import weight_axes
 from nakawari.guide import still
-from tiny_models import UNET
 
 LEVELS = ((8, 1), (4, 2))
-CONFIG = UNET | {
+CONFIG = {
     "out_channels": 4,
     "model_channels": 16,
-    "attention_resolutions": (),
-    "guide_channels": 13,
-    "guide_stride": 4,
+    "channel_mult": (1, 2),
+    "num_head_channels": 8,
+    "norm_num_groups": 4,
     "guide_hidden": 8,
-    "redraw": 16.0,
     "match": LEVELS,
 }
 
@@ -33,8 +31,8 @@ def moving(shift: tuple[int, int], size: tuple[int, int] = (48, 64)) -> tuple[Te
 
 def test_it_can_be_built_before_its_weights_are_known() -> None:
     with torch.device("meta"):
-        model = ToonCrafterUNet(**CONFIG)
-    real = ToonCrafterUNet(**CONFIG)
+        model = MiniUNet(**CONFIG)
+    real = MiniUNet(**CONFIG)
     model.load_state_dict(real.state_dict(), assign=True)
     start, end = moving((4, 4))
     guide, sample = still(start, end, torch.tensor([0.0, 0.5, 1.0])), torch.zeros(1, 3, 8, 12, 16)
@@ -112,7 +110,7 @@ def test_what_is_searched_is_drawn() -> None:
 
 def test_every_part_of_the_search_learns_from_its_first_step() -> None:
     torch.manual_seed(0)
-    model = ToonCrafterUNet(**CONFIG)
+    model = MiniUNet(**CONFIG)
     start, end = moving((8, 0))
     guide = still(start, end, torch.tensor([0.0, 0.5, 1.0]))
     (model(torch.randn(1, 3, 8, 12, 16), 7.0, guide=guide) - 1).square().mean().backward()
@@ -123,16 +121,11 @@ def test_every_part_of_the_search_learns_from_its_first_step() -> None:
             assert parameter.grad is not None and parameter.grad.any(), name
 
 
-def test_a_search_without_redrawing_is_refused() -> None:
-    with pytest.raises(ValueError, match="set redraw"):
-        ToonCrafterUNet(**{**CONFIG, "redraw": None})
-
-
 def test_a_search_survives_saving_bit_for_bit(tmp_path: object) -> None:
     torch.manual_seed(0)
-    model = ToonCrafterUNet(**CONFIG).eval()
+    model = MiniUNet(**CONFIG).eval()
     model.save_pretrained(tmp_path)
-    again = ToonCrafterUNet.from_pretrained(tmp_path, local_files_only=True)
+    again = MiniUNet.from_pretrained(tmp_path, local_files_only=True)
     start, end = moving((4, 4))
     guide, sample = still(start, end, torch.tensor([0.0, 0.5, 1.0])), torch.randn(1, 3, 8, 12, 16)
     with torch.no_grad():
@@ -140,6 +133,6 @@ def test_a_search_survives_saving_bit_for_bit(tmp_path: object) -> None:
 
 
 def test_a_narrower_network_knows_which_inputs_of_the_second_look_are_features() -> None:
-    axes = weight_axes(ToonCrafterUNet(**CONFIG))
+    axes = weight_axes(MiniUNet(**CONFIG))
     parts = axes["guide_redraw.refine.look.0.weight"][1]
     assert [size for (size,) in parts] == [16, 96, 25]

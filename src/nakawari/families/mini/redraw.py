@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from ...guide import Guide
 from ...guide.warp import backward_warp, drawn_along
-from .attention import zero_init
-from .vae_blocks import cosine_basis
+from ..tooncrafter.attention import zero_init
+from .autoencoder import cosine_basis
 
 Level = tuple[int, int]
 """A search: pixels from one shift to the next, and how many of them each way."""
@@ -101,29 +101,23 @@ def _square(reach: int) -> Tensor:
 class GuideRedraw(nn.Module):
     """Moves the guide's two warped keys once more, chooses between them, and says the change in latents.
 
-    Without `levels` it moves by what its features say, in the small. With them there are further pictures, moved by a
-    mean of the shifts that the features and the costs weigh; each picture is looked at once more, searched again in the
-    small and mended, and then it is said which picture shows where.
-    Untrained it moves nothing and answers zero (with `levels`: nearly).
+    Beside the guide's own picture there are two more, moved by means of the shifts that the features and the costs
+    weigh; each picture is looked at once more, searched again at a small scale and mended, and then it is said which
+    picture shows where. Untrained it moves nearly nothing and answers nearly zero.
 
     Args:
         channels: of the features that it reads.
         stride: guide pixels per latent, along each side.
         latent_channels: channels of the answer.
         gain: what the latents of a picture that changes by one are in the answer.
-        levels: the searches whose costs it gets, see `MatchCosts`; None = no search.
+        levels: the searches whose costs it gets, see `MatchCosts`.
     """
 
-    def __init__(
-        self, channels: int, stride: int, latent_channels: int, gain: float, levels: Sequence[Level] | None = None
-    ) -> None:
+    def __init__(self, channels: int, stride: int, latent_channels: int, gain: float, levels: Sequence[Level]) -> None:
         super().__init__()
         self.stride = stride
-        if levels is None:
-            self.motion = zero_init(nn.Conv2d(channels, _SMALL * stride**2, 3, padding=1))
-        else:
-            self.search = ShiftChoice(channels, levels, _SHARPNESS)
-            self.refine = Refine(channels, stride)
+        self.search = ShiftChoice(channels, levels, _SHARPNESS)
+        self.refine = Refine(channels, stride)
         self.to_latents = nn.Conv2d(3, latent_channels, stride, stride=stride, bias=False)
         nn.init.zeros_(self.to_latents.weight)
         basis = cosine_basis(stride)
@@ -131,16 +125,12 @@ class GuideRedraw(nn.Module):
             frequency, colour = divmod(index, 3)
             self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
 
-    def forward(self, features: Tensor, guide: Guide, costs: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, guide: Guide, costs: Tensor) -> Tensor:
         """Features (B*F, C, h, w), a guide of frames h * stride x w * stride, costs as `MatchCosts` gives them ->
         (B*F, latent_channels, h, w)."""
         guide = guide.map(Tensor.float)
         keys = Keys(guide.start.flatten(0, 1), guide.end.flatten(0, 1), guide.time.flatten()[:, None, None, None])
-        if costs is None:
-            # Motion is in pixels, which half precision would quantise.
-            redrawn = keys.mixed(functional.pixel_shuffle(self.motion(features).float(), self.stride))
-        else:
-            redrawn = self._searched(features, keys, costs)
+        redrawn = self._searched(features, keys, costs)
         return self.to_latents((redrawn - guide.blend().flatten(0, 1)).to(features.dtype))
 
     def _searched(self, features: Tensor, keys: Keys, costs: Tensor) -> Tensor:

@@ -1,0 +1,227 @@
+"""mini made runnable: a small residual model over a motion guide.
+
+The guide warps both keys to the time of each frame. Latents are those of the frames minus those of the guide's blend,
+and what is decoded from them is added to the blend's pixels: a denoiser that answers nothing draws the blend.
+Without motion guidance the same weights run on a guide that knows no motion, whose blend is the cross-fade.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, get_args
+
+import torch
+from diffusers.video_processor import VideoProcessor
+from torch import Tensor
+
+from ...diffusion import VelocityProcess
+from ...guide import Guide, still
+from ...guide.layout import pad_frames
+from ...guide.motion import MotionGuide
+from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCallback, default
+from ..tooncrafter.sampling import Generators, OutputType, draw_noise, sample
+from ..tooncrafter.scheduler import Sampler, Spacing, ToonCrafterScheduler
+from .autoencoder import PATCH, LinearAutoencoder
+from .unet import MiniUNet
+
+_KEY_DEVIATION = math.exp(-15)
+"""Of the noise on the keys' latents. It is too small to be seen; but it is drawn before the noise of the sampling run,
+so that a seed gives the frames that it gave in earlier revisions."""
+
+
+class MiniPipeline(InterpolationPipeline):
+    """The mini family. It knows neither words nor frame rate, and no guidance: `prompt`, `fps` and `guidance_scale`
+    change nothing.
+
+    Args:
+        unet, vae, scheduler, guide: its parts.
+        max_frames: the longest clip, keys included, that is made at once.
+        default_steps: of a call that names none.
+    """
+
+    family = "mini"
+    lora_presets: ClassVar[dict[str, str]] = {
+        "cross-attention": r".*attn2\.to_(q|k|v|out\.0)$",
+        "linear-and-convolution": r"(?!guide_in|time_embed|out\.).*",
+    }
+    default_lora: ClassVar[str] = "linear-and-convolution"
+    condition_dropout: Mapping[str, float] = MappingProxyType({"guide": 0.1})
+    model_cpu_offload_seq = "unet->vae"
+    # Nothing in it has weights, which accelerate's hooks look for.
+    _exclude_from_cpu_offload: ClassVar[list[str]] = ["guide"]
+
+    def __init__(
+        self,
+        unet: MiniUNet,
+        vae: LinearAutoencoder,
+        scheduler: ToonCrafterScheduler,
+        guide: MotionGuide,
+        max_frames: int = 16,
+        default_steps: int = 1,
+    ) -> None:
+        super().__init__()
+        self.register_modules(unet=unet, vae=vae, scheduler=scheduler, guide=guide)
+        self.register_to_config(max_frames=max_frames, default_steps=default_steps)
+        self._video_processor = VideoProcessor()
+
+    @property
+    def process(self) -> VelocityProcess:
+        return self.scheduler.process
+
+    @property
+    def denoiser(self) -> MiniUNet:
+        return self.unet
+
+    @property
+    def draws_any_time(self) -> bool:
+        """See the contract: the guide is asked for any time, and the denoiser reads it from there."""
+        return True
+
+    @property
+    def multiple(self) -> int:
+        """Frame sizes are padded to a multiple of this."""
+        return PATCH * 2 ** (len(self.unet.config.channel_mult) - 1)
+
+    def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
+        """See the contract; the autoencoder is linear, so a generator changes nothing."""
+        latents = self.vae.encode(pad_frames(frames, *self._lacking(frames)).to(self.vae.dtype))
+        return latents if condition is None else latents - condition.base
+
+    def condition(
+        self,
+        start: Tensor,
+        end: Tensor,
+        *,
+        num_frames: int,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        control: Any = None,
+        guided: bool = True,
+        generator: Generators = None,
+        guide: Guide | None = None,
+        times: Tensor | None = None,
+    ) -> Condition:
+        """See the contract.
+
+        Args:
+            guide: what the model's guide makes of these keys, where that is known already.
+            times: (F,), where on the way each frame stands; even where absent.
+        """
+        if num_frames < 2:
+            raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
+        if control is not None:
+            raise ValueError("mini takes no control")
+        if times is not None and len(times) != num_frames:
+            raise ValueError(f"{len(times)} times do not fit {num_frames} frames")
+        # The guide reads the keys as they came: rounded ones would send its flow another way.
+        keys = pad_frames(torch.stack([start, end], dim=1), *self._lacking(start))
+        times = torch.linspace(0, 1, num_frames) if times is None else times
+        if guide is None or not guided:
+            guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times)
+        guide = guide.pad(*self._lacking(guide.start)).map(lambda tensor: tensor.to(self.vae.dtype))
+        encoded = self.vae.encode(keys.to(self.vae.dtype))
+        if generator is not None:
+            encoded = encoded + _KEY_DEVIATION * draw_noise(encoded, generator).to(encoded)
+        between = encoded.new_zeros(len(encoded), num_frames - 2, *encoded.shape[2:])
+        return Condition(
+            num_frames=num_frames,
+            size=(start.shape[-2], start.shape[-1]),
+            latents=torch.cat([encoded[:, :1], between, encoded[:, 1:]], dim=1),
+            base=self.vae.encode(guide.blend()),
+            guide=guide,
+        )
+
+    def _lacking(self, frames: Tensor) -> tuple[int, int]:
+        """Rows below and columns to the right that frames (..., H, W) lack."""
+        return -frames.shape[-2] % self.multiple, -frames.shape[-1] % self.multiple
+
+    def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
+        """See the contract: there is nothing to leave out."""
+        return condition
+
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        seen = self.process.network_input(noisy, t)
+        together = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
+        return self.unet(together, t, guide=condition.guide)
+
+    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
+        """See the contract; `chunk` changes nothing, the autoencoder is one small layer."""
+        assert condition.guide is not None
+        frames = condition.guide.blend() + self.vae.decode(latents.to(self.vae.dtype))
+        height, width = condition.size
+        return frames[..., :height, :width]
+
+    def sample_in_few_steps(self, steps: int) -> None:
+        """See the contract."""
+        self.scheduler.register_to_config(sampler="consistency", spacing="trailing")
+        self.register_to_config(default_steps=steps)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        start: Tensor | None = None,
+        end: Tensor | None = None,
+        num_frames: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        eta: float | None = None,
+        spacing: Spacing | None = None,
+        sampler: Sampler | None = None,
+        temperature: float = 1.0,
+        prompt: str | Sequence[str] = "",
+        fps: int | Sequence[int] | None = None,
+        guided: bool = True,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        times: Tensor | None = None,
+        condition: Condition | None = None,
+        output_type: OutputType = "pil",
+        callback_on_step_end: StepCallback | None = None,
+    ) -> InterpolationOutput:
+        """Draw the frames between two keys.
+
+        Args:
+            start, end: keys (B, 3, H, W) in [-1, 1], any size; not needed with `condition`.
+            num_frames: length of the clip, both keys included; default the model's longest.
+            num_inference_steps: sampling steps.
+            eta: 0 deterministic, the default; 1 ancestral.
+            spacing, sampler, temperature: see `ToonCrafterScheduler`.
+            prompt, fps, guidance_scale: see the class.
+            guided: use motion guidance.
+            generator: one per sample (results then do not depend on the batch), or one for all.
+            latents: starting noise (B, F, C, h, w); drawn where absent.
+            times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent.
+            condition: what `condition` made of the keys, where that is known already.
+            output_type: what `frames` holds.
+            callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
+        """
+        if output_type not in get_args(OutputType):
+            raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, not {output_type!r}")
+        if condition is None:
+            start, end = self._keys(start, end)
+            frames = num_frames or self.config.max_frames
+            condition = self.condition(start, end, num_frames=frames, guided=guided, generator=generator, times=times)
+        self.scheduler.set_timesteps(num_inference_steps or self.config.default_steps, spacing=spacing, sampler=sampler)
+        x = draw_noise(condition.latents, generator) if latents is None else latents
+        x = sample(
+            self.scheduler,
+            lambda x, time, _: self._answer(x, time, condition),
+            x.float(),
+            eta=default(eta, 0.0),
+            temperature=temperature,
+            generator=generator,
+            progress=self.progress_bar,
+            on_step=self._on_step(callback_on_step_end),
+        )
+        if output_type == "latent":
+            self.maybe_free_model_hooks()
+            return InterpolationOutput(frames=x)
+        video = self.decode(x, condition).float().transpose(1, 2)
+        self.maybe_free_model_hooks()
+        return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
+
+    def _answer(self, x: Tensor, time: int, condition: Condition) -> Tensor:
+        times = torch.full((len(x),), time, device=x.device)
+        return self.denoise(x.to(self.unet.dtype), times, condition).float()

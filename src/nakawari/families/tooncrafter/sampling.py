@@ -1,0 +1,53 @@
+"""One sampling run over a `ToonCrafterScheduler`, for every family that samples so, and the noise that it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from .scheduler import ToonCrafterScheduler
+
+Generators = Generator | Sequence[Generator] | None
+OutputType = Literal["pil", "np", "pt", "latent"]
+OnStep = Callable[[int, int, Tensor, Tensor], Tensor | None]
+
+
+def draw_noise(like: Tensor, generator: Generators) -> Tensor:
+    """Standard normal noise of the shape of `like` (B, ...), float32, drawn on the CPU, sample by sample."""
+    generators = generator if isinstance(generator, Sequence) else [generator] * len(like)
+    if len(generators) != len(like):
+        raise ValueError(f"{len(like)} samples need as many generators, not {len(generators)}")
+    return torch.stack([torch.randn(like.shape[1:], generator=g) for g in generators]).to(like.device)
+
+
+def sample(
+    scheduler: ToonCrafterScheduler,
+    answer: Callable[[Tensor, int, int], Tensor],
+    x: Tensor,
+    *,
+    eta: float,
+    temperature: float,
+    generator: Generators,
+    progress: Callable[[list[int]], Iterable[int]],
+    on_step: OnStep,
+) -> Tensor:
+    """Clean latents from noise `x` (B, F, C, h, w), float32.
+
+    Args:
+        scheduler: its times are set.
+        answer: (x_t, time, number of the step) -> the network's output with guidance, float32.
+        eta, temperature: see `ToonCrafterScheduler.step`.
+        generator: draws the noise of the steps.
+        progress: shows that the times are run through.
+        on_step: called with (number, time, x, x0) after each step; may return another x.
+    """
+    for number, time in enumerate(progress(scheduler.timesteps.tolist())):
+        output = answer(x, time, number)
+        noise = draw_noise(x, generator) if scheduler.wants_noise(time, eta) else None
+        x, x0 = scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
+        changed = on_step(number, time, x, x0)
+        x = x if changed is None else changed
+    return x

@@ -16,6 +16,7 @@ from typer.testing import Result
 
 from nakawari import memory
 from nakawari.errors import NakawariWarning
+from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.quantization.folder import weights_hash
 from nakawari.quantization.precisions import quantize_layers, uniform
@@ -86,7 +87,7 @@ SIZE = ("--size", "32x32", "--frames", "3", "--steps", "2", "--batch", "1", "--w
             "interpolate KEYS -o out --model BASE",
             r"while loading .*base; .* name the model with :bf16",
         ),
-        ("_sample", "interpolate KEYS -o out --model BASE", r"while drawing 1 x 3 frames of 22x14; .*: lower --batch"),
+        ("denoise", "interpolate KEYS -o out --model BASE", r"while drawing 1 x 3 frames of 22x14; .*: lower --batch"),
         ("encode", "adapt --data SHOW --model BASE -o out SIZE", r"while training; .*: set optim\.batch_size"),
         ("encode", "adapt --data SHOW --model BASE --plan SIZE", r"while building the model and taking two steps; .*"),
         ("save_pretrained", "quantize BASE --precision int8 -o out", r"while quantizing .*: close other programs"),
@@ -104,7 +105,7 @@ def test_it_is_one_sentence_wherever_it_happens(
     sentence: str,
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ToonCrafterPipeline, broken, too_much)
+    monkeypatch.setattr(MiniPipeline, broken, too_much)
     meaning = {"KEYS": keys[:2], "BASE": [base], "SHOW": [show], "SIZE": SIZE}
     result = cli(*(part for word in words.split() for part in meaning.get(word, [word])))
     assert result.exit_code == 1

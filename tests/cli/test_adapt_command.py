@@ -89,7 +89,7 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
         (["a.yaml"], "a.yaml cannot be read"),
         (["--data", "absent"], "The data folder absent does not exist"),
         (["--data", "show", "--size", "big"], "'big' is not a size; give --size WIDTHxHEIGHT"),
-        (["--data", "show", "--target", "attn9"], "'attn9' matches no layer of this tooncrafter denoiser; presets are"),
+        (["--data", "show", "--target", "attn9"], "'attn9' matches no layer of this mini denoiser; presets are"),
         (
             ["--data", "show", "--set", "objective.lora.rnk=4"],
             "unknown key 'objective.lora.rnk' (did you mean 'rank'?)",

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import tiny_framer
-from tiny_models import guided_model, plain_model, towered_model
+from tiny_models import mini_model, plain_model, towered_model
 
 DEVICE = "cuda"
 
@@ -31,7 +31,7 @@ def device() -> Iterator[str]:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of tiny models with random weights: plain, guided (as mini), with towers, and a Framer."""
     root = tmp_path_factory.mktemp("models")
-    makers = {"plain": plain_model, "guided": guided_model, "towers": lambda: towered_model(8)}
+    makers = {"plain": plain_model, "mini": mini_model, "towers": lambda: towered_model(8)}
     for name, make in (makers | {"framer": tiny_framer.tiny}).items():
         make().save_pretrained(root / name)
     return {path.name: path for path in root.iterdir()}

@@ -16,7 +16,7 @@ from nakawari.media import read_frames, read_image
 from nakawari.variants import load
 
 Cli = Callable[..., Result]
-MODELS = ("plain", "guided", "towers", "framer")
+MODELS = ("plain", "mini", "towers", "framer")
 LEVELS = 2
 """Of 255, between what a GPU and a CPU draw in float32: sums in another order, then rounding."""
 pytestmark = pytest.mark.gpu
@@ -44,7 +44,7 @@ def test_it_draws_what_a_cpu_draws(
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4"])
-@pytest.mark.parametrize("model", ["guided", "towers", "framer"])
+@pytest.mark.parametrize("model", ["mini", "towers", "framer"])
 def test_every_precision_draws(
     cli: Cli, device: str, models: dict[str, Path], pictures: list[Path], tmp_path: Path, model: str, precision: str
 ) -> None:
@@ -79,7 +79,7 @@ def trained(cli: Cli, command: str, model: Path, clips: Path, run: Path, steps: 
     return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("model", ["guided", "towers", "framer"])
+@pytest.mark.parametrize("model", ["mini", "towers", "framer"])
 def test_adapt_resume_and_draw(
     cli: Cli, device: str, models: dict[str, Path], clips: Path, pictures: list[Path], tmp_path: Path, model: str
 ) -> None:
@@ -104,12 +104,12 @@ def test_distill_and_draw(
 ) -> None:
     words = ["--windows", 0, "--set", "objective.teacher_sampling.steps=1", "--set", "data.distinct=2"]
     words += ["--set", f"objective.cache={tmp_path / 'drawings'}"]
-    losses = trained(cli, "distill", models["guided"], clips, tmp_path / "run", 2, *words)
+    losses = trained(cli, "distill", models["mini"], clips, tmp_path / "run", 2, *words)
     assert len(losses) == 2 and all(np.isfinite(losses))
     assert len(drawn(cli, pictures, tmp_path / "drawn", "--device", device, "--model", tmp_path / "run")) == 5
 
 
-@pytest.mark.parametrize("model", ["guided", "framer"])
+@pytest.mark.parametrize("model", ["mini", "framer"])
 def test_evaluate_with_cost(
     cli: Cli, device: str, models: dict[str, Path], triplets: Path, tmp_path: Path, model: str
 ) -> None:

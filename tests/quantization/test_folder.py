@@ -195,9 +195,9 @@ def test_an_adapter_on_a_base_that_is_packed_by_its_name(tmp_path: Path):
 def output_with_gradient(pipeline: MiniPipeline) -> None:
     for name, parameter in pipeline.unet.named_parameters():
         parameter.requires_grad_(".lora_" in name)
-    start = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    condition = pipeline.condition(start, start.flip(-1), num_frames=3)
-    pipeline.denoise(torch.ones(1, 3, 24, 4, 4), torch.tensor([500]), condition).square().sum().backward()
+    start = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    condition = pipeline.condition(start, start.flip(-1), num_frames=5)
+    pipeline.denoise(torch.ones(1, 5, 24, 8, 8), torch.tensor([500]), condition).square().sum().backward()
 
 
 def test_an_adapter_is_merged_before_the_model_is_quantized(tmp_path: Path):

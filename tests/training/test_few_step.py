@@ -201,7 +201,9 @@ def test_the_base_of_an_adapter_computes_in_training_what_it_computes_afterwards
 
 def test_a_student_and_a_teacher_of_other_latents_are_refused():
     with pytest.raises(UsageError, match="has another autoencoder than the student"):
-        FewStep(Params(teacher="t"), mini_model(), Teacher(mini_model(seed=1), "t"))
+        other = mini_model()
+        other.vae.patches.to_pixels.weight.data *= 2
+        FewStep(Params(teacher="t"), mini_model(), Teacher(other, "t"))
 
 
 RECIPE: dict[str, Any] = {
@@ -287,7 +289,7 @@ def assert_is_turbo(base: Path, best: Path) -> None:
 def test_a_whole_student_remembers_how_it_wants_to_be_asked(recipe: Path, tmp_path: Path):
     train_from_recipe(recipe, tmp_path / "run", ["objective.lora=null", "optim.steps=2"])
     loaded = load(str(tmp_path / "run")).pipeline
-    assert (loaded.config.default_steps, loaded.config.default_guidance) == (2, 1.0)
+    assert loaded.config.default_steps == 2
     assert loaded.scheduler.config.sampler == "consistency"
     assert load(str(tmp_path / "base")).pipeline.scheduler.config.sampler == "ddim"
 

@@ -16,7 +16,7 @@ from PIL import Image
 import tiny_framer
 from nakawari.errors import UsageError
 from nakawari.training.batches import check_divides
-from tiny_models import guided_model
+from tiny_models import mini_model
 
 CLUSTER = Path(__file__).parents[2] / "recipes" / "cluster"
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -30,7 +30,7 @@ FRAMER = ["train", "framer.yaml"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base and a show, and a recipe with drags for a Framer."""
     folder = tmp_path_factory.mktemp("processes")
-    guided_model().save_pretrained(folder / "base")
+    mini_model().save_pretrained(folder / "base")
     tiny_framer.tiny().save_pretrained(folder / "framer")
     for clip in range(5):
         (folder / "show" / f"clip{clip:03d}").mkdir(parents=True)
@@ -72,7 +72,8 @@ def test_torchrun_starts_two_and_the_curve_is_that_of_one(place: Path):
     one, alone = trained(place, "alone", ADAPT)
     two, shared = trained(place, "torchrun", ADAPT, TORCHRUN)
     assert (one, two) == (1, 2)
-    assert shared == pytest.approx(alone, rel=1e-7)
+    # Means over two halves may round otherwise: two units in the last place of a float32.
+    assert shared == pytest.approx(alone, rel=2**-22)
     refused = started(place, [*ADAPT, "--batch", "3", "-o", "refused"], TORCHRUN)
     assert refused.returncode != 0
     said = [line for line in refused.stderr.splitlines() if line.startswith("nakawari:")]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import scene, write_images
+from footage import scene, write_clip, write_images
 from typer.testing import Result
 
+from nakawari.data.clips import read_clip
 from nakawari.data.triplet_cutting import cut_triplets
 from nakawari.data.triplets import open_dataset
 from nakawari.errors import NakawariError, UsageError
@@ -62,3 +63,18 @@ def test_from_the_command_line(cli: Callable[..., Result], clips: Path, tmp_path
         assert [(row["clip"], row["gap"]) for row in csv.DictReader(file)] == [("a", "2")] * 2
     wrong = cli("data", "triplets", clips, "-o", tmp_path / "other", "--gaps", "1,x")
     assert wrong.exit_code == 2 and "'1,x' is not a list of frame counts" in wrong.stderr
+
+
+@pytest.mark.parametrize("exposure", [2, 3])
+def test_a_held_drawing_is_never_the_truth(tmp_path, exposure):
+    """Drawings that stand for two or three frames, through H.264, which makes each frame of a drawing a bit different."""
+    y, x = np.mgrid[:96, :160]
+    frames = np.full((24, 96, 160, 3), (220, 210, 190), np.uint8)
+    for index in range(24):
+        frames[index][np.hypot(y - 48, x - 20 - 9 * (index // exposure)) < 16] = (60, 40, 150)
+    decoded, _ = read_clip(write_clip(tmp_path / "clips/ball.mp4", frames))
+    assert any((decoded[i] != decoded[i + 1]).any() for i in range(0, 24, exposure))  # no two frames are equal bytes
+    found = cut_triplets(tmp_path / "clips", tmp_path / "out", per_clip=12, gaps=(1, 2, 3))
+    drawn = [[(cut.start + place * cut.gap) // exposure for place in range(3)] for cut in found]
+    assert len(found) > 6
+    assert all(first < middle < last for first, middle, last in drawn), drawn

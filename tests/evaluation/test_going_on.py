@@ -1,9 +1,15 @@
 """An evaluation that goes on: what it may be continued with, what it refuses, and what a kill leaves behind."""
 
 import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from evaluation_stubs import StubPipeline
@@ -146,3 +152,38 @@ def test_a_run_killed_between_any_two_files_goes_on_to_the_same_bytes(tmp_path, 
             run(folder, samples, models)
             assert contents(folder) == contents(tmp_path / "whole"), kill_at
     assert kill_at > 15  # every file of a whole run was reached
+
+
+WORK = """
+import pickle, sys, time
+sys.path.insert(0, sys.argv[3])
+from evaluation_stubs import StubPipeline
+from nakawari.evaluation import runner
+from nakawari.evaluation.contestants import Model
+samples, protocol = pickle.load(open(sys.argv[1], 'rb'))
+runner.installed_peers = lambda *_: ()
+print('ready', flush=True)
+models = [Model('a', StubPipeline()), Model('b', StubPipeline(0.1), parent='a')]
+runner.evaluate(models, samples, protocol, sys.argv[2], cost=False)
+"""
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_leave_the_same_bytes(tmp_path, triplets):
+    (tmp_path / "job.pkl").write_bytes(pickle.dumps((triplets, ONE_SEED)))
+    words = [sys.executable, "-c", WORK, str(tmp_path / "job.pkl")]
+    tail = [str(Path(__file__).parent)]
+    begun = time.perf_counter()
+    subprocess.run([*words, str(tmp_path / "whole"), *tail], check=True)
+    seconds = time.perf_counter() - begun
+    random = np.random.default_rng(0)
+    killed = 0
+    for _ in range(10):
+        with subprocess.Popen([*words, str(tmp_path / "cut"), *tail], stdout=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            time.sleep(random.uniform(0, 0.1 * seconds))
+            process.kill()
+        killed += process.returncode == -signal.SIGKILL
+    subprocess.run([*words, str(tmp_path / "cut"), *tail], check=True)
+    assert killed >= 5
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")

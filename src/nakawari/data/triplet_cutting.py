@@ -11,6 +11,7 @@ from ..errors import NakawariError, UsageError
 from ..files import atomic_path
 from ..media import write_image
 from .clips import Clip, load_clips
+from .drawings import same_drawing, thumbnail
 from .training_data import change
 
 
@@ -70,7 +71,12 @@ def cut_triplets(
 
 
 def _cuts(clip: Clip, per_clip: int, gaps: Sequence[int], min_change: float) -> list[Cut]:
-    """Evenly spaced windows, each the one nearest to its place that moves; none twice."""
+    """Evenly spaced windows, each the one nearest to its place that moves; none twice.
+
+    The middle must be a drawing of its own: on twos and threes many a frame is a key shown again, and a model that
+    copies its key would be right.
+    """
+    small = [thumbnail(frame) for frame in clip.frames]
     cuts: dict[tuple[int, int], Cut] = {}
     for number in range(per_clip):
         gap = gaps[number % len(gaps)]
@@ -78,7 +84,8 @@ def _cuts(clip: Clip, per_clip: int, gaps: Sequence[int], min_change: float) -> 
         place = (number + 0.5) / per_clip * len(starts)
         for start in sorted(starts, key=lambda start: (abs(start + 0.5 - place), start)):
             window = clip.frames[start : start + 2 * gap + 1 : gap]
-            if (start, gap) not in cuts and change(window) >= min_change:
+            held = any(same_drawing(small[start + gap], small[start + end * gap]) for end in (0, 2))
+            if (start, gap) not in cuts and not held and change(window) >= min_change:
                 cuts[start, gap] = Cut(clip, start, gap)
                 break
     return sorted(cuts.values(), key=lambda cut: (cut.start, cut.gap))

@@ -29,6 +29,12 @@ def read(table):
     return {row["name"]: row for row in csv.DictReader(io.StringIO(comma_separated(table)))}
 
 
+def test_captions_are_whole_sentences(tables):
+    for table in tables.values():
+        assert not set(table.caption) & set("{}") and table.caption.endswith("."), table.caption
+    assert "No verdict where there are fewer than 8 films." in tables["differences"].caption
+
+
 def test_sections(tables):
     assert list(tables) == [
         *("quality", "gain", "differences", "wins-psnr", "wins-flicker", "levels-psnr", "levels-flicker", "cost"),

@@ -134,7 +134,7 @@ def _difference_table(evidence: Evidence, against: str, found: Sequence[Differen
     role = "the reference" if against == evidence.reference else "a parent"
     caption = (
         f"Row minus {label} ({role}) on the same samples: mean paired difference, its {_percent(evidence)} interval, "
-        "samples won : lost. {signs(found)}"
+        f"samples won : lost. {signs(found)}"
     )
     rows = [row for row in evidence.rows if any(item.entry == row.name for item in found)]
     name = "differences" if against == evidence.reference else f"differences-{_slug(against)}"

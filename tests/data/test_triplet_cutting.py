@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import scene, write_clip, write_images
 from typer.testing import Result
 
+from footage import scene, write_clip, write_images
 from nakawari.data.clips import read_clip
 from nakawari.data.triplet_cutting import cut_triplets
 from nakawari.data.triplets import open_dataset
@@ -67,7 +67,7 @@ def test_from_the_command_line(cli: Callable[..., Result], clips: Path, tmp_path
 
 @pytest.mark.parametrize("exposure", [2, 3])
 def test_a_held_drawing_is_never_the_truth(tmp_path, exposure):
-    """Drawings that stand for two or three frames, through H.264, which makes each frame of a drawing a bit different."""
+    """Drawings that stand for two or three frames, through H.264: each frame of a drawing is a bit different."""
     y, x = np.mgrid[:96, :160]
     frames = np.full((24, 96, 160, 3), (220, 210, 190), np.uint8)
     for index in range(24):

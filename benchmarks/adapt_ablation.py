@@ -21,7 +21,7 @@ from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.metrics import psnr
 from nakawari.files import atomic_path, read_json, write_json
 from nakawari.media import read_frames, write_image
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 ROOT = Path(__file__).parents[1]
 IMAGES, RESULTS = ROOT / "docs" / "images", ROOT / "benchmarks" / "results"

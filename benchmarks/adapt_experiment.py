@@ -28,7 +28,7 @@ from typing import Any
 
 from nakawari.data.clips import find_clips, read_clip
 from nakawari.files import atomic_path, read_json, write_json
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

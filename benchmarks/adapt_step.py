@@ -22,10 +22,10 @@ import torch
 import yaml
 
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.training.data_sources import training_samples
 from nakawari.training.objectives.base import collate, sample_generator
 from nakawari.training.plan import Kept
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.training.recipe import Recipe, parse_recipe
 from nakawari.training.run import build_objective, guide_of
 

@@ -27,7 +27,7 @@ from scipy.special import ndtr, ndtri
 from nakawari.evaluation.statistics import _Clusters, paired, resampled_means
 from nakawari.evaluation.verdicts import ALPHA, MIN_FILMS, verdicts
 from nakawari.files import write_json
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 FILMS = (1, 2, 4, 6, 8, 10, 15, 20, 40, 80)
 SHAPES = ("normal", "skewed", "very skewed", "heavy-tailed")

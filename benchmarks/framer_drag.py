@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from nakawari.data.drag_scenes import DragSamples, DragScene, Point
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.training.objectives.base import sample_generator
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.variants import load
 
 ROOT = Path(__file__).parents[1]

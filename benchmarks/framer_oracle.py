@@ -18,7 +18,7 @@ from torch import Tensor
 from nakawari.diffusion import EDMProcess
 from nakawari.families.framer.schedulers import make_scheduler
 from nakawari.files import write_json
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 MEAN, DEVIATION, SAMPLES = 1.0, 0.5, 200_000
 Network = Callable[[Tensor, Tensor], Tensor]

@@ -20,9 +20,9 @@ from nakawari.evaluation.statistics import paired
 from nakawari.files import write_json
 from nakawari.media.tensors import to_uint8
 from nakawari.media.write import write_image
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.pixels import middle_psnr
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.variants import load, with_adapters
 
 RESULT = Path(__file__).parent / "results" / "framer-style.json"

@@ -21,7 +21,7 @@ from nakawari.files import write_json
 from nakawari.guide.flow import dis_flow, searched, splat_to
 from nakawari.guide.warp import backward_warp, drawn_along
 from nakawari.media import to_tensor, to_uint8
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 SIZE = (256, 160)
 Draw = Callable[[Tensor, Tensor], Tensor]

@@ -27,6 +27,7 @@ from nakawari.evaluation.protocol import Protocol, load_protocol
 from nakawari.evaluation.runner import evaluate
 from nakawari.evaluation.samples import prepare
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.quantization import formats, plans
 from nakawari.quantization.figure import write_figure
 from nakawari.quantization.layers import pack_layers
@@ -34,7 +35,6 @@ from nakawari.quantization.make import quantize, quantize_by_plan
 from nakawari.quantization.planning import make_plan
 from nakawari.quantization.precisions import uniform, weight_bytes
 from nakawari.quantization.sensitivity import Settings
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.variants import load, model_folder
 
 PRECISIONS = ("fp16", "bf16", "int8", "int8-dynamic", "int4")

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from nakawari.families.base import InterpolationPipeline
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.quantization import formats, kernels
 from nakawari.quantization.formats import decode, encode
 from nakawari.quantization.layers import pack_layers, packable
 from nakawari.quantization.precisions import uniform
 from nakawari.quantization.sensitivity import Calibration, Settings, calibrate, error_of, estimates
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.variants import load
 
 RANKS = (4, 8)

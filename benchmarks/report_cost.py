@@ -32,7 +32,7 @@ from nakawari.evaluation.records import lines
 from nakawari.evaluation.samples import folder_name
 from nakawari.evaluation.schema import FORMAT, Entry, Record
 from nakawari.files import write_json, write_text
-from nakawari.training.provenance import git_revision, machine, packages
+from nakawari.provenance import git_revision, machine, packages
 
 RESULT = Path(__file__).parent / "results" / "report.json"
 SIZE = (512, 288)

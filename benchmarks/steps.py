@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.training.data_sources import held_out_samples
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.pixels import middle_psnr
-from nakawari.training.provenance import git_revision, machine, packages
 from nakawari.training.recipe import load_recipe
 from nakawari.variants import load
 

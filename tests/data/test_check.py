@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from footage import scene, write_clip, write_images
 from PIL import Image
 from typer.testing import Result
 
+from footage import scene, write_clip, write_images
 from nakawari.data.check import KINDS, check
 from nakawari.errors import NakawariError, UsageError
 

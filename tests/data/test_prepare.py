@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import scene, write_clip, write_images
 from typer.testing import Result
 
+from footage import scene, write_clip, write_images
 from nakawari.data.check import check
 from nakawari.data.clips import load_clips, read_clip, split_of
 from nakawari.data.drawings import find_flashes, watch

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from footage import scene, write_clip, write_images
 from typer.testing import Result
 
+from footage import scene, write_clip, write_images
 from nakawari.data.show import show
 from nakawari.errors import NakawariError
 from nakawari.media import read_image

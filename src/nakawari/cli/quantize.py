@@ -77,7 +77,9 @@ def command(
 
     pipeline = _load(variant, device, runs=False)
     if export_checkpoint:
-        tensors = make.export(pipeline, variant, str(precision), output)
+        from ..variants import model_folder, parse
+
+        tensors = make.export(pipeline, variant, model_folder(parse(variant).base), str(precision), output)
         written = {"tensors": tensors, "bytes": output.stat().st_size, "output": str(output)}
         typer.echo(json.dumps(written) if as_json else f"{tensors} tensors, {written['bytes'] / 1e6:.2f} MB: {output}")
         return

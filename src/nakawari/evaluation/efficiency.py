@@ -20,8 +20,8 @@ import torch
 
 from ..adapters import adapter_folder
 from ..errors import NakawariError
+from ..provenance import git_revision, machine, packages
 from ..quantization.layers import parameter_count
-from ..training.provenance import git_revision, machine, packages
 from ..variants import SMALL, TURBO, load, model_folder, parse
 from .contestants import Model, Task
 from .load import others, peak_rss

@@ -18,7 +18,7 @@ import yaml
 from ..data.samples import Sample
 from ..errors import NakawariError, UsageError
 from ..files import read_json, remove, write_json, write_text
-from ..training.provenance import git_revision, machine, packages
+from ..provenance import git_revision, machine, packages
 from .aggregate import described
 from .contestants import Contestant
 from .metrics import METRICS, missing

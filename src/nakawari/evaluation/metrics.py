@@ -163,7 +163,7 @@ def _within(metric: Callable[[Frames, Frames], float], side: int) -> Callable[[F
 
 @cache
 def _perceptual() -> torch.nn.Module:
-    from .perceptual import load_perceptual
+    from ..perceptual import load_perceptual
 
     return load_perceptual()
 
@@ -174,7 +174,7 @@ def _signed(frame: Frames) -> Tensor:
 
 
 def st_lpips(output: Frames, truth: Frames) -> float:
-    """Shift-tolerant LPIPS, AlexNet variant (Ghildyal & Liu 2022); see `nakawari.evaluation.perceptual`."""
+    """Shift-tolerant LPIPS, AlexNet variant (Ghildyal & Liu 2022); see `nakawari.perceptual`."""
     with torch.no_grad():
         return _perceptual()(_signed(output), _signed(truth)).item()
 

@@ -12,7 +12,6 @@ from ..adapters import adapted_networks, bake_all
 from ..errors import UsageError
 from ..families.base import InterpolationPipeline
 from ..memory import guarded
-from ..variants import model_folder, parse
 from . import plans
 from .folder import Origin, origin, save
 from .precisions import HALVES, check_name, check_runs, check_whole, quantize_layers, uniform
@@ -63,8 +62,10 @@ def cast(pipeline: InterpolationPipeline, dtype: torch.dtype, parts: Parts) -> N
         )  # diffusers' own `to` warns of modules to be kept in float32, of which there are none
 
 
-def export(pipeline: InterpolationPipeline, variant: str, precision: str, path: Path) -> int:
+def export(pipeline: InterpolationPipeline, variant: str, base: Path, precision: str, path: Path) -> int:
     """Write the whole variant, adapters merged, as one file in the upstream layout; returns its number of tensors.
+
+    `base` is the folder that `nakawari convert` wrote and the variant was loaded from.
 
     Raises:
         UsageError: another precision than fp16 and bf16, or a model that the layout has no place for.
@@ -78,7 +79,7 @@ def export(pipeline: InterpolationPipeline, variant: str, precision: str, path: 
         raise UsageError(f"--export-checkpoint writes ToonCrafter's layout; this is a model of {pipeline.family}.")
     prepare(pipeline, variant)
     quantize_layers(pipeline.denoiser, {})
-    return export_checkpoint(pipeline, model_folder(parse(variant).base), path, HALVES[precision])
+    return export_checkpoint(pipeline, base, path, HALVES[precision])
 
 
 def quantize_by_plan(pipeline: InterpolationPipeline, variant: str, plan_file: Path, folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from ..memory import guarded
 from ..processes import join
+from ..provenance import provenance
 from . import checkpoints
 from .batches import check_divides
 from .data_files import DataFiles, Preparing, data_fingerprint, files_seen
@@ -22,7 +23,6 @@ from .loop import train
 from .objectives import ObjectiveParams, module_of
 from .objectives.adapt import KEPT_WHOLE
 from .objectives.base import Objective
-from .provenance import provenance
 from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
 from .run_state import Outcome, Progress
 from .students import make_student

@@ -35,7 +35,7 @@ def model(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_there_and_back(original: Path, model: Path, tmp_path: Path, precision: str) -> None:
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    count = export(load(str(model)).pipeline, str(model), precision, tmp_path / "out.ckpt")
+    count = export(load(str(model)).pipeline, str(model), model, precision, tmp_path / "out.ckpt")
     before, written = read_state(original), read_state(tmp_path / "out.ckpt")
     extra = load_file(model / EXTRA_FILE)
     assert count == len(before) and before.keys() == written.keys()
@@ -54,11 +54,17 @@ def test_there_and_back(original: Path, model: Path, tmp_path: Path, precision: 
 def test_what_has_no_place_in_the_layout(model: Path, tmp_path: Path) -> None:
     plain_model().save_pretrained(tmp_path / "small")
     with pytest.raises(UsageError, match="A model with no text_encoder has no upstream layout"):
-        export(load(str(tmp_path / "small")).pipeline, str(tmp_path / "small"), "fp16", tmp_path / "out.ckpt")
+        export(
+            load(str(tmp_path / "small")).pipeline,
+            str(tmp_path / "small"),
+            tmp_path / "small",
+            "fp16",
+            tmp_path / "out.ckpt",
+        )
     with pytest.raises(UsageError, match="goes with fp16 and bf16, not with int8"):
-        export(load(str(model)).pipeline, str(model), "int8", tmp_path / "out.ckpt")
+        export(load(str(model)).pipeline, str(model), model, "int8", tmp_path / "out.ckpt")
     pipeline = load(str(model)).pipeline
     pipeline.save_pretrained(tmp_path / "saved")
     with pytest.raises(NakawariError, match=rf"holds no {EXTRA_FILE}.*export from the folder"):
-        export(pipeline, str(tmp_path / "saved"), "fp16", tmp_path / "out.ckpt")
+        export(pipeline, str(tmp_path / "saved"), tmp_path / "saved", "fp16", tmp_path / "out.ckpt")
     assert not (tmp_path / "out.ckpt").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from ..base import Condition
 from .control import frame_features
 from .matching import Refinement, TrackRefiner
 from .tracks import Tracks
-
-if TYPE_CHECKING:
-    from .pipeline import FramerPipeline
 
 
 @dataclass
@@ -55,6 +52,27 @@ def guidance_ramp(
     return interpolate(there_and_back, size=num_frames, mode="linear", align_corners=False)[0, 0]
 
 
+class Networks(Protocol):
+    """What a guided denoiser needs of a pipeline."""
+
+    scheduler: Any
+    unet: Any
+
+    def network(
+        self, scaled: Tensor, time: Tensor, condition: Condition, *, branches: int, return_features: bool = False
+    ) -> Any:
+        """ControlNet and UNet once."""
+        ...
+
+    def unconditional(self, condition: Condition) -> Condition:
+        """The other branch of guidance."""
+        ...
+
+    def draw_tracks(self, tracks: Sequence[Tracks | None], num_frames: int, size: tuple[int, int]) -> Tensor:
+        """Heatmaps (B, F, 1, H, W) of tracks."""
+        ...
+
+
 class GuidedDenoiser:
     """The denoiser under classifier-free guidance and point control, and the tracks that it follows.
 
@@ -69,7 +87,7 @@ class GuidedDenoiser:
 
     def __init__(
         self,
-        pipeline: FramerPipeline,
+        pipeline: Networks,
         condition: Condition,
         guidance: Tensor,
         tracks: Sequence[Tracks | None],

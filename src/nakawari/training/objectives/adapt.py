@@ -26,6 +26,7 @@ from ..offload import Offload
 from ..recipe import Recipe
 from .base import Batch, StepOutput
 from .denoising import Denoising, DenoisingParams, Weights
+from .noise_answer import noise_answer
 from .prior import Prior, PriorParams
 
 Rate = float | None
@@ -110,6 +111,8 @@ class Adapt(Denoising):
         self._base_drawn: dict[tuple[int, ...], Tensor] = {}
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        if self.params.ablation is not None:
+            return noise_answer(self, batch, generators)
         output = super().forward(batch, generators)
         if self.prior is None:
             return output
@@ -194,8 +197,4 @@ def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Ad
     """The objective for any family."""
     if params.base_dtype == "bf16" and recipe.optim.mixed_precision != "bf16":
         raise UsageError("objective.base_dtype bf16 computes in bf16; set optim.mixed_precision to bf16, too.")
-    if params.ablation is not None:
-        from .noise_answer import NoiseAnswer
-
-        return NoiseAnswer(params, pipeline, recipe.seed)
     return Adapt(params, pipeline, recipe.seed)

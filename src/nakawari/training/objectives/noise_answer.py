@@ -11,24 +11,22 @@ from collections.abc import Sequence
 import torch
 
 from ..guards import check
-from .adapt import Adapt
 from .base import Batch, StepOutput
 from .conditions import inner
+from .denoising import Denoising
 
 
-class NoiseAnswer(Adapt):
-    """`Adapt` with the loss mean |output - noise| in place of all others."""
-
-    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
-        step = self.noised(batch, generators)
-        output = check("output", self.pipeline.denoise(step.noisy, step.t, step.condition))
-        loss = inner((output - step.noise).abs(), self.params.inner_only).flatten(1).mean(1)
-        # An output of zero scores the mean of |noise|.
-        logs = {"baseline": inner(step.noise.abs(), self.params.inner_only).mean()}
-        estimate = self.pipeline.process.x0(output.detach(), step.noisy, step.t)
-        logs |= {"spread": estimate.std() / step.x0.std().clamp(min=1e-8), "x0_std": step.x0.std()}
-        if self.pixel is not None:
-            with torch.no_grad():
-                pixel, nothing = self._pixel_loss(estimate, step.x0, batch, step.condition, generators)
-            logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
-        return StepOutput(loss.mean(), logs, {"t": step.t, "loss": loss.detach(), "guided": step.guided})
+def noise_answer(objective: Denoising, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+    """A step of `objective` with the loss mean |output - noise| in place of all others."""
+    step, pipeline, inner_only = objective.noised(batch, generators), objective.pipeline, objective.params.inner_only
+    output = check("output", pipeline.denoise(step.noisy, step.t, step.condition))
+    loss = inner((output - step.noise).abs(), inner_only).flatten(1).mean(1)
+    # An output of zero scores the mean of |noise|.
+    logs = {"baseline": inner(step.noise.abs(), inner_only).mean()}
+    estimate = pipeline.process.x0(output.detach(), step.noisy, step.t)
+    logs |= {"spread": estimate.std() / step.x0.std().clamp(min=1e-8), "x0_std": step.x0.std()}
+    if objective.pixel is not None:
+        with torch.no_grad():
+            pixel, nothing = objective._pixel_loss(estimate, step.x0, batch, step.condition, generators)
+        logs |= {"pixel": pixel.mean(), "pixel_baseline": nothing.mean()}
+    return StepOutput(loss.mean(), logs, {"t": step.t, "loss": loss.detach(), "guided": step.guided})

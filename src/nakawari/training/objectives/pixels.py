@@ -40,7 +40,7 @@ class PixelLoss(nn.Module):
         self.params = params
         self.perceptual: nn.Module | None = None
         if params.perceptual != "none":
-            from ...evaluation.perceptual import load_perceptual
+            from ...perceptual import load_perceptual
 
             self.perceptual = load_perceptual(params.perceptual).requires_grad_(False)
 

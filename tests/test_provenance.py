@@ -2,7 +2,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from nakawari.training import provenance
+from nakawari import provenance
 
 
 def repository(folder: Path) -> str:

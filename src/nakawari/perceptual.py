@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import NakawariError, UsageError
+from .errors import NakawariError, UsageError
 
-WEIGHTS = Path(__file__).parents[1] / "assets" / "st_lpips_alex.safetensors"
+WEIGHTS = Path(__file__).parent / "assets" / "st_lpips_alex.safetensors"
 
 # (input channels, output channels, kernel, padding) of the five convolutions; every stride is 1.
 _LAYERS = ((3, 64, 11, 2), (64, 192, 5, 2), (192, 384, 3, 1), (384, 256, 3, 1), (256, 256, 3, 1))

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nakawari import perceptual
 from nakawari.errors import NakawariError, UsageError
-from nakawari.evaluation import perceptual
-from nakawari.evaluation.perceptual import load_perceptual
+from nakawari.perceptual import load_perceptual
 
 # What the authors' package (stlpips-pytorch 0.0.2, alex, shift_tolerant, float32 weights) answers for `_images`.
 SHIFTED, INVERTED = 0.02409031, 0.39979941

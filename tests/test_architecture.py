@@ -1,0 +1,106 @@
+"""The import rules of docs/architecture.md, held against the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import nakawari
+
+SOURCE = Path(nakawari.__file__).parent
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(name: str, source: str, is_package: bool = False) -> set[str]:
+    """Modules of ours that a module imports, early or late; not what it imports for types alone."""
+    package = name if is_package else name.rpartition(".")[0]
+    return {target for node in _running(ast.parse(source)) for target in _targets(node, package)}
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from _running(child)
+
+
+def _targets(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "nakawari")
+    if isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        module = ".".join([*above, *([node.module] if node.module else [])])
+        if module.split(".")[0] == "nakawari":
+            for alias in node.names:
+                inside = f"{module}.{alias.name}"
+                yield inside if inside in MODULES else module
+
+
+IMPORTS = {
+    name: imported(name, path.read_text("utf-8"), path.name == "__init__.py") - {name} for name, path in MODULES.items()
+}
+
+
+def room(module: str) -> str:
+    """The first part below the package; empty for the package itself, whose version anyone may ask."""
+    return [*module.split("."), ""][1]
+
+
+def floors() -> dict[str, int]:
+    """Room -> its row in the page's table, counted from the ground."""
+    table = PAGE.read_text("utf-8").partition("| rooms |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    return {name: floor for floor, row in enumerate(rows) for name in re.findall(r"`(\w+)(?:/|\.py)`", row)}
+
+
+def test_every_room_stands_in_the_table() -> None:
+    assert set(floors()) == {room(name) for name in MODULES} - {""}
+
+
+def test_no_room_imports_from_its_own_row_or_from_above_it() -> None:
+    floor = floors()
+    wrong = [
+        f"{name} imports {target}"
+        for name, targets in IMPORTS.items()
+        for target in targets
+        if room(name) and room(target) and room(name) != room(target) and floor[room(target)] >= floor[room(name)]
+    ]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from error
+
+
+def test_what_it_reads_in_an_import() -> None:
+    source = """
+from typing import TYPE_CHECKING
+import nakawari.files
+from ..guide import layout
+from .base import Condition
+if TYPE_CHECKING:
+    from ..variants import Variant
+def late():
+    from ..errors import NakawariError
+"""
+    found = imported("nakawari.families.calling", source)
+    wanted = {"nakawari.files", "nakawari.guide.layout", "nakawari.families.base", "nakawari.errors"}
+    assert found == wanted

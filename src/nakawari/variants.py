@@ -95,6 +95,13 @@ def with_adapters(name: str, adapters: Sequence[str]) -> str:
     return "+".join([words, *adapters]) + ("" if words == name else f":{precision}")
 
 
+def with_precision(name: str, precision: str | None) -> str:
+    """The variant `name` at `precision`, in the place of its own; None leaves it. Raises as `parse`."""
+    changed = name if precision is None else f"{_split_precision(name)[0]}:{precision}"
+    parse(changed)
+    return changed
+
+
 def _split_precision(name: str) -> tuple[str, str | None]:
     words, colon, precision = name.rpartition(":")
     # A colon before a slash belongs to a path (a drive letter), not to a precision.

@@ -34,6 +34,7 @@ COMMANDS = (
     "distill",
     "merge",
     "quantize",
+    "plan",
     "evaluate",
     "report",
     "data",

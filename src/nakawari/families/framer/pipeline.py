@@ -246,7 +246,7 @@ class FramerPipeline(InterpolationPipeline):
             tokens=tokens,
             null_tokens=torch.zeros_like(tokens),
             fps=rate.expand(batch),
-            control=self.draw_tracks(tracks, num_frames, size) if controlled.any() else None,
+            control=self.draw_tracks(tracks, num_frames, size) if any(own is not None for own in tracks) else None,
             extra={
                 "motion_bucket": torch.full((batch,), float(motion_bucket_id), device=device),
                 "noise_aug": torch.full((batch,), float(noise_aug_strength), device=device),

@@ -1,0 +1,110 @@
+"""`nakawari plan`: what drawing with a model takes on this machine, or on one with so much memory."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..resources.ways import Way
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A variant; a precision that it names stays.")],
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="Of the drawings; default: what the model was trained on."),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=2, max=1000, help="Per clip, both keys included; default: the model's longest.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="To fit into, such as 8GB; default: what is free here.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; default: the GPU where there is one.")] = "auto",
+    every: Annotated[bool, typer.Option("--all", help="Every way, not only the one that is chosen.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """What fits, what it needs, how long it takes; nothing is loaded."""
+    from ..memory import free, words
+    from ..resources.ways import choose, parse_memory, seconds_of, ways
+
+    budget = None if memory is None else parse_memory(memory)
+    place, here = _device(device)
+    wanted, steps = _job(model, size, frames, steps)
+    if every:
+        found = list(ways(model, wanted, steps, place))
+        typer.echo(json.dumps([way.to_json() for way in found]) if as_json else _table(found, budget))
+        return
+    way = choose(model, wanted, steps, place, free(place) if budget is None else budget)
+    seconds = seconds_of(way) if here else None
+    if as_json:
+        typer.echo(json.dumps(way.to_json() | {"seconds": seconds}))
+        return
+    typer.echo(f"{wanted.frames} frames of {wanted.width}x{wanted.height} in {steps} steps with {model} on {place}")
+    for line in describe(way):
+        typer.echo(line)
+    if seconds is not None:
+        typer.echo(f"takes about {_duration(seconds)} on this machine when it is idle")
+    typer.echo(f"needs {words(way.need)}" + (f" of {words(budget)}" if budget else f"; {words(free(place))} are free"))
+
+
+def describe(way: Way) -> list[str]:
+    """What was chosen, in words."""
+    from ..memory import words
+
+    waits = {
+        "none": "everything stays on the device",
+        "towers": "text and image towers wait in the CPU's memory after the condition",
+        "model": "every network waits in the CPU's memory until it is wanted",
+        "sequential": "every layer waits in the CPU's memory until it is wanted: slow",
+    }
+    chosen = [f"model {way.model}", waits[way.offload]]
+    chosen.append("guidance in one batch" if way.together else "guidance one branch at a time")
+    if way.decode_chunk is not None:
+        chosen.append(f"{way.decode_chunk} frames decoded at once")
+    weights = ", ".join(f"{name} {words(size)}" for name, size in way.parts.items() if size > 1e6)
+    step = way.made["step together" if way.together else "step"]
+    return [
+        f"chosen: {'; '.join(chosen)}",
+        f"weights: {weights or 'less than 1 MB'}",
+        f"beside them: {words(way.made['condition'])} for the condition, {words(step)} for a step, "
+        f"{words(way.made['decode'])} for decoding",
+    ]
+
+
+def _table(found: list[Way], budget: int | None) -> str:
+    lines = [f"{'model':<40}{'offload':<12}{'guidance':<12}{'decode':>8}{'GB':>8}"]
+    for way in found:
+        mark = "  fits" if budget is not None and way.need <= budget else ""
+        lines.append(
+            f"{way.model[-38:]:<40}{way.offload:<12}{'together' if way.together else 'apart':<12}"
+            f"{way.decode_chunk or 'all':>8}{way.need / 1e9:>8.1f}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def _device(device: str) -> tuple[str, bool]:
+    """The kind of device, and whether it is here."""
+    import torch
+
+    from ..errors import UsageError
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"{device!r} is not a device; --device takes cpu, cuda and auto.")
+    has = torch.cuda.is_available()
+    kind = ("cuda" if has else "cpu") if device == "auto" else device
+    return kind, kind == "cpu" or has
+
+
+def _job(model: str, size: str | None, frames: int | None, steps: int | None):  # type: ignore[no-untyped-def]
+    from ..resources.jobs import job_of
+
+    return job_of(model, size, frames, steps)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

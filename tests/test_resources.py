@@ -1,0 +1,151 @@
+"""What drawing takes, found without weights, and the way that is chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from typer.testing import Result
+
+import tiny_framer
+from nakawari import variants
+from nakawari.errors import NakawariError, UsageError
+from nakawari.families.base import Condition, InterpolationPipeline
+from nakawari.quantization.precisions import weight_bytes
+from nakawari.resources.empty import empty_pipeline
+from nakawari.resources.need import Need, Size, need_of
+from nakawari.resources.tracking import Work, track
+from nakawari.resources.ways import choose, parse_memory, ways
+from tiny_models import guided_model, towered_model
+
+Cli = Callable[..., Result]
+MODELS = {"towered": lambda: towered_model(8), "guided": guided_model, "framer": tiny_framer.tiny}
+
+
+def test_what_is_alive_at_once_is_counted():
+    weight = torch.empty(16, 8, device="meta")
+    given = torch.empty(4, 8, device="meta")
+
+    def work() -> torch.Tensor:
+        hidden = functional.linear(given, weight)  # 256 bytes
+        more = hidden + 1  # 512
+        del hidden
+        view = more[:2]  # no bytes of its own
+        return torch.cat([view, more])  # 256 + 384
+
+    result, found = track(work)
+    assert result.shape == (6, 16)
+    assert found == Work(peak=640, flops=2 * 4 * 8 * 16)
+
+
+def test_attention_has_no_matrix_of_scores():
+    query = torch.empty(2, 4, 1000, 8, device="meta", dtype=torch.bfloat16)
+    _, found = track(lambda: functional.scaled_dot_product_attention(query, query, query))
+    assert found == Work(peak=2 * 2 * 4 * 1000 * 8, flops=2 * 2 * 4 * 1000 * 1000 * 16)
+
+
+@pytest.fixture(params=MODELS)
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    MODELS[request.param]().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def networks(pipeline: InterpolationPipeline) -> dict[str, nn.Module]:
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+
+
+@pytest.mark.parametrize("precision", ["", ":bf16", ":int8"])
+def test_an_empty_model_is_the_model_without_its_numbers(saved: Path, precision: str):
+    empty, whole = empty_pipeline(f"{saved}{precision}", "cpu"), variants.load(f"{saved}{precision}").pipeline
+    assert dict(empty.config) | {"_name_or_path": whole.config["_name_or_path"]} == dict(whole.config)
+    for name, part in networks(whole).items():
+        shapes = {key: (value.shape, value.dtype) for key, value in part.state_dict().items()}
+        assert {key: (value.shape, value.dtype) for key, value in networks(empty)[name].state_dict().items()} == shapes
+        assert weight_bytes(networks(empty)[name]) == weight_bytes(part)
+        assert all(value.is_meta for value in networks(empty)[name].parameters())
+
+
+def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved: Path):
+    """The same count over real tensors, which are there."""
+    size = Size(frames=5, height=32, width=48, branches=2)
+    found = need_of(empty_pipeline(str(saved), "cpu"), size).phases
+    pipeline = variants.load(str(saved)).pipeline
+    key = torch.zeros(1, 3, 32, 48)
+    generator = [torch.Generator().manual_seed(0)]
+    with torch.no_grad():
+        condition = pipeline.condition(key, key, num_frames=5, guided=False, generator=generator)
+        noisy = torch.zeros(1, 5, 4, *condition.latents.shape[-2:])
+        both = Condition.cat([condition] * 2)
+        step = track(lambda: pipeline.denoise(noisy.repeat(2, 1, 1, 1, 1), torch.ones(2), both))[1]
+        decoding = track(lambda: pipeline.decode(noisy, condition))[1]
+    assert found["step together"].flops == step.flops == 2 * found["step"].flops
+    assert found["decode"].flops == decoding.flops
+    assert found["step together"].peak == pytest.approx(step.peak, rel=0.02)
+    assert found["decode"].peak == pytest.approx(decoding.peak, rel=0.02)
+    assert found["step"].peak < found["step together"].peak
+
+
+NEED = Need(
+    {"unet": 3_000_000_000, "vae": 200_000_000, "text_encoder": 700_000_000, "image_encoder": 1_300_000_000},
+    {
+        "condition": Work(400_000_000, 2),
+        "step": Work(900_000_000, 12),
+        "step together": Work(1_800_000_000, 24),
+        "decode": Work(4_000_000_000, 38),
+    },
+    branches=2,
+)
+
+
+def test_the_worst_moment_is_known_for_every_way():
+    everything = 5.2e9
+    assert NEED.peak("cuda", together=True, offload="none") == pytest.approx(0.6e9 + everything + 1.1 * 4e9)
+    assert NEED.peak("cuda", together=True, offload="towers") == pytest.approx(0.6e9 + 3.2e9 + 1.1 * 4e9)
+    # Only the decoder's own weights are there while it decodes; the step, with the UNet, is the worst then.
+    assert NEED.peak("cuda", together=True, offload="model") == pytest.approx(0.6e9 + 3.2e9 + 1.1 * 1.8e9)
+    assert NEED.peak("cuda", together=False, offload="model") == pytest.approx(0.6e9 + 0.2e9 + 1.1 * 4e9)
+    assert NEED.flops(steps=3) == 2 + 3 * 2 * 12 + 38
+
+
+def test_the_first_way_that_fits_is_taken_and_nothing_is_loaded(saved: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(variants, "load", lambda *_: pytest.fail("loaded"))
+    size = Size(5, 32, 48, 2)
+    every = list(ways(str(saved), size, 4, "cuda"))
+    assert every[0].model == str(saved)
+    assert {way.model.removeprefix(str(saved)) for way in every} == {"", ":fp16", ":int8"}
+    for way in every:
+        chosen = choose(str(saved), size, 4, "cuda", way.need)
+        assert chosen.need <= way.need
+        assert every.index(chosen) <= every.index(way)
+    least = min(way.need for way in every)
+    with pytest.raises(NakawariError, match=r"5 frames of 48x32 do not fit into .* the smallest way \(.*\) takes .*;"):
+        choose(str(saved), size, 4, "cuda", least - 1)
+    assert {way.model for way in ways(f"{saved}:bf16", size, 4, "cpu")} == {f"{saved}:bf16"}
+
+
+def test_amounts_of_memory():
+    assert parse_memory("8GB") == 8_000_000_000 and parse_memory("7.5 gb") == 7_500_000_000
+    assert parse_memory("900MB") == 900_000_000
+    for words in ("8", "GB", "-1GB", "8TB"):
+        with pytest.raises(UsageError, match="is not an amount of memory; write it as 8GB"):
+            parse_memory(words)
+
+
+def test_the_command(cli: Cli, saved: Path):
+    words = ("plan", saved, "--size", "48x32", "--frames", "5", "--steps", "2")
+    result = cli(*words)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"5 frames of 48x32 in 2 steps with {saved} on cpu"
+    assert lines[1].startswith(f"chosen: model {saved}; ") and lines[-1].startswith("needs ")
+    found = json.loads(cli(*words, "--device", "cuda", "--memory", "8GB", "--json").stdout)
+    assert found["offload"] == "none" and found["need"] < 8e9 and found["seconds"] is None
+    assert "sequential" in cli(*words, "--device", "cuda", "--memory", "8GB", "--all").stdout
+    refused = cli(*words, "--memory", "1MB")
+    assert refused.exit_code == 1 and "do not fit into 1 MB" in refused.stderr
+    assert cli("plan", saved, "--size", "wide").exit_code == 2

@@ -166,6 +166,7 @@ def load(
     *,
     formats: Mapping[str, torch.dtype] | None = None,
     runs: bool = True,
+    place: bool = True,
 ) -> Variant:
     """Load a variant in inference mode (`eval`, no gradients switched off), progress bars silent.
 
@@ -175,6 +176,7 @@ def load(
             saved.
         runs: whether it will compute on `device`: what is in fp16 is then loaded as bf16 on a CPU, which has no fp16
             arithmetic to speak of. False where it is only read and written.
+        place: False leaves it on the CPU, for somebody else to place.
 
     Raises:
         NakawariError: the folder is missing or is not a model of ours, or memory ran out.
@@ -196,10 +198,19 @@ def load(
         from .adapters import attach
 
         attach(pipeline, [(use.folder, use.scale) for use in spec.adapters])
-    with guarded(f"moving {name} to {device}", SMALLER, device), _quiet():
-        pipeline.to(device)
+    if place:
+        with guarded(f"moving {name} to {device}", SMALLER, device), _quiet():
+            pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     return Variant(name, spec, pipeline)
+
+
+def weights_bytes(name: str) -> int:
+    """Bytes of all weights of a variant's base, as they are saved; nothing is loaded."""
+    from .weights import saved_parts
+
+    parts = saved_parts(model_folder(parse(name).base)).values()
+    return sum(tensor.bytes for part in parts for tensor in part.values())
 
 
 def fingerprint(name: str) -> str:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 import tiny_framer
 from nakawari.families.base import InterpolationPipeline
+from nakawari.resources.applying import apply
+from nakawari.resources.need import TOWERS
 from nakawari.variants import load
 from tiny_models import mini_model, plain_model, towered_model
 
@@ -106,6 +108,18 @@ def test_one_network_at_a_time(name: str, waiting: Waiting):
         assert set(coming) == set(used)
     # All wait again; nothing is left on the device.
     assert {waiting.names[module] for module in waiting.kept} == set(used)
+
+
+@pytest.mark.parametrize("name", ["towered", "image adapter", "framer"])
+def test_only_the_towers_wait(name: str, waiting: Waiting):
+    pipeline = MODELS[name]()
+    expected = drawn(pipeline)
+    waiting.names = {part: key for key, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    apply(pipeline, "cpu:0", "towers", together=True)
+    assert {waiting.names[part] for part in waiting.kept} == set(waiting.names.values()) & set(TOWERS)
+    for _ in range(2):
+        assert torch.equal(drawn(pipeline), expected)
+        assert {waiting.names[part] for part in waiting.kept} == set(waiting.names.values()) & set(TOWERS)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -17,12 +17,14 @@ import typer
 from . import footage
 from .early import check
 from .framer_options import Framer, framer
+from .memory_options import Memory, memory
 from .option_groups import with_options
 from .progress import Bar
 from .timing_options import Times, timing
 
 if TYPE_CHECKING:
     from ..interpolation import Done, Entry, Key, Output, Settings
+    from ..resources.ways import Way
 
 
 class Device(StrEnum):
@@ -42,6 +44,7 @@ class Family(StrEnum):
 
 @with_options("framer", framer)
 @with_options("times", timing)
+@with_options("memory", memory)
 def command(
     keys: Annotated[list[Path], typer.Argument(metavar="KEY", help="Key drawings, or a folder of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or one .gif or .mp4 file.")],
@@ -93,6 +96,7 @@ def command(
     *,
     times: Times,
     framer: Framer,
+    memory: Memory,
 ) -> None:
     """In-betweens as PNG sequence, GIF, MP4, contact sheet."""
     from .. import interpolation
@@ -107,6 +111,10 @@ def command(
         from ..variants import faster
 
         model = faster(model)
+    if memory.precision is not None:
+        from ..variants import with_precision
+
+        model = with_precision(model, memory.precision)
     _check_numbers(guidance=guidance, fps=fps)
     framer.check(guidance, formats)
     load = partial(load_pipeline, model, device, family)
@@ -124,10 +132,27 @@ def command(
     counts = asked.counts
     check(variants=[model] if any(counts) else [], output=target.path)
     words = framer.settings(len(counts))
+    way = memory.way(model, place_of(device), drawings[0].pixels.shape[:2], counts, steps, guidance)
+    if way is not None:
+        _show_way(way)
+        model = way.model
+    words["options"] = {**words["options"], **memory.options(model, way)}
     settings = interpolation.Settings(
-        counts, loop, steps, guidance, seed, fps, prompt, batch, shares=asked.shares, parts=parts, **words
+        counts,
+        loop,
+        steps,
+        guidance,
+        seed,
+        fps,
+        prompt,
+        batch,
+        shares=asked.shares,
+        size=memory.size,
+        parts=parts,
+        **words,
     )
     timeline = interpolation.timeline_of(interpolation.key_places(counts, len(drawings)), asked, times.timing)
+    load = partial(load_pipeline, model, device, family, way)
     if framer.compared:
         target.check(paths)
         _compare(framer.compared, target, drawings, settings, load() if any(counts) else None, model, as_json)
@@ -201,17 +226,38 @@ def _check_numbers(**values: float | None) -> None:
             raise UsageError(f"--{name} must be a number, not {value}.")
 
 
-def load_pipeline(model: str, device: Device, family: Family | None = None) -> Any:
-    """The pipeline of a variant where it shall run; `UsageError` where it is not of the family, or no GPU is there."""
+def place_of(device: Device) -> str:
+    """cpu or cuda; `UsageError` where no GPU is there."""
     import torch
 
     from ..errors import UsageError
-    from ..variants import load
 
     if device is Device.cuda and not torch.cuda.is_available():
         raise UsageError("--device cuda needs a CUDA GPU that PyTorch can see; use --device cpu.")
-    chosen = "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
-    pipeline = load(model, chosen).pipeline
+    return "cuda" if device is not Device.cpu and torch.cuda.is_available() else "cpu"
+
+
+def _show_way(way: Way) -> None:
+    from ..memory import words
+    from .plan import describe
+
+    typer.echo(f"nakawari: {describe(way)[0]}; needs {words(way.need)}", err=True)
+
+
+def load_pipeline(model: str, device: Device, family: Family | None = None, way: Way | None = None) -> Any:
+    """The pipeline of a variant where it shall run, in the way that was chosen; `UsageError` where it is not of the
+    family, or no GPU is there."""
+    from ..errors import UsageError
+    from ..variants import load
+
+    place = place_of(device)
+    if way is None:
+        pipeline = load(model, place).pipeline
+    else:
+        from ..resources.applying import apply
+
+        pipeline = load(model, place, place=False).pipeline
+        apply(pipeline, place, way.offload, together=way.together)
     if family is not None and pipeline.family != family.value:
         raise UsageError(f"{model} is of the family {pipeline.family}, not {family.value}; give another --model.")
     return pipeline

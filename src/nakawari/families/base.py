@@ -171,6 +171,14 @@ class InterpolationPipeline(DiffusionPipeline):
 
         return on_step
 
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where it computes: where only some networks wait elsewhere, the denoiser's device, whichever comes first."""
+        waiting = any(hasattr(part, "_hf_hook") for part in self.components.values())
+        if waiting and not hasattr(self.denoiser, "_hf_hook"):
+            return self.denoiser.device
+        return super()._execution_device
+
     @abstractmethod
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Any = None) -> Tensor:
         """Frames (B, F, 3, H, W) -> latents (B, F, C, h, w), scaled as the denoiser expects.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ..errors import NakawariError
 from ..media import to_tensor, to_uint8
@@ -54,6 +55,7 @@ class Settings:
         drags: tracks that points follow, for families that know them.
         auto_tracks: match points between the keys of every gap and let them follow straight tracks.
         options: further arguments of the pipeline's call, for families that know them.
+        size: height and width that the model draws at; what it draws is brought back to the size of the keys.
         shares: per gap where its in-betweens stand on the way; None for even ones.
         parts: whether flat-colour drawings are drawn by their parts, not by the model, where these explain the keys.
     """
@@ -72,6 +74,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     shares: tuple[Shares, ...] | None = None
     parts: bool = True
+    size: tuple[int, int] | None = None
 
     def of_gap(self, gap: int) -> dict[str, Any]:
         """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""
@@ -413,8 +416,8 @@ def _run(
         options["guidance_scale"] = settings.guidance
     if settings.fps is not None:
         options["fps"] = [_rate(task.spec, rates[task.gap]) for task in batch]
-    start = np.stack([boards[task.gap][task.spec.start] for task in batch])
-    end = np.stack([boards[task.gap][task.spec.end] for task in batch])
+    start = np.stack([_fitted(boards[task.gap][task.spec.start], settings.size) for task in batch])
+    end = np.stack([_fitted(boards[task.gap][task.spec.end], settings.size) for task in batch])
     seeds = [seed_of(settings.seed, task.gap, task.number) for task in batch]
     options["generator"] = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     height, width = start.shape[1:3]
@@ -427,7 +430,15 @@ def _run(
     for number, task in enumerate(batch):
         if settings.options.get(REFINE) and control[number] is not None:
             tracks[task.gap].correct(task.spec, output.tracks[number])
-    return [list(clip[1:-1]) for clip in to_uint8(made * 2 - 1)]
+    whole = boards[batch[0].gap][0].shape[:2]
+    return [[_fitted(frame, whole) for frame in clip[1:-1]] for clip in to_uint8(made * 2 - 1)]
+
+
+def _fitted(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """A frame (H, W, 3) at another (height, width); None leaves it."""
+    if size is None or frame.shape[:2] == size:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.LANCZOS))
 
 
 def _rate(spec: Pass, fps: float) -> int:

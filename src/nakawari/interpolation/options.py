@@ -29,6 +29,8 @@ def check_settings(pipeline: Any, settings: Settings) -> None:
             raise UsageError(
                 f"A {family} model knows no {name.replace('_', ' ')}; leave it out, or take another model."
             )
+    if settings.size and (settings.drags or settings.auto_tracks):
+        raise UsageError("Tracks are in pixels of the keys, which --size changes; leave one of the two out.")
     if settings.scheduler and not hasattr(pipeline, "scheduled"):
         raise UsageError(f"A {family} model has one scheduler; leave the scheduler out, or take another model.")
     components = getattr(pipeline, "components", {})

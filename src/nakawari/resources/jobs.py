@@ -16,13 +16,20 @@ SMALL = (160, 256)
 """For models too small to be published ones."""
 
 
-def job_of(model: str, size: str | None, frames: int | None, steps: int | None) -> tuple[Size, int]:
+def job_of(
+    model: str, size: str | None, frames: int | None, steps: int | None, guidance: float | None = None
+) -> tuple[Size, int]:
     """What is drawn at once, and in how many steps. Raises `UsageError` for a size that is none."""
     folder = model_folder(parse(model).base)
     said = read_json(folder / "model_index.json")
     height, width = trained_size(said) if size is None else parse_size(size)
     longest = said.get("max_frames") or _denoiser_frames(folder)
-    return Size(frames or longest, height, width, _branches(said)), steps or said.get("default_steps", 50)
+    return Size(frames or longest, height, width, _branches(said, guidance)), steps or said.get("default_steps", 50)
+
+
+def is_framer(model: str) -> bool:
+    """Whether a variant is of the family Framer."""
+    return "Framer" in read_json(model_folder(parse(model).base) / "model_index.json").get("_class_name", "")
 
 
 def trained_size(said: dict[str, Any]) -> tuple[int, int]:
@@ -46,8 +53,8 @@ def _denoiser_frames(folder: Any) -> int:
     return int(read_json(folder / "unet" / "config.json").get("num_frames", 16))
 
 
-def _branches(said: dict[str, Any]) -> int:
-    """Of guidance, by the settings of a call that names none: a Framer's ramp rises above 1."""
-    scale = said.get("default_guidance")
+def _branches(said: dict[str, Any], guidance: float | None) -> int:
+    """Of guidance, by the settings of the call, else the model's: a Framer's ramp rises above 1."""
+    scale = said.get("default_guidance") if guidance is None else guidance
     towers = (said.get("image_encoder") or [None])[0] is not None
     return 2 if towers and (scale is None or scale > 1) else 1

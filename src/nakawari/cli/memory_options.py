@@ -1,0 +1,112 @@
+"""The options of `nakawari interpolate` about memory: what a model that is large for its machine is drawn with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..resources.need import Offload
+    from ..resources.ways import Way
+
+_Option = partial(typer.Option, rich_help_panel="Memory")
+LARGE = 1_000_000_000
+"""Bytes of weights from which on drawing is planned without being asked."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What was asked for; None leaves it to the plan.
+
+    Args:
+        budget: bytes.
+        precision, offload, decode_chunk: as on the command line.
+        size: height and width to draw at.
+    """
+
+    budget: int | None
+    precision: str | None
+    offload: Offload | None
+    decode_chunk: int | None
+    size: tuple[int, int] | None
+
+    def way(
+        self, model: str, device: str, size: tuple[int, int], counts: Sequence[int], steps: int | None, guidance: Any
+    ) -> Way | None:
+        """How to draw gaps of so many in-betweens of (height, width) `size`; None where no plan is wanted.
+
+        Raises:
+            NakawariError: nothing fits.
+        """
+        if not any(counts):
+            return None
+        from ..errors import UsageError
+        from ..memory import free
+        from ..variants import weights_bytes
+
+        asked = self.budget is not None or self.offload is not None
+        if not (asked or weights_bytes(model) > LARGE):
+            return None
+        if device == "cpu" and self.offload not in (None, "none"):
+            raise UsageError("--offload is for a GPU, whose networks can wait in the CPU's memory; leave it out here.")
+        from ..resources.jobs import job_of
+        from ..resources.ways import choose
+
+        height, width = self.size or size
+        longest, steps = job_of(model, f"{width}x{height}", None, steps, guidance)
+        frames = min(longest.frames, max(counts) + 2)
+        wanted, steps = job_of(model, f"{width}x{height}", frames, steps, guidance)
+        offloads = None if self.offload is None else (self.offload,)
+        return choose(model, wanted, steps, device, self.budget or free(device), offloads)
+
+    def options(self, model: str, way: Way | None) -> Mapping[str, Any]:
+        """Arguments of a pipeline's call. Raises `UsageError` where the family has none such."""
+        from ..errors import UsageError
+
+        chunk = self.decode_chunk or (None if way is None else way.decode_chunk)
+        if chunk is None:
+            return {}
+        from ..resources.jobs import is_framer
+
+        if not is_framer(model):
+            raise UsageError(f"The decoder of {model} looks at all frames of a clip at once; leave --decode-chunk out.")
+        return {"decode_chunk_size": chunk}
+
+
+def memory(
+    *,
+    memory: Annotated[
+        str | None, _Option(metavar="AMOUNT", help="To fit into, such as 8GB; default: what is free.")
+    ] = None,
+    precision: Annotated[
+        str | None, _Option(help="fp32, fp16, bf16, int8 and the like; default: as saved, or what fits.")
+    ] = None,
+    offload: Annotated[
+        str | None, _Option(help="On a GPU: what waits in the CPU's memory, none, towers, model or sequential.")
+    ] = None,
+    decode_chunk: Annotated[
+        int | None, _Option(min=1, help="Frames decoded at once; changes a Framer a little.")
+    ] = None,
+    size: Annotated[
+        str | None, _Option(metavar="WIDTHxHEIGHT", help="Draw at this size and bring back to that of the keys.")
+    ] = None,
+) -> Memory:
+    """The words, read; `UsageError` where they cannot be."""
+    from ..errors import UsageError
+
+    sides = budget = None
+    if size is not None:
+        from ..resources.jobs import parse_size
+
+        sides = parse_size(size)
+    if memory is not None:
+        from ..resources.ways import parse_memory
+
+        budget = parse_memory(memory)
+    if offload not in (None, "none", "towers", "model", "sequential"):
+        raise UsageError(f"{offload!r} is not an offload; --offload takes none, towers, model and sequential.")
+    return Memory(budget, precision, offload, decode_chunk, sides)  # type: ignore[arg-type]

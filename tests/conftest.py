@@ -24,6 +24,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> CrossFade:
     module = ModuleType("nakawari.variants")
     module.load = lambda name, device="cpu": SimpleNamespace(name=name, pipeline=pipeline)
     module.check_name = lambda name: None
+    module.check_prompt = lambda name: None
     module.weights_bytes = lambda name: 0
     module.fingerprint = lambda name: f"hash of {name}"
     monkeypatch.setitem(sys.modules, "nakawari.variants", module)

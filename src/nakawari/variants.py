@@ -205,6 +205,20 @@ def load(
     return Variant(name, spec, pipeline)
 
 
+def check_prompt(name: str) -> None:
+    """Raise `UsageError` for a variant that cannot read a prompt; nothing is loaded."""
+    folder = model_folder(parse(name).base)
+    index = read_json(folder / "model_index.json")
+    if not (index.get("text_encoder") or [None])[0]:
+        raise UsageError(f"{name} reads no words; leave the prompt out, or take a model with a text tower.")
+    if not (index.get("tokenizer") or [None])[0]:
+        raise UsageError(
+            f"{name} has no tokenizer, which a prompt needs, as no checkpoint holds one: convert it again with "
+            "--tokenizer FOLDER, a folder with vocab.json and merges.txt of openai/clip-vit-large-patch14 "
+            "(huggingface.co), or leave the prompt out."
+        )
+
+
 def weights_bytes(name: str) -> int:
     """Bytes of all weights of a variant's base, as they are saved; nothing is loaded."""
     from .weights import saved_parts
@@ -293,13 +307,20 @@ def _instead_of_half(folder: Path) -> torch.dtype:
     with a warning."""
     import torch
 
+    instead = half_on_cpu(folder)
+    if instead == torch.bfloat16:
+        _warn_of_half(folder, "it computes in bf16 here, in which a number has three bits fewer")
+    return instead
+
+
+def half_on_cpu(folder: Path) -> torch.dtype:
+    """As `_instead_of_half`, without a word."""
+    import torch
+
     from .weights import saved_parts
 
     numbers = sum(tensor.count for tensors in saved_parts(folder).values() for tensor in tensors.values())
-    if numbers <= LARGEST_IN_FP32:
-        return torch.float32
-    _warn_of_half(folder, "it computes in bf16 here, in which a number has three bits fewer")
-    return torch.bfloat16
+    return torch.float32 if numbers <= LARGEST_IN_FP32 else torch.bfloat16
 
 
 def _warn_of_half(folder: Path, advice: str) -> None:

@@ -76,6 +76,16 @@ def command(
     guidance: Annotated[
         float | None, typer.Option(min=0, max=100, help="Guidance scale; default: the model's.")
     ] = None,
+    eta: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Noise of each step, 0 to 1, for a ToonCrafter.")
+    ] = None,
+    guidance_rescale: Annotated[
+        float | None, typer.Option(min=0, max=1, help="How far guidance keeps the contrast, 0 to 1, for a ToonCrafter.")
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, max=60, help="Frame stride told to a ToonCrafter, 5 to 30."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another drawing.")] = 0,
     fps: Annotated[
         float | None, typer.Option(min=1, max=120, help="Frames per second of GIF, MP4 and motion; default: 12.")
@@ -131,12 +141,18 @@ def command(
     asked = interpolation.ask(paths, between, times.spacings, times.timing, loop=loop)
     counts = asked.counts
     check(variants=[model] if any(counts) else [], output=target.path)
+    if prompt:
+        from ..variants import check_prompt
+
+        check_prompt(model)
     words = framer.settings(len(counts))
     way = memory.way(model, place_of(device), drawings[0].pixels.shape[:2], counts, steps, guidance)
     if way is not None:
         _show_way(way)
         model = way.model
-    words["options"] = {**words["options"], **memory.options(model, way)}
+    sampling = {"eta": eta, "guidance_rescale": guidance_rescale, "fps": _stride(model, stride)}
+    more = {name: value for name, value in sampling.items() if value is not None}
+    words["options"] = {**words["options"], **more, **memory.options(model, way)}
     settings = interpolation.Settings(
         counts,
         loop,
@@ -224,6 +240,17 @@ def _check_numbers(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value != value:
             raise UsageError(f"--{name} must be a number, not {value}.")
+
+
+def _stride(model: str, stride: int | None) -> int | None:
+    """What a ToonCrafter calls fps."""
+    if stride is not None:
+        from ..errors import UsageError
+        from ..resources.jobs import is_framer
+
+        if is_framer(model):
+            raise UsageError("A framer model knows no stride; it is told --fps.")
+    return stride
 
 
 def place_of(device: Device) -> str:

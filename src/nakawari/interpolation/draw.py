@@ -414,7 +414,7 @@ def _run(
         options["num_inference_steps"] = settings.steps
     if settings.guidance is not None:
         options["guidance_scale"] = settings.guidance
-    if settings.fps is not None:
+    if settings.fps is not None and "fps" not in settings.options:
         options["fps"] = [_rate(task.spec, rates[task.gap]) for task in batch]
     start = np.stack([_fitted(boards[task.gap][task.spec.start], settings.size) for task in batch])
     end = np.stack([_fitted(boards[task.gap][task.spec.end], settings.size) for task in batch])

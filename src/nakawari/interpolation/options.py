@@ -34,5 +34,12 @@ def check_settings(pipeline: Any, settings: Settings) -> None:
     if settings.scheduler and not hasattr(pipeline, "scheduled"):
         raise UsageError(f"A {family} model has one scheduler; leave the scheduler out, or take another model.")
     components = getattr(pipeline, "components", {})
+    if settings.guidance not in (None, 1.0) and not _is_guided(pipeline):
+        raise UsageError("This model has nothing that guidance could weigh; leave --guidance out.")
     if settings.prompt and components.get("text_encoder") is None:
         raise UsageError("This model reads no words; leave the prompt out, or take a model with a text tower.")
+
+
+def _is_guided(pipeline: Any) -> bool:
+    """Whether a condition can be taken away from the model: it has an image tower, as every Framer has."""
+    return getattr(pipeline, "components", {"image_encoder": True}).get("image_encoder") is not None

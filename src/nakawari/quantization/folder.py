@@ -92,7 +92,13 @@ def save(
         "torch": torch.__version__,
     }
     with atomic_path(folder) as temporary:
-        pipeline.save_pretrained(temporary)
+        try:
+            pipeline.save_pretrained(temporary)
+        except SafetensorError as error:  # no OSError, whatever the disk said
+            reason = " ".join(str(error).split())[:150].rstrip(".")
+            raise NakawariError(
+                f"Could not write {folder} ({reason}); nothing was left half-written, free some space and run again."
+            ) from error
         write_json(temporary / RECORD, record)
     return record
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..adapters import adapted_networks, bake_all
-from ..errors import UsageError
+from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from ..memory import guarded
 from . import plans
@@ -23,7 +23,18 @@ def prepare(pipeline: InterpolationPipeline, variant: str) -> Origin:
     """Merge adapters into the denoiser, so that they are quantized with it, and describe what is there."""
     if adapted_networks(pipeline):
         bake_all(pipeline)
+    _check_finite(pipeline.denoiser, variant)
     return origin(pipeline, variant)
+
+
+def _check_finite(denoiser: nn.Module, variant: str) -> None:
+    """A scale made of a weight that is no number would spoil a whole channel."""
+    for name, value in denoiser.named_parameters():
+        if not torch.isfinite(value).all():
+            raise NakawariError(
+                f"{variant} holds values that are not finite, first in {name}; take an earlier checkpoint, or convert "
+                "it again."
+            )
 
 
 def quantize(

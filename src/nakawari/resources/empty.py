@@ -16,7 +16,7 @@ from ..families.former_names import present
 from ..files import read_json
 from ..quantization.layers import pack_layers
 from ..quantization.precisions import uniform
-from ..variants import PACKED, QUANTIZED, model_folder, parse
+from ..variants import PACKED, QUANTIZED, half_on_cpu, model_folder, parse
 from ..weights import part_files, saved_formats
 
 _PLAIN = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -72,7 +72,7 @@ def _formats(folder: Path, precision: str | None, device: str) -> dict[str, torc
         formats = saved_formats(folder)
     if precision in _PLAIN:
         return dict.fromkeys(formats, _PLAIN[precision])
-    half = torch.bfloat16 if device == "cpu" else torch.float16
+    half = half_on_cpu(folder) if device == "cpu" else torch.float16
     return {part: half if dtype == torch.float16 else dtype for part, dtype in formats.items()}
 
 

@@ -21,10 +21,10 @@ from nakawari.resources.empty import empty_pipeline
 from nakawari.resources.need import Need, Size, need_of
 from nakawari.resources.tracking import Work, track
 from nakawari.resources.ways import choose, parse_memory, ways
-from tiny_models import guided_model, towered_model
+from tiny_models import mini_model, towered_model
 
 Cli = Callable[..., Result]
-MODELS = {"towered": lambda: towered_model(8), "guided": guided_model, "framer": tiny_framer.tiny}
+MODELS = {"towered": lambda: towered_model(8), "mini": mini_model, "framer": tiny_framer.tiny}
 
 
 def test_what_is_alive_at_once_is_counted():
@@ -79,7 +79,7 @@ def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved
     generator = [torch.Generator().manual_seed(0)]
     with torch.no_grad():
         condition = pipeline.condition(key, key, num_frames=5, guided=False, generator=generator)
-        noisy = torch.zeros(1, 5, 4, *condition.latents.shape[-2:])
+        noisy = torch.zeros(1, 5, pipeline.denoiser.config.out_channels, *condition.latents.shape[-2:])
         both = Condition.cat([condition] * 2)
         step = track(lambda: pipeline.denoise(noisy.repeat(2, 1, 1, 1, 1), torch.ones(2), both))[1]
         decoding = track(lambda: pipeline.decode(noisy, condition))[1]

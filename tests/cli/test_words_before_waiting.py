@@ -15,7 +15,7 @@ from typer.testing import Result
 
 from nakawari import variants
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
-from tiny_models import guided_model, plain_model, towered_model
+from tiny_models import mini_model, plain_model, towered_model
 
 Cli = Callable[..., Result]
 
@@ -45,7 +45,7 @@ def test_a_missing_tokenizer_is_refused_before_loading(
 
 
 def test_a_model_that_is_no_number_is_not_quantized(cli: Cli, tmp_path: Path):
-    broken = guided_model()
+    broken = mini_model()
     with torch.no_grad():
         broken.unet.out[2].weight[0] = torch.nan
     broken.save_pretrained(tmp_path / "broken")

@@ -48,7 +48,7 @@ def command(
     for line in describe(way):
         typer.echo(line)
     if seconds is not None:
-        typer.echo(f"takes about {_duration(seconds)} on this machine when it is idle")
+        typer.echo(f"takes roughly {_duration(seconds)} on this machine when it is idle")
     typer.echo(f"needs {words(way.need)}" + (f" of {words(budget)}" if budget else f"; {words(free(place))} are free"))
 
 

@@ -16,7 +16,7 @@ from .empty import empty_pipeline
 from .need import OFFLOADS, Need, Offload, Size, need_of
 
 _SHARE = {"cpu": 0.6, "cuda": 0.45}
-"""How much of a single convolution's speed a whole network keeps. Measured."""
+"""How much of a single convolution's speed a whole network keeps: a guess, which only the printed time rests on."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,13 @@ def published(tmp_path: Path) -> tuple[Path, Path]:
     return framer, svd
 
 
+def test_a_clip_is_as_long_as_framer_was_trained_on(published: tuple[Path, Path]) -> None:
+    """The released UNet's configuration names Stable Video Diffusion XT's 25 frames."""
+    config = published[0] / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_frames": 25}))
+    assert load_published(*published).config.max_frames == 14
+
+
 def edit(folder: Path, change) -> None:
     file = next(folder.glob("*.safetensors"))
     weights = load_file(file)

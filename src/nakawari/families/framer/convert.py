@@ -41,6 +41,10 @@ class Contents(NamedTuple):
     dtype: torch.dtype | None
 
 
+FRAMES = 14
+"""Frames of a clip that Framer was trained on; its UNet's configuration still says Stable Video Diffusion XT's 25."""
+
+
 def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | None = None) -> FramerPipeline:
     """A pipeline from the published folders.
 
@@ -61,12 +65,14 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | Non
                     "Stable Video Diffusion XT (vae, image_encoder, scheduler)."
                 )
     schedule = read_json(svd / "scheduler" / "scheduler_config.json")
+    unet = _load(FramerUNet, framer / "unet", dtype)
     return FramerPipeline(
         vae=_load(AutoencoderKLTemporalDecoder, svd / "vae", dtype),
         image_encoder=_load(CLIPVisionModelWithProjection, svd / "image_encoder", dtype),
-        unet=_load(FramerUNet, framer / "unet", dtype),
+        unet=unet,
         scheduler=make_scheduler("euler", config=schedule),
         controlnet=_load(ControlNetSVD, framer / "controlnet", dtype),
+        max_frames=min(FRAMES, unet.config.num_frames),
     )
 
 

@@ -242,3 +242,18 @@ def test_output_words():
     for path, formats in (("a.mov", None), ("a.mp4", "gif"), ("a", "avi"), ("a", "")):
         with pytest.raises(UsageError):
             Output.parse(Path(path), formats)
+
+
+def test_flat_keys_are_drawn_by_their_parts_and_by_the_model_where_asked():
+    def square(left: int) -> np.ndarray:
+        board = np.full((64, 96, 3), (140, 198, 238), np.uint8)
+        board[20:44, left : left + 24] = (220, 50, 60)
+        return board
+
+    keys = [Key(Path("a.png"), square(8)), Key(Path("b.png"), square(56))]
+    seen: list[tuple[int, int]] = []
+    frames = draw(keys, Settings((3,)), CrossFade(), lambda drawn, total: seen.append((drawn, total))).frames
+    assert all((frame == square(left)).all() for frame, left in zip(frames, (8, 20, 32, 44, 56), strict=True))
+    assert seen[-1] == (3, 3)
+    faded = draw(keys, Settings((3,), parts=False), CrossFade()).frames
+    assert (faded[2] != square(32)).any()

@@ -129,3 +129,9 @@ def test_the_same_keys_give_the_same_frames() -> None:
     first, second = (draw(*keys, [0.25, 0.75]) for _ in range(2))
     assert first is not None and second is not None
     assert all((a == b).all() for a, b in zip(first.frames, second.frames, strict=True))
+
+
+def test_two_parts_of_one_colour_that_pass_one_place_leave_it_free_between() -> None:
+    crossed = picture((box(40, 50), RED), (ball(110, 50), RED)), picture((box(110, 50), RED), (ball(40, 50), RED))
+    assert (crossed[0][50, 40] == crossed[1][50, 40]).all()
+    assert middle(*crossed)[50, 40].tolist() == list(SKY)

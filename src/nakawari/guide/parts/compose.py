@@ -9,6 +9,8 @@ from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
 
+LINE_SHARE = 0.45
+"""Share of an aliased pixel that a line must take to be drawn."""
 STILL = 0.1
 """Pixels by which a part may seem to move and still stands."""
 
@@ -41,6 +43,8 @@ class Stage:
         for part, still in zip(parts, self.still, strict=True):
             if still:
                 part.motion, part.parent = np.eye(3), -1
+        first_still, last_still = (_whole(self.still[owner], self.fine) for owner in layers.owners)
+        self.quiet = first_still & last_still & (keys[0] == keys[1]).all(2)
         self._ground()
 
     def _ground(self) -> None:
@@ -49,7 +53,8 @@ class Stage:
         behind = first != 0
         shown = behind & (last == 0)
         base[shown] = self.codes[1][shown]
-        unknown = behind & (last != 0)
+        stray = self.lines[base] & ~(self.lines[self.codes[0]] & self.lines[self.codes[1]])
+        unknown = behind & (last != 0) | stray
         if unknown.any() and not unknown.all():
             _, index = cv2.distanceTransformWithLabels(
                 unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -97,18 +102,20 @@ class Stage:
         return board, drawn
 
     def _guessed(self, code: np.ndarray, mine: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where a part is hidden in both keys it goes on as it does at the nearest place that is seen."""
-        if not hidden.any() or not mine.any():
+        """Where a part is hidden in both keys it goes on as it does at the nearest place that is seen, in its hull."""
+        inner = mine & ~self.lines[code]
+        if not hidden.any() or not inner.any():
             return code, mine
+        hull = np.zeros(mine.shape, np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(inner.astype(np.uint8))), 1)
         _, index = cv2.distanceTransformWithLabels(
             hidden.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
         )
-        inner = mine & ~self.lines[code]
         seen = ~hidden
         codes = np.zeros(int(index.max()) + 1, code.dtype)
         inside = np.zeros(len(codes), bool)
         codes[index[seen]], inside[index[seen]] = code[seen], inner[seen]
-        guess = hidden & inside[index]
+        guess = hidden & inside[index] & (hull > 0)
         return np.where(guess, codes[index], code), mine | guess
 
     def _reach(self, k: int, pose: np.ndarray, to_last: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -145,14 +152,25 @@ class Stage:
     def painted(self, board: np.ndarray) -> np.ndarray:
         """Premultiplied (H, W, 4) float32 of a board of codes."""
         fine = self.fine
-        if self.hard:
-            return self.paints[board[fine // 2 :: fine, fine // 2 :: fine]]
         height, width = board.shape[0] // fine, board.shape[1] // fine
+        if self.hard:
+            return self.paints[self._hardened(board)]
         total = np.zeros((height, width, 4), np.float32)
         for dy in range(fine):
             for dx in range(fine):
                 total += self.paints[board[dy::fine, dx::fine]]
         return total / fine**2
+
+    def _hardened(self, board: np.ndarray) -> np.ndarray:
+        """(H, W) codes for aliased drawings: a pixel is line where enough of it is, or else what its middle is."""
+        fine = self.fine
+        samples = np.stack([board[dy::fine, dx::fine] for dy in range(fine) for dx in range(fine)])
+        lines = self.lines[samples]
+        middle = samples[(fine // 2) * fine + fine // 2]
+        line = np.take_along_axis(samples, lines.argmax(0)[None], 0)[0]
+        other = np.take_along_axis(samples, (~lines).argmax(0)[None], 0)[0]
+        thick = lines.mean(0)
+        return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
 
     def frame(self, time: float) -> np.ndarray:
         """The in-between at a time, premultiplied (H, W, 4) float32.
@@ -160,13 +178,14 @@ class Stage:
         Where nothing that moves is seen, and the keys agree, their own pixels stand.
         """
         board, drawn = self.codes_at(time)
-        made = self.painted(board)
-        drawn = ~self.still[drawn]
-        fine = self.fine
-        height, width = made.shape[:2]
-        bare = ~drawn.reshape(height, fine, width, fine).any((1, 3))
-        held = bare & (self.keys[0] == self.keys[1]).all(2)
-        return np.where(held[..., None], self.keys[0], made)
+        held = self.quiet & _whole(self.still[drawn], self.fine)
+        return np.where(held[..., None], self.keys[0], self.painted(board))
+
+
+def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
+    """(H, W) bool: pixels all of whose subpixels are set."""
+    height, width = mask.shape[0] // fine, mask.shape[1] // fine
+    return mask.reshape(height, fine, width, fine).all((1, 3))
 
 
 def _stands(part: Part, box: tuple[int, int, int, int] | None) -> bool:

@@ -17,6 +17,8 @@ ALIKE = 8.0
 ENOUGH = 0.42
 """The least share of the outlines that must agree for two regions to be one part."""
 MOST_ROOTS = 3
+MOST_TURN = 1.8
+"""Radians that a part may turn against its neighbour, or a root against the picture."""
 DEAR = 1.1
 """Matches that cost more are not made."""
 SURE = 0.6
@@ -110,8 +112,8 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int])
             if not alike(one, two) or not 0.25 < two.size / one.size < 4:
                 continue
             new = _tried(one, two, _by_centres(one, two), True)
-            new.cost = 1 - new.quality + 0.15 * abs(_angle(new.motion))
-            if new.quality >= ENOUGH:
+            new.cost = 1 - new.quality + 0.25 * abs(_angle(new.motion))
+            if new.quality >= ENOUGH and abs(_angle(new.motion)) < MOST_TURN:
                 found.append(new)
     found.sort(
         key=lambda new: (0.2 + new.cost) / math.sqrt(min(first.regions[new.first].size, last.regions[new.last].size))
@@ -244,6 +246,8 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
         quality = _score(one.outline, two.outline, wider)
         if quality > new.quality + 0.08 and _sane(wider):
             new.motion, new.quality = wider, quality
+    if abs(_angle(new.motion @ np.linalg.inv(nearest))) > MOST_TURN:
+        return None
     led = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
     if touching:
         new.cost = _cost(first, held, new, one, two, last) + 0.02 * led

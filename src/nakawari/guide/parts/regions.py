@@ -27,6 +27,8 @@ NEAR = 2
 
 KNOWN = 16.0
 """A mixture explains a colour to within this many levels."""
+RINGING = 36.0
+"""A colour this near to an area beside it is that area's, overshot by a sharp resampling, not an ink."""
 ALIASED = 0.0005
 """Share of mixed pixels below which a drawing is taken for aliased."""
 MOST_INKS = 6
@@ -163,9 +165,15 @@ def _inks(
     pool = colours[ys, xs]
     table = np.concatenate([paints, np.full((1, 4), 1e4, np.float32)])
     near = table[round_them]
+    true = np.abs(near - pool[:, None]).max(2).min(1) > RINGING
+    pool, near, far = pool[true], near[true], far[true]
     inks: list[tuple[float, np.ndarray]] = []
     while len(inks) < MOST_INKS and len(pool) >= 3:
         tries = _tries(pool, far)
+        taken = np.array([ink for _, ink in inks], np.float32).reshape(-1, 4)
+        tries = tries[np.abs(tries[:, None] - taken).max(2).min(1, initial=255) > RINGING]
+        if len(tries) == 0:
+            break
         explained = [_explained(pool, ink, near) for ink in tries]
         best = int(
             np.argmax(

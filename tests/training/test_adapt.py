@@ -17,8 +17,11 @@ from nakawari.adapters import adapted_layers, attach
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.errors import UsageError
 from nakawari.training.condition_cache import ConditionCache
-from nakawari.training.objectives.adapt import Adapt, Params, build
+from nakawari.training.objectives.adapt import Params, adapter_learns, build
 from nakawari.training.objectives.base import sample_generator
+from nakawari.training.objectives.decoded import random_places
+from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.targets import Target, true_latents
 from nakawari.training.offload import Offload
 from nakawari.training.plan import make_plan
 from nakawari.training.recipe import load_recipe, parse_recipe
@@ -41,25 +44,30 @@ def generators(values: dict[str, Any]) -> list[torch.Generator]:
     return [sample_generator(0, index) for index in values["index"]]
 
 
-def adapting(model: Any = None, **params: Any) -> Adapt:
+def adapting(model: Any = None, **params: Any) -> DenoiserObjective:
     torch.manual_seed(0)
-    return Adapt(Params(**({"lora": LORA} | params)), model or mini_model()).train()
+    words = Params(**({"lora": LORA} | params))
+    return adapter_learns(words, model or mini_model(), Target(true_latents)).train()
 
 
-def gradients(objective: Adapt, **changes: Any) -> dict[str, Tensor]:
+def gradients(objective: DenoiserObjective, **changes: Any) -> dict[str, Tensor]:
     values = batch() | changes
     objective(values, generators(values)).loss.backward()
     return {name: parameter.grad for name, parameter in objective.trainable_parameters().items()}
 
 
-def fake(process: str, **params: Any) -> Adapt:
+def fake(process: str, **params: Any) -> DenoiserObjective:
     """The objective on the smallest pipeline, whose denoiser answers what the test says."""
     pipeline = FakePipeline.make(PROCESSES[process])
     pipeline.lora_presets = {}
-    return Adapt(Params(**({"lora": {"target": "encoder", "rank": 1}, "guide_dropout": 0} | params)), pipeline)
+    return adapter_learns(
+        Params(**({"lora": {"target": "encoder", "rank": 1}, "guide_dropout": 0} | params)),
+        pipeline,
+        Target(true_latents),
+    )
 
 
-def answer(objective: Adapt, error: float = 0.0) -> None:
+def answer(objective: DenoiserObjective, error: float = 0.0) -> None:
     """The denoiser answers as if the noise were `error` more than it is."""
     pipeline, process, column = objective.pipeline, objective.pipeline.process, (-1, 1, 1, 1, 1)
 
@@ -127,7 +135,7 @@ def test_the_decoder_has_an_adapter_of_its_own_and_its_base_stays(tmp_path: Path
     drawn = objective.eval().draw_nothing(values, objective.guided_condition(values))
     torch.optim.AdamW(objective.trainable_parameters().values(), lr=0.1).step()
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items() if name in before)
-    objective._base_drawn.clear()
+    objective._drawn.clear()
     assert torch.equal(objective.draw_nothing(values, objective.guided_condition(values)), drawn)
     assert not torch.equal(objective.draw(values, guided=True), drawn)
     objective.save(tmp_path)
@@ -174,9 +182,10 @@ def test_frames_without_truth_are_left_out():
     estimate, x0, t = torch.zeros(2, 7, 1, 1, 1), torch.ones(2, 7, 1, 1, 1), torch.tensor([100, 100])
     wrong = x0.clone()
     wrong[:, [1, 3, 5]] = 9
-    assert torch.equal(objective.latent_loss(estimate, x0, t, known), objective.latent_loss(estimate, wrong, t, known))
+    compared = [objective.terms(objective.pipeline.process, estimate, target, t, known) for target in (x0, wrong)]
+    assert torch.equal(*compared)
     assert torch.isfinite(first.loss)
-    chosen = objective._some(values | {"known": known}, 3, generators(values))
+    chosen = random_places(7, 3, known, generators(values))
     assert chosen.tolist() == [[2, 4]] * 2
 
 
@@ -186,13 +195,13 @@ def test_prior_preservation_is_on_the_drawings_of_the_base():
     output = objective(values, generators(values))
     alone = adapting()(values, generators(values))
     assert output.loss.item() == pytest.approx(alone.loss.item() + 0.5 * output.logs["prior"].item(), rel=1e-5)
-    drawn = objective.prior.batch(values, generators(values))["frames"]
+    drawn = objective.extras.prior.batch(values, generators(values))["frames"]
     for name, parameter in objective.trainable_parameters().items():
         if "lora_B" in name:
             parameter.data += 1.0
     again = adapting(prior={"weight": 0.5, "clips": 2, "steps": 2})
     again.load_state_dict(objective.state_dict())
-    assert torch.equal(again.prior.batch(values, generators(values))["frames"], drawn)
+    assert torch.equal(again.extras.prior.batch(values, generators(values))["frames"], drawn)
 
 
 def test_validation_stands_beside_the_base():
@@ -213,12 +222,12 @@ def test_the_cache_gives_back_what_was_encoded(tmp_path: Path):
     expected = plain(values, generators(values)).loss
     losses = [cached(values, generators(values)).loss for _ in range(2)]
     assert losses[0].item() == losses[1].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert (cached.cache.misses, cached.cache.hits) == (2, 2)
+    assert (cached.extras.cache.misses, cached.extras.cache.hits) == (2, 2)
     cached({**values, "frames": values["frames"] * 0.5}, generators(values))
-    assert cached.cache.misses == 4
+    assert cached.extras.cache.misses == 4
     other = mini_model()
     other.vae.patches.to_pixels.weight.data *= 2
-    assert ConditionCache(tmp_path, other, True).model != cached.cache.model
+    assert ConditionCache(tmp_path, other, True).model != cached.extras.cache.model
     for file in tmp_path.rglob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
     assert cached(values, generators(values)).loss.item() == losses[0].item()
@@ -331,39 +340,15 @@ def test_what_makes_conditions_waits_until_it_is_wanted(tmp_path: Path, monkeypa
     monkeypatch.setattr(Offload, "_move", lambda self, device: moves.append(str(device)))
     there_and_back = ["cpu", "cpu"]
     offloading = adapting(offload=True)
-    assert offloading.offload.networks == [offloading.networks["vae"], offloading.networks["guide"]]
+    assert offloading.extras.offload.networks == [offloading.networks["vae"], offloading.networks["guide"]]
     assert offloading(values, generators(values)).loss == expected
     assert moves == there_and_back
     offloading.validate([values])
     assert moves == there_and_back * 2
     keeping = adapting(offload=True, pixel={"weight": 1.0}, cache=tmp_path)
-    assert keeping.offload.networks == [keeping.networks["guide"]]
+    assert keeping.extras.offload.networks == [keeping.networks["guide"]]
     moves.clear()
     keeping(values, generators(values))
     assert moves == there_and_back * len(values["frames"])
     keeping(values, generators(values))  # from the cache
     assert moves == there_and_back * len(values["frames"])
-
-
-def test_the_ablation_takes_every_output_for_noise():
-    values, objective = batch(), ablated()
-    output = objective(values, generators(values))
-    assert output.logs["baseline"].item() == pytest.approx((2 / torch.pi) ** 0.5, abs=0.05)
-    at_the_end = ablated(last_time_share=1.0)
-    at_the_end.pipeline.denoise = lambda noisy, t, condition: noisy.requires_grad_()
-    # Where x_t is nothing but noise, a network that answers x_t is perfect in this loss and as wrong as can be in ours.
-    assert at_the_end(values, generators(values)).loss.item() == pytest.approx(0, abs=1e-6)
-
-
-def test_the_ablation_measures_pixels_and_learns_nothing_from_them():
-    values = batch()
-    found = [
-        ablated(**({"pixel": {"weight": weight}} if weight else {}))(values, generators(values)) for weight in (0, 9.0)
-    ]
-    assert found[0].loss == found[1].loss and "pixel" in found[1].logs
-
-
-def ablated(**params: Any) -> Adapt:
-    recipe = parse_recipe(RECIPE | {"objective": {"kind": "adapt", "lora": LORA, "ablation": "answer-noise"} | params})
-    torch.manual_seed(0)
-    return build(recipe.objective, mini_model(), recipe).train()

@@ -20,7 +20,9 @@ from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.schedulers import LCMSVDScheduler
 from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.training.objectives.base import sample_generator
-from nakawari.training.objectives.few_step import FewStep, Params
+from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.few_step import Params, student_jumps
+from nakawari.training.objectives.targets import random_times
 from nakawari.training.run import train_from_recipe
 from nakawari.training.teacher import Teacher
 from nakawari.variants import load
@@ -77,7 +79,7 @@ def end_of_path(process: Process, x: Tensor, t: Tensor, grid: int, mean: float =
     return torch.cat(ends)
 
 
-def distilling(process: str, student: Any, **params: Any) -> FewStep:
+def distilling(process: str, student: Any, **params: Any) -> DenoiserObjective:
     """The objective between exact answers: `student(process, x, t)` says x0."""
     p = PROCESSES[process]
     pupil, master = (FewStepFake.make(p, tokens=True) for _ in range(2))
@@ -86,10 +88,12 @@ def distilling(process: str, student: Any, **params: Any) -> FewStep:
     master.fake.oracle = lambda x, t: spoken(
         p, posterior_mean(p, x, t, MEAN * float(master.fake.seen[-1].tokens.mean()) / 2), x, t
     )
-    return FewStep(Params(teacher="exact", **({"grid": 8, "huber": None} | params)), pupil, Teacher(master, "exact"))
+    return student_jumps(
+        Params(teacher="exact", **({"grid": 8, "huber": None} | params)), pupil, Teacher(master, "exact")
+    )
 
 
-def loss(objective: FewStep, count: int = 3) -> Tensor:
+def loss(objective: DenoiserObjective, count: int = 3) -> Tensor:
     """Over several draws, so that every time comes up."""
     batch = clips(count)
     found = [objective(batch, [sample_generator(seed, index) for index in batch["index"]]) for seed in range(8)]
@@ -134,22 +138,25 @@ def test_distances():
     t = torch.tensor([999, 499])
     for huber, expected in ((None, 0.09), (0.4, 0.1), (1e-6, 0.3)):
         objective = distilling("velocity", posterior_mean, huber=huber)
-        assert objective.latent_loss(told, truth, t).tolist() == pytest.approx([expected] * 2, rel=1e-4)
+        assert objective.terms(objective.pipeline.process, told, truth, t).tolist() == pytest.approx(
+            [expected] * 2, rel=1e-4
+        )
 
 
 def test_times_stand_on_the_path_and_a_share_of_them_at_its_beginning():
     for name, process in PROCESSES.items():
         generators = [sample_generator(0, index) for index in range(200)]
-        t = distilling(name, posterior_mean)._times(generators)
+        learning = distilling(name, posterior_mean)
+        t = random_times(learning.pipeline, learning.target.times, 0.0, generators)
         assert set(t.tolist()) == set(process.sampling_times(8).tolist())
-        late = distilling(name, posterior_mean, last_time_share=0.9)._times(generators)
+        late = random_times(learning.pipeline, learning.target.times, 0.9, generators)
         assert (late == process.last_time).float().mean() > 0.8
 
 
-def student(**params: Any) -> FewStep:
+def student(**params: Any) -> DenoiserObjective:
     torch.manual_seed(0)
     words = {"teacher": "t", "teacher_sampling": {"steps": 2}} | params
-    return FewStep(Params(**words), mini_model(), Teacher(mini_model(), "t")).train()
+    return student_jumps(Params(**words), mini_model(), Teacher(mini_model(), "t")).train()
 
 
 def batch(count: int = 2) -> dict[str, Any]:
@@ -158,7 +165,7 @@ def batch(count: int = 2) -> dict[str, Any]:
     return small | {"frames": frames.unflatten(0, (count, 3))}
 
 
-def step(objective: FewStep) -> dict[str, Tensor]:
+def step(objective: DenoiserObjective) -> dict[str, Tensor]:
     values = batch()
     objective(values, [sample_generator(0, index) for index in values["index"]]).loss.backward()
     return {name: parameter.grad for name, parameter in objective.trainable_parameters().items()}
@@ -169,19 +176,19 @@ def step(objective: FewStep) -> dict[str, Tensor]:
 )
 def test_only_the_student_learns(lora: Any, pixel: Any):
     objective = student(lora=lora, pixel=pixel)
-    before = objective.teacher.state_hash()
+    before = objective.target.teacher.state_hash()
     learning = objective.trainable_parameters()
     frozen = {name: value.clone() for name, value in objective.state_dict().items() if name not in learning}
     found = step(objective)
     assert found and all(".unet." in name and (lora is None or "lora_" in name) for name in found)
     assert any(value.abs().sum() > 0 for value in found.values())
     torch.optim.SGD(objective.trainable_parameters().values(), lr=0.1).step()
-    assert objective.teacher.state_hash() == before
+    assert objective.target.teacher.state_hash() == before
     after = objective.state_dict()
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
-    assert all(p.grad is None for network in objective.teacher.networks.values() for p in network.parameters())
+    assert all(p.grad is None for network in objective.target.teacher.networks.values() for p in network.parameters())
     # Nothing of the teacher is the objective's, so nothing of it reaches optimizer, checkpoint or saved model.
-    taught = {id(p) for network in objective.teacher.networks.values() for p in network.parameters()}
+    taught = {id(p) for network in objective.target.teacher.networks.values() for p in network.parameters()}
     assert not taught & {id(p) for p in objective.parameters()}
 
 
@@ -189,7 +196,7 @@ def test_the_target_gives_no_gradient():
     objective = student()
     values = batch()
     noised = objective.noised(values, [sample_generator(0, index) for index in values["index"]])
-    assert not objective.wanted(values, noised).requires_grad
+    assert not objective.target.latents(values, noised).requires_grad
 
 
 def test_the_base_of_an_adapter_computes_in_training_what_it_computes_afterwards():
@@ -203,7 +210,7 @@ def test_a_student_and_a_teacher_of_other_latents_are_refused():
     with pytest.raises(UsageError, match="has another autoencoder than the student"):
         other = mini_model()
         other.vae.patches.to_pixels.weight.data *= 2
-        FewStep(Params(teacher="t"), mini_model(), Teacher(other, "t"))
+        student_jumps(Params(teacher="t"), mini_model(), Teacher(other, "t"))
 
 
 RECIPE: dict[str, Any] = {
@@ -301,15 +308,15 @@ def test_framer_learns_and_remembers_it_too(tmp_path: Path):
 
     frames = torch.rand(1, 3, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
     params = Params(teacher="t", lora={"target": "temporal-attention", "rank": 1}, guidance=2.0, sampling={"steps": 2})
-    objective = FewStep(
+    objective = student_jumps(
         params, framer(), Teacher(framer(), "t", params.teacher_sampling.model_copy(update={"steps": 1}))
     )
-    before = objective.teacher.state_hash()
+    before = objective.target.teacher.state_hash()
     values = {"frames": frames, "index": [0], "name": ["a"]}
     objective(values, [sample_generator(0, 0)]).loss.backward()
     assert any(p.grad.abs().sum() > 0 for p in objective.trainable_parameters().values())
     assert {"psnr", "psnr_teacher"} <= set(objective.eval().validate([values]))
-    assert objective.teacher.state_hash() == before
+    assert objective.target.teacher.state_hash() == before
     objective.save(tmp_path)
     pipeline = framer()
     attach(pipeline, [(tmp_path, 1.0)])

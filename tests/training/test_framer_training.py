@@ -17,13 +17,15 @@ from nakawari.errors import UsageError
 from nakawari.families import build
 from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.pipeline import FramerPipeline
-from nakawari.training.objectives.adapt import Adapt
 from nakawari.training.objectives.adapt import Params as AdaptParams
+from nakawari.training.objectives.adapt import adapter_learns
 from nakawari.training.objectives.autoencode import Autoencode
 from nakawari.training.objectives.autoencode import Params as AutoencodeParams
 from nakawari.training.objectives.base import collate, sample_generator
-from nakawari.training.objectives.denoise import Denoise
 from nakawari.training.objectives.denoise import Params as DenoiseParams
+from nakawari.training.objectives.denoise import parts_learn
+from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.targets import Target, true_latents
 from nakawari.training.run import train_from_recipe
 from nakawari.variants import load
 
@@ -52,8 +54,8 @@ def generators(values: dict[str, Any]) -> list[torch.Generator]:
     return [sample_generator(0, index) for index in values["index"]]
 
 
-def denoising(**params: Any) -> Denoise:
-    return Denoise(DenoiseParams(**params), tiny()).train()
+def denoising(**params: Any) -> DenoiserObjective:
+    return parts_learn(DenoiseParams(**params), tiny()).train()
 
 
 def loss(objective: torch.nn.Module, values: dict[str, Any]) -> float:
@@ -70,13 +72,13 @@ def learning(objective: torch.nn.Module, values: dict[str, Any]) -> set[str]:
 def test_a_perfect_answer_has_no_loss_and_a_silent_network_scores_the_baseline(monkeypatch: pytest.MonkeyPatch):
     objective, values = denoising(), batch()
     seen: dict[str, Any] = {}
-    true_noised = Denoise.noised
+    true_noised = DenoiserObjective.noised
 
-    def noised(self: Denoise, *words: Any) -> Any:
+    def noised(self: DenoiserObjective, *words: Any) -> Any:
         seen["step"] = true_noised(self, *words)
         return seen["step"]
 
-    monkeypatch.setattr(Denoise, "noised", noised)
+    monkeypatch.setattr(DenoiserObjective, "noised", noised)
     process = EDMProcess()
     answers = {
         "perfect": lambda noisy, t, condition: process.output(seen["step"].x0, seen["step"].noise, t),
@@ -150,13 +152,13 @@ def test_gradient_goes_only_where_it_is_due():
     objective = denoising()
     learning(objective, values)
     assert objective.pipeline.unet.mask_token.grad.abs().sum() > 0
-    adapting = Adapt(AdaptParams(lora=LORA), tiny()).train()
+    adapting = adapter_learns(AdaptParams(lora=LORA), tiny(), Target(true_latents)).train()
     assert learning(adapting, values) == {"unet"}
     assert all("lora_" in name for name in adapting.trainable_parameters())
 
 
 def test_adapting_drops_images_at_the_rate_of_the_family():
-    objective = Adapt(AdaptParams(lora=LORA), tiny())
+    objective = adapter_learns(AdaptParams(lora=LORA), tiny(), Target(true_latents))
     assert (objective.params.image_dropout, objective.params.guide_dropout) == (0.1, 0.0)
     always = denoising(image_dropout=1.0)
     step = always.noised(batch(), generators(batch()))
@@ -190,14 +192,14 @@ def test_the_cache_tells_tracks_apart(tmp_path: Path):
     expected.append(loss(plain, values))
     found = [loss(cached, some) for some in (batch(2), values, batch(2))]
     assert found[:2] == pytest.approx(expected, rel=1e-5) and found[2] == found[0]
-    assert (cached.cache.misses, cached.cache.hits) == (4, 2)
+    assert (cached.extras.cache.misses, cached.extras.cache.hits) == (4, 2)
 
 
 def test_what_cannot_learn_is_refused():
     pipeline = tiny()
     pipeline.register_modules(controlnet=None)
     with pytest.raises(UsageError, match="needs a model with point control"):
-        Denoise(DenoiseParams(train_control=True), pipeline)
+        parts_learn(DenoiseParams(train_control=True), pipeline)
     with pytest.raises(ValueError, match="nothing learns"):
         DenoiseParams(train_denoiser=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +10,11 @@ from fake_pipeline import FakePipeline, clips
 
 from nakawari.diffusion import EDMProcess, Process, VelocityProcess
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
-from nakawari.training.objectives import autoencode, denoise
+from nakawari.training.objectives import autoencode
 from nakawari.training.objectives.base import sample_generator
+from nakawari.training.objectives.decoded import read_by_decoder
 from nakawari.training.objectives.pixels import PixelLoss, PixelParams
+from nakawari.training.objectives.targets import random_times
 from tiny_models import plain_model
 
 
@@ -33,8 +34,7 @@ def test_squared_error_and_its_logarithm() -> None:
 def test_a_share_of_training_stands_at_the_last_time(process: Process, last: float) -> None:
     generators = [sample_generator(0, index) for index in range(400)]
     for share in (0.0, 0.5, 1.0):
-        objective = denoise.Denoise(denoise.Params(last_time_share=share), FakePipeline.make(process))
-        at_last = (objective._times(generators) == last).float().mean()
+        at_last = (random_times(FakePipeline.make(process), None, share, generators) == last).float().mean()
         assert abs(at_last - share) < 0.08
 
 
@@ -51,11 +51,7 @@ def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_a_share_of_the_pixel_term_decodes_the_true_latents(share: float) -> None:
-    pixel = {"weight": 1.0, "true_latents": share}
-    pipeline = FakePipeline.make(VelocityProcess())
-    objective = denoise.Denoise(denoise.Params.model_validate({"pixel": pixel}), pipeline)
     estimate, truth = torch.zeros(300, 1, 1, 1, 1), torch.ones(300, 1, 1, 1, 1)
-    step = SimpleNamespace(x0=truth)
-    decoded = objective.read_by_decoder(estimate, step, [sample_generator(0, index) for index in range(300)])
+    decoded = read_by_decoder(estimate, truth, share, [sample_generator(0, index) for index in range(300)])
     assert abs(decoded.mean().item() - share) < 0.07
     assert set(decoded.flatten().tolist()) <= {0.0, 1.0}

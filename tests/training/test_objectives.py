@@ -9,6 +9,8 @@ from fake_pipeline import FakePipeline, clips
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.training.objectives import autoencode, denoise
 from nakawari.training.objectives.base import sample_generator
+from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.terms import LatentTerms
 
 PROCESSES = {"velocity": VelocityProcess(), "edm": EDMProcess()}
 
@@ -17,9 +19,9 @@ def generators(batch, seed=0):
     return [sample_generator(seed, index) for index in batch["index"]]
 
 
-def denoising(process="velocity", oracle=False, tokens=False, guided_model=True, **params) -> denoise.Denoise:
+def denoising(process="velocity", oracle=False, tokens=False, guided_model=True, **params) -> DenoiserObjective:
     pipeline = FakePipeline.make(PROCESSES[process], guided_model=guided_model, tokens=tokens)
-    objective = denoise.Denoise(denoise.Params(**params), pipeline)
+    objective = denoise.parts_learn(denoise.Params(**params), pipeline)
     if oracle:
         install_oracle(pipeline, lambda p, x0, noise, t: p.output(x0, noise, t))
     return objective
@@ -136,7 +138,7 @@ def test_inner_only_leaves_the_keys_out():
 
     install_oracle(objective.pipeline, wrong_at_the_keys)
     inner_loss = objective(batch, generators(batch)).loss
-    objective.params = denoise.Params(weighting="x0")
+    objective.terms = LatentTerms(weights={"x0": 1.0})
     assert objective(batch, generators(batch)).loss > 100 * inner_loss
 
 

@@ -14,7 +14,8 @@ from ..errors import UsageError
 from .adaptation import crops_of
 from .data_sources import training_samples
 from .objectives.base import collate, sample_generator
-from .objectives.imitate import Imitate, Params
+from .objectives.denoiser import DenoiserObjective
+from .objectives.imitate import Params, denoiser_imitates
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
 from .run import build_objective, guide_of
@@ -144,7 +145,7 @@ def importances(recipe: Recipe, count: int) -> dict[str, float]:
         pixel=None,
         cache=getattr(recipe.objective, "cache", Params.model_fields["cache"].default),
     )
-    objective = Imitate(params, pipeline, Teacher.load(params)).eval()
+    objective = denoiser_imitates(params, pipeline, Teacher.load(params)).eval()
     samples = training_samples(recipe, guide_of(objective))
     batch = collate([{**samples.sample(index), "index": index} for index in range(recipe.optim.batch_size)])
 
@@ -177,7 +178,7 @@ def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) 
     Returns: how many were drawn.
     """
     objective = build_objective(recipe)
-    if not isinstance(objective, Imitate) or objective.params.regime != "drawings":
+    if not isinstance(objective, DenoiserObjective) or objective.target.drawings is None:
         raise UsageError("Only imitating drawings needs any beforehand; leave --prepare out.")
     samples, size = training_samples(recipe, guide_of(objective)), recipe.optim.batch_size
     count = recipe.optim.steps * size
@@ -187,4 +188,4 @@ def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) 
         objective.prepare(batch, [sample_generator(recipe.seed, index)])
         if progress is not None:
             progress(index + 1, count)
-    return objective.drawings.misses
+    return objective.target.drawings.misses

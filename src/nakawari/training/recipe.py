@@ -270,6 +270,8 @@ def _parse_objective(values: dict[str, Any], what: str) -> ObjectiveParams:
         raise UsageError(
             f"{what} has 'objective.kind' {values['kind']!r}, which does not exist; {_kinds()}."
         ) from error
+    # A recipe that an earlier run wrote names every key, this one too, without meaning anything by it.
+    values = {key: value for key, value in values.items() if (key, value) != ("ablation", None)}
     return _validate(model, values, ("objective",), what)
 
 

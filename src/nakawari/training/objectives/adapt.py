@@ -1,33 +1,31 @@
-"""Objective `adapt`: a low-rank adapter makes a model better at one show; everything else stays as it is.
+"""Kind `adapt`: a low-rank adapter learns the truth of one show; everything else stays as it is.
 
-The loss is written in noise and x0 through the family's process, so it is right whatever the denoiser answers with:
 noise_l1 * |noise' - noise| + a weighted squared error + pixel.weight * pixel loss(x0', x0), decoded with gradient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from ...adapters import DECODER, IMAGE_ADAPTER, adapted_networks, autoencoder, disabled, save
+from ...adapters import DECODER, IMAGE_ADAPTER, autoencoder, save
 from ...diffusion import Weighting
 from ...errors import UsageError
-from ...families.base import Condition, InterpolationPipeline
+from ...families.base import InterpolationPipeline
 from ...quantization.layers import packed_layers
 from ...quantization.precisions import quantize_layers, uniform
 from ..condition_cache import ConditionCache
-from ..lora import ADAPTER, LoraParams, add_lora, train_adapter
+from ..lora import ADAPTER, LoraParams, add_lora
 from ..offload import Offload
 from ..recipe import Recipe
-from .base import Batch, StepOutput
-from .denoising import Denoising, DenoisingParams, Weights
-from .noise_answer import noise_answer
+from .denoiser import DenoiserObjective, Extras, Learner
+from .params import DenoisingParams, WeightParams
 from .prior import Prior, PriorParams
+from .targets import Target, true_latents
+from .terms import LatentTerms
 
 Rate = float | None
 
@@ -46,8 +44,6 @@ class Params(DenoisingParams):
     cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
     offload: what only makes conditions (towers, guide; the autoencoder, too, where there is no pixel term) waits in
         the CPU's memory until a clip is encoded. For one GPU.
-    ablation: answer-noise = the loss of a trainer that takes every network's output for the noise (see
-        `noise_answer`); it spoils the model and is there to be looked at.
 
     The others as in `DenoisingParams`.
     """
@@ -55,7 +51,7 @@ class Params(DenoisingParams):
     kind: Literal["adapt"] = "adapt"
     lora: LoraParams = LoraParams()
     noise_l1: float = Field(1.0, ge=0)
-    weighting: Weighting | Weights = Field(default_factory=dict)
+    weighting: Weighting | WeightParams = Field(default_factory=dict)
     guide_dropout: Rate = Field(None, ge=0, le=1)
     text_dropout: Rate = Field(None, ge=0, le=1)
     image_dropout: Rate = Field(None, ge=0, le=1)
@@ -65,7 +61,6 @@ class Params(DenoisingParams):
     base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
     cache: Path | None = None
     offload: bool = False
-    ablation: Literal["answer-noise"] | None = None
 
     @model_validator(mode="after")
     def _learns(self) -> Self:
@@ -85,105 +80,70 @@ class Params(DenoisingParams):
         return type(self).model_validate(self.model_dump() | rates)
 
 
-class Adapt(Denoising):
-    """Trains an adapter on the pipeline's denoiser, and a linear layer behind an image tower that needs one."""
+def adapter_learns(params: Params, pipeline: InterpolationPipeline, target: Target, seed: int = 0) -> DenoiserObjective:
+    """The objective of an adapter on the denoiser, and of a linear layer behind an image tower that needs one.
 
-    params: Params
+    Args:
+        target: what it learns from.
+        seed: of the prior's clips.
+    """
+    shrink(pipeline, params.base_dtype)
+    new_image_adapter = pipeline.add_image_adapter()
+    if new_image_adapter:
+        _check_conditions_may_change(params)
+    params = params.with_rates_of(pipeline)
 
-    def __init__(self, params: Params, pipeline: InterpolationPipeline, seed: int = 0) -> None:
-        _shrink(pipeline, params.base_dtype)
-        new_image_adapter = pipeline.add_image_adapter()
-        super().__init__(params.with_rates_of(pipeline), pipeline, learns_condition=new_image_adapter)
-        self.layers = add_lora(pipeline, params.lora)
+    def begin() -> None:
+        add_lora(pipeline, params.lora)
         if new_image_adapter:
-            self.networks[IMAGE_ADAPTER].requires_grad_(True)
+            pipeline.components[IMAGE_ADAPTER].requires_grad_(True)
         if params.gradient_checkpointing:
             pipeline.denoiser.enable_gradient_checkpointing()
-        for option in ("cache", "offload"):
-            if getattr(params, option) and self.learns_condition:
-                raise UsageError(
-                    f"objective.{option} cannot keep conditions while an image adapter learns, as they change with it; "
-                    f"leave the {option} out."
-                )
-        self.cache = None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None)
-        self.offload = Offload(self._waiting() if params.offload else [])
-        self.prior = None if params.prior is None else Prior(params.prior, pipeline, seed)
-        self._base_drawn: dict[tuple[int, ...], Tensor] = {}
 
-    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
-        if self.params.ablation is not None:
-            return noise_answer(self, batch, generators)
-        output = super().forward(batch, generators)
-        if self.prior is None:
-            return output
-        with self.offload.on(batch["frames"].device):
-            drawn = self.prior.batch(batch, generators)
-        kept = super().forward(drawn, generators)
-        weight = self.prior.params.weight
-        logs = dict(output.logs) | {"prior": kept.loss, "prior_baseline": kept.logs["baseline"]}
-        logs["baseline"] = logs["baseline"] + weight * kept.logs["baseline"]
-        return StepOutput(output.loss + weight * kept.loss, logs, output.details)
+    def write(folder: Path) -> None:
+        """In diffusers' layout, and beside it the decoder's and the image adapter where there are such."""
+        save(pipeline.denoiser, folder, ADAPTER)
+        if params.lora.decoder_rank:
+            save(autoencoder(pipeline), folder / DECODER, ADAPTER)
+        if pipeline.components.get(IMAGE_ADAPTER) is not None:
+            pipeline.components[IMAGE_ADAPTER].save_pretrained(folder / IMAGE_ADAPTER)
 
-    def encoded(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
-        if self.cache is not None:
-            return self.cache.encoded(batch, guided, self._encode)
-        return self._encode(batch, guided)
+    return DenoiserObjective(
+        params,
+        pipeline,
+        Learner(begin, write, adapter=True, condition=new_image_adapter, over_base=True),
+        target,
+        LatentTerms(params.noise_l1, params.weights, inner_only=params.inner_only),
+        Extras(
+            sampling=params.sampling.words(),
+            cache=None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None),
+            offload=Offload(_only_for_conditions(pipeline, params) if params.offload else []),
+            prior=None if params.prior is None else Prior(params.prior, pipeline, seed),
+        ),
+    )
 
-    def _encode(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
-        with self.offload.on(batch["frames"].device):
-            return super().encoded(batch, guided)
 
-    def _waiting(self) -> list[torch.nn.Module]:
-        """The networks that training steps need for conditions alone."""
-        needed = {self.pipeline.denoiser} | ({self.networks["vae"]} if self.pixel is not None else set())
-        return [network for network in self.networks.values() if network not in needed]
+def _check_conditions_may_change(params: Params) -> None:
+    for option in ("cache", "offload"):
+        if getattr(params, option):
+            raise UsageError(
+                f"objective.{option} cannot keep conditions while an image adapter learns, as they change with it; "
+                f"leave the {option} out."
+            )
 
-    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        with self.offload.on(batches[0]["frames"].device):
-            return super().validate(batches)
 
-    def sample(self, batches: Sequence[Batch], folder: Path) -> None:
-        with self.offload.on(batches[0]["frames"].device):
-            super().sample(batches, folder)
-
-    def latent_loss(self, estimate: Tensor, x0: Tensor, t: Tensor, known: Tensor | None = None) -> Tensor:
-        """The error of the noise and the weighted squared error of x0, per sample (B,).
-
-        Both noise and estimate make the same x_t, so |noise' - noise| = sqrt(SNR) |x0' - x0|.
-        """
-        column = (-1, *[1] * (x0.ndim - 1))
-        root = self.pipeline.process.snr(t).sqrt().to(x0).reshape(column)
-        noise = self.params.noise_l1 * self.frame_mean(root * (estimate - x0).abs(), known)
-        return noise + super().latent_loss(estimate, x0, t, known)
-
-    def train(self, mode: bool = True) -> Adapt:
-        """See `train_adapter`."""
-        super().train(mode)
-        train_adapter(self.networks, mode)
-        return self
-
-    def draw_nothing(self, batch: Batch, condition: Condition) -> Tensor:
-        """The base model's drawing."""
-        key = tuple(batch["index"])
-        if key not in self._base_drawn:
-            with disabled(*adapted_networks(self.pipeline)):
-                self._base_drawn[key] = self.draw(batch, guided=True)
-        return self._base_drawn[key]
-
-    def save(self, folder: Path) -> None:
-        """The adapter in diffusers' layout, and beside it the decoder's and the image adapter where there are such."""
-        save(self.pipeline.denoiser, folder, ADAPTER)
-        if self.params.lora.decoder_rank:
-            save(autoencoder(self.pipeline), folder / DECODER, ADAPTER)
-        if IMAGE_ADAPTER in self.networks:
-            self.networks[IMAGE_ADAPTER].save_pretrained(folder / IMAGE_ADAPTER)
+def _only_for_conditions(pipeline: InterpolationPipeline, params: Params) -> list[torch.nn.Module]:
+    """The networks that training steps need for conditions alone."""
+    parts = pipeline.components
+    needed = {pipeline.denoiser} | ({parts["vae"]} if params.pixel is not None else set())
+    return [part for part in parts.values() if isinstance(part, torch.nn.Module) and part not in needed]
 
 
 KEPT_WHOLE = ("vae", "guide")
 """Parts that stay in float32: they are small, and pixels are seen."""
 
 
-def _shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
+def shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
     """The frozen base in less memory, where it was not loaded so."""
     if base_dtype == "int8" and not packed_layers(pipeline.denoiser):
         quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, "int8"))
@@ -193,8 +153,8 @@ def _shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
                 part.to(torch.bfloat16)
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Adapt:
+def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
     """The objective for any family."""
     if params.base_dtype == "bf16" and recipe.optim.mixed_precision != "bf16":
         raise UsageError("objective.base_dtype bf16 computes in bf16; set optim.mixed_precision to bf16, too.")
-    return Adapt(params, pipeline, recipe.seed)
+    return adapter_learns(params, pipeline, Target(true_latents), recipe.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from ...families.base import Condition, InterpolationPipeline
 from ...guide import Guide
 from .base import Batch
+from .params import DenoisingParams
 
 CONTROL = "controlnet"
 """The component that follows tracks, in families that have one."""
@@ -64,6 +65,32 @@ def without_control(condition: Condition) -> Condition:
     """The condition as it is for clips without tracks: what point control adds is multiplied by zero."""
     scale = condition.extra["control_scale"]
     return condition.replace(extra={**condition.extra, "control_scale": torch.zeros_like(scale)})
+
+
+def drop_parts(
+    pipeline: InterpolationPipeline, condition: Condition, params: DenoisingParams, drawn: Tensor
+) -> Condition:
+    """The condition without text, image or both at the shares of `params`; `drawn` (B,) uniform in [0, 1)."""
+    if condition.tokens is None:
+        return condition
+    both = params.image_dropout
+    text = both + params.text_dropout
+    alone = text + params.image_only_dropout
+    without_text = pipeline.unconditional(condition, keep_image=True)
+    for other, low, high in (
+        (without_text, both, text),
+        (without_image(condition), text, alone),
+        (pipeline.unconditional(condition), 0.0, both),
+    ):
+        condition = exchange(condition, other, ((drawn >= low) & (drawn < high)).tolist())
+    return condition
+
+
+def drop_control(condition: Condition, rate: float, draw: Callable[[], Tensor]) -> Condition:
+    """The condition without tracks for the share `rate`, where it has some; `draw` gives uniform numbers (B,)."""
+    if condition.control is None or not rate:
+        return condition
+    return exchange(condition, without_control(condition), (draw() < rate).tolist())
 
 
 def exchange(condition: Condition, other: Condition, taken: Sequence[bool]) -> Condition:

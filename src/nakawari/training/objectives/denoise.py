@@ -1,21 +1,21 @@
-"""Objective `denoise`: the denoiser learns the data, with a loss written in x0 through the family's process."""
+"""Kind `denoise`: parts of a model learn the truth of its data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
-from torch import Tensor
 
 from ...errors import UsageError
-from ...families.base import Condition, InterpolationPipeline
+from ...families.base import InterpolationPipeline
 from ..condition_cache import ConditionCache
 from ..recipe import Recipe
-from .base import Batch
 from .conditions import CONTROL
-from .denoising import Denoising, DenoisingParams
+from .denoiser import DenoiserObjective, Extras, Learner
+from .params import DenoisingParams
+from .targets import Target, true_latents
+from .terms import LatentTerms
 
 
 class Params(DenoisingParams):
@@ -43,28 +43,30 @@ class Params(DenoisingParams):
         return self
 
 
-class Denoise(Denoising):
-    """Trains the pipeline's denoiser over a frozen autoencoder."""
+def parts_learn(params: Params, pipeline: InterpolationPipeline) -> DenoiserObjective:
+    """The objective of the denoiser, of what follows tracks, of the decoder, over all else frozen."""
+    parts = pipeline.components
+    if params.train_control and parts.get(CONTROL) is None:
+        raise UsageError("objective.train_control needs a model with point control; this one has none.")
 
-    params: Params
-
-    def __init__(self, params: Params, pipeline: InterpolationPipeline) -> None:
-        super().__init__(params, pipeline)
+    def begin() -> None:
         pipeline.denoiser.requires_grad_(params.train_denoiser)
         if params.train_control:
-            if CONTROL not in self.networks:
-                raise UsageError("objective.train_control needs a model with point control; this one has none.")
-            self.networks[CONTROL].requires_grad_(True)
+            parts[CONTROL].requires_grad_(True)
         if params.train_decoder:
-            self.networks["vae"].decoder.requires_grad_(True)
-        self.cache = None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None)
+            parts["vae"].decoder.requires_grad_(True)
 
-    def encoded(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
-        if self.cache is not None:
-            return self.cache.encoded(batch, guided, super().encoded)
-        return super().encoded(batch, guided)
+    cache = None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None)
+    return DenoiserObjective(
+        params,
+        pipeline,
+        Learner(begin),
+        Target(true_latents),
+        LatentTerms(weights=params.weights, inner_only=params.inner_only),
+        Extras(sampling=params.sampling.words(), cache=cache),
+    )
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Denoise:
+def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
     """The objective for any family."""
-    return Denoise(params, pipeline)
+    return parts_learn(params, pipeline)

@@ -39,9 +39,10 @@ class PipelineObjective(Objective):
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """`psnr` of the middle frames; where the model takes a guide also `psnr_unguided`; `psnr_nothing` beside it."""
-        return mean_scores([self._scores(batch) for batch in batches])
+        return mean_scores([self.scores(batch) for batch in batches])
 
-    def _scores(self, batch: Batch) -> dict[str, Tensor]:
+    def scores(self, batch: Batch) -> dict[str, Tensor]:
+        """The scores of a batch, per sample (B,); see `validate`."""
         truth, condition = batch["frames"], self.guided_condition(batch)
         scores = {
             "psnr": middle_psnr(self.draw(batch, guided=True), truth),

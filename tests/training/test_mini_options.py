@@ -12,7 +12,6 @@ from nakawari.diffusion import EDMProcess, Process, VelocityProcess
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.training.objectives import autoencode
 from nakawari.training.objectives.base import sample_generator
-from nakawari.training.objectives.decoded import read_by_decoder
 from nakawari.training.objectives.pixels import PixelLoss, PixelParams
 from nakawari.training.objectives.targets import random_times
 from tiny_models import plain_model
@@ -47,11 +46,3 @@ def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
     assert pipeline.vae.config.scaling_factor == before
     saved = DualReferenceAutoencoder.from_pretrained(tmp_path / "vae").config.scaling_factor
     assert saved == pytest.approx(before * 0.5 / measured)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.4])
-def test_a_share_of_the_pixel_term_decodes_the_true_latents(share: float) -> None:
-    estimate, truth = torch.zeros(300, 1, 1, 1, 1), torch.ones(300, 1, 1, 1, 1)
-    decoded = read_by_decoder(estimate, truth, share, [sample_generator(0, index) for index in range(300)])
-    assert abs(decoded.mean().item() - share) < 0.07
-    assert set(decoded.flatten().tolist()) <= {0.0, 1.0}

@@ -24,7 +24,7 @@ class WatchParams(RecipePart):
     """Args:
     every: steps between two looks.
     band: the factor up or down that the deviation may lie from the teacher's; 2^0.5 is half or twice the variance.
-    start: steps that a student gets to find its feet; looks before this one are logged and stop nothing.
+    start: steps without stopping; looks before this one are only logged.
     patience: so many looks outside the band in a row stop the run; 0 = only log.
     """
 

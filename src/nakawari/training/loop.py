@@ -1,4 +1,4 @@
-"""The training loop: one, for every objective."""
+"""The training loop: one, for every objective. `Trainer.step` is one optimizer step, `Trainer.run` all of them."""
 
 from __future__ import annotations
 
@@ -91,39 +91,6 @@ class Trainer:
         ]
         self.state = RunState()
 
-    def resume(self, step: int) -> None:
-        """Go on from the checkpoint of `step`."""
-        values = checkpoints.load(self.folder, step, self.parameters, self.optimizer.optimizer, self.average)
-        self.state = RunState(**{name: values[name] for name in RunState().to_json()})
-        if self.accelerator.scaler is not None and self.state.scaler:
-            self.accelerator.scaler.load_state_dict(self.state.scaler)
-
-    def run(self, progress: Callable[[Progress], None] | None = None) -> Outcome:
-        """Train to the end, or to the first reason to stop."""
-        state, first, began = self.state, self.state.step, time.perf_counter()
-        main = self.accelerator.is_main_process
-        log = RunLog(self.folder / "log.jsonl", state.step) if main else None
-        outcome = self._outcome(None, None)
-        data = self.data()
-        with StopSignal() as signal, log or nullcontext():
-            while outcome is None:
-                entry = self.step(data)
-                reason = self._look_around(entry)
-                if log is not None:
-                    log.write(entry)
-                if main and progress is not None:
-                    left = (self.optim.steps - state.step) * (time.perf_counter() - began) / (state.step - first)
-                    progress(Progress(state.step, self.optim.steps, left, entry))
-                if state.nonfinite >= PATIENCE_WITH_NONFINITE:
-                    raise NakawariError(self._diverged())
-                outcome = self._outcome(reason, self._stopped(signal))
-                # Between skipped steps the weights stand still, and a checkpoint would only push a good one out.
-                due = state.step % self.recipe.checkpoint.every == 0 and self._is_good()
-                if outcome is not None or due:
-                    self.checkpoint()
-        self._finish(outcome)
-        return outcome
-
     def step(self, data: Iterator[Batch]) -> dict[str, Any]:
         """One optimizer step; returns its log entry."""
         began = time.perf_counter()
@@ -143,37 +110,6 @@ class Trainer:
         if self.state.nonfinite:
             entry["skipped"] = True
         return entry | {"seconds": round(seconds, 4), "samples_per_second": round(self.optim.batch_size / seconds, 3)}
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of this step."""
-        if self.accelerator.scaler is not None:
-            self.state.scaler = self.accelerator.scaler.state_dict()
-        if self.accelerator.is_main_process:
-            state = self.state.to_json()
-            keep = self.recipe.checkpoint.keep
-            checkpoints.save(self.folder, self.parameters, self.optimizer.optimizer, self.average, state, keep)
-        self.accelerator.wait_for_everyone()
-
-    def data(self) -> Iterator[Batch]:
-        """The micro-batches of this process, from the state's step to the last."""
-        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        o = self.optim
-        indices = StepIndices(self.state.step, o.steps, o.batch_size, o.accumulation, rank, processes)
-        return batches(self.samples, indices, self.recipe.workers)
-
-    def _set_learning_rate(self) -> float:
-        o = self.optim
-        rate = learning_rate(
-            self.state.step,
-            peak=o.lr,
-            schedule=o.schedule,
-            warmup_steps=o.warmup_steps,
-            steps=o.steps,
-            floor=o.floor,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
 
     def _micro_batch(self, batch: Batch, last: bool) -> tuple[Batch, StepOutput]:
         batch = self._to_device(batch)
@@ -212,8 +148,72 @@ class Trainer:
         described = {"step": self.state.step, "loss": finite_or_none(loss), "grad_norm": finite_or_none(norm)}
         write_json(self.folder / f"{name}.json", described | {"batches": [_describe(*pair) for pair in passes]})
 
-    def _look_around(self, entry: dict[str, Any]) -> str | None:
-        """Validation and pictures where due, put into `entry`; returns a reason to stop early."""
+    def resume(self, step: int) -> None:
+        """Go on from the checkpoint of `step`."""
+        values = checkpoints.load(self.folder, step, self.parameters, self.optimizer.optimizer, self.average)
+        self.state = RunState(**{name: values[name] for name in RunState().to_json()})
+        if self.accelerator.scaler is not None and self.state.scaler:
+            self.accelerator.scaler.load_state_dict(self.state.scaler)
+
+    def run(self, progress: Callable[[Progress], None] | None = None) -> Outcome:
+        """Train to the end, or to the first reason to stop."""
+        state, first, began = self.state, self.state.step, time.perf_counter()
+        main = self.accelerator.is_main_process
+        log = RunLog(self.folder / "log.jsonl", state.step) if main else None
+        outcome = self._outcome(None, None)
+        data = self.data()
+        with StopSignal() as signal, log or nullcontext():
+            while outcome is None:
+                entry = self.step(data)
+                reason = self._validate_and_save_samples(entry)
+                if log is not None:
+                    log.write(entry)
+                if main and progress is not None:
+                    left = (self.optim.steps - state.step) * (time.perf_counter() - began) / (state.step - first)
+                    progress(Progress(state.step, self.optim.steps, left, entry))
+                if state.nonfinite >= PATIENCE_WITH_NONFINITE:
+                    raise NakawariError(self._diverged())
+                outcome = self._outcome(reason, self._stopped(signal))
+                # Between skipped steps the weights stand still, and a checkpoint would only push a good one out.
+                due = state.step % self.recipe.checkpoint.every == 0 and self._is_good()
+                if outcome is not None or due:
+                    self.checkpoint()
+        self._finish(outcome)
+        return outcome
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint of this step."""
+        if self.accelerator.scaler is not None:
+            self.state.scaler = self.accelerator.scaler.state_dict()
+        if self.accelerator.is_main_process:
+            state = self.state.to_json()
+            keep = self.recipe.checkpoint.keep
+            checkpoints.save(self.folder, self.parameters, self.optimizer.optimizer, self.average, state, keep)
+        self.accelerator.wait_for_everyone()
+
+    def data(self) -> Iterator[Batch]:
+        """The micro-batches of this process, from the state's step to the last."""
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        o = self.optim
+        indices = StepIndices(self.state.step, o.steps, o.batch_size, o.accumulation, rank, processes)
+        return batches(self.samples, indices, self.recipe.workers)
+
+    def _set_learning_rate(self) -> float:
+        o = self.optim
+        rate = learning_rate(
+            self.state.step,
+            peak=o.lr,
+            schedule=o.schedule,
+            warmup_steps=o.warmup_steps,
+            steps=o.steps,
+            floor=o.floor,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _validate_and_save_samples(self, entry: dict[str, Any]) -> str | None:
+        """Validate and save pictures where due, with the scores put into `entry`; returns a reason to stop early."""
         recipe, step = self.recipe, self.state.step
         reason = self.objective.step_end(step)
         if self.accelerator.num_processes > 1:  # each process sees its own samples, and all must stop together

@@ -45,8 +45,13 @@ class StudentParams(RecipePart):
 
 
 class ModelParams(RecipePart):
-    """What training starts from: a variant (`base`), a new model from a family's configuration (`new`), or a smaller
-    one of a variant (`student`)."""
+    """What training starts from; exactly one of three.
+
+    Args:
+        base: a variant.
+        new: a new model, from a family's configuration.
+        student: a smaller model of a variant.
+    """
 
     base: str | None = None
     new: dict[str, Any] | None = None
@@ -60,7 +65,12 @@ class ModelParams(RecipePart):
 
 
 class SyntheticParams(RecipePart):
-    """Synthetic scenes; see `nakawari.data.training_data.SyntheticSource`."""
+    """Synthetic scenes; see `nakawari.data.training_data.SyntheticSource`.
+
+    Args:
+        weight: how often a sample comes from this source, beside the others.
+        reach: smallest and largest travel of what moves, in frame widths.
+    """
 
     kind: Literal["synthetic"]
     weight: float = Field(1.0, ge=0)
@@ -72,9 +82,13 @@ class ClipsParams(RecipePart):
     (columns name, caption) gives prompts.
 
     Args:
+        path: the folder.
+        weight: how often a sample comes from this source, beside the others.
+        span: fewest and most source frames from key to key.
+        min_change: mean change between the keys, of 255, below which a window is drawn again.
         decode_size: height and width at which clips are kept on disk, decoded once; None = in memory, as they are.
-        held_out: share of the clips' sources that training never sees: validation draws from these. Of fewer than four
-            sources: of the longest clip's frames. Without meaning where the data have a part named val.
+        held_out: share of the clips' sources that training leaves to validation, or of the longest clip's frames where
+            there are fewer than four sources; without meaning where the data have a part named val.
         balance: the folders directly below `path` (shows) count alike, however many clips each has.
     """
 
@@ -95,8 +109,10 @@ class TripletsParams(RecipePart):
     (on both neighbours of a time between two frames), the others are cross-fades, and no loss sees them.
 
     Args:
+        path: the folder.
+        weight: how often a sample comes from this source, beside the others.
         split: train or val, where the layout has splits; None = train, and val to validate. Test is never read.
-        held_out: as in `ClipsParams`.
+        held_out: share of the films or clips that training leaves to validation.
     """
 
     kind: Literal["triplets"]
@@ -111,6 +127,7 @@ class DragsParams(RecipePart):
     batch comes from one of them.
 
     Args:
+        weight: how often a batch comes from this source, beside the others.
         look: plain, or target, the look of another show.
         window: height and width of a window about the sprite that is cut from each scene: for an autoencoder, which
             learns from it at a fraction of the cost; without tracks. None = the whole scene.
@@ -123,29 +140,45 @@ class DragsParams(RecipePart):
 
 
 class CurriculumParams(RecipePart):
-    """Motion grows from `start` to its full reach over the first `samples` samples."""
+    """Motion grows from `start` to its full reach over the first `samples` samples.
+
+    Args:
+        start: the share of the reach at the beginning.
+        samples: over how many samples it grows; 0 = none, the full reach from the beginning.
+    """
 
     start: float = Field(0.3, gt=0, le=1)
     samples: Count = 0
 
 
 class WindowsParams(RecipePart):
-    """`count` windows of whole frames of `size` (height, width), made once with the model's guide and kept below
-    `data.cache`; training cuts its crops from these. Validation draws whole frames of this size."""
+    """Windows of whole frames, made once with the model's guide and kept below `data.cache`; training cuts its crops
+    from these. Validation draws whole frames of this size.
+
+    Args:
+        count: how many.
+        size: height and width of a window.
+    """
 
     count: Positive
     size: tuple[Positive, Positive]
 
 
 class DataParams(RecipePart):
-    """Training data: sources mixed by weight; `size` is (height, width); `frames` the counts to choose from.
+    """Training data: sources mixed by weight.
 
     Args:
+        sources: where samples come from.
+        size: height and width of a sample.
+        frames: how many frames a sample has, both keys included; of several counts one is drawn for each batch.
+        augment: mirror, reverse in time, exchange and invert colours, and crop at random.
+        curriculum: motion that grows.
+        cache: the folder for decoded clips and windows.
         buckets: sizes that take the place of `size` in training, one for each batch, clips in the one nearest their
             own aspect; validation keeps to `size`.
         distinct: so many samples, then the same ones again in another order, which makes a cache worth its while;
             0 = always new ones.
-        windows: see `WindowsParams`; None = frames and guides are made anew for every sample, at `size`.
+        windows: whole frames whose guides are made once; None = frames and guides are made anew for every sample.
     """
 
     sources: list[
@@ -174,7 +207,23 @@ class DataParams(RecipePart):
 
 
 class OptimParams(RecipePart):
-    """AdamW and its schedule. `batch_size` is samples per optimizer step, over all processes."""
+    """AdamW and its schedule.
+
+    Args:
+        lr: peak learning rate.
+        betas: of AdamW.
+        weight_decay: on matrices and kernels, not on biases, norms and gains.
+        eps: of AdamW.
+        schedule: how the rate falls after the warm-up.
+        warmup_steps: steps in which the rate rises.
+        floor: share of the peak where the schedule ends.
+        steps: optimizer steps.
+        batch_size: samples per optimizer step, over all processes.
+        accumulation: passes that share a step, so that fewer samples are in memory at once.
+        grad_clip: largest norm of the gradient; None = not clipped.
+        ema: decay of the averaged weights, which are validated and saved; 0 = none.
+        mixed_precision: of the passes.
+    """
 
     lr: float = Field(gt=0)
     betas: tuple[Share, Share] = (0.9, 0.999)
@@ -198,7 +247,15 @@ class OptimParams(RecipePart):
 
 
 class ValidationParams(RecipePart):
-    """Validation on the first `samples` held-out samples; 0 samples = none. `patience` counts validations."""
+    """Validation on held-out samples.
+
+    Args:
+        every: steps between two validations.
+        samples: how many samples; 0 = none, and best/ holds the last weights.
+        metric: the score that decides what is best.
+        mode: whether more or less of it is better.
+        patience: stop after so many validations without improvement; None = never.
+    """
 
     every: Positive = 500
     samples: Count = 0
@@ -208,20 +265,43 @@ class ValidationParams(RecipePart):
 
 
 class CheckpointParams(RecipePart):
-    """A checkpoint every so many steps, of which the last `keep` stay."""
+    """Checkpoints.
+
+    Args:
+        every: steps between two.
+        keep: how many of the last ones stay.
+    """
 
     every: Positive = 500
     keep: Positive = 2
 
 
 class LogParams(RecipePart):
-    """Pictures every so many steps (None = never)."""
+    """What is drawn on the way.
+
+    Args:
+        samples_every: steps between two pictures of validation samples; None = never.
+    """
 
     samples_every: Positive | None = None
 
 
 class Recipe(RecipePart):
-    """One training run. `provenance` is written by the run and ignored when the recipe is read again."""
+    """One training run.
+
+    Args:
+        name: of the run; its folder's where no other is given.
+        seed: another seed, another run.
+        model: what training starts from.
+        objective: what is minimised; its keys depend on its kind.
+        data: what is learnt from.
+        workers: processes that make samples beside the loop; 0 = none.
+        optim: the optimizer and its schedule.
+        validation: on held-out samples.
+        checkpoint: how often, and how many stay.
+        log: pictures on the way.
+        provenance: written by the run, and ignored when the recipe is read again.
+    """
 
     name: str
     seed: Count = 0
@@ -270,9 +350,20 @@ def _parse_objective(values: dict[str, Any], what: str) -> ObjectiveParams:
         raise UsageError(
             f"{what} has 'objective.kind' {values['kind']!r}, which does not exist; {_kinds()}."
         ) from error
-    # A recipe that an earlier run wrote names every key, this one too, without meaning anything by it.
-    values = {key: value for key, value in values.items() if (key, value) != ("ablation", None)}
+    values = _without_retired(values)
     return _validate(model, values, ("objective",), what)
+
+
+_RETIRED = {("ablation", None), ("kl", 0.0), ("true_latents", 0.0)}
+"""Keys that are gone, with the value that said nothing: a recipe that an earlier run wrote names every key."""
+
+
+def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_retired(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if isinstance(value, (dict, list)) or (key, value) not in _RETIRED
+    }
 
 
 def _kinds() -> str:

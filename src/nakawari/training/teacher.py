@@ -23,7 +23,13 @@ from .tensors import hash_states
 
 
 class TeacherSampling(RecipePart):
-    """How the teacher draws: steps, guidance scale (None = the family's own), eta (0 = DDIM)."""
+    """How the teacher draws.
+
+    Args:
+        steps: of sampling.
+        guidance: scale; None = the family's own.
+        eta: noise of the sampler; 0 = DDIM.
+    """
 
     steps: int = Field(20, ge=1)
     guidance: float | None = None

@@ -23,8 +23,6 @@ from .pixels import PixelLoss, PixelParams
 class Params(ObjectiveParams):
     """Args:
     pixel: the reconstruction loss.
-    kl: weight of the KL divergence of the posterior from a standard normal, per latent value; above 0 the latents
-        are sampled from the posterior.
     latent_noise: noise of a level uniform in [0, this] is added to the latents, so that the decoder tolerates a
         denoiser's errors.
     latent_dropout: share of samples whose latents are zero: the decoder alone.
@@ -36,7 +34,6 @@ class Params(ObjectiveParams):
 
     kind: Literal["autoencode"] = "autoencode"
     pixel: PixelParams = PixelParams()
-    kl: float = Field(0.0, ge=0)
     latent_noise: float = Field(0.0, ge=0)
     latent_dropout: float = Field(0.0, ge=0, le=1)
     guide_dropout: float = Field(0.0, ge=0, le=1)
@@ -58,16 +55,15 @@ class Autoencode(PipelineObjective):
         p, frames = self.params, batch["frames"]
         guided = rand(generators) >= p.guide_dropout
         condition = condition_of(self.pipeline, batch, guided.tolist())
-        latents = self.pipeline.encode(frames, condition, generator=list(generators) if p.kl else None)
+        latents = self.pipeline.encode(frames, condition)
         drawn = self.pipeline.decode(check("latents", self._roughen(latents, generators)), condition)
         truth = inner(frames, p.inner_only)
         pixel = self.pixel(inner(check("frames", drawn), p.inner_only), truth)
-        kl = self._divergence(frames)
         nothing = drawn_by_nothing(frames, condition).detach()
         with torch.no_grad():
             baseline = self.pixel(inner(nothing, p.inner_only), truth).mean()
-        logs = {"baseline": baseline, "pixel": pixel.mean(), "kl": kl.mean(), "latent_std": latents.float().std()}
-        return StepOutput((pixel + p.kl * kl).mean(), logs, {"pixel": pixel.detach(), "guided": guided})
+        logs = {"baseline": baseline, "pixel": pixel.mean(), "latent_std": latents.float().std()}
+        return StepOutput(pixel.mean(), logs, {"pixel": pixel.detach(), "guided": guided})
 
     def _roughen(self, latents: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         column = (len(latents), 1, 1, 1, 1)
@@ -75,13 +71,6 @@ class Autoencode(PipelineObjective):
         noisy = latents + level * randn(generators, latents.shape[1:], latents)
         kept = (rand(generators) >= self.params.latent_dropout).reshape(column).to(latents)
         return noisy * kept
-
-    def _divergence(self, frames: Tensor) -> Tensor:
-        if not self.params.kl:
-            return frames.new_zeros(len(frames))
-        posterior = self.networks["vae"].encode(frames)
-        values = posterior.mean.float().square() + posterior.var.float() - 1 - posterior.logvar.float()
-        return 0.5 * values.reshape(len(frames), -1).mean(1)
 
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...families.base import InterpolationPipeline
-from .base import Batch, rand
+from .base import Batch
 from .conditions import drawn_by_nothing, inner, pick, some_frames
 from .params import PixelTerm
 from .pixels import PixelLoss
@@ -29,7 +29,6 @@ class DecodedTerm:
     ) -> tuple[Tensor, Tensor]:
         """The term, and what drawing nothing scores on it."""
         frames, condition = batch["frames"], step.condition
-        estimate = read_by_decoder(estimate, step.x0, self.params.true_latents, generators)
         chosen = random_places(frames.shape[1], self.params.frames, batch.get("known"), generators).to(frames.device)
         # A decoder with references treats the first and the last frame as the keys: these are always decoded.
         ends = chosen.new_tensor([0, frames.shape[1] - 1]).expand(len(chosen), 2)
@@ -43,14 +42,6 @@ class DecodedTerm:
             truth = choose(batch["true"], pick(frames, chosen), lambda: drawn(target))
             nothing = self.loss(pick(drawn_by_nothing(frames, condition), chosen), truth)
         return self.params.weight * self.loss(pixels, truth), self.params.weight * nothing
-
-
-def read_by_decoder(estimate: Tensor, x0: Tensor, share: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """The estimates, for the share `share` of the samples exchanged for the true latents."""
-    if not share:
-        return estimate
-    true = (rand(generators) < share).to(estimate.device)
-    return torch.where(true[:, None, None, None, None], x0, estimate)
 
 
 def random_places(count: int, number: int, known: Tensor | None, generators: Sequence[torch.Generator]) -> Tensor:

@@ -33,13 +33,21 @@ from .terms import LatentTerms
 
 
 class FewSteps(RecipePart):
-    """How many steps validation takes, and the student where a call does not say."""
+    """How the student draws.
+
+    Args:
+        steps: in validation, and where a call does not say.
+    """
 
     steps: int = Field(4, ge=1)
 
 
 class FewStepPixels(PixelTerm):
-    """A loss on decoded frames, against the true ones or against what the student's target decodes to."""
+    """A loss on decoded frames.
+
+    Args:
+        against: the true frames, or what the student's target decodes to.
+    """
 
     against: Literal["truth", "target"] = "truth"
 

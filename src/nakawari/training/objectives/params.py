@@ -14,19 +14,25 @@ WeightParams = dict[Weighting, float]
 
 
 class PixelTerm(PixelParams):
-    """A loss on decoded frames: `weight` times the pixel loss, on `frames` random in-betweens of each clip.
+    """A loss on decoded frames.
 
-    For the share `true_latents` of the samples the true latents are decoded: a decoder that learns here goes on
-    reading what its encoder writes.
+    Args:
+        weight: of the pixel loss.
+        frames: how many random in-betweens of each clip are decoded.
     """
 
     weight: float = Field(gt=0)
     frames: int = Field(2, ge=1)
-    true_latents: float = Field(0.0, ge=0, lt=1)
 
 
 class Sampling(RecipePart):
-    """How validation draws: steps, guidance scale (1 = none), eta."""
+    """How validation draws.
+
+    Args:
+        steps: of sampling.
+        guidance: scale; 1 = none.
+        eta: noise of the sampler; 0 = DDIM.
+    """
 
     steps: int = Field(8, ge=1)
     guidance: float = 1.0

@@ -22,6 +22,14 @@ class PixelParams(RecipePart):
     Squared error looks at what moved, in the clips where most is wrong. Its logarithm is PSNR: a clip that is nearly
     right counts as much as a hopeless one, so noise on a held background costs. The floor keeps it finite, and clips
     that are better than it from ruling over the others; frames span 2, so 4e-5 is 50 dB and 2e-3 is 33 dB.
+
+    Args:
+        l1: weight of the mean absolute error.
+        l2: weight of the mean squared error.
+        log_l2: weight of its logarithm, which is PSNR.
+        log_floor: is added before the logarithm; clips better than this do not count more.
+        perceptual: the perceptual distance.
+        perceptual_weight: its weight.
     """
 
     l1: float = Field(1.0, ge=0)

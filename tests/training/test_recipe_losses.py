@@ -31,7 +31,7 @@ FILES = {
 def tiny_base(name: str, folder: Path) -> tuple[str, str | None]:
     """A tiny model in the place of the one that a recipe names, and one like it in the place of its teacher."""
     import tiny_framer
-    from tiny_models import mini_model, shaken, towered_model
+    from tiny_models import mini_model, plain_model, shaken, towered_model
 
     if name.startswith("framer/") or "framer" in name:
         tiny_framer.tiny().save_pretrained(folder / "base")
@@ -39,7 +39,8 @@ def tiny_base(name: str, folder: Path) -> tuple[str, str | None]:
     if name == "adapt/tooncrafter":
         towered_model(projector=8).save_pretrained(folder / "base")
         return str(folder / "base"), None
-    teacher = mini_model()
+    # Four bits hardly change the tiny mini.
+    teacher = plain_model() if name.startswith("quantize/") else mini_model()
     teacher.save_pretrained(folder / "teacher")
     if name.startswith("quantize/"):
         return f"{folder}/teacher:int4", str(folder / "teacher")
@@ -98,7 +99,7 @@ def test_a_shipped_recipe_minimises_what_it_minimised(name: str, tmp_path: Path)
     kept = json.loads(KEPT.read_text())
     for found, before in zip(losses(name, tmp_path), kept[name], strict=True):
         scores, scores_before = found.pop("validation", {}), before.pop("validation", {})
-        assert found == pytest.approx(before, rel=1e-5, abs=1e-7)
+        assert found == pytest.approx(before, rel=1e-5, abs=1e-12)
         assert scores == pytest.approx(scores_before, rel=1e-5)
 
 

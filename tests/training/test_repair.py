@@ -15,7 +15,7 @@ from nakawari.training.objectives.repair import Params, adapter_repairs
 from nakawari.training.recipe import load_recipe
 from nakawari.training.teacher import Teacher
 from nakawari.variants import load
-from tiny_models import mini_model
+from tiny_models import plain_model
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SETTINGS: dict[str, Any] = {
@@ -29,7 +29,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    mini_model().save_pretrained(tmp_path / "model")
+    plain_model().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nakawari.training.provenance import git_revision, machine, packages
 
 from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.contestants import Contestant, Model, Task
@@ -25,6 +24,7 @@ from nakawari.evaluation.peers import installed_peers
 from nakawari.evaluation.protocol import Protocol
 from nakawari.evaluation.samples import Prepared, prepare
 from nakawari.files import write_json
+from nakawari.provenance import git_revision, machine, packages
 from nakawari.variants import load
 
 NAMES = ("pacing", "strobe", "lag1", "key-step", "line-fade", "line-count", "new-colours")

@@ -268,12 +268,12 @@ def _how(folder: Path, precision: str | None, told: Mapping[str, torch.dtype] | 
         else:
             instead = _instead_of_half(folder)
             formats = {part: _on_cpu(dtype, instead) for part, dtype in formats.items()}
-    how: dict[str, Any] = {"torch_dtype": formats}
+    how: dict[str, Any] = {"dtype": formats}
     if precision in PACKED:
         from .quantization.folder import packing
 
         with _quiet():
-            how |= packing(folder, precision, how["torch_dtype"])
+            how |= packing(folder, precision, how["dtype"])
     return how
 
 
@@ -286,9 +286,9 @@ def _quantized(folder: Path, precision: str | None, on_cpu: bool) -> dict[str, A
 
     with _quiet():
         how = saved_parts(folder)
-    if on_cpu and torch.float16 in how["torch_dtype"].values():
+    if on_cpu and torch.float16 in how["dtype"].values():
         instead = _instead_of_half(folder)
-        how["torch_dtype"] = {part: _on_cpu(dtype, instead) for part, dtype in how["torch_dtype"].items()}
+        how["dtype"] = {part: _on_cpu(dtype, instead) for part, dtype in how["dtype"].items()}
         for part in how.values():
             if isinstance(part, torch.nn.Module):
                 part._apply(lambda tensor: tensor.to(_on_cpu(tensor.dtype, instead)))

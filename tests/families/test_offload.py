@@ -149,7 +149,7 @@ def test_cast_as_a_whole(name: str):
 def test_saved_as_a_variant_of_files(name: str, tmp_path: Path):
     pipeline = MODELS[name]().to(torch.bfloat16)
     pipeline.save_pretrained(tmp_path / "model", variant="fp16")
-    plain = type(pipeline).from_pretrained(tmp_path / "model", variant="fp16", torch_dtype=torch.bfloat16)
+    plain = type(pipeline).from_pretrained(tmp_path / "model", variant="fp16", dtype=torch.bfloat16)
     plain.set_progress_bar_config(disable=True)
     assert torch.equal(drawn(plain), drawn(pipeline))
     ours = load(str(tmp_path / "model")).pipeline

@@ -64,9 +64,7 @@ def test_saved_again_from_memory_it_is_still_whole(tmp_path: Path):
 def test_plain_diffusers_reads_fp16_and_refuses_what_it_cannot_read(tmp_path: Path):
     half = mini_model()
     quantize(half, "tiny", "fp16", tmp_path / "half", "all")
-    plain = MiniPipeline.from_pretrained(
-        tmp_path / "half", torch_dtype={"default": torch.float16, "guide": torch.float32}
-    )
+    plain = MiniPipeline.from_pretrained(tmp_path / "half", dtype={"default": torch.float16, "guide": torch.float32})
     assert torch.equal(output(plain), output(half)) and plain.vae.dtype == torch.float16
     quantize(mini_model(), "tiny", "int8", tmp_path / "packed")
     with pytest.raises(ValueError, match="Unknown quantization type, got nakawari"):

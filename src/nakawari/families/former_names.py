@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import NakawariError
 
 _MODULES = {"nakawari.families.motion": "nakawari.guide.motion"}
+_AUTOENCODER = ["nakawari.families.framer.autoencoder", "FramerAutoencoder"]
 _MINI_PARTS = {
     "unet": ["nakawari.families.mini.unet", "MiniUNet"],
     "vae": ["nakawari.families.mini.autoencoder", "LinearAutoencoder"],
@@ -22,6 +23,11 @@ def present(index: Mapping[str, Any]) -> dict[str, Any]:
     if index.get("_class_name") == "ToonCrafterPipeline" and (index.get("guide") or [None])[0] is not None:
         kept = {name: index[name] for name in _MINI_SETTINGS if name in index}
         return {"_class_name": "MiniPipeline", **_MINI_PARTS, **kept}
+    if index.get("_class_name") == "FramerPipeline" and index.get("vae") == [
+        "diffusers",
+        "AutoencoderKLTemporalDecoder",
+    ]:
+        index["vae"] = _AUTOENCODER
     return index
 
 

@@ -115,7 +115,7 @@ def saved_parts(folder: Path) -> dict[str, Any]:
             f"{folder / RECORD} is not a record of ours ({error}); quantize the model again."
         ) from error
     packed = {part: _load_packed(folder / part, *parts[part]) for part in dtypes if _is_packed(folder / part)}
-    return {"torch_dtype": dtypes | {"default": torch.float32}, **packed}
+    return {"dtype": dtypes | {"default": torch.float32}, **packed}
 
 
 def packing(folder: Path, precision: str, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ the tokens of its own element, which is what was meant.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from diffusers.models.attention import TemporalBasicTransformerBlock
@@ -64,11 +65,27 @@ def order_temporal_blocks(model: nn.Module) -> ContextOrder:
     return order
 
 
-def set_norm_groups(model: nn.Module | None, groups: int) -> None:
+def set_norm_groups(model: nn.Module, groups: int) -> None:
     """Every group norm of `model` takes its channels in `groups` groups; weights and names stay as they are."""
-    for module in () if model is None else model.modules():
+    for module in model.modules():
         if isinstance(module, nn.GroupNorm):
             module.num_groups = groups
+
+
+def per_level(value: int | Sequence[int], levels: int, name: str) -> tuple[int, ...]:
+    """One number per level, of one number for all or of a list or tuple. Raises `ValueError` for another length."""
+    if isinstance(value, int):
+        return (value,) * levels
+    if len(value) != levels:
+        raise ValueError(f"{name} has {len(value)} entries for {levels} levels; give one number, or one per level")
+    return tuple(value)
+
+
+def check_temporal_context(value: str) -> None:
+    """Raises `ValueError` for what is no `TemporalContext`."""
+    if value not in get_args(TemporalContext):
+        allowed = " or ".join(get_args(TemporalContext))
+        raise ValueError(f"temporal_context is {value!r}; it must be {allowed}")
 
 
 class EncoderHalf:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers import AutoencoderKLTemporalDecoder
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from .autoencoder import FramerAutoencoder
 from .controlnet import ControlNetSVD
 from .linear_start import start_linear
 from .pipeline import FramerPipeline
@@ -81,8 +81,8 @@ TINY: Config = {
 }
 
 
-def _autoencoder(linear_start: bool = False, **config: Any) -> AutoencoderKLTemporalDecoder:
-    vae = AutoencoderKLTemporalDecoder(**config)
+def _autoencoder(linear_start: bool = False, **config: Any) -> FramerAutoencoder:
+    vae = FramerAutoencoder(**config)
     if linear_start:
         start_linear(vae)
     return vae
@@ -100,20 +100,22 @@ def build(
 
     Args:
         unet: arguments of `FramerUNet`.
-        vae: of `AutoencoderKLTemporalDecoder`.
+        vae: of `FramerAutoencoder`.
         image_encoder: of `CLIPVisionConfig`.
         controlnet: what `ControlNetSVD` has and the UNet has not; it starts as a copy of the UNet's encoder.
             None = a pipeline without point control.
-        pipeline: settings of `FramerPipeline`.
+        pipeline: settings of `FramerPipeline`; `norm_groups` is given to all parts that have group norms.
 
     In `vae`, `linear_start: True` begins as `linear_start.start_linear` says.
     """
-    denoiser = FramerUNet(**unet).eval()
+    settings = dict(pipeline or {})
+    norms = {"norm_groups": settings.pop("norm_groups")} if "norm_groups" in settings else {}
+    denoiser = FramerUNet(**{**unet, **norms}).eval()
     return FramerPipeline(
-        vae=_autoencoder(**vae).eval(),
+        vae=_autoencoder(**{**vae, **norms}).eval(),
         image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(**image_encoder)).eval(),
         unet=denoiser,
         scheduler=make_scheduler("euler"),
         controlnet=None if controlnet is None else ControlNetSVD.from_unet(denoiser, **controlnet).eval(),
-        **(pipeline or {}),
+        **settings,
     )

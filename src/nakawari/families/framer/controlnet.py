@@ -5,6 +5,7 @@ Sources: Zhang et al. 2023 (ControlNet); Wang et al. 2024 (Framer). The encoder 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Self
 
@@ -18,7 +19,15 @@ from diffusers.models.unets.unet_3d_blocks import UNetMidBlockSpatioTemporal, ge
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from .blocks import EncoderHalf, TemporalContext, check_divisible, order_temporal_blocks
+from .blocks import (
+    EncoderHalf,
+    TemporalContext,
+    check_divisible,
+    check_temporal_context,
+    order_temporal_blocks,
+    per_level,
+    set_norm_groups,
+)
 from .unet import FramerUNet
 
 
@@ -55,7 +64,13 @@ class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAd
         conditioning_embedding_out_channels: widths of the heatmap embedding; each step between two halves the size.
         temporal_context: as in `FramerUNet`; the two must agree.
 
-    The other arguments are those of `UNetSpatioTemporalConditionModel`; the defaults are the released model.
+        norm_groups: as in `FramerUNet`.
+
+    The other arguments are those of `UNetSpatioTemporalConditionModel`, one number or one per level; the defaults are
+    the released model.
+
+    Raises:
+        ValueError: as many numbers as levels are not given, or an unknown `temporal_context`.
     """
 
     _supports_gradient_checkpointing = True
@@ -74,22 +89,25 @@ class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAd
         block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280),
         addition_time_embed_dim: int = 256,
         projection_class_embeddings_input_dim: int = 768,
-        layers_per_block: int = 2,
-        cross_attention_dim: int = 1024,
-        transformer_layers_per_block: int = 1,
-        num_attention_heads: int | tuple[int, ...] = (5, 10, 20, 20),
+        layers_per_block: int | Sequence[int] = 2,
+        cross_attention_dim: int | Sequence[int] = 1024,
+        transformer_layers_per_block: int | Sequence[int] = 1,
+        num_attention_heads: int | Sequence[int] = (5, 10, 20, 20),
         num_frames: int = 25,
         conditioning_channels: int = 3,
         conditioning_embedding_out_channels: tuple[int, ...] = (16, 32, 96, 256),
         temporal_context: TemporalContext = "interleaved",
+        norm_groups: int = 32,
     ) -> None:
         super().__init__()
-        width = block_out_channels[0]
-        heads = (
-            (num_attention_heads,) * len(block_out_channels)
-            if isinstance(num_attention_heads, int)
-            else num_attention_heads
-        )
+        check_temporal_context(temporal_context)
+        levels = len(down_block_types)
+        widths = per_level(block_out_channels, levels, "block_out_channels")
+        heads = per_level(num_attention_heads, levels, "num_attention_heads")
+        layers = per_level(layers_per_block, levels, "layers_per_block")
+        token_widths = per_level(cross_attention_dim, levels, "cross_attention_dim")
+        depths = per_level(transformer_layers_per_block, levels, "transformer_layers_per_block")
+        width = widths[0]
         self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
         self.time_proj = Timesteps(width, True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(width, width * 4)
@@ -101,33 +119,34 @@ class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAd
         self.down_blocks = nn.ModuleList()
         taps = [width]
         for index, kind in enumerate(down_block_types):
-            last = index == len(down_block_types) - 1
-            out_channels = block_out_channels[index]
+            last = index == levels - 1
+            out_channels = widths[index]
             self.down_blocks.append(
                 get_down_block(
                     kind,
-                    num_layers=layers_per_block,
-                    in_channels=block_out_channels[max(index - 1, 0)],
+                    num_layers=layers[index],
+                    in_channels=widths[max(index - 1, 0)],
                     out_channels=out_channels,
                     temb_channels=width * 4,
                     add_downsample=not last,
                     resnet_eps=1e-5,
                     resnet_act_fn="silu",
                     num_attention_heads=heads[index],
-                    cross_attention_dim=cross_attention_dim,
-                    transformer_layers_per_block=transformer_layers_per_block,
+                    cross_attention_dim=token_widths[index],
+                    transformer_layers_per_block=depths[index],
                 )
             )
-            taps += [out_channels] * (layers_per_block + (not last))
+            taps += [out_channels] * (layers[index] + (not last))
         self.mid_block = UNetMidBlockSpatioTemporal(
-            block_out_channels[-1],
+            widths[-1],
             temb_channels=width * 4,
-            transformer_layers_per_block=transformer_layers_per_block,
-            cross_attention_dim=cross_attention_dim,
+            transformer_layers_per_block=depths[-1],
+            cross_attention_dim=token_widths[-1],
             num_attention_heads=heads[-1],
         )
         self.controlnet_down_blocks = nn.ModuleList(_zeroed(nn.Conv2d(tap, tap, 1)) for tap in taps)
         self.controlnet_mid_block = _zeroed(nn.Conv2d(taps[-1], taps[-1], 1))
+        set_norm_groups(self, norm_groups)
         self.context_order = order_temporal_blocks(self)
 
     @classmethod

@@ -15,7 +15,7 @@ from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.configuration_utils import ConfigMixin
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, PreTrainedModel
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ...errors import NakawariError
 from ...files import atomic_path, read_json
@@ -104,9 +104,8 @@ def _load(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
     file = _weights_file(folder, _WEIGHTS[kind])
     contents = check_weights(_empty(kind, config, folder), file)
     variant = {"variant": "fp16"} if file.name.endswith(".fp16.safetensors") else {}
-    word = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
-    number_format = {word: dtype or contents.dtype or torch.float32}
-    return kind.from_pretrained(folder, use_safetensors=True, **variant, **number_format).eval()
+    number_format = dtype or contents.dtype or torch.float32
+    return kind.from_pretrained(folder, use_safetensors=True, dtype=number_format, **variant).eval()
 
 
 def _weights_file(folder: Path, stem: str) -> Path:

@@ -58,8 +58,8 @@ class FramerPipeline(InterpolationPipeline):
         few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
         max_frames: the longest clip that the model is good at; None = what the denoiser is made for.
         default_steps, default_guidance: of a call that names none; guidance None = the ramp.
-        norm_groups: groups of the group norms of UNet, ControlNet and autoencoder. A narrow model needs fewer than 32:
-            a group of one channel loses its mean, and with it the colour of a plain ground.
+        norm_groups: only in what earlier revisions saved, whose parts do not say it themselves: the groups of the
+            group norms of UNet, ControlNet and autoencoder. None leaves the parts as they are.
     """
 
     family = "framer"
@@ -82,7 +82,7 @@ class FramerPipeline(InterpolationPipeline):
         max_frames: int | None = None,
         default_steps: int = 30,
         default_guidance: float | None = None,
-        norm_groups: int = 32,
+        norm_groups: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -93,10 +93,11 @@ class FramerPipeline(InterpolationPipeline):
             max_frames=max_frames or unet.config.num_frames,
             default_steps=default_steps,
             default_guidance=default_guidance,
-            norm_groups=norm_groups,
         )
         for network in (vae, unet, controlnet):
-            set_norm_groups(network, norm_groups)
+            if norm_groups is not None and network is not None:
+                set_norm_groups(network, norm_groups)
+                network.register_to_config(norm_groups=norm_groups)
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)

@@ -19,7 +19,14 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
-from .blocks import EncoderHalf, TemporalContext, check_divisible, order_temporal_blocks
+from .blocks import (
+    EncoderHalf,
+    TemporalContext,
+    check_divisible,
+    check_temporal_context,
+    order_temporal_blocks,
+    set_norm_groups,
+)
 
 _ATTENTION = r"to_q|to_k|to_v|to_out\.0"
 
@@ -83,7 +90,9 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         num_attention_heads: int | tuple[int, ...] = (5, 10, 20, 20),
         num_frames: int = 25,
         temporal_context: TemporalContext = "interleaved",
+        norm_groups: int = 32,
     ) -> None:
+        check_temporal_context(temporal_context)
         super().__init__(
             sample_size=sample_size,
             in_channels=in_channels,
@@ -99,6 +108,7 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             num_attention_heads=num_attention_heads,
             num_frames=num_frames,
         )
+        set_norm_groups(self, norm_groups)
         self.mask_token = nn.Parameter(torch.randn(1, 1, in_channels // 2, 1, 1))
         self.context_order = order_temporal_blocks(self)
 

@@ -1,0 +1,45 @@
+"""Framer's autoencoder: that of Stable Video Diffusion, with the number of groups of its norms."""
+
+from __future__ import annotations
+
+from diffusers import AutoencoderKLTemporalDecoder
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
+
+from .blocks import set_norm_groups
+
+
+class FramerAutoencoder(AutoencoderKLTemporalDecoder):
+    """`AutoencoderKLTemporalDecoder`, whose weights and other arguments it has.
+
+    Args:
+        norm_groups: groups of the group norms. A narrow model needs fewer than 32: a group of one channel loses its
+            mean, and with it the colour of a plain ground.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",),
+        block_out_channels: tuple[int, ...] = (64,),
+        layers_per_block: int = 1,
+        latent_channels: int = 4,
+        sample_size: int = 32,
+        scaling_factor: float = 0.18215,
+        force_upcast: float = True,
+        norm_groups: int = 32,
+    ) -> None:
+        super().__init__(
+            in_channels=in_channels,
+            out_channels=out_channels,
+            down_block_types=down_block_types,
+            block_out_channels=block_out_channels,
+            layers_per_block=layers_per_block,
+            latent_channels=latent_channels,
+            sample_size=sample_size,
+            scaling_factor=scaling_factor,
+            force_upcast=force_upcast,
+        )
+        set_norm_groups(self, norm_groups)

@@ -218,6 +218,8 @@ def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Pa
         (("--hold", "3"), "to which --hold says nothing"),
         (("--exposure", "2"), "to which a number as --exposure says nothing"),
         (("--only", "3"), "to which --only says nothing"),
+        (("--eta", "0"), "to which --eta says nothing"),
+        (("--stride", "10"), "to which --stride says nothing"),
         (("--between", "1,2"), "is not one count for all footage"),
         (("--between", "99"), "give 0 to 15"),
         (("--exposure", "threes"), "The exposure 'threes' is not a count of frames"),
@@ -229,6 +231,14 @@ def test_words_that_say_nothing_to_footage(cli: Cli, stub: CrossFade, tmp_path: 
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("option", "value"), [("--memory", "8GB"), ("--size", "512x320")])
+def test_footage_is_drawn_without_a_plan_for_memory(cli: Cli, tmp_path: Path, option: str, value: str):
+    clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
+    result = cli("interpolate", clip, "-o", tmp_path / "out.mp4", option, value)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert f"to which {option} says nothing" in result.stderr
 
 
 def test_targets_and_broken_footage(cli: Cli, stub: CrossFade, tmp_path: Path):

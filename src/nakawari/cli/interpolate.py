@@ -130,7 +130,9 @@ def command(
     load = partial(load_pipeline, model, device, family)
     if times.is_footage(keys):
         given = {"--loop": loop, "--format": formats, "--only": times.only, "--compare": framer.compared}
-        given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks}
+        given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks, **memory.given()}
+        numbers = {"--eta": eta, "--guidance-rescale": guidance_rescale, "--stride": stride}
+        given |= {name: value is not None for name, value in numbers.items()}
         words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
         words |= {"scheduler": framer.scheduler, "options": framer.options}
         footage.run(footage.Asked(keys[0], output, between, times, fps, overwrite, as_json), given, model, words, load)

@@ -34,6 +34,15 @@ class Memory:
     decode_chunk: int | None
     size: tuple[int, int] | None
 
+    def given(self) -> dict[str, Any]:
+        """Option -> what was given for it, of those that plan one job of keys; the precision holds everywhere."""
+        return {
+            "--memory": self.budget,
+            "--offload": self.offload,
+            "--decode-chunk": self.decode_chunk,
+            "--size": self.size,
+        }
+
     def way(
         self, model: str, device: str, size: tuple[int, int], counts: Sequence[int], steps: int | None, guidance: Any
     ) -> Way | None:

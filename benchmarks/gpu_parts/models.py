@@ -176,7 +176,7 @@ def evaluate(pipe: InterpolationPipeline, x: Tensor, told: Condition) -> Tensor:
     dtype = pipe.denoiser.dtype
     if pipe.family == "framer":
         time = torch.tensor(0.25, device=x.device)
-        return pipe.network(x.to(dtype), time, told, branches=told.batch).sample
+        return pipe.network(x.to(dtype), time, told, branches=told.batch)[0].sample
     times = torch.full((len(x),), 500, device=x.device)
     return pipe.denoise(x.to(dtype), times, told)
 

@@ -25,10 +25,6 @@ MORE = {"tooncrafter": ("tf32", "int8", "int8-dynamic", "fp8", "fp8-dynamic"), "
 """Timed together only."""
 
 
-CACHED = ("tooncrafter",)
-"""Families that can keep what changes slowly between steps."""
-
-
 class Rounded:
     """A pipeline in float32 and what it is told, of which copies in other precisions are timed.
 
@@ -268,7 +264,7 @@ def whole_calls(session: Session, family: str) -> None:
     session.measure("call, first bf16", 6, lambda: whole(pipe, session, 2))
     session.measure("call bf16", 15, lambda: whole(pipe, session, steps_of(session, family)))
     for name, level in LEVELS.items():
-        if level is not None and family in CACHED:
+        if level is not None:
             session.measure(
                 f"call bf16, cache {name}",
                 10,

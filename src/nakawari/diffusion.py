@@ -14,6 +14,7 @@ Video Diffusion (Blattmann et al. 2023, appendix D).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -158,22 +159,30 @@ class VelocityProcess(Process):
         flat = torch.full((self.steps,), self.base_scale, dtype=torch.float64)
         return torch.cat([fall, flat])[: self.steps]
 
-    def _at(self, table: Tensor, t: Tensor) -> Tensor:
-        return table.float()[t.cpu().long()].to(t.device)
+    @cached_property
+    def _tables(self) -> dict[tuple[str, torch.device], Tensor]:
+        """Float32 tables by name where they are asked for: no step may wait for another device."""
+        return {}
+
+    def _at(self, name: str, make: Callable[[], Tensor], t: Tensor) -> Tensor:
+        key = (name, t.device)
+        if key not in self._tables:
+            self._tables[key] = make().float().to(t.device)
+        return self._tables[key][t.long()]
 
     def alpha(self, t: Tensor) -> Tensor:
         """sqrt of the cumulative product at `t`: the factor of the *scaled* x0."""
-        return self._at(self.alphas_cumprod.sqrt(), t)
+        return self._at("alpha", lambda: self.alphas_cumprod.sqrt(), t)
 
     def scale(self, t: Tensor) -> Tensor:
         """The dynamic scale s_t at `t`."""
-        return self._at(self.scales, t)
+        return self._at("scale", lambda: self.scales, t)
 
     def signal(self, t: Tensor) -> Tensor:
         return self.alpha(t) * self.scale(t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        return self._at((1 - self.alphas_cumprod).sqrt(), t)
+        return self._at("sigma", lambda: (1 - self.alphas_cumprod).sqrt(), t)
 
     def network_input(self, noisy: Tensor, t: Tensor) -> Tensor:
         if self.data_std is None:

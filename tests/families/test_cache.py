@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nakawari.errors import UsageError
 from nakawari.families.cache import LEVELS, CacheLevel, Carried, cache_level
+from tiny_framer import tiny
 from tiny_models import towered_model
 
 STEPS = 12
@@ -58,12 +60,12 @@ def test_three_branches_and_none() -> None:
 
 def test_carried_on_in_a_straight_line() -> None:
     carried = Carried()
-    carried.keep(2, torch.tensor(1.0))
-    assert carried.at(3) == 1
-    carried.keep(4, torch.tensor(2.0))
-    assert carried.at(5) == 2.5 and carried.at(7) == 3.5
-    carried.keep(6, torch.tensor(2.0))
-    assert carried.at(9) == 2
+    carried.keep(2, (torch.tensor(1.0), torch.tensor(5.0)))
+    assert carried.at(3) == (1, 5)
+    carried.keep(4, (torch.tensor(2.0), torch.tensor(5.0)))
+    assert carried.at(5) == (2.5, 5) and carried.at(7) == (3.5, 5)
+    carried.keep(6, (torch.tensor(2.0), torch.tensor(4.0)))
+    assert carried.at(8) == (2, 3)
 
 
 def test_which_steps_are_whole() -> None:
@@ -75,3 +77,39 @@ def test_which_steps_are_whole() -> None:
 def test_a_level_that_is_none() -> None:
     with pytest.raises(UsageError, match="no cache level 'huge'; take one of none, low"):
         cache_level("huge")
+
+
+FRAMER: dict[str, Any] = {"guidance_scale": None, "tracks": np.linspace([[4.0, 6.0]], [[20.0, 9.0]], 5)}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tracks": None}, {"control_range": (0.2, 0.7)}, {"guidance_scale": 1.0}], ids=str
+)
+def test_framer_where_nothing_is_left_out(options: dict[str, Any]) -> None:
+    pipeline = tiny()
+    told = FRAMER | options
+    for depth in (1, 2):
+        kept = drawn(pipeline, cache=CacheLevel(depth=depth), **told)
+        torch.testing.assert_close(kept, drawn(pipeline, **told), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"control_range": (0.2, 0.7)}, {"refine_tracks": True}], ids=str)
+def test_framer_leaves_out_more_from_level_to_level(options: dict[str, Any]) -> None:
+    pipeline = tiny()
+    told = FRAMER | options
+    whole, work, away = drawn(pipeline, **told), [], []
+    for name in LEVELS:
+        with FlopCounterMode(display=False) as counter:
+            found = drawn(pipeline, cache=name, **told)
+        work.append(counter.get_total_flops())
+        away.append((found - whole).norm().item())
+    assert away[0] == 0 and max(away) < 0.2 * whole.norm()
+    if "refine_tracks" in options:  # it reads all features, at every step
+        assert len(set(work)) == 1
+    else:  # where the ControlNet begins and where it ends, all is evaluated at every level
+        assert max(work[1:]) < work[0] and work[3] == min(work) and away[1] > 0
+
+
+def test_more_layers_than_the_last_block_has() -> None:
+    with pytest.raises(ValueError, match="depth=9 is more than"):
+        drawn(tiny(), cache=CacheLevel(depth=9))

@@ -12,7 +12,8 @@ from transformers import CLIPTextModel
 
 from nakawari.diffusion import VelocityProcess
 from nakawari.families.base import Condition
-from nakawari.families.tooncrafter import towers
+from nakawari.families.tooncrafter import pipeline as tooncrafter
+from nakawari.families.tooncrafter import sampling, towers
 from nakawari.families.tooncrafter.guidance import Guidance
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.families.tooncrafter.resampler import Resampler
@@ -110,19 +111,20 @@ def test_ddim_sequence(case: tuple[str, dict[str, Any]]) -> None:
             assert_near(frames_first(scaled), tensors[f"{name}.pred_x0"][index], SAMPLING_ATOL)
 
 
-class _Replayed(ToonCrafterPipeline):
-    """Draws the reference's noise in the reference's order: posterior, start, steps."""
+def replay(monkeypatch: pytest.MonkeyPatch, noises: list[Tensor]) -> None:
+    """Draw the reference's noise in the reference's order: posterior, start, steps."""
 
-    noises: list[Tensor]
-
-    def draw(self, like: Tensor, generator: Any) -> Tensor:
-        noise = self.noises.pop(0)
+    def drawn(like: Tensor, _: Any) -> Tensor:
+        noise = noises.pop(0)
         assert noise.shape == like.shape
         return noise
 
+    for module in (tooncrafter, sampling):
+        monkeypatch.setattr(module, "draw_noise", drawn)
+
 
 @pytest.fixture(scope="module")
-def reference() -> _Replayed:
+def reference() -> ToonCrafterPipeline:
     clip, clip_page = load_case("clip")
     resampler_tensors, resampler_page = load_case("resampler")
     unet_tensors, unet_page = load_case("unet")
@@ -140,7 +142,7 @@ def reference() -> _Replayed:
     )
     resampler = Resampler(**resampler_page["config"]).eval()
     resampler.load_state_dict(weights(resampler_tensors))
-    return _Replayed(
+    return ToonCrafterPipeline(
         unet=build_unet(unet_tensors, unet_page, {}),
         vae=Case().vae,
         scheduler=ToonCrafterScheduler(base_scale=page["base_scale"]),
@@ -153,7 +155,7 @@ def reference() -> _Replayed:
 @pytest.mark.parametrize("case", case_params("e2e"))
 @pytest.mark.parametrize("batched", [True, False], ids=["batched", "one-by-one"])
 def test_from_keys_to_frames(
-    case: tuple[str, dict[str, Any]], batched: bool, reference: _Replayed, monkeypatch: pytest.MonkeyPatch
+    case: tuple[str, dict[str, Any]], batched: bool, reference: ToonCrafterPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, settings = case
     tensors, page = load_case("e2e")
@@ -177,16 +179,17 @@ def test_from_keys_to_frames(
     }
     reference.batched_guidance = batched
     reference.set_progress_bar_config(disable=True)
-    reference.noises = [keys_noise, start_noise, *(frames_first(noise) for noise in steps)]
+    noises = [keys_noise, start_noise, *(frames_first(noise) for noise in steps)]
+    replay(monkeypatch, noises)
     latents = reference(tensors["start"], tensors["end"], output_type="latent", **call).frames
     assert_near(frames_first(latents), tensors[f"{name}.latents"], SAMPLING_ATOL)
-    condition = _condition(reference, tensors, keys_noise, call)
+    replay(monkeypatch, [keys_noise])
+    condition = _condition(reference, tensors, call)
     video = reference._decode_twice(frames_first(tensors[f"{name}.latents"]), condition, chunk=1)
     assert_near(video[0].transpose(0, 1), tensors[f"{name}.video"], VIDEO_ATOL)
 
 
-def _condition(pipeline: _Replayed, tensors: dict[str, Tensor], keys_noise: Tensor, call: dict[str, Any]) -> Condition:
-    pipeline.noises = [keys_noise]
+def _condition(pipeline: ToonCrafterPipeline, tensors: dict[str, Tensor], call: dict[str, Any]) -> Condition:
     words = {name: call[name] for name in ("num_frames", "prompt", "fps", "interpolate", "generator")}
     condition = pipeline.condition(tensors["start"], tensors["end"], **words)
     assert_near(condition.tokens[:, 77:], tensors["img_emb"], 5e-5)

@@ -77,21 +77,27 @@ def cache_level(name: str | CacheLevel | None) -> CacheLevel | None:
 
 
 class Carried:
-    """A tensor that is known at some steps, and carried on in a straight line at the others."""
+    """Tensors that are known at some steps, and carried on in a straight line at the others."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[int, Tensor]] = []
+        self._known: list[tuple[int, tuple[Tensor, ...]]] = []
 
-    def keep(self, index: int, value: Tensor) -> None:
-        """It is `value` at step `index`."""
-        self._known = [*self._known[-1:], (index, value)]
+    @property
+    def known(self) -> bool:
+        """Whether anything has been kept."""
+        return bool(self._known)
 
-    def at(self, index: int) -> Tensor:
-        """What it is, presumably, at step `index`."""
-        (last, value), (before, earlier) = self._known[-1], self._known[0]
+    def keep(self, index: int, values: tuple[Tensor, ...]) -> None:
+        """They are `values` at step `index`."""
+        self._known = [*self._known[-1:], (index, values)]
+
+    def at(self, index: int) -> tuple[Tensor, ...]:
+        """What they are, presumably, at step `index`."""
+        (last, values), (before, earlier) = self._known[-1], self._known[0]
         if last == before:
-            return value
-        return value + (value - earlier) * ((index - last) / (last - before))
+            return values
+        share = (index - last) / (last - before)
+        return tuple(value + (value - other) * share for value, other in zip(values, earlier, strict=True))
 
 
 class CachedBranches:
@@ -122,9 +128,9 @@ class CachedBranches:
         for branch in range(1, len(branches)):
             carried = self._differences.setdefault(branch, Carried())
             if every:
-                carried.keep(index, conditional - answers[branch])
+                carried.keep(index, (conditional - answers[branch],))
             else:
-                answers.append(conditional - carried.at(index))
+                answers.append(conditional - carried.at(index)[0])
         return answers
 
     def _evaluate(
@@ -141,9 +147,9 @@ class CachedBranches:
         condition = conditions[0] if len(conditions) == 1 else type(conditions[0]).cat(conditions)
         noisy = x.repeat(len(group), 1, 1, 1, 1).to(pipeline.denoiser.dtype)
         times = torch.full((len(noisy),), time, device=x.device)
-        deep = None if whole else torch.cat([own.at(index) for own in carried])
+        deep = None if whole else torch.cat([own.at(index)[0] for own in carried])
         answer, deep = pipeline.denoise_in_part(noisy, times, condition, self._level.depth, deep)
         if whole:
             for own, features in zip(carried, deep.chunk(len(group)), strict=True):
-                own.keep(index, features)
+                own.keep(index, (features,))
         return list(answer.float().chunk(len(group)))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 TemporalContext = Literal["interleaved", "blocked"]
 
 
-def context_rows(batch: int, positions: int, branches: int) -> Tensor:
+def context_rows(batch: int, positions: int, branches: int, device: torch.device | str = "cpu") -> Tensor:
     """Which batch element gives its tokens to each temporal row; (batch * positions,) int64.
 
     A batch is `branches` guidance branches of `batch / branches` samples each, branch-major; rows are batch-major.
@@ -27,9 +27,9 @@ def context_rows(batch: int, positions: int, branches: int) -> Tensor:
     blocked order, `branches=batch` the order of the reference.
     """
     samples = batch // branches
-    branch = torch.arange(branches).reshape(-1, 1, 1)
-    sample = torch.arange(samples).reshape(1, -1, 1)
-    position = torch.arange(positions).reshape(1, 1, -1)
+    branch = torch.arange(branches, device=device).reshape(-1, 1, 1)
+    sample = torch.arange(samples, device=device).reshape(1, -1, 1)
+    position = torch.arange(positions, device=device).reshape(1, 1, -1)
     return (((branch * positions + position) % branches) * samples + sample).reshape(-1)
 
 
@@ -50,8 +50,9 @@ class OrderedTemporalBlock(TemporalBasicTransformerBlock):
         branches = self.order.branches
         if encoder_hidden_states is not None and branches > 1:
             positions = hidden_states.shape[1]
-            rows = context_rows(hidden_states.shape[0] // num_frames, positions, branches) * positions
-            encoder_hidden_states = encoder_hidden_states[rows.to(encoder_hidden_states.device)]
+            batch = hidden_states.shape[0] // num_frames
+            rows = context_rows(batch, positions, branches, encoder_hidden_states.device) * positions
+            encoder_hidden_states = encoder_hidden_states[rows]
         return super().forward(hidden_states, num_frames, encoder_hidden_states)
 
 

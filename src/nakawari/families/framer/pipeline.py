@@ -24,6 +24,7 @@ from transformers import CLIPVisionModelWithProjection
 from ...diffusion import EDMProcess
 from ...errors import NakawariWarning, UsageError
 from ..base import Condition, InterpolationPipeline
+from ..cache import CacheLevel, cache_level
 from ..clip_images import preprocess_clip_images
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
@@ -238,7 +239,8 @@ class FramerPipeline(InterpolationPipeline):
         latents[:, 0, :-1] = first
         latents[:, -1, :-1] = last
         latents[:, 1:-1, -1] = 1
-        controlled = torch.tensor([own is not None for own in tracks], device=device)
+        led = [own is not None for own in tracks]
+        controlled = torch.tensor(led, device=device)
         rate = torch.as_tensor(DEFAULT_FPS if fps is None else fps, dtype=torch.float32, device=device)
         return Condition(
             num_frames=num_frames,
@@ -247,7 +249,7 @@ class FramerPipeline(InterpolationPipeline):
             tokens=tokens,
             null_tokens=torch.zeros_like(tokens),
             fps=rate.expand(batch),
-            control=self.draw_tracks(tracks, num_frames, size) if any(own is not None for own in tracks) else None,
+            control=self.draw_tracks(tracks, num_frames, size) if any(led) else None,
             extra={
                 "motion_bucket": torch.full((batch,), float(motion_bucket_id), device=device),
                 "noise_aug": torch.full((batch,), float(noise_aug_strength), device=device),
@@ -289,7 +291,7 @@ class FramerPipeline(InterpolationPipeline):
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """See the contract; `t` is sigma, (B,). No clip of the batch sees another, whatever the temporal context."""
         scaled = self.process.network_input(noisy, t)
-        answer = self.network(scaled, self.process.network_time(t), condition, branches=1)
+        answer, _ = self.network(scaled, self.process.network_time(t), condition, branches=1)
         return answer.sample.to(noisy.dtype)
 
     def network(
@@ -300,10 +302,17 @@ class FramerPipeline(InterpolationPipeline):
         *,
         branches: int,
         return_features: bool = False,
-    ) -> FramerUNetOutput:
+        depth: int = 0,
+        deep: tuple[Tensor, ...] | None = None,
+    ) -> tuple[FramerUNetOutput, tuple[Tensor, ...]]:
         """ControlNet and UNet once, for input (B, F, C, h, w) that is scaled already and c_noise `time`.
 
-        `branches` is how many guidance branches the batch holds, see `FramerUNet.forward`.
+        `branches` is how many guidance branches the batch holds, and `depth` how many of the UNet's outermost layers
+        are evaluated where `deep` is there, see `FramerUNet.forward`; the ControlNet is not, then.
+
+        Returns:
+            The UNet's output, and with `depth` what is to be `deep` at a later evaluation: the UNet's features, and
+            residuals of the ControlNet for these layers.
         """
         bare = _unwrapped(self.unet)
         dtype = bare.dtype
@@ -317,13 +326,23 @@ class FramerPipeline(InterpolationPipeline):
         if condition.control is not None:
             channels = _unwrapped(self.controlnet).config.conditioning_channels
             maps = condition.control.to(dtype).expand(-1, -1, channels, -1, -1)
-            down, middle = self.controlnet(*told, maps, extra["control_scale"], branches=branches)
+            if deep is None:
+                down, middle = self.controlnet(*told, maps, extra["control_scale"], branches=branches)
+            else:
+                down, middle = deep[1:], None
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
         # As a tuple: offload hooks take an output object apart and cannot put it together again.
-        sample, *features = self.unet(
-            *told, **residuals, branches=branches, return_features=return_features, return_dict=False
+        sample, features, *below = self.unet(
+            *told,
+            **residuals,
+            branches=branches,
+            return_features=return_features,
+            deep=None if deep is None else deep[0],
+            depth=depth,
+            return_dict=False,
         )
-        return FramerUNetOutput(sample=sample, features=tuple(*features))
+        kept = (*below, *residuals.get("down_block_additional_residuals", ())[:depth]) if depth else ()
+        return FramerUNetOutput(sample=sample, features=features), kept
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; the decoder looks across the frames of a chunk, so `chunk` changes the picture a little."""
@@ -365,6 +384,7 @@ class FramerPipeline(InterpolationPipeline):
         callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         return_dict: bool = True,
+        cache: str | CacheLevel | None = None,
     ) -> FramerPipelineOutput | tuple[Any, ...]:
         """Make the frames from `start` to `end`, both included.
 
@@ -396,6 +416,7 @@ class FramerPipeline(InterpolationPipeline):
             callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; what it returns under
                 "latents" takes their place.
             callback_on_step_end_tensor_inputs: which of "latents" and "tracks" are in `values`.
+            cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
 
         Raises:
             NakawariError: keys, tracks or options that cannot be used.
@@ -437,15 +458,19 @@ class FramerPipeline(InterpolationPipeline):
             guidance_scale = self.config.default_guidance
         guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)
         refinement = Refinement() if refine_tracks is True else refine_tracks or None
-        denoiser = GuidedDenoiser(self, condition, guidance.to(device), followed, refinement, control_range)
+        denoiser = GuidedDenoiser(
+            self, condition, guidance, followed, refinement, control_range, steps, cache_level(cache)
+        )
 
-        self.scheduler.set_timesteps(steps, device=device)
+        # On the CPU: diffusers reads every level back from where it makes them.
+        self.scheduler.set_timesteps(steps)
         self.scheduler.set_begin_index(0)
+        timesteps = self.scheduler.timesteps.to(device)
         x = self._start_latents(condition, generator, latents)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         extra = {"generator": generator} if takes_generator else {}
-        for index, timestep in enumerate(self.progress_bar(self.scheduler.timesteps)):
-            output = denoiser(x, timestep, index / steps)
+        for index, timestep in enumerate(self.progress_bar(timesteps)):
+            output = denoiser(x, timestep, index)
             x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
             if callback_on_step_end is not None:
                 values = {"latents": x, "tracks": denoiser.tracks}

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..base import Condition
+from ..cache import CacheLevel, Carried
 from .control import frame_features
 from .matching import Refinement, TrackRefiner
 from .tracks import Tracks
@@ -83,6 +84,9 @@ class GuidedDenoiser:
         tracks: per clip (F, P, 2) in pixels, or None.
         refinement: how tracks follow the picture; None = they stay.
         control_range: from and up to which share of the steps the ControlNet works.
+        steps: of the call.
+        level: what is left out. Branches read each other's tokens in interleaved context, so all are always evaluated,
+            and only the deep features are kept.
     """
 
     def __init__(
@@ -93,12 +97,16 @@ class GuidedDenoiser:
         tracks: Sequence[Tracks | None],
         refinement: Refinement | None,
         control_range: tuple[float, float],
+        steps: int,
+        level: CacheLevel | None,
     ) -> None:
         self.tracks = list(tracks)
         self._pipeline = pipeline
-        self._guidance = guidance
+        self._guidance = guidance.to(condition.latents.device)
         self._branches = 2 if float(guidance.max()) > 1 else 1
         self._range = control_range
+        self._steps, self._level = steps, level
+        self._deep, self._was_active = Carried(), False
         self._refinement = refinement
         if refinement is not None:
             refinement.check(len(pipeline.unet.config.up_block_types))
@@ -109,18 +117,25 @@ class GuidedDenoiser:
         if self._branches == 2:
             self._condition = Condition.cat([pipeline.unconditional(condition), condition])
 
-    def __call__(self, x: Tensor, timestep: Tensor, progress: float) -> Tensor:
-        """The guided answer for x_t = `x` (B, F, C, h, w) at a step that starts at `progress`, in [0, 1)."""
-        active = self._range[0] <= progress < self._range[1] and self._condition.control is not None
+    def __call__(self, x: Tensor, timestep: Tensor, index: int) -> Tensor:
+        """The guided answer for x_t = `x` (B, F, C, h, w) at step `index`."""
+        active = self._range[0] <= index / self._steps < self._range[1] and self._condition.control is not None
         refine = active and any(self._refiners)
+        if active != self._was_active:  # what was kept is of a network with the ControlNet, or of one without
+            self._deep, self._was_active = Carried(), active
+        whole = self._level is None or self._level.whole(index, self._steps) or refine or not self._deep.known
         scaled = self._pipeline.scheduler.scale_model_input(x, timestep)
-        answer = self._pipeline.network(
+        answer, deep = self._pipeline.network(
             torch.cat([scaled] * self._branches),
             timestep,
             self._condition if active else self._condition.replace(control=None),
             branches=self._branches,
             return_features=refine,
+            depth=0 if self._level is None else self._level.depth,
+            deep=None if whole else self._deep.at(index),
         )
+        if whole and self._level is not None:
+            self._deep.keep(index, deep)
         if refine and self._refinement is not None:
             self._refine([answer.features[index] for index in self._refinement.features])
         output = answer.sample.to(x.dtype)

@@ -150,6 +150,7 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         low, high = (level ** (1 / self.config.rho) for level in (self.config.sigma_min, self.config.sigma_max))
         sigmas = (high + ramp * (low - high)) ** self.config.rho
         self.sigmas = torch.from_numpy(np.append(sigmas, 0.0)).float()
+        self._levels: list[float] = self.sigmas.tolist()
         self.timesteps = torch.from_numpy(0.25 * np.log(sigmas)).float().to(device)
         self.step_index = 0
 
@@ -159,7 +160,7 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
         """`sample` as the network wants to see it at the current step."""
-        sigma = self.sigmas[self.step_index].item()
+        sigma = self._levels[self.step_index]
         return sample / (sigma**2 + self.config.sigma_data**2) ** 0.5
 
     def step(
@@ -171,8 +172,8 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         return_dict: bool = True,
     ) -> LCMSVDOutput | tuple[Tensor, ...]:
         """One step; `generator` (one, or one per sample) draws the noise that is added back."""
-        sigma = self.sigmas[self.step_index].item()
-        following = self.sigmas[self.step_index + 1].item()
+        sigma = self._levels[self.step_index]
+        following = self._levels[self.step_index + 1]
         data = self.config.sigma_data
         total = sigma**2 + data**2
         denoised = data**2 / total * sample - sigma * data / total**0.5 * model_output

@@ -47,10 +47,12 @@ class FramerUNetOutput(BaseOutput):
     Args:
         sample: (B, F, C, h, w), the raw answer F of the EDM process.
         features: per up block its output (B*F, C', h', w'), after its upsampler; empty unless asked for.
+        deep: what lies below the outermost layers (B*F, C', h, w); None unless asked for.
     """
 
     sample: Tensor
     features: tuple[Tensor, ...] = ()
+    deep: Tensor | None = None
 
 
 class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin):
@@ -130,6 +132,8 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         *,
         branches: int | None = None,
         return_features: bool = False,
+        deep: Tensor | None = None,
+        depth: int = 0,
         return_dict: bool = True,
     ) -> FramerUNetOutput | tuple[Tensor, ...]:
         """One evaluation.
@@ -144,9 +148,14 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             branches: guidance branches stacked in the batch (branch-major); matters for interleaved context only.
                 None takes every batch element for a branch, as the reference does.
             return_features: also return what each up block made.
+            depth: 0, or how many layers of the last up block read what is computed anew beside `deep`, by the shortest
+                way through the first down block.
+            deep: what lay below them at an earlier evaluation, in place of all else; it goes with one residual of the
+                ControlNet for each of them, the first ones, and none of the middle block.
 
         Raises:
-            ValueError: latents that do not halve evenly, or a batch that `branches` does not divide.
+            ValueError: latents that do not halve evenly, a batch that `branches` does not divide, or more `depth` than
+                the last up block has layers.
         """
         batch, frames = sample.shape[:2]
         check_divisible(sample, len(self.up_blocks))
@@ -155,8 +164,18 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         tokens = encoder_hidden_states.repeat_interleave(frames, dim=0)
         still = sample.new_zeros(batch, frames)
 
-        hidden, skips = self._encode(self.conv_in(sample.flatten(0, 1)), embedding, tokens, still)
-        hidden = self._middle(hidden, embedding, tokens, still)
+        told = (embedding, tokens, still)
+        if depth > len(self.up_blocks[-1].resnets):
+            raise ValueError(f"depth={depth} is more than the {len(self.up_blocks[-1].resnets)} layers of an up block")
+
+        hidden = self.conv_in(sample.flatten(0, 1))
+        if deep is None:
+            hidden, skips = self._encode(hidden, *told)
+            hidden = self._middle(hidden, *told)
+        else:
+            skips = [hidden]
+            for layer in range(depth - 1):
+                skips.append(_layer(self.down_blocks[0], layer, skips[-1], *told))
         if down_block_additional_residuals is not None:
             residuals = zip(skips, down_block_additional_residuals, strict=True)
             skips = [skip + residual for skip, residual in residuals]
@@ -164,20 +183,41 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             hidden = hidden + mid_block_additional_residual
 
         features = []
-        for block in self.up_blocks:
-            split = len(skips) - len(block.resnets)
-            skips, own = skips[:split], tuple(skips[split:])
-            context = {"encoder_hidden_states": tokens} if getattr(block, "has_cross_attention", False) else {}
-            hidden = block(
-                hidden_states=hidden,
-                temb=embedding,
-                res_hidden_states_tuple=own,
-                image_only_indicator=still,
-                **context,
-            )
+        if deep is None:
+            for block in self.up_blocks[: -1 if depth else None]:
+                split = len(skips) - len(block.resnets)
+                skips, own = skips[:split], tuple(skips[split:])
+                context = {"encoder_hidden_states": tokens} if getattr(block, "has_cross_attention", False) else {}
+                hidden = block(
+                    hidden_states=hidden,
+                    temb=embedding,
+                    res_hidden_states_tuple=own,
+                    image_only_indicator=still,
+                    **context,
+                )
+                if return_features:
+                    features.append(hidden)
+        if depth:
+            last = self.up_blocks[-1]
+            layers = len(last.resnets)
+            for layer in range(layers - depth if deep is None else 0):
+                hidden = _layer(last, layer, torch.cat([hidden, skips.pop()], dim=1), *told)
+            deep = hidden if deep is None else deep
+            hidden = deep
+            for layer in range(layers - depth, layers):
+                hidden = _layer(last, layer, torch.cat([hidden, skips.pop()], dim=1), *told)
             if return_features:
                 features.append(hidden)
 
         hidden = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        output = FramerUNetOutput(sample=hidden.unflatten(0, (batch, frames)), features=tuple(features))
+        output = FramerUNetOutput(sample=hidden.unflatten(0, (batch, frames)), features=tuple(features), deep=deep)
         return output if return_dict else output.to_tuple()
+
+
+def _layer(block: nn.Module, index: int, hidden: Tensor, embedding: Tensor, tokens: Tensor, still: Tensor) -> Tensor:
+    """One layer of a block of diffusers', as the block runs it: a residual block and, where it has them, attention."""
+    hidden = block.resnets[index](hidden, embedding, image_only_indicator=still)
+    if not getattr(block, "has_cross_attention", False):
+        return hidden
+    attention = block.attentions[index]
+    return attention(hidden, encoder_hidden_states=tokens, image_only_indicator=still, return_dict=False)[0]

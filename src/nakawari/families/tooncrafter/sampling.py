@@ -44,10 +44,12 @@ def sample(
         progress: shows that the times are run through.
         on_step: called with (number, time, x, x0) after each step; may return another x.
     """
-    for number, time in enumerate(progress(scheduler.timesteps.tolist())):
+    times = scheduler.timesteps.tolist()
+    # On the device before the first step: a copy would hold up each.
+    noises = {time: draw_noise(x, generator) for time in times if scheduler.wants_noise(time, eta)}
+    for number, time in enumerate(progress(times)):
         output = answer(x, time, number)
-        noise = draw_noise(x, generator) if scheduler.wants_noise(time, eta) else None
-        x, x0 = scheduler.step(output, time, x, eta, noise, temperature, return_dict=False)
+        x, x0 = scheduler.step(output, time, x, eta, noises.get(time), temperature, return_dict=False)
         changed = on_step(number, time, x, x0)
         x = x if changed is None else changed
     return x

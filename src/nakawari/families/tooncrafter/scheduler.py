@@ -147,7 +147,7 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         following = self._following(time)
         if following is None or noise is None:
             return x0
-        times = torch.full((len(x0),), following)
+        times = torch.full((len(x0),), following, device=x0.device)
         return self.process.add_noise(x0, temperature * noise.float(), times)
 
     def _ddim(
@@ -161,7 +161,7 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         return previous if noise is None or eta == 0 else previous + sigma * temperature * noise
 
     def _predictions(self, output: Tensor, sample: Tensor, time: int) -> tuple[Tensor, Tensor]:
-        times = torch.full((sample.shape[0],), time)
+        times = torch.full((sample.shape[0],), time, device=sample.device)
         x, answer = sample.float(), output.float()
         return self.process.x0(answer, x, times), self.process.noise(answer, x, times)
 

@@ -70,11 +70,26 @@ def _filled(module: nn.Module, seed: int) -> nn.Module:
 
 def pipeline(settings: Settings, family: str, dtype: torch.dtype, device: str | None = None) -> InterpolationPipeline:
     """A whole pipeline, each part made on the run's device and then moved to `device`."""
-    builders = (_framer if family == "framer" else _tooncrafter)(settings)
     parts = {
         name: made(build, settings.device, dtype, seed).to(device or settings.device)
-        for seed, (name, build) in enumerate(builders.items())
+        for seed, (name, build) in enumerate(_builders(settings, family).items())
     }
+    return _whole(family, parts)
+
+
+def shapes_only(settings: Settings, family: str) -> InterpolationPipeline:
+    """A whole pipeline on the meta device: no weights, for counting operations."""
+    with torch.device("meta"):
+        parts = {name: build().eval().requires_grad_(False) for name, build in _builders(settings, family).items()}
+    # Some parameters of diffusers' are on the CPU wherever they are made.
+    return _whole(family, {name: part.to("meta") for name, part in parts.items()})
+
+
+def _builders(settings: Settings, family: str) -> dict[str, Callable[[], nn.Module]]:
+    return (_framer if family == "framer" else _tooncrafter)(settings)
+
+
+def _whole(family: str, parts: dict[str, nn.Module]) -> InterpolationPipeline:
     if family == "framer":
         pipe: InterpolationPipeline = FramerPipeline(**parts, scheduler=make_scheduler("euler"))
     else:

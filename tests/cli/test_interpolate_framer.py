@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from nakawari.cli.interpolate import Cache
+from nakawari.families.cache import LEVELS
 from nakawari.media import read_frames, read_image
 
 Cli = Callable[..., Result]
@@ -244,3 +246,20 @@ def test_another_family_refuses_what_is_framers(
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cache_level_draws_other_frames_and_is_recorded(drawn: Callable[..., np.ndarray], tmp_path: Path) -> None:
+    plain, kept = drawn("--steps", 6, "--cache", "none"), drawn("--steps", 6, "--cache", "high")
+    assert np.array_equal(plain, drawn("--steps", 6)) and not np.array_equal(plain, kept)
+    drawn("--steps", 6, "--cache", "high")
+    (record,) = (tmp_path / "out").glob("*.json")
+    assert '"cache": "high"' in record.read_text()
+
+
+def test_a_family_without_cache_levels_refuses(cli: Cli, keys: list[Path], tmp_path: Path) -> None:
+    refused = cli("interpolate", *keys[:2], "--between", 1, "--cache", "low", "-o", tmp_path / "mini")
+    assert refused.exit_code == 2 and "knows no cache" in refused.stderr
+
+
+def test_the_levels_of_the_command_are_those_of_the_families() -> None:
+    assert [level.value for level in Cache] == list(LEVELS)

@@ -69,9 +69,15 @@ def test_carried_on_in_a_straight_line() -> None:
 
 
 def test_which_steps_are_whole() -> None:
-    level = CacheLevel(deep_every=2, guidance_every=4, first=2, last=1)
+    level = CacheLevel(deep_every=2, guidance_every=4, last=1)
     assert [level.whole(index, 12) for index in range(12)].count(True) == 2 + 4 + 1
     assert [index for index in range(12) if level.all_branches(index, 12)] == [0, 1, 5, 9, 11]
+
+
+def test_the_first_steps_are_a_share_and_two_at_least() -> None:
+    level = CacheLevel(deep_every=5, guidance_every=5, first=0.2)
+    assert [index for index in range(30) if level.whole(index, 30)] == [0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 29]
+    assert [index for index in range(8) if level.whole(index, 8)] == [0, 1, 6, 7]
 
 
 def test_a_level_that_is_none() -> None:

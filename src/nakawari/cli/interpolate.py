@@ -42,6 +42,15 @@ class Family(StrEnum):
     framer = "framer"
 
 
+class Cache(StrEnum):
+    """`families.cache.LEVELS`, which needs torch."""
+
+    none = "none"
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
 @with_options("framer", framer)
 @with_options("times", timing)
 @with_options("memory", memory)
@@ -86,6 +95,9 @@ def command(
         int | None,
         typer.Option(min=1, max=60, help="Frame stride told to a ToonCrafter, 5 to 30."),
     ] = None,
+    cache: Annotated[
+        Cache, typer.Option(help="Compute what changes slowly at some steps only: faster, not quite the same.")
+    ] = Cache.none,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another drawing.")] = 0,
     fps: Annotated[
         float | None, typer.Option(min=1, max=120, help="Frames per second of GIF, MP4 and motion; default: 12.")
@@ -128,13 +140,14 @@ def command(
     _check_numbers(guidance=guidance, fps=fps)
     framer.check(guidance, formats)
     load = partial(load_pipeline, model, device, family)
+    kept = {} if cache is Cache.none else {"cache": cache.value}
     if times.is_footage(keys):
         given = {"--loop": loop, "--format": formats, "--only": times.only, "--compare": framer.compared}
         given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks, **memory.given()}
         numbers = {"--eta": eta, "--guidance-rescale": guidance_rescale, "--stride": stride}
         given |= {name: value is not None for name, value in numbers.items()}
         words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
-        words |= {"scheduler": framer.scheduler, "options": framer.options}
+        words |= {"scheduler": framer.scheduler, "options": {**framer.options, **kept}}
         footage.run(footage.Asked(keys[0], output, between, times, fps, overwrite, as_json), given, model, words, load)
         return
     target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay)
@@ -154,7 +167,7 @@ def command(
         model = way.model
     sampling = {"eta": eta, "guidance_rescale": guidance_rescale, "fps": _stride(model, stride)}
     more = {name: value for name, value in sampling.items() if value is not None}
-    words["options"] = {**words["options"], **more, **memory.options(model, way)}
+    words["options"] = {**words["options"], **more, **kept, **memory.options(model, way)}
     settings = interpolation.Settings(
         counts,
         loop,

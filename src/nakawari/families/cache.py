@@ -30,14 +30,14 @@ class CacheLevel:
         guidance_every: all branches of guidance are evaluated at every step of this number, and the conditional one at
             the others.
         depth: output layers of the network that are evaluated at every step.
-        first: steps at the beginning at which nothing is left out.
+        first: share of the steps at the beginning at which nothing is left out; two steps at least.
         last: steps at the end at which nothing is left out.
     """
 
     deep_every: int = 1
     guidance_every: int = 1
     depth: int = 1
-    first: int = 2
+    first: float = 0.0
     last: int = 1
 
     def whole(self, index: int, steps: int) -> bool:
@@ -49,18 +49,19 @@ class CacheLevel:
         return self._due(index, steps, self.guidance_every)
 
     def _due(self, index: int, steps: int, every: int) -> bool:
-        return index < self.first or index >= steps - self.last or (index - self.first) % every == every - 1
+        first = max(2, round(self.first * steps))
+        return index < first or index >= steps - self.last or (index - first) % every == every - 1
 
 
 LEVELS: Mapping[str, CacheLevel | None] = MappingProxyType(
     {
         "none": None,
         "low": CacheLevel(deep_every=2, guidance_every=2),
-        "medium": CacheLevel(deep_every=3, guidance_every=3),
-        "high": CacheLevel(deep_every=5, guidance_every=5),
+        "medium": CacheLevel(deep_every=3, guidance_every=3, first=0.2),
+        "high": CacheLevel(deep_every=5, guidance_every=5, first=0.2),
     }
 )
-"""Name -> level; none is the default everywhere."""
+"""Name -> level, from `benchmarks/cache_levels.py`; none is the default everywhere."""
 
 
 def cache_level(name: str | CacheLevel | None) -> CacheLevel | None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+import cache_levels
 import gpu
 from gpu_parts import capped, checks, compiled, lora, models, page, speed
 from gpu_parts.session import Session, Settings
+from nakawari.families.cache import LEVELS
 
 ROOT = Path(__file__).parents[1]
 TINY = Settings(device="cpu", tiny=True)
@@ -116,6 +118,15 @@ def test_what_becomes_of_each_test_is_sent_at_once(tmp_path: Path) -> None:
     assert (found["passed"], found["failed_tests"]) == (1, 2)
     assert "assert 1 == 2" in found["tests"]["test_ill"]["reason"]
     assert "given up after 1 s" in found["tests"]["test_long"]["reason"]
+
+
+@pytest.mark.parametrize("family", models.FAMILIES)
+def test_operations_are_counted_without_weights(family: str) -> None:
+    levels = {name: level for name, level in LEVELS.items() if level is not None}
+    found = cache_levels.operations(family, levels, Settings(device="meta", tiny=True))
+    assert all(tflop > 0 for tflop in found["parts"].values())
+    fewer = [found["levels"][name]["times_fewer"] for name in levels]
+    assert 1 < fewer[0] < fewer[1] < fewer[2]
 
 
 def test_table_and_figure(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_one_key_is_not_enough(cli: Cli, framer_model: Path, keys: list[Path], t
         (("--motion-bucket", "9"), "knows no motion bucket id"),
         (("--scheduler", "euler"), "has one scheduler"),
         (("--compare",), "nothing to compare"),
-        (("--family", "framer", "--model", "mini"), "of the family tooncrafter, not framer"),
+        (("--family", "framer", "--model", "mini"), "of the family mini, not framer"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -135,3 +135,10 @@ def test_two_parts_of_one_colour_that_pass_one_place_leave_it_free_between() -> 
     crossed = picture((box(40, 50), RED), (ball(110, 50), RED)), picture((box(110, 50), RED), (ball(40, 50), RED))
     assert (crossed[0][50, 40] == crossed[1][50, 40]).all()
     assert middle(*crossed)[50, 40].tolist() == list(SKY)
+
+
+def test_a_limb_may_turn_through_a_third_of_a_circle() -> None:
+    def pose(degrees: float, x: float) -> np.ndarray:
+        return picture((box(x, 50), RED), (bar(x + 12, 40, degrees), BLUE))
+
+    assert wrong(middle(pose(60, 40), pose(-60, 100)), pose(0, 70)) <= 60

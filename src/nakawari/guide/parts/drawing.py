@@ -12,7 +12,7 @@ from .check import Check, checked, over_grey, right_share
 from .compose import Stage
 from .graph import Graph, graph_of
 from .layers import layers_of
-from .match import alike, match
+from .match import ALIKE, alike, match
 from .motion import parts_of
 from .regions import Cel, cut_up, premultiplied
 
@@ -21,7 +21,8 @@ FINENESS = ((100_000, 4), (280_000, 3), (1_100_000, 2))
 FLAT = 0.97
 """Least share of a picture that areas and lines explain."""
 MOST_AREAS = 60
-"""Drawings of more areas are left to others: matching them takes too long."""
+MOST_PAIRS = 200
+"""Drawings of more areas, and with more pairs of one colour, are left to others: matching them takes too long."""
 COVERED = 0.4
 """What a point of an outline counts that another region may cover."""
 EXPLAINED = 0.8
@@ -57,12 +58,20 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     flat = min(float(cel.known.mean()) for cel in cels)
     if flat < FLAT or max(cel.areas for cel in cels) > MOST_AREAS:
         return None
+    if _pairs(cels) > MOST_PAIRS:
+        return None
     stage = stage_of(start, end, cels)
     check = checked(stage, flat)
     if check.explained < max(EXPLAINED, flow_explains(*stage.keys) - FLOW_BEHIND):
         return None
     frames = [_as_key(stage.frame(time), start) for time in times]
     return PartsDrawing(frames, check)
+
+
+def _pairs(cels: list[Cel]) -> int:
+    """How many pairs of areas, one from each key, are of one colour."""
+    first, last = (cel.paints[: cel.areas] for cel in cels)
+    return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum())
 
 
 def fineness(picture: np.ndarray) -> int | None:

@@ -17,7 +17,7 @@ ALIKE = 8.0
 ENOUGH = 0.42
 """The least share of the outlines that must agree for two regions to be one part."""
 MOST_ROOTS = 3
-MOST_TURN = 1.8
+MOST_TURN = 2.4
 """Radians that a part may turn against its neighbour, or a root against the picture."""
 DEAR = 1.1
 """Matches that cost more are not made."""
@@ -27,7 +27,7 @@ SMALL = 14.0
 """Regions of fewer pixels say where they are, not how they are turned."""
 COARSE = (6.0, 4.0, 3.0, 2.0)
 FINE = SCALES[2:]
-TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.25, 1.25)
+TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.3, 1.3, -1.9, 1.9)
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int])
             two = last.regions[b]
             if not alike(one, two) or not 0.25 < two.size / one.size < 4:
                 continue
-            new = _tried(one, two, _by_centres(one, two), True)
+            new = _tried(one, two, _by_centres(one, two))
             new.cost = 1 - new.quality + 0.25 * abs(_angle(new.motion))
             if new.quality >= ENOUGH and abs(_angle(new.motion)) < MOST_TURN:
                 found.append(new)
@@ -126,28 +126,28 @@ def _by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> lis
     return [rotation(turn, two.centre) @ move for turn in turns]
 
 
-def _tried(one: Region, two: Region, starts: list[np.ndarray], free: bool, frame: np.ndarray | None = None) -> Match:
-    """The best motion between two regions from several starts."""
+def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
+    """The best motion between two regions from several starts; it may be any affine one."""
+    a, b = one.outline, two.outline
+    best = max(_options(one, two, starts), key=lambda match: match.quality)
+    for freedom in ("alike", "affine"):
+        wider = fit(a, b, best.motion, freedom, SCALES[4:])  # type: ignore[arg-type]
+        quality = _score(a, b, wider)
+        if quality > best.quality + 0.03 and _sane(wider):
+            best = Match(one.label, two.label, wider, quality)
+    return best
+
+
+def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
+    """The best rigid motions between two regions that differ from each other: a limb fits head over heels, too."""
     a, b = one.outline, two.outline
     rough: list[tuple[float, np.ndarray]] = []
     for start in starts:
         motion = fit(a.coarse, b.coarse, start, "rigid", COARSE)
         rough.append((_score(a, b, motion) - 0.02 * abs(_angle(start) - _angle(starts[0])), motion))
     rough.sort(key=lambda item: -item[0])
-    best: Match | None = None
-    for _, motion in rough[:2]:
-        fine = fit(a, b, motion, "rigid", FINE)
-        quality = _score(a, b, fine)
-        if free:
-            for freedom in ("alike", "affine"):
-                wider = fit(a, b, fine, freedom, SCALES[4:])  # type: ignore[arg-type]
-                better = _score(a, b, wider)
-                if better > quality + 0.03 and _sane(wider):
-                    fine, quality = wider, better
-        if best is None or quality > best.quality:
-            best = Match(one.label, two.label, fine, quality)
-    assert best is not None
-    return best
+    fine = [fit(a, b, motion, "rigid", FINE) for motion in _distinct([motion for _, motion in rough], one)[:3]]
+    return [Match(one.label, two.label, motion, _score(a, b, motion)) for motion in fine]
 
 
 def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
@@ -239,21 +239,29 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
     if one.size < SMALL or two.size < SMALL:
         motion = shifted(two.centre - middle) @ nearest
         near = float(np.linalg.norm(two.centre - middle)) / SMALL
-        new = Match(a, b, motion, max(0.6 * min(one.size, two.size) / max(one.size, two.size) + 0.4 - near, 0.0))
+        options = [Match(a, b, motion, max(0.6 * min(one.size, two.size) / max(one.size, two.size) + 0.4 - near, 0.0))]
     else:
-        new = _tried(one, two, _distinct(starts, one), False)
-        wider = fit(one.outline, two.outline, new.motion, "alike", SCALES[5:], hold=0.2)
-        quality = _score(one.outline, two.outline, wider)
-        if quality > new.quality + 0.08 and _sane(wider):
-            new.motion, new.quality = wider, quality
-    if abs(_angle(new.motion @ np.linalg.inv(nearest))) > MOST_TURN:
+        options = _options(one, two, _distinct(starts, one))
+    for new in options:
+        new.cost = _cost(first, held, new, one, two, last) if touching else 1.2 - new.quality
+        new.cost += (
+            0.02
+            * float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle))
+            / (one.outline.size + 4)
+            * (1 if touching else 4)
+        )
+        turn = abs(_angle(new.motion @ np.linalg.inv(nearest)))
+        new.cost += math.inf if turn > MOST_TURN else 0.0 if touching else 0.15 * turn
+    best = min(options, key=lambda match: match.cost)
+    if not math.isfinite(best.cost):
         return None
-    led = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
-    if touching:
-        new.cost = _cost(first, held, new, one, two, last) + 0.02 * led
-    else:
-        new.cost = 1.2 - new.quality + 0.15 * abs(_angle(new.motion @ np.linalg.inv(nearest))) + 0.08 * led
-    return new
+    if one.size >= SMALL and two.size >= SMALL:
+        wider = fit(one.outline, two.outline, best.motion, "alike", SCALES[5:], hold=0.2)
+        quality = _score(one.outline, two.outline, wider)
+        if quality > best.quality + 0.08 and _sane(wider):
+            best.cost -= quality - best.quality
+            best.motion, best.quality = wider, quality
+    return best
 
 
 def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
@@ -263,7 +271,7 @@ def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
     for start in starts:
         if all(np.abs(mapped(start, corners) - mapped(other, corners)).max() > 3 for other in kept):
             kept.append(start)
-    return kept[:10]
+    return kept[:12]
 
 
 def _cost(first: Graph, held: list[Match], new: Match, one: Region, two: Region, last: Graph) -> float:

@@ -236,6 +236,7 @@ def test_one_key_is_not_enough(cli: Cli, framer_model: Path, keys: list[Path], t
         (("--scheduler", "euler"), "has one scheduler"),
         (("--compare",), "nothing to compare"),
         (("--family", "framer", "--model", "mini"), "of the family mini, not framer"),
+        (("--family", "tooncrafter"), "No model of the family tooncrafter ships; give --model"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -38,6 +38,7 @@ class Device(StrEnum):
 class Family(StrEnum):
     """The families of models."""
 
+    mini = "mini"
     tooncrafter = "tooncrafter"
     framer = "framer"
 
@@ -203,7 +204,11 @@ def command(
 
 
 def _shipped(family: Family | None) -> str:
-    """The model of a family that ships with the package."""
+    """The model of a family that ships with the package; `UsageError` where none does."""
+    if family is Family.tooncrafter:
+        from ..errors import UsageError
+
+        raise UsageError("No model of the family tooncrafter ships; give --model with the folder of a converted one.")
     return "framer-tiny" if family is Family.framer else "mini"
 
 

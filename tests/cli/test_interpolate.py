@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from typer.testing import Result
 
 from crossfade import CrossFade
@@ -99,3 +99,22 @@ def test_nothing_between_loads_no_model(cli: Cli, keys: list[Path], tmp_path: Pa
     monkeypatch.setitem(__import__("sys").modules, "nakawari.variants", None)
     assert cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 0).exit_code == 0
     assert len(read_frames(tmp_path / "out")) == 3
+
+
+def test_the_record_says_which_gaps_the_parts_drew(cli: Cli, stub: CrossFade, tmp_path: Path):
+    keys = []
+    for number, left in enumerate((20, 90)):
+        picture = Image.new("RGB", (160, 100), (240, 235, 220))
+        ImageDraw.Draw(picture).ellipse((left, 30, left + 36, 66), (210, 50, 40), (0, 0, 0), 2)
+        keys.append(tmp_path / f"ball{number}.png")
+        picture.save(keys[-1])
+    noise = np.random.default_rng(0).integers(0, 256, (100, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    words = ("--between", 1, "-o", tmp_path / "out")
+    result = cli("interpolate", *keys, tmp_path / "noise.png", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "1 of 2 gaps drawn by their parts" in result.stdout
+    record = json.loads((tmp_path / "out" / "interpolation.json").read_text())
+    assert [gap["drawn_by"] for gap in record["gaps"]] == ["parts", "model"]
+    assert cli("interpolate", *keys, tmp_path / "noise.png", *words).exit_code == 0  # nothing is drawn again
+    assert json.loads((tmp_path / "out" / "interpolation.json").read_text())["gaps"] == record["gaps"]

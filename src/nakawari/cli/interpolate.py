@@ -327,6 +327,9 @@ def _report(done: Done, seconds: float, as_json: bool) -> None:
     gaps = sum(map(bool, record["between"]))
     if len(done.gaps) < gaps:
         typer.echo(f"  {len(done.gaps)} of {gaps} gaps were drawn now; the others were there already")
+    by_parts = sum(gap["drawn_by"] == "parts" for gap in record["gaps"])
+    if by_parts:
+        typer.echo(f"  {by_parts} of {gaps} gaps drawn by their parts, not by the model (--no-parts: all by the model)")
     frames = {frame["file"] for frame in record["frames"]}
     sequence = [file for file in files if file.name in frames]
     if sequence:

@@ -101,7 +101,8 @@ class Gap:
         tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
         shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
             model knows no others.
-        used: what the model took for steps, guidance and scheduler where the job does not say.
+        used: `drawn_by`, model or parts, and what the model took for steps, guidance and scheduler where the job does
+            not say.
     """
 
     frames: list[np.ndarray]
@@ -119,7 +120,8 @@ class Drawn:
         keys: per frame the number of the key drawing that it is, None for an in-between.
         tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
         shares: per gap where its in-betweens were drawn on the way.
-        used: as in `Gap`.
+        used: as in `Gap`, of the first gap that the model drew.
+        drawn_by: per gap model or parts, None where nothing was asked for.
     """
 
     frames: list[np.ndarray]
@@ -127,6 +129,7 @@ class Drawn:
     tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
     shares: tuple[Shares, ...] = ()
     used: Mapping[str, Any] = field(default_factory=dict)
+    drawn_by: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ def _draw_gaps(
         shares = [plans[gap].shares[place] for place in plans[gap].kept]
         frames = frames_by_parts(pair, shares) if settings.parts and not led else None
         if frames is not None:
-            made[gap] = _gap(frames, plans[gap], None, {})
+            made[gap] = _gap(frames, plans[gap], None, {"drawn_by": "parts"})
             counter.add(plans[gap].drawn * (1 + _transparent(pair)))
     rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
     return made | (_draw_by_model(rest, plans, settings, pipeline, counter) if rest else {})
@@ -273,6 +276,7 @@ def _gap(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used
 def _defaults(pipeline: Any) -> dict[str, Any]:
     scheduler = getattr(pipeline, "scheduler", None)
     return {
+        "drawn_by": "model",
         "steps": getattr(pipeline.config, "default_steps", None),
         "guidance": getattr(pipeline.config, "default_guidance", None),
         "scheduler": None if scheduler is None else type(scheduler).__name__,
@@ -302,8 +306,9 @@ def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
         frames += [key.copy(), *between]
         numbers += [number, *[None] * len(between)]
     tracks = {number: gap.tracks for number, gap in enumerate(gaps) if gap.tracks is not None}
-    used = next((gap.used for gap in gaps if gap.used), {})
-    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps), used)
+    makers = tuple(gap.used.get("drawn_by") for gap in gaps)
+    used = next((gap.used for gap in gaps if gap.used.get("drawn_by") == "model"), {})
+    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps), used, makers)
 
 
 class _Counter:

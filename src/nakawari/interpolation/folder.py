@@ -99,7 +99,8 @@ class Earlier:
             [read_picture(self.folder / name).pixels for name in own["files"]],
             None if tracks is None else np.array(tracks),
             tuple(own["shares"]),
-            {name: self.record[name] for name in ("steps", "guidance", "scheduler")},
+            {"drawn_by": own.get("drawn_by")}
+            | {name: self.record[name] for name in ("steps", "guidance", "scheduler")},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,18 +21,30 @@ from nakawari.training.run_state import Outcome, Progress
 Cli = Callable[..., Result]
 
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "adapt" / "show.yaml"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the files that the words name: a path that does not exist is refused before anything else."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    shutil.copy(RECIPE, "recipes/a.yaml")
+    (tmp_path / "model.ckpt").touch()
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]]]:
     """How often and with what the trainer was called."""
     calls: list[tuple[tuple, dict[str, Any]]] = []
 
-    def train_from_recipe(*words: Any, progress: Callable, **options: Any) -> Outcome:
+    def train_recipe(*words: Any, progress: Callable, preparing: Callable, **options: Any) -> Outcome:
         calls.append((words, options))
         progress(Progress(1, 2, 0.5, {"loss": 0.25}))
         return Outcome("finished", 2, "All steps are done.", {"psnr": 30.5})
 
     module = ModuleType("nakawari.training.run")
-    module.train_from_recipe = train_from_recipe
+    module.train_recipe = train_recipe
     monkeypatch.setitem(sys.modules, "nakawari.training.run", module)
     return calls
 
@@ -39,7 +52,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]
 def test_train(cli: Cli, trained: list):
     result = cli("train", "recipes/a.yaml", "--set", "seed=3", "--set", "optim.lr=1e-4", "--resume")
     assert result.exit_code == 0, result.stderr
-    assert trained == [((Path("recipes/a.yaml"), Path("runs/a"), ["seed=3", "optim.lr=1e-4"]), {"resume": True})]
+    (((recipe, run), options),) = trained
+    assert (recipe.seed, recipe.optim.lr, run, options) == (3, 1e-4, Path("runs/a"), {"resume": True})
     assert "finished at step 2: All steps are done." in result.stdout
     assert "30.5" in result.stdout
 
@@ -49,15 +63,15 @@ def test_debug_switches_the_tensor_guards_on(cli: Cli, trained: list, monkeypatc
         guards.check("latents", torch.tensor([float("nan")]))
         return Outcome("finished", 2, "All steps are done.", {})
 
-    monkeypatch.setattr(sys.modules["nakawari.training.run"], "train_from_recipe", broken)
-    assert cli("train", "a.yaml").exit_code == 0
-    guarded = cli("train", "a.yaml", "--debug")
+    monkeypatch.setattr(sys.modules["nakawari.training.run"], "train_recipe", broken)
+    assert cli("train", "recipes/a.yaml").exit_code == 0
+    guarded = cli("train", "recipes/a.yaml", "--debug")
     assert guarded.exit_code == 1
     assert "Tensor latents is not finite" in guarded.stderr
 
 
 def test_train_json(cli: Cli, trained: list):
-    result = cli("train", "a.yaml", "-o", "out", "--json")
+    result = cli("train", "recipes/a.yaml", "-o", "out", "--json")
     assert json.loads(result.stdout) == {
         "run": "out",
         "status": "finished",

@@ -33,7 +33,7 @@ def command(
     target = Output.parse(output, None, overwrite=True)
     drawings = interpolation.read_keys([EXAMPLES])
     target.check([key.path for key in drawings])
-    settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False))
+    settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False), parts=False)
     names = [model, faster(model)] if has_faster(model) else [model]
     rows = [_timed(name, drawings, settings) for name in names]
     interpolation.write_result(target, rows[0].drawn, drawings, settings, interpolation.Made(model))
@@ -59,7 +59,7 @@ def _timed(name: str, drawings: list[Key], settings: Settings) -> Timed:
     from ..variants import load
 
     pipeline = load(name).pipeline
-    draw(drawings[:2], Settings((1,)), pipeline)
+    draw(drawings[:2], Settings((1,), parts=False), pipeline)
     with Bar(name, "frame") as bar, counted(pipeline.denoiser) as evaluations:
         began = time.perf_counter()
         drawn = draw(drawings, settings, pipeline, bar.show)

@@ -52,7 +52,8 @@ def compare(
     schedulers: Sequence[str],
     progress: Callable[[str], Progress] | None = None,
 ) -> list[Entry]:
-    """Draw a job once with every one of `schedulers`; everything else, seeds included, stays the same.
+    """Draw a job once with every one of `schedulers`; everything else, seeds included, stays the same, and
+    the model draws every gap.
 
     Args:
         keys, settings, pipeline: as for `draw`; without `steps`, every sampler takes the steps it is meant for.
@@ -69,7 +70,8 @@ def compare(
         with pipeline.scheduled(name):
             steps = settings.steps or pipeline.config.default_steps
         started = time.monotonic()
-        drawn = draw(keys, replace(settings, scheduler=name), pipeline, progress(name) if progress else None)
+        own = replace(settings, scheduler=name, parts=False)
+        drawn = draw(keys, own, pipeline, progress(name) if progress else None)
         seconds = time.monotonic() - started
         psnr = _psnr(entries[0].drawn, drawn) if entries else None
         entries.append(Entry(name, steps, seconds, psnr, drawn))

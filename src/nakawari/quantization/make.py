@@ -87,7 +87,9 @@ def export(pipeline: InterpolationPipeline, variant: str, base: Path, precision:
     if precision not in HALVES:
         raise UsageError(f"--export-checkpoint goes with {' and '.join(HALVES)}, not with {precision}.")
     if not isinstance(pipeline, ToonCrafterPipeline):
-        raise UsageError(f"--export-checkpoint writes ToonCrafter's layout; this is a model of {pipeline.family}.")
+        raise UsageError(
+            f"--export-checkpoint writes ToonCrafter's layout; this is a model of {pipeline.family}; leave it out."
+        )
     prepare(pipeline, variant)
     quantize_layers(pipeline.denoiser, {})
     return export_checkpoint(pipeline, base, path, HALVES[precision])

@@ -18,7 +18,7 @@ from nakawari.data.samples import Sample
 from nakawari.data.triplets import open_dataset
 from nakawari.errors import NakawariError
 from nakawari.evaluation.protocol import Protocol
-from nakawari.evaluation.samples import keep_reference, prepare, read_frames
+from nakawari.evaluation.samples import keep_reference, prepare, read_frames, sample_folder
 from nakawari.interpolation import read_keys
 from nakawari.media import Picture, read_image, read_pictures, write_image
 from nakawari.reporting.filmstrips import kept_reference
@@ -69,7 +69,7 @@ def test_evaluation_and_report(tmp_path: Path, name: str):
     task = prepare(sample, Protocol(name="t"))
     same(task.task.keys, np.stack([frames[0], frames[2]]), name)
     keep_reference(tmp_path / "result/frames/reference", task)
-    kept = read_frames(tmp_path / "result/frames/reference", "one")
+    kept = read_frames(sample_folder(tmp_path / "result/frames/reference", "one"))
     same(kept["start"], frames[0], name)
     shown = kept_reference(SimpleNamespace(rows=[SimpleNamespace(folder=tmp_path / "result")]), "one")
     same(shown.truth, frames[1], name)

@@ -25,6 +25,7 @@ from ..features import FeatureImitation
 from ..guards import check
 from ..lora import train_adapter
 from ..offload import Offload
+from ..teacher import Teacher
 from .base import Batch, StepOutput, rand, randn, sample_generator
 from .conditions import condition_of, drop_control, drop_parts, keys_of, tracks_of
 from .decoded import DecodedTerm
@@ -106,6 +107,11 @@ class DenoiserObjective(PipelineObjective):
         self.last: Noised | None = None
         self._ratios: dict[str, float] = {}
         self._drawn: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """Who is asked for the target, and stands in memory beside the student."""
+        return self.target.teacher
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         output = self._step(batch, generators)

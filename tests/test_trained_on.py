@@ -61,7 +61,7 @@ def test_scores_on_what_was_trained_on_are_marked(cli: Cli, work: Path):
 
 def test_data_that_were_kept_out_are_not(cli: Cli, work: Path):
     said, entry = evaluated(cli, work, f"{work / 'base'}+{work / 'run'}", work / "data")
-    assert "trained on" not in said and "seen_in_training" not in entry
+    assert "trained on" not in said and entry["seen_in_training"] == []
     said, _ = evaluated(cli, work, str(work / "base"), work / "data" / "train")
     assert "trained on" not in said
 

@@ -118,7 +118,7 @@ def test_the_first_way_that_fits_is_taken_and_nothing_is_loaded(saved: Path, mon
     every = list(ways(str(saved), size, 4, "cuda"))
     assert every[0].model == str(saved)
     assert {way.model.removeprefix(str(saved)) for way in every} == {"", ":fp16", ":int8"}
-    for way in every:
+    for way in (every[0], every[len(every) // 2], every[-1]):  # each choice counts a model anew, seconds each
         chosen = choose(str(saved), size, 4, "cuda", way.need)
         assert chosen.need <= way.need
         assert every.index(chosen) <= every.index(way)

@@ -112,6 +112,7 @@ def test_the_worst_moment_is_known_for_every_way():
     assert NEED.flops(steps=3) == 2 + 3 * 2 * 12 + 38
 
 
+@pytest.mark.slow  # minutes: every choice counts a whole model anew
 def test_the_first_way_that_fits_is_taken_and_nothing_is_loaded(saved: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(variants, "load", lambda *_: pytest.fail("loaded"))
     size = Size(5, 32, 48, 2)

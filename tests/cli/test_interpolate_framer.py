@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from nakawari.cli.interpolate import Cache
+from nakawari.cli.drawing_options import Cache
 from nakawari.families.cache import LEVELS
 from nakawari.media import read_frames, read_image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,15 @@ def test_the_record_says_where_every_drawing_comes_from(cli: Cli, stub: CrossFad
     assert level[1]["share"] == pytest.approx(1 / 3, abs=1e-6)
     assert level[0]["source"] == str(cut["files"][0])
     assert record["model_hash"] == "hash of mini"
+
+
+def test_a_cut_takes_the_options_that_choose_how_is_drawn(cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch):
+    variants = sys.modules["nakawari.variants"]
+    monkeypatch.setattr(variants, "with_adapters", lambda name, more: "+".join([name, *more]), raising=False)
+    monkeypatch.setattr(variants, "with_precision", lambda name, precision: f"{name}:{precision}", raising=False)
+    result = run(cli, cut, "--adapter", "show@0.7", "--precision", "int8", "--seed", 3, "--no-parts")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads((cut["out"] / "cut.json").read_text())
+    assert (record["model"], record["seed"]) == ("mini+show@0.7:int8", 3)
+    refused = run(cli, cut, "--seed", 4, "--offload", "model")
+    assert (refused.exit_code, "--offload is for a GPU" in refused.stderr) == (2, True)

@@ -12,11 +12,15 @@ import typer
 
 from ..cut.filling import Naming
 from ..cut.sheet import PREVIEWS
+from .drawing_options import Drawing, drawing
 from .early import check
-from .interpolate import Device, load_pipeline
+from .memory_options import Memory, memory, show_way
+from .option_groups import with_options
 from .progress import Bar
 
 
+@with_options("memory", memory)
+@with_options("drawing", drawing)
 def command(
     sheet: Annotated[Path, typer.Argument(metavar="SHEET", help="The time sheet, .xdts or .csv.")],
     drawings: Annotated[
@@ -28,25 +32,18 @@ def command(
     ] = Naming.beside,
     ground: Annotated[Path | None, typer.Option(help="A picture below all levels, in the preview.")] = None,
     preview: Annotated[str, typer.Option(help="Some of mp4,gif, or none.")] = "mp4",
-    model: Annotated[
-        str, typer.Option(help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.")
-    ] = "mini",
-    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
-    guidance: Annotated[
-        float | None, typer.Option(min=0, max=100, help="Guidance scale; default: the model's.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another drawing.")] = 0,
-    prompt: Annotated[str, typer.Option(help="Words, for models that read them.")] = "",
-    device: Annotated[Device, typer.Option(help="Where the model runs.")] = Device.auto,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace drawings that were changed by hand, beside files of others.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    *,
+    memory: Memory,
+    drawing: Drawing,
 ) -> None:
     """Draw what a time sheet lacks, level by level; sheet, preview and contact sheets beside it."""
     from ..cut.files import read_sheet
 
-    kinds = _previews(preview)
+    kinds, model = _previews(preview), drawing.variant(memory)
     read = read_sheet(sheet)  # before what takes seconds to import
     check(variants=[model], files=[drawings, ground], output=output)
     from ..cut.plan import Target, plan_cut
@@ -56,15 +53,23 @@ def command(
     target = Target(output, ground, kinds, overwrite)
     cut = plan_cut(sheet, read, drawings, names)
     target.check(cut)
-    fingerprint = ""
+    way, fingerprint = None, ""
     if cut.missing:
+        from ..variants import check_prompt
         from ..variants import fingerprint as fingerprint_of
 
+        if drawing.words["prompt"]:
+            check_prompt(model)
+        way = memory.way(model, drawing.place(), *cut.largest(), drawing.steps, drawing.guidance)
+        if way is not None:
+            show_way(way)
+            model = way.model
         fingerprint = fingerprint_of(model)
-    settings = Settings((), steps=steps, guidance=guidance, seed=seed, prompt=prompt)
+    options = {**drawing.options(model), **memory.options(model, way)}
+    settings = Settings((), size=memory.size, options=options, **drawing.words)
     started = time.monotonic()
     with Bar("drawings", "drawing") as bar:
-        done = draw_cut(cut, target, settings, model, fingerprint, partial(load_pipeline, model, device), bar.show)
+        done = draw_cut(cut, target, settings, model, fingerprint, partial(drawing.load, model, way), bar.show)
     seconds = time.monotonic() - started
     files = [str(output / name) for name in done.record["files"]]
     if as_json:

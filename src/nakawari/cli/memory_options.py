@@ -1,4 +1,4 @@
-"""The options of `nakawari interpolate` about memory: what a model that is large for its machine is drawn with."""
+"""The options about memory of commands that draw in-betweens: what a model that is large for its machine draws with."""
 
 from __future__ import annotations
 
@@ -119,3 +119,11 @@ def memory(
     if offload not in (None, "none", "towers", "model", "sequential"):
         raise UsageError(f"{offload!r} is not an offload; --offload takes none, towers, model and sequential.")
     return Memory(budget, precision, offload, decode_chunk, sides)  # type: ignore[arg-type]
+
+
+def show_way(way: Way) -> None:
+    """Print on stderr in what way a model will draw."""
+    from ..memory import words
+    from .plan import describe
+
+    typer.echo(f"nakawari: {describe(way)[0]}; needs {words(way.need)}", err=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..files import check_writable
 from ..interpolation.folder import Earlier
+from ..media import read_picture
 from .drawings import find_drawings
 from .filling import Naming, names_of
 from .placing import Drawing, Exposures, Way, place
@@ -69,6 +70,14 @@ class Cut:
     def missing(self) -> int:
         """How many drawings are missing."""
         return sum(len(level.missing) for level in self.levels)
+
+    def largest(self) -> tuple[tuple[int, int], list[int]]:
+        """The height and width that hold every drawing in whose level something is missing, and how many are missing
+        in each gap."""
+        lacking = [level for level in self.levels if level.missing]
+        sizes = [read_picture(next(iter(level.files.values()))).pixels.shape for level in lacking]
+        counts = [len(drawings) for level in lacking for _, drawings in level.gaps()]
+        return (max(shape[0] for shape in sizes), max(shape[1] for shape in sizes)), counts
 
     def sources(self) -> list[Path]:
         """The sheet and the drawings that are used."""

@@ -1,0 +1,191 @@
+"""The options of every command that draws in-betweens about the model that draws: which one, and how it is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..resources.ways import Way
+    from .memory_options import Memory
+
+_Option = partial(typer.Option, rich_help_panel="Model")
+
+
+class Device(StrEnum):
+    """Where a model can run; auto takes the GPU where there is one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Family(StrEnum):
+    """The families of models."""
+
+    mini = "mini"
+    tooncrafter = "tooncrafter"
+    framer = "framer"
+
+
+class Cache(StrEnum):
+    """`families.cache.LEVELS`, which needs torch."""
+
+    none = "none"
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was asked for.
+
+    Args:
+        model: the variant with its adapters; the precision of `Memory` is put on by `variant`.
+        family: what it must be, None for any.
+        sampling: arguments of the pipeline's call that are a family's own, None where nothing was given.
+        words: the fields of `interpolation.Settings` that say the same to every model.
+    """
+
+    model: str
+    family: Family | None
+    device: Device
+    cache: Cache
+    sampling: Mapping[str, float | None]
+    words: Mapping[str, Any]
+
+    @property
+    def steps(self) -> int | None:
+        """Sampling steps, None for the model's own."""
+        return self.words["steps"]
+
+    @property
+    def guidance(self) -> float | None:
+        """Guidance scale, None for the model's own."""
+        return self.words["guidance"]
+
+    def variant(self, memory: Memory) -> str:
+        """The model in the precision that was asked for."""
+        if memory.precision is None:
+            return self.model
+        from ..variants import with_precision
+
+        return with_precision(self.model, memory.precision)
+
+    def given(self) -> dict[str, bool]:
+        """Option -> whether it was given, of those that only some families know."""
+        return {f"--{name.replace('_', '-')}": value is not None for name, value in self.sampling.items()}
+
+    def cached(self) -> dict[str, str]:
+        """The argument of a pipeline's call for the cache, none where nothing is cached."""
+        return {} if self.cache is Cache.none else {"cache": self.cache.value}
+
+    def options(self, model: str) -> dict[str, Any]:
+        """All arguments of a pipeline's call; `UsageError` where a Framer is told a stride."""
+        from ..errors import UsageError
+
+        own = {("fps" if name == "stride" else name): v for name, v in self.sampling.items() if v is not None}
+        if self.sampling["stride"] is not None:
+            from ..resources.jobs import is_framer
+
+            if is_framer(model):
+                raise UsageError("A framer model knows no stride; it is told --fps.")
+        return {**own, **self.cached()}
+
+    def place(self) -> str:
+        """cpu or cuda; `UsageError` where no GPU is there."""
+        import torch
+
+        from ..errors import UsageError
+
+        if self.device is Device.cuda and not torch.cuda.is_available():
+            raise UsageError("--device cuda needs a CUDA GPU that PyTorch can see; use --device cpu.")
+        return "cuda" if self.device is not Device.cpu and torch.cuda.is_available() else "cpu"
+
+    def load(self, model: str, way: Way | None = None) -> Any:
+        """The pipeline of a variant where it shall run, in the way that was chosen; `UsageError` where it is not of the
+        family, or no GPU is there."""
+        from ..errors import UsageError
+        from ..variants import load
+
+        place = self.place()
+        if way is None:
+            pipeline = load(model, place).pipeline
+        else:
+            from ..resources.applying import apply
+
+            pipeline = load(model, place, place=False).pipeline
+            apply(pipeline, place, way.offload, together=way.together)
+        if self.family is not None and pipeline.family != self.family.value:
+            message = f"{model} is of the family {pipeline.family}, not {self.family.value}; give another --model."
+            raise UsageError(message)
+        return pipeline
+
+
+def drawing(
+    *,
+    model: Annotated[
+        str | None,
+        _Option(
+            help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.  [default: mini]"
+        ),
+    ] = None,
+    family: Annotated[
+        Family | None, _Option(help="What the model must be; --model is then asked for where none ships.")
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        _Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; repeated, they add up."),
+    ] = None,
+    fast: Annotated[
+        bool, _Option("--fast", help="With the model's own adapter for few steps, or its own smaller student.")
+    ] = False,
+    steps: Annotated[int | None, _Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
+    guidance: Annotated[float | None, _Option(min=0, max=100, help="Guidance scale; default: the model's.")] = None,
+    eta: Annotated[float | None, _Option(min=0, max=1, help="Noise of each step, 0 to 1, for a ToonCrafter.")] = None,
+    guidance_rescale: Annotated[
+        float | None, _Option(min=0, max=1, help="How far guidance keeps the contrast, 0 to 1, for a ToonCrafter.")
+    ] = None,
+    stride: Annotated[int | None, _Option(min=1, max=60, help="Frame stride told to a ToonCrafter, 5 to 30.")] = None,
+    cache: Annotated[
+        Cache, _Option(help="Compute what changes slowly at some steps only: faster, not quite the same.")
+    ] = Cache.none,
+    seed: Annotated[int, _Option(min=0, help="Another seed, another drawing.")] = 0,
+    prompt: Annotated[str, _Option(help="Words, for models that read them.")] = "",
+    parts: Annotated[
+        bool, _Option("--parts/--no-parts", help="Flat-colour drawings by their parts, where these are clear.")
+    ] = True,
+    device: Annotated[Device, _Option(help="Where the model runs.")] = Device.auto,
+) -> Drawing:
+    """The words, with the model that they name; `UsageError` where they cannot be read."""
+    from ..errors import UsageError
+
+    if guidance is not None and guidance != guidance:
+        raise UsageError(f"--guidance must be a number, not {guidance}.")
+    name = model or _shipped(family)
+    if adapter:
+        from ..variants import with_adapters
+
+        name = with_adapters(name, adapter)
+    if fast:
+        from ..variants import faster
+
+        name = faster(name)
+    sampling = {"eta": eta, "guidance_rescale": guidance_rescale, "stride": stride}
+    words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
+    return Drawing(name, family, device, cache, sampling, words)
+
+
+def _shipped(family: Family | None) -> str:
+    """The model of a family that ships with the package; `UsageError` where none does."""
+    if family is Family.tooncrafter:
+        from ..errors import UsageError
+
+        raise UsageError("No model of the family tooncrafter ships; give --model with the folder of a converted one.")
+    return "framer-tiny" if family is Family.framer else "mini"

@@ -142,3 +142,20 @@ def test_a_limb_may_turn_through_a_third_of_a_circle() -> None:
         return picture((box(x, 50), RED), (bar(x + 12, 40, degrees), BLUE))
 
     assert wrong(middle(pose(60, 40), pose(-60, 100)), pose(0, 70)) <= 60
+
+
+def test_trust_is_high_where_both_keys_show_a_thing_and_low_where_none_does() -> None:
+    def pose(x: float, tail: float) -> np.ndarray:
+        return picture((bar(x, 50, tail, 30), BLUE), (box(x, 50), RED))
+
+    still = draw(pose(50, 0), pose(80, 0), [0.5])
+    assert still is not None
+    body, ground = still.trust[0][40:60, 55:75], still.trust[0][:20, :30]
+    assert still.trust[0].shape == (100, 160)
+    assert body.mean() > 0.9
+    assert ground.min() == 1.0
+    lost = draw(picture((box(50, 50), RED), (ball(120, 30), BLUE)), picture((box(80, 50), RED)), [0.5])
+    assert lost is not None
+    vanishing = (np.abs(lost.frames[0].astype(int) - BLUE).max(2) < 9) & (np.arange(160) > 90)
+    assert vanishing.sum() > 100
+    assert lost.trust[0][vanishing].mean() < 0.5

@@ -22,10 +22,12 @@ class Check:
     Args:
         explained: share of the pixels that moved which are right, 0 ... 1; 1 where nothing moved.
         flat: share of the picture that is of areas and lines.
+        rights: per key (H, W) bool, where it comes out right from the other.
     """
 
     explained: float
     flat: float
+    rights: tuple[np.ndarray, np.ndarray]
 
 
 def over_grey(frame: np.ndarray) -> np.ndarray:
@@ -35,17 +37,25 @@ def over_grey(frame: np.ndarray) -> np.ndarray:
 
 def right_share(made: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
     """The share of right pixels among those by which `truth` differs from `other`; all (H, W, 3)."""
+    return _share(right(made, truth), truth, other)
+
+
+def right(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where two pictures (H, W, 3) agree."""
+    return np.abs(made - truth).max(2) <= RIGHT
+
+
+def _share(good: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
     moved = np.abs(truth - other).max(2) > SEEN
-    if not moved.any():
-        return 1.0
-    return float((np.abs(made - truth).max(2) <= RIGHT)[moved].mean())
+    return float(good[moved].mean()) if moved.any() else 1.0
 
 
 def checked(stage: Stage, flat: float) -> Check:
     """Draw the last key from the first and the first from the last."""
     keys = [over_grey(key) for key in stage.keys]
-    shares = []
-    for only, time in ((0, 1.0), (1, 0.0)):
+    rights = []
+    for only, time in ((1, 0.0), (0, 1.0)):
         board, _ = stage.codes_at(time, only=only)
-        shares.append(right_share(over_grey(stage.painted(board)), keys[1 - only], keys[only]))
-    return Check(float(np.mean(shares)), flat)
+        rights.append(right(over_grey(stage.painted(board)), keys[1 - only]))
+    shares = [_share(good, key, other) for good, key, other in zip(rights, keys, keys[::-1], strict=True)]
+    return Check(float(np.mean(shares)), flat, (rights[0], rights[1]))

@@ -70,14 +70,13 @@ class Stage:
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
         )
         drawn = np.zeros(board.shape, np.int16)
-        where = poses(self.parts, time)
+        sources = self.sources(time)
         rank = self.layers.rank
         for k in np.argsort(rank):
             if k == 0:
                 continue
-            to_first = np.linalg.inv(where[k])
-            to_last = self.parts[k].motion @ to_first
-            box = self._reach(k, where[k], to_last)
+            to_first, to_last = sources[k]
+            box = self._reach(k, np.linalg.inv(to_first), to_last)
             if box is None:
                 continue
             left, top, right, bottom = box
@@ -100,6 +99,14 @@ class Stage:
             board[spot][mine] = code[mine]
             drawn[spot][mine] = k
         return board, drawn
+
+    def sources(self, time: float) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per part the motions (3, 3) from the in-between at a time to the first and to the last key, in pixels."""
+        out = []
+        for part, pose in zip(self.parts, poses(self.parts, time), strict=True):
+            to_first = np.linalg.inv(pose)
+            out.append((to_first, part.motion @ to_first))
+        return out
 
     def _guessed(self, code: np.ndarray, mine: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where a part is hidden in both keys it goes on as it does at the nearest place that is seen, in its hull."""
@@ -172,12 +179,11 @@ class Stage:
         thick = lines.mean(0)
         return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
 
-    def frame(self, time: float) -> np.ndarray:
-        """The in-between at a time, premultiplied (H, W, 4) float32.
+    def frame(self, board: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """The in-between, premultiplied (H, W, 4) float32, of a board of codes and parts as `codes_at` gives them.
 
         Where nothing that moves is seen, and the keys agree, their own pixels stand.
         """
-        board, drawn = self.codes_at(time)
         held = self.quiet & _whole(self.still[drawn], self.fine)
         return np.where(held[..., None], self.keys[0], self.painted(board))
 

@@ -15,6 +15,7 @@ from .layers import layers_of
 from .match import ALIKE, alike, match
 from .motion import parts_of
 from .regions import Cel, cut_up, premultiplied
+from .trust import trust_of
 
 FINENESS = ((100_000, 4), (280_000, 3), (1_100_000, 2))
 """Up to how many pixels a picture is cut how fine: subpixels along a pixel's side."""
@@ -39,10 +40,12 @@ class PartsDrawing:
     Args:
         frames: uint8 (H, W, 3 or 4) each, as the keys.
         check: how well the parts explain the keys.
+        trust: float32 (H, W) in [0, 1] per frame: how far each pixel follows from the keys.
     """
 
     frames: list[np.ndarray]
     check: Check
+    trust: list[np.ndarray]
 
 
 def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDrawing | None:
@@ -64,8 +67,12 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     check = checked(stage, flat)
     if check.explained < max(EXPLAINED, flow_explains(*stage.keys) - FLOW_BEHIND):
         return None
-    frames = [_as_key(stage.frame(time), start) for time in times]
-    return PartsDrawing(frames, check)
+    frames, trust = [], []
+    for time in times:
+        board = stage.codes_at(time)
+        frames.append(_as_key(stage.frame(*board), start))
+        trust.append(trust_of(stage, check.rights, time, board))
+    return PartsDrawing(frames, check, trust)
 
 
 def _pairs(cels: list[Cel]) -> int:

@@ -1,0 +1,54 @@
+"""Where an in-between drawn by parts may be relied on."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .compose import Stage
+
+UNSEEN = 0.2
+"""Trust where no key shows what is drawn."""
+FOLLOWS = 0.5
+"""Trust in a part that no outline of the other key bears out: it goes where its neighbour goes."""
+SPREAD = 5
+"""Side in pixels of the square over which a wrong pixel takes trust from those round it."""
+
+
+def trust_of(
+    stage: Stage, rights: tuple[np.ndarray, np.ndarray], time: float, board: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: how far each pixel of the in-between at a time follows from the keys.
+
+    A part is trusted as far as its outlines agree, and at each place as far as the keys, drawn from each other alone,
+    come out right there. What no key shows has little trust.
+
+    Args:
+        stage: the gap.
+        rights: per key (H, W) bool, where it comes out right from the other.
+        time: in (0, 1).
+        board: codes and parts at every subpixel, as `Stage.codes_at` gives them for this time.
+    """
+    fine = stage.fine
+    drawn = board[1][fine // 2 :: fine, fine // 2 :: fine]
+    sure = [cv2.blur(right.astype(np.float32), (SPREAD, SPREAD)) for right in rights]
+    owners = [owner[fine // 2 :: fine, fine // 2 :: fine] for owner in stage.layers.owners]
+    out = np.zeros(drawn.shape, np.float32)
+    for k, (to_first, to_last) in enumerate(stage.sources(time)):
+        here = drawn == k
+        if not here.any():
+            continue
+        ys, xs = np.nonzero(here)
+        points = np.stack([xs, ys], 1) + 0.5
+        total, seen = np.zeros(len(points)), np.zeros(len(points))
+        for side, back in ((0, to_first), (1, to_last)):
+            x, y = np.floor(points @ back[:2, :2].T + back[:2, 2]).astype(int).T
+            inside = (x >= 0) & (y >= 0) & (x < drawn.shape[1]) & (y < drawn.shape[0])
+            x, y = x.clip(0, drawn.shape[1] - 1), y.clip(0, drawn.shape[0] - 1)
+            shown = inside & (owners[side][y, x] == k)
+            total += np.where(shown, sure[side][y, x], 0)
+            seen += shown
+        part = stage.parts[k]
+        held = 1.0 if part.ground else FOLLOWS + (1 - FOLLOWS) * part.quality
+        out[ys, xs] = np.where(seen > 0, held * total / np.maximum(seen, 1), UNSEEN)
+    return out.clip(0, 1)

@@ -13,7 +13,7 @@ from .. import __version__
 from ..files import write_json
 from ..interpolation import Drawn, Key, Settings, draw, read_keys
 from ..interpolation.colour import as_written
-from ..interpolation.draw import Gap
+from ..interpolation.drawn import Gap
 from ..interpolation.folder import Earlier, file_hash, filling
 from ..interpolation.gaps import GapStore, gap_key, hash_of
 from ..interpolation.job import Count, keeping

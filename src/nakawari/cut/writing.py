@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..interpolation import Key
-from ..interpolation.draw import Gap
+from ..interpolation.drawn import Gap
 from ..interpolation.folder import file_hash
 from ..media import Picture, read_image, read_picture, write_image
 from .files import write_sheet

@@ -11,14 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .by_model import seed_of
     from .comparison import Entry, compare, write_comparison
-    from .draw import Drawn, Settings, draw, seed_of
+    from .draw import draw
+    from .drawn import Drawn
     from .job import Done, Job, Only, carry_out
     from .keys import Key, read_keys
     from .options import check_settings
     from .output import FORMATS, PLAYBACK_FPS, Output, write_result
     from .plan import MAX_BETWEEN, Pass, gap_counts, parse_counts, plan_gap
     from .record import Made
+    from .settings import Settings
     from .spacing import SPACINGS, parse_spacing
     from .timeline import Timing, ask, key_places, timeline_of
     from .tracks import parse_tracks
@@ -59,13 +62,16 @@ __all__ = [
 
 _HOMES = {
     "comparison": ("Entry", "compare", "write_comparison"),
-    "draw": ("Drawn", "Settings", "draw", "seed_of"),
+    "by_model": ("seed_of",),
+    "draw": ("draw",),
+    "drawn": ("Drawn",),
     "job": ("Done", "Job", "Only", "carry_out"),
     "keys": ("Key", "read_keys"),
     "options": ("check_settings",),
     "output": ("FORMATS", "PLAYBACK_FPS", "Output", "write_result"),
     "plan": ("MAX_BETWEEN", "Pass", "gap_counts", "parse_counts", "plan_gap"),
     "record": ("Made",),
+    "settings": ("Settings",),
     "spacing": ("SPACINGS", "parse_spacing"),
     "timeline": ("Timing", "ask", "key_places", "timeline_of"),
     "tracks": ("parse_tracks",),

@@ -11,7 +11,7 @@ import numpy as np
 from ..media import Picture, pixels_to_srgb
 
 if TYPE_CHECKING:
-    from .draw import Drawn
+    from .drawn import Drawn
     from .keys import Key
 
 

@@ -15,11 +15,14 @@ from ..errors import UsageError
 from ..files import write_json
 from ..media import contact_sheet, write_gif, write_image
 from .colour import as_shown
-from .draw import Drawn, Progress, Settings, draw
+from .counting import Progress
+from .draw import draw
+from .drawn import Drawn
 from .folder import filling
 from .keys import Key
 from .output import PLAYBACK_FPS, Output
 from .record import RECORD, Made, earlier_in, record_of
+from .settings import Settings
 from .sheet import caption, gaps_of, playing, seen
 from .timeline import plain_timeline
 

@@ -18,7 +18,7 @@ from ..files import atomic_path, read_json
 from ..media import read_picture
 
 if TYPE_CHECKING:
-    from .draw import Gap
+    from .drawn import Gap
 
 
 def file_hash(path: Path) -> str | None:
@@ -92,7 +92,7 @@ class Earlier:
 
     def read_gap(self, number: int) -> Gap:
         """A gap as its files are now."""
-        from .draw import Gap
+        from .drawn import Gap
 
         own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
         return Gap(

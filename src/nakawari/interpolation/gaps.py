@@ -15,7 +15,7 @@ import numpy as np
 from .. import __version__
 from ..errors import NakawariError
 from ..files import atomic_path, remove
-from .draw import Gap
+from .drawn import Gap
 
 
 def gap_key(pair: tuple[np.ndarray, np.ndarray], words: Mapping[str, Any], model: str) -> str:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Interrupted, NakawariError, UsageError
-from .draw import Drawn, Gap, Progress, Settings, Watch, draw
+from .counting import Progress, Watch
+from .draw import draw
+from .drawn import Drawn, Gap
 from .folder import Earlier, file_hash
 from .gaps import GapStore, gap_key
 from .keys import Key
 from .output import Output, write_result
 from .record import Made, earlier_in
+from .settings import Settings
 from .timeline import Timeline
 
 GapProgress = Callable[[int, int], None]

@@ -77,6 +77,11 @@ def _same_colours(first: bytes | None, other: bytes | None) -> bool:
     return first == other or all(profile is None or is_srgb(profile) for profile in (first, other))
 
 
+def transparent(pair: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether anything of two keys, (H, W, 3 or 4), can be seen through."""
+    return any(side.shape[2] == 4 and side[..., 3].min() < 255 for side in pair)
+
+
 def matte(pixels: np.ndarray) -> np.ndarray:
     """The alpha of an RGBA frame as a grey picture (H, W, 3)."""
     return np.repeat(pixels[..., 3:], 3, axis=2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from .draw import Settings
+    from .settings import Settings
 
 
 def check_settings(pipeline: Any, settings: Settings) -> None:

@@ -18,8 +18,9 @@ from .sheet import playing, sheet
 from .timeline import Timeline, plain_timeline
 
 if TYPE_CHECKING:
-    from .draw import Drawn, Settings
+    from .drawn import Drawn
     from .keys import Key
+    from .settings import Settings
 
 FORMATS = ("png", "gif", "mp4", "sheet")
 NAMES = {"gif": "in-betweens.gif", "mp4": "in-betweens.mp4", "sheet": "contact-sheet.png"}

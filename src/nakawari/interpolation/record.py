@@ -12,8 +12,9 @@ from .. import __version__
 from .folder import Earlier, file_hash
 
 if TYPE_CHECKING:
-    from .draw import Drawn, Settings
+    from .drawn import Drawn
     from .keys import Key
+    from .settings import Settings
     from .timeline import Timeline
 
 RECORD = "interpolation.json"

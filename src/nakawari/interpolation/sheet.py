@@ -10,7 +10,7 @@ import numpy as np
 from ..media import contact_sheet, overlay_tracks
 
 if TYPE_CHECKING:
-    from .draw import Drawn
+    from .drawn import Drawn
 
 ROW = 9
 """The most frames in one row of the contact sheet."""

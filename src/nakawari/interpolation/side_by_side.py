@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..media import contact_sheet
-from .draw import Drawn
+from .drawn import Drawn
 
 GAP = 8
 PAPER = 250

@@ -18,7 +18,7 @@ from ..files import read_json
 from .plan import Pass
 
 if TYPE_CHECKING:
-    from .draw import Settings
+    from .settings import Settings
 
 Drags = Mapping[int, Sequence[Drag]]
 """Gap number, counted from 0, -> the drags of that gap, in pixels of the key drawings."""

@@ -1,0 +1,39 @@
+"""How far drawing has come, for whoever shows it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Progress = Callable[[int, int], None]
+"""Called with (drawn, total) frames whenever a batch is done."""
+Watch = Callable[[float, int, str], None]
+"""Called with (drawn, total, words) after every sampling step; `drawn` counts a share of those under way."""
+
+
+class Counter:
+    """Counts frames drawn, out of a total, for the caller's progress display."""
+
+    def __init__(self, total: int, progress: Progress | None, watch: Watch | None) -> None:
+        self.drawn, self.total, self.progress, self.watch = 0, total, progress, watch
+
+    def add(self, frames: int) -> None:
+        self.drawn += frames
+        if self.progress:
+            self.progress(self.drawn, self.total)
+
+    def telling(self, pipeline: Any, frames: int) -> dict[str, Any]:
+        """Arguments for a pipeline's call that draws `frames` frames, so that its steps are told of; the decoder counts
+        as one step more."""
+        watch = self.watch
+        if watch is None or "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
+            return {}
+
+        def tell(model: Any, index: int, time: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+            steps = len(model.scheduler.timesteps)
+            words = f"step {index + 1} of {steps}" if index + 1 < steps else f"{steps} of {steps} steps, decoding"
+            watch(self.drawn + frames * (index + 1) / (steps + 1), self.total, words)
+            return {}
+
+        return {"callback_on_step_end": tell}

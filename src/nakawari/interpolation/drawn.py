@@ -1,0 +1,63 @@
+"""What was drawn: a gap, and a whole sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .plan import GapPlan
+from .spacing import Shares
+from .tracks import GapTracks
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Two keys, or one layer of them, uint8 (H, W, C)."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A gap that is drawn.
+
+    Args:
+        frames: its in-betweens, uint8 (H, W, 3 or 4).
+        tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
+        shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
+            model knows no others.
+        used: `drawn_by`, model or parts, and what the model took for steps, guidance and scheduler where the job does
+            not say.
+    """
+
+    frames: list[np.ndarray]
+    tracks: np.ndarray | None = None
+    shares: Shares = ()
+    used: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished sequence.
+
+    Args:
+        frames: uint8 (H, W, 3 or 4), keys in their places.
+        keys: per frame the number of the key drawing that it is, None for an in-between.
+        tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
+        shares: per gap where its in-betweens were drawn on the way.
+        used: as in `Gap`, of the first gap that the model drew.
+        drawn_by: per gap model or parts, None where nothing was asked for.
+    """
+
+    frames: list[np.ndarray]
+    keys: list[int | None]
+    tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
+    shares: tuple[Shares, ...] = ()
+    used: Mapping[str, Any] = field(default_factory=dict)
+    drawn_by: tuple[str | None, ...] = ()
+
+
+def gap_of(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used: Mapping[str, Any]) -> Gap:
+    """What was drawn of a gap by its plan; `tracks` are those of all places of the plan."""
+    places = [0, *plan.kept, plan.drawn + 1]
+    shares = tuple(plan.shares[place] for place in plan.kept)
+    return Gap(frames, None if tracks is None else tracks.rows[places], shares, used)

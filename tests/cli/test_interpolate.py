@@ -118,3 +118,31 @@ def test_the_record_says_which_gaps_the_parts_drew(cli: Cli, stub: CrossFade, tm
     assert [gap["drawn_by"] for gap in record["gaps"]] == ["parts", "model"]
     assert cli("interpolate", *keys, tmp_path / "noise.png", *words).exit_code == 0  # nothing is drawn again
     assert json.loads((tmp_path / "out" / "interpolation.json").read_text())["gaps"] == record["gaps"]
+
+
+def test_what_changes_nothing_is_said_and_not_recorded(cli: Cli, tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    words = (tmp_path / "0.png", tmp_path / "1.png", "--between", 1, "--seed", 5, "--guidance", 1)
+    result = cli("interpolate", *words, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "the same whatever the seed is, so --seed 5 changes nothing" in result.stderr
+    assert "has no guidance, so --guidance 1 changes nothing" in result.stderr
+    record = json.loads((tmp_path / "out" / "interpolation.json").read_text())
+    assert (record["seed"], record["guidance"], record["steps"]) == (None, None, 1)
+    assert len(record["notes"]) == 2
+    # More steps begin from the noise: the seed counts, and is recorded.
+    result = cli("interpolate", *words[:-2], "--steps", 2, "-o", tmp_path / "more", "--json")
+    assert json.loads(result.stdout)["notes"] == []
+    assert json.loads((tmp_path / "more" / "interpolation.json").read_text())["seed"] == 5
+
+
+def test_a_model_that_learnt_from_longer_clips_is_said(
+    cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(stub, "frames_learnt", 16, raising=False)
+    result = cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 7)
+    assert "learnt from clips of 16 frames and draws 9 here" in result.stderr
+    assert "--between 14" in result.stderr
+    assert cli("interpolate", *keys, "-o", tmp_path / "full", "--between", 14).stderr == ""

@@ -170,9 +170,11 @@ def _report(done: Done, seconds: float, as_json: bool) -> None:
         len(done.record["gaps"]),
     )
     files, record = done.files, done.record
+    for note in record["notes"]:
+        typer.echo(f"nakawari: {note}", err=True)
     if as_json:
         summary = {"frames": total, "keys": keys, "in_betweens": total - keys, "seconds": round(seconds, 3)}
-        summary |= {"gaps_drawn": [gap + 1 for gap in done.gaps], "size": record["size"]}
+        summary |= {"gaps_drawn": [gap + 1 for gap in done.gaps], "size": record["size"], "notes": record["notes"]}
         typer.echo(json.dumps(summary | {"files": [str(file) for file in files]}))
         return
     width, height = record["size"]

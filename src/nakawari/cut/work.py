@@ -73,7 +73,7 @@ def draw_cut(
             for gap in level_gaps(level, settings, fingerprint):
                 if store.get(gap.key) is None and earlier.gap(gap.key) is None:
                     own = draw(gap.pair, gap.settings, loaded.pipeline)
-                    store.put(gap.key, Gap(own.frames[1:-1], None, own.shares[0], own.used))
+                    store.put(gap.key, Gap(own.frames[1:-1], None, own.shares[0], own.used[0]))
                     drawn += len(gap.drawings)
                 count.finished += 1
                 done += len(gap.drawings)

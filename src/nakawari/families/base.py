@@ -144,6 +144,15 @@ class InterpolationPipeline(DiffusionPipeline):
         return False
 
     @property
+    def frames_learnt(self) -> int | None:
+        """How many frames, keys included, every clip of its training had; None where that varied."""
+        return None
+
+    def reads_noise(self, steps: int | None = None) -> bool:
+        """Whether the starting noise, and so the seed, changes what a call of so many steps (None: its own) draws."""
+        return True
+
+    @property
     @abstractmethod
     def process(self) -> Process:
         """The diffusion process that the denoiser was trained with."""

@@ -18,6 +18,7 @@ from ..seeds import seed_from
 from .counting import Counter
 from .drawn import Gap, Pair, gap_of
 from .keys import bled_colour, matte, transparent
+from .options import is_guided, notes_of, reads_noise
 from .plan import GapPlan, Pass
 from .settings import Settings
 from .tracks import GapTracks, tracks_of_gaps
@@ -64,17 +65,24 @@ def draw_by_model(
             layers[gap] = [
                 _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(frames)
             ]
-    used = _defaults(pipeline)
-    return {gap: gap_of(frames, plans[gap], tracks.get(gap), used) for gap, frames in layers.items()}
+    return {
+        gap: gap_of(frames, plans[gap], tracks.get(gap), _used(pipeline, settings, plans[gap]))
+        for gap, frames in layers.items()
+    }
 
 
-def _defaults(pipeline: Any) -> dict[str, Any]:
+def _used(pipeline: Any, settings: Settings, plan: GapPlan) -> dict[str, Any]:
+    """What the model really took: of the job's choices those that it knows, its own where the job makes none."""
     scheduler = getattr(pipeline, "scheduler", None)
+    own = pipeline.config
+    guided = settings.guidance if is_guided(pipeline) else None
     return {
         "drawn_by": "model",
-        "steps": getattr(pipeline.config, "default_steps", None),
-        "guidance": getattr(pipeline.config, "default_guidance", None),
-        "scheduler": None if scheduler is None else type(scheduler).__name__,
+        "steps": settings.steps or getattr(own, "default_steps", None),
+        "guidance": getattr(own, "default_guidance", None) if guided is None else guided,
+        "scheduler": settings.scheduler or (None if scheduler is None else type(scheduler).__name__),
+        "seed": settings.seed if reads_noise(pipeline, settings) else None,
+        "notes": notes_of(pipeline, settings, min(len(spec.places) for spec in plan.passes)),
     }
 
 

@@ -100,10 +100,17 @@ def _draw_gaps(
         shares = [plans[gap].shares[place] for place in plans[gap].kept]
         frames = frames_by_parts(pair, shares) if settings.parts and not led else None
         if frames is not None:
-            made[gap] = gap_of(frames, plans[gap], None, {"drawn_by": "parts"})
+            made[gap] = gap_of(frames, plans[gap], None, _used_by_parts(settings))
             counter.add(plans[gap].drawn * (1 + transparent(pair)))
     rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
     return made | (draw_by_model(rest, plans, settings, pipeline, counter) if rest else {})
+
+
+def _used_by_parts(settings: Settings) -> dict[str, Any]:
+    asked = {"--seed": settings.seed, "--steps": settings.steps, "--guidance": settings.guidance}
+    words = " and ".join(name for name, value in asked.items() if value)
+    note = f"Drawings that are drawn by their parts know no {words}; with --no-parts the model draws them."
+    return {"drawn_by": "parts", "notes": [note] if words else []}
 
 
 def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
@@ -114,6 +121,4 @@ def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:
         frames += [key.copy(), *between]
         numbers += [number, *[None] * len(between)]
     tracks = {number: gap.tracks for number, gap in enumerate(gaps) if gap.tracks is not None}
-    makers = tuple(gap.used.get("drawn_by") for gap in gaps)
-    used = next((gap.used for gap in gaps if gap.used.get("drawn_by") == "model"), {})
-    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps), used, makers)
+    return Drawn(frames, numbers, tracks, tuple(gap.shares for gap in gaps), tuple(gap.used for gap in gaps))

@@ -25,8 +25,9 @@ class Gap:
         tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
         shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
             model knows no others.
-        used: `drawn_by`, model or parts, and what the model took for steps, guidance and scheduler where the job does
-            not say.
+        used: what drew it and with what: `drawn_by` (model, parts, hold or fade), what the model really took for steps,
+            guidance, scheduler and seed (None where it knows no such thing), and `notes`, sentences about what it did
+            not take.
     """
 
     frames: list[np.ndarray]
@@ -44,16 +45,24 @@ class Drawn:
         keys: per frame the number of the key drawing that it is, None for an in-between.
         tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
         shares: per gap where its in-betweens were drawn on the way.
-        used: as in `Gap`, of the first gap that the model drew.
-        drawn_by: per gap model or parts, None where nothing was asked for.
+        used: as in `Gap`, of every gap; empty where nothing was asked for.
     """
 
     frames: list[np.ndarray]
     keys: list[int | None]
     tracks: Mapping[int, np.ndarray] = field(default_factory=dict)
     shares: tuple[Shares, ...] = ()
-    used: Mapping[str, Any] = field(default_factory=dict)
-    drawn_by: tuple[str | None, ...] = ()
+    used: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def by_model(self) -> Mapping[str, Any]:
+        """`used` of the first gap that the model drew, empty where it drew none."""
+        return next((used for used in self.used if used.get("drawn_by") == "model"), {})
+
+    @property
+    def notes(self) -> list[str]:
+        """The notes of all gaps, each once."""
+        return list(dict.fromkeys(note for used in self.used for note in used.get("notes", ())))
 
 
 def gap_of(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used: Mapping[str, Any]) -> Gap:

@@ -100,7 +100,8 @@ class Earlier:
             None if tracks is None else np.array(tracks),
             tuple(own["shares"]),
             {"drawn_by": own.get("drawn_by")}
-            | {name: self.record[name] for name in ("steps", "guidance", "scheduler")},
+            | {name: self.record[name] for name in ("steps", "guidance", "scheduler", "seed")}
+            | {"notes": own.get("notes", [])},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

@@ -34,12 +34,41 @@ def check_settings(pipeline: Any, settings: Settings) -> None:
     if settings.scheduler and not hasattr(pipeline, "scheduled"):
         raise UsageError(f"A {family} model has one scheduler; leave the scheduler out, or take another model.")
     components = getattr(pipeline, "components", {})
-    if settings.guidance not in (None, 1.0) and not _is_guided(pipeline):
+    if settings.guidance not in (None, 1.0) and not is_guided(pipeline):
         raise UsageError("This model has nothing that guidance could weigh; leave --guidance out.")
     if settings.prompt and components.get("text_encoder") is None:
         raise UsageError("This model reads no words; leave the prompt out, or take a model with a text tower.")
 
 
-def _is_guided(pipeline: Any) -> bool:
+def notes_of(pipeline: Any, settings: Settings, between: int) -> list[str]:
+    """What the model makes of the settings that whoever gave them may not expect, a sentence each.
+
+    Args:
+        between: how many in-betweens the shortest pass has.
+    """
+    family = getattr(pipeline, "family", type(pipeline).__name__)
+    notes = []
+    if settings.seed and not reads_noise(pipeline, settings):
+        notes.append(
+            f"A {family} model draws the same whatever the seed is, so --seed {settings.seed} changes nothing."
+        )
+    if settings.guidance is not None and not is_guided(pipeline):
+        notes.append(f"A {family} model has no guidance, so --guidance {settings.guidance:g} changes nothing.")
+    learnt = getattr(pipeline, "frames_learnt", None)
+    if learnt is not None and 0 < between < learnt - 2:
+        notes.append(
+            f"This {family} model learnt from clips of {learnt} frames and draws {between + 2} here, which it is less "
+            f"good at; --between {learnt - 2} is what it knows best."
+        )
+    return notes
+
+
+def reads_noise(pipeline: Any, settings: Settings) -> bool:
+    """Whether the seed changes what the model draws."""
+    ask = getattr(pipeline, "reads_noise", None)
+    return ask is None or ask(settings.steps)
+
+
+def is_guided(pipeline: Any) -> bool:
     """Whether a condition can be taken away from the model: it has an image tower, as every Framer has."""
     return getattr(pipeline, "components", {"image_encoder": True}).get("image_encoder") is not None

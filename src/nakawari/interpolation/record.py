@@ -50,8 +50,8 @@ def record_of(
         "channels": "RGBA" if channels == 4 else "RGB",
         "between": list(settings.counts),
         "loop": settings.loop,
-        **_used(drawn, settings),
-        "seed": settings.seed,
+        **_used(drawn),
+        "notes": drawn.notes,
         "prompt": settings.prompt,
         "auto_tracks": settings.auto_tracks,
         "options": {name: list(v) if isinstance(v, tuple) else v for name, v in settings.options.items()},
@@ -74,10 +74,9 @@ def record_of(
     }
 
 
-def _used(drawn: Drawn, settings: Settings) -> dict[str, Any]:
-    """What the model really took for what the job left to it."""
-    asked = {"steps": settings.steps, "guidance": settings.guidance, "scheduler": settings.scheduler}
-    return {name: drawn.used.get(name) if value is None else value for name, value in asked.items()}
+def _used(drawn: Drawn) -> dict[str, Any]:
+    """What the model really took; None for all of it where it drew nothing."""
+    return {name: drawn.by_model.get(name) for name in ("steps", "guidance", "scheduler", "seed")}
 
 
 def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence[str]] | None) -> list[dict[str, Any]]:
@@ -90,7 +89,8 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
             {
                 "shares": list(shares),
                 "asked": None if asked is None else list(asked),
-                "drawn_by": drawn.drawn_by[gap],
+                "drawn_by": drawn.used[gap].get("drawn_by"),
+                "notes": list(drawn.used[gap].get("notes", ())),
                 "key": made.keys[gap] if made.keys else "",
                 "files": [files[0] for files in names[first : first + count]] if names else [],
             }

@@ -79,6 +79,12 @@ class MiniPipeline(InterpolationPipeline):
         """See the contract: the guide is asked for any time, and the denoiser reads it from there."""
         return True
 
+    def reads_noise(self, steps: int | None = None) -> bool:
+        """See the contract: at the last time of training the network's input is the noise times zero, and a single
+        step begins and ends there."""
+        alone = (steps or self.config.default_steps) == 1 and self.scheduler.config.spacing == "trailing"
+        return not alone
+
     @property
     def multiple(self) -> int:
         """Frame sizes are padded to a multiple of this."""

@@ -104,6 +104,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
     # --- the five verbs -------------------------------------------------------------------------------------------
 
     @property
+    def frames_learnt(self) -> int | None:
+        """See the contract."""
+        return self.config.max_frames
+
+    @property
     def process(self) -> VelocityProcess:
         return self.scheduler.process
 

@@ -40,7 +40,9 @@ class FakePipeline(InterpolationPipeline):
     @classmethod
     def make(cls, process: Process, guided_model: bool = True, tokens: bool = False) -> FakePipeline:
         pipeline = cls(Net(), Net())
-        pipeline.fake = SimpleNamespace(process=process, guided=guided_model, tokens=tokens, oracle=None, seen=[])
+        pipeline.fake = SimpleNamespace(
+            process=process, guided=guided_model, tokens=tokens, oracle=None, seen=[], conditions=0
+        )
         return pipeline
 
     @property
@@ -56,6 +58,7 @@ class FakePipeline(InterpolationPipeline):
         return small if condition is None or condition.base is None else small - condition.base
 
     def condition(self, start, end, *, num_frames, prompt="", fps=None, control=None, guided=True, generator=None):
+        self.fake.conditions += 1
         pair = torch.stack([start, end], 1)
         condition = Condition(num_frames=num_frames, size=tuple(start.shape[-2:]), latents=self.encode(pair))
         if self.fake.tokens:
@@ -81,9 +84,8 @@ class FakePipeline(InterpolationPipeline):
         large = functional.interpolate(self.vae.decoder(whole.flatten(0, 1)), scale_factor=2.0)
         return large.unflatten(0, latents.shape[:2])
 
-    def __call__(self, start, end, num_frames, generator, guided=True, **settings):
-        condition = self.condition(start, end, num_frames=num_frames, guided=guided)
-        latents = torch.zeros(len(start), num_frames, *condition.latents.shape[2:])
+    def __call__(self, *, condition, generator, **settings):
+        latents = torch.zeros(condition.batch, condition.num_frames, *condition.latents.shape[2:])
         return SimpleNamespace(frames=(self.decode(latents, condition) + 1) / 2)
 
 

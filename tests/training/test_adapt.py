@@ -132,12 +132,12 @@ def test_the_decoder_has_an_adapter_of_its_own_and_its_base_stays(tmp_path: Path
     assert decoder and all("lora_" in name for name in found)
     assert any(value is not None and value.abs().sum() > 0 for value in decoder.values())
     values = batch(count=1)
-    drawn = objective.eval().draw_nothing(values, objective.guided_condition(values))
+    drawn = objective.eval().draw_nothing(objective.held_out(values))
     torch.optim.AdamW(objective.trainable_parameters().values(), lr=0.1).step()
     assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items() if name in before)
     objective._drawn.clear()
-    assert torch.equal(objective.draw_nothing(values, objective.guided_condition(values)), drawn)
-    assert not torch.equal(objective.draw(values, guided=True), drawn)
+    assert torch.equal(objective.draw_nothing(objective.held_out(values)), drawn)
+    assert not torch.equal(objective.draw(objective.held_out(values)), drawn)
     objective.save(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == ["pytorch_lora_weights.safetensors"] * 2
 

@@ -176,12 +176,13 @@ def test_the_autoencoder_learns_and_its_latents_are_measured():
 def test_validation_draws_with_the_tracks_of_the_clip():
     objective, values = denoising(sampling={"steps": 2}).eval(), batch(1)
     moved = values | {"tracks": [track + np.array([9.0, -5.0]) for track in values["tracks"]]}
-    drawn = objective.draw(values, guided=True)
+    drawn = objective.draw(objective.held_out(values))
     assert drawn.shape == values["frames"].shape
-    assert torch.equal(drawn, objective.draw(values, guided=True))
-    assert not torch.equal(drawn, objective.draw(moved, guided=True))
+    assert torch.equal(drawn, objective.draw(objective.held_out(values)))
+    assert not torch.equal(drawn, objective.draw(objective.held_out(moved)))
     with pytest.raises(UsageError, match=r"objective\.sampling sets eta, which FramerPipeline does not know"):
-        denoising(sampling={"steps": 2, "eta": 0.5}).draw(values, guided=True)
+        noisy = denoising(sampling={"steps": 2, "eta": 0.5})
+        noisy.draw(noisy.held_out(values))
 
 
 def test_the_cache_tells_tracks_apart(tmp_path: Path):

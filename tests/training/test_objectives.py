@@ -156,7 +156,7 @@ def test_dropped_latents_leave_the_base_alone():
     batch = clips()
     pipeline = FakePipeline.make(VelocityProcess())
     objective = autoencode.Autoencode(autoencode.Params(latent_dropout=1.0), pipeline)
-    condition = objective.guided_condition(batch)
+    condition = objective.held_out(batch).condition
     zeros = torch.zeros_like(pipeline.encode(batch["frames"]))
     expected = (pipeline.decode(zeros, condition) - batch["frames"]).abs().mean()
     assert objective(batch, generators(batch)).loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -180,6 +180,14 @@ def test_validation_scores_beside_nothing():
     assert denoising(guided_model=False).validate([batch]).keys() == {"psnr", "psnr_nothing"}
     objective = autoencode.Autoencode(autoencode.Params(), FakePipeline.make(VelocityProcess()))
     assert objective.validate([batch])["psnr"] > objective.validate([batch])["psnr_nothing"]
+
+
+@pytest.mark.parametrize(("guided_model", "conditions"), [(True, 2), (False, 1)])
+def test_validation_computes_a_condition_once(guided_model: bool, conditions: int):
+    """One with motion guidance and, where the model has it, one without."""
+    objective = denoising(guided_model=guided_model)
+    objective.validate([clips()])
+    assert objective.pipeline.fake.conditions == conditions
 
 
 def test_samples_are_pictures(tmp_path):

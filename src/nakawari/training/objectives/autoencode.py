@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ...families.base import Condition, InterpolationPipeline
+from ...families.base import InterpolationPipeline
 from ..guards import check
 from ..recipe import Recipe
 from . import ObjectiveParams
 from .base import Batch, StepOutput, rand, randn
 from .conditions import condition_of, drawn_by_nothing, inner
-from .pipeline_objective import PipelineObjective
+from .pipeline_objective import HeldOut, PipelineObjective
 from .pixels import PixelLoss, PixelParams
 
 
@@ -50,6 +50,7 @@ class Autoencode(PipelineObjective):
         self.networks["vae"].requires_grad_(True)
         self.pixel = PixelLoss(params.pixel)
         self.measured_std: float | None = None
+        self._latents: list[Tensor] = []
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         p, frames = self.params, batch["frames"]
@@ -74,9 +75,15 @@ class Autoencode(PipelineObjective):
 
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        values = [inner(self.pipeline.encode(b["frames"], self.guided_condition(b))).double() for b in batches]
-        self.measured_std = torch.cat([value.flatten() for value in values]).std().item()
-        return super().validate(batches) | {"latent_std": self.measured_std}
+        self._latents = []
+        found = super().validate(batches)
+        self.measured_std = torch.cat(self._latents).std().item()
+        return found | {"latent_std": self.measured_std}
+
+    def scores(self, held_out: HeldOut) -> dict[str, Tensor]:
+        latents = self.pipeline.encode(held_out.batch["frames"], held_out.condition)
+        self._latents.append(inner(latents).double().flatten())
+        return super().scores(held_out)
 
     def save(self, folder: Path) -> None:
         vae = self.networks["vae"]
@@ -87,10 +94,9 @@ class Autoencode(PipelineObjective):
         # The run itself goes on in the units it began with.
         vae.register_to_config(scaling_factor=trained)
 
-    def draw(self, batch: Batch, guided: bool) -> Tensor:
-        frames = batch["frames"]
-        condition: Condition = condition_of(self.pipeline, batch, [guided] * len(frames))
-        return self.pipeline.decode(self.pipeline.encode(frames, condition), condition)
+    def draw(self, held_out: HeldOut) -> Tensor:
+        latents = self.pipeline.encode(held_out.batch["frames"], held_out.condition)
+        return self.pipeline.decode(latents, held_out.condition)
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:

@@ -26,11 +26,11 @@ from ..guards import check
 from ..lora import train_adapter
 from ..offload import Offload
 from ..teacher import Teacher
-from .base import Batch, StepOutput, rand, randn, sample_generator
-from .conditions import condition_of, drop_control, drop_parts, keys_of, tracks_of
+from .base import Batch, StepOutput, rand, randn
+from .conditions import condition_of, drop_control, drop_parts
 from .decoded import DecodedTerm
 from .params import DenoisingParams
-from .pipeline_objective import PipelineObjective
+from .pipeline_objective import HeldOut, PipelineObjective
 from .pixels import PixelLoss, middle_psnr
 from .prior import Prior
 from .targets import Noised, Target, choose, marked, random_times
@@ -206,50 +206,46 @@ class DenoiserObjective(PipelineObjective):
         with self.extras.offload.on(batches[0]["frames"].device):
             super().sample(batches, folder)
 
-    def scores(self, batch: Batch) -> dict[str, Tensor]:
+    def scores(self, held_out: HeldOut) -> dict[str, Tensor]:
         """As elsewhere, with `psnr_teacher` where the target is the end of a teacher's path."""
-        found = super().scores(batch)
+        found = super().scores(held_out)
         if self.target.times is not None:
-            found["psnr_teacher"] = middle_psnr(self.draw_taught(batch), batch["frames"])
+            found["psnr_teacher"] = middle_psnr(self.draw_taught(held_out), held_out.batch["frames"])
         return found
 
-    def draw(self, batch: Batch, guided: bool) -> Tensor:
-        frames, how = batch["frames"], self.extras.sampling
-        wanted = {name: batch.get(name) for name in ("prompt", "fps")} | {
-            "tracks": tracks_of(self.pipeline, batch),
-            "guided": None if guided else False,
-            **how,
-        }
+    def draw(self, held_out: HeldOut) -> Tensor:
+        how = self.extras.sampling
         # A sampler that takes no eta is one that adds no noise.
-        dispensable = ("guided",) if how.get("eta") else ("guided", "eta")
+        dispensable = () if how.get("eta") else ("eta",)
         drawn = self.pipeline(
-            *keys_of(frames),
-            num_frames=frames.shape[1],
-            generator=[sample_generator(0, index) for index in batch["index"]],
+            condition=held_out.condition,
+            generator=held_out.noise(),
             output_type="pt",
-            **settings_for(self.pipeline, wanted, "objective.sampling", dispensable),
+            **settings_for(self.pipeline, how, "objective.sampling", dispensable),
         )
         return drawn.frames * 2 - 1
 
-    def draw_nothing(self, batch: Batch, condition: Condition) -> Tensor:
+    def draw_nothing(self, held_out: HeldOut) -> Tensor:
         """What the base draws, for an adapter over it; else what stands there when nothing is added."""
         if not self.learner.over_base:
-            return super().draw_nothing(batch, condition)
-        return self._once("base", batch, self._draw_base)
+            return super().draw_nothing(held_out)
+        return self._once("base", held_out, self._draw_base)
 
-    def _draw_base(self, batch: Batch) -> Tensor:
+    def _draw_base(self, held_out: HeldOut) -> Tensor:
         with disabled(*adapted_networks(self.pipeline)):
-            return self.draw(batch, guided=True)
+            return self.draw(held_out)
 
-    def draw_taught(self, batch: Batch) -> Tensor:
+    def draw_taught(self, held_out: HeldOut) -> Tensor:
         """The clips as the teacher draws them; as `draw`."""
         teacher = self.target.teacher
-        return self._once("teacher", batch, lambda b: self.pipeline.decode(teacher.draw(b), self.guided_condition(b)))
+        return self._once(
+            "teacher", held_out, lambda asked: self.pipeline.decode(teacher.draw(asked.batch), asked.condition)
+        )
 
-    def _once(self, what: str, batch: Batch, draw: Callable[[Batch], Tensor]) -> Tensor:
-        key = what, tuple(batch["index"])
+    def _once(self, what: str, held_out: HeldOut, draw: Callable[[HeldOut], Tensor]) -> Tensor:
+        key = what, tuple(held_out.batch["index"])
         if key not in self._drawn:
-            self._drawn[key] = draw(batch)
+            self._drawn[key] = draw(held_out)
         return self._drawn[key]
 
     def step_end(self, step: int) -> str | None:

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ...families.base import Condition, InterpolationPipeline
-from .base import Batch, Objective
+from .base import Batch, Objective, sample_generator
 from .conditions import condition_of, drawn_by_nothing
 from .pixels import mean_scores, middle_psnr, write_rows
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A held-out batch with its condition, which is computed once for all that is drawn from it.
+
+    Args:
+        batch: true clips and what is known of them.
+        condition: of the batch, with or without motion guidance.
+        generators: one per sample, as the condition left them.
+    """
+
+    batch: Batch
+    condition: Condition
+    generators: list[torch.Generator]
+
+    def noise(self) -> list[torch.Generator]:
+        """Generators for one drawing, the same each time."""
+        return [generator.clone_state() for generator in self.generators]
 
 
 class PipelineObjective(Objective):
@@ -29,41 +49,43 @@ class PipelineObjective(Objective):
         self.networks = nn.ModuleDict(networks).requires_grad_(False)
 
     @abstractmethod
-    def draw(self, batch: Batch, guided: bool) -> Tensor:
+    def draw(self, held_out: HeldOut) -> Tensor:
         """The clips of a batch as the model draws them for validation, (B, F, 3, H, W) in [-1, 1]."""
 
-    def draw_nothing(self, batch: Batch, condition: Condition) -> Tensor:
+    def draw_nothing(self, held_out: HeldOut) -> Tensor:
         """The clips as they would stand if what is trained added nothing; as `draw`."""
-        return drawn_by_nothing(batch["frames"], condition)
+        return drawn_by_nothing(held_out.batch["frames"], held_out.condition)
 
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """`psnr` of the middle frames; where the model takes a guide also `psnr_unguided`; `psnr_nothing` beside it."""
-        return mean_scores([self.scores(batch) for batch in batches])
+        return mean_scores([self.scores(self.held_out(batch)) for batch in batches])
 
-    def scores(self, batch: Batch) -> dict[str, Tensor]:
+    def scores(self, held_out: HeldOut) -> dict[str, Tensor]:
         """The scores of a batch, per sample (B,); see `validate`."""
-        truth, condition = batch["frames"], self.guided_condition(batch)
+        truth = held_out.batch["frames"]
         scores = {
-            "psnr": middle_psnr(self.draw(batch, guided=True), truth),
-            "psnr_nothing": middle_psnr(self.draw_nothing(batch, condition), truth),
+            "psnr": middle_psnr(self.draw(held_out), truth),
+            "psnr_nothing": middle_psnr(self.draw_nothing(held_out), truth),
         }
-        if condition.guide is not None:
-            scores["psnr_unguided"] = middle_psnr(self.draw(batch, guided=False), truth)
+        if held_out.condition.guide is not None:
+            unguided = self.held_out(held_out.batch, guided=False)
+            scores["psnr_unguided"] = middle_psnr(self.draw(unguided), truth)
         return scores
 
     @torch.no_grad()
     def sample(self, batches: Sequence[Batch], folder: Path) -> None:
         """One picture per batch, rows: truth, drawn, what adding nothing draws."""
         for number, batch in enumerate(batches):
-            truth = batch["frames"]
-            nothing = self.draw_nothing(batch, self.guided_condition(batch))
-            rows = (truth[0], self.draw(batch, guided=True)[0], nothing[0])
+            held_out = self.held_out(batch)
+            rows = (batch["frames"][0], self.draw(held_out)[0], self.draw_nothing(held_out)[0])
             write_rows(folder / f"{number:03d}.png", rows)
 
-    def guided_condition(self, batch: Batch) -> Condition:
-        """The condition of a batch with guidance everywhere."""
-        return condition_of(self.pipeline, batch, [True] * len(batch["frames"]))
+    def held_out(self, batch: Batch, guided: bool = True) -> HeldOut:
+        """A batch with its condition, with motion guidance everywhere or nowhere."""
+        generators = [sample_generator(0, index) for index in batch["index"]]
+        condition = condition_of(self.pipeline, batch, [guided] * len(generators), generators)
+        return HeldOut(batch, condition, generators)
 
     def save(self, folder: Path) -> None:
         self.pipeline.save_pretrained(folder)

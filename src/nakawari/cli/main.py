@@ -10,8 +10,8 @@ import errno
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from io import StringIO
 from typing import Annotated, Any
@@ -40,6 +40,7 @@ COMMANDS = (
     "data",
     "convert",
     "diagnose",
+    "app",
     "demo",
     "examples",
 )
@@ -56,21 +57,27 @@ class Program(TyperGroup):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
         extra |= {"standalone_mode": False, "obj": debug}
-        try:
-            with warnings.catch_warnings(), redirect_stdout(sys.stdout if is_first() else StringIO()):
-                if not debug:
-                    warnings.simplefilter("ignore")
-                warnings.simplefilter("default", NakawariWarning)
-                warnings.showwarning = _show_warning
-                sys.exit(super().main(words, "nakawari", **extra) or 0)
-        except (Exception, KeyboardInterrupt) as error:
-            if debug:
-                traceback.print_exc()
-            sentence, status = _verdict(error)
-            # Of several processes all meet the same wrong words; one says so.
-            if sentence and (is_first() or not isinstance(error, UsageError)):
-                print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
-            sys.exit(status)
+        with told(debug), warnings.catch_warnings(), redirect_stdout(sys.stdout if is_first() else StringIO()):
+            if not debug:
+                warnings.simplefilter("ignore")
+            warnings.simplefilter("default", NakawariWarning)
+            warnings.showwarning = _show_warning
+            sys.exit(super().main(words, "nakawari", **extra) or 0)
+
+
+@contextmanager
+def told(debug: bool = False) -> Iterator[None]:
+    """Errors inside the block become one sentence on stderr, after the traceback with `debug`, and an exit status."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        sentence, status = _verdict(error)
+        # Of several processes all meet the same wrong words; one says so.
+        if sentence and (is_first() or not isinstance(error, UsageError)):
+            print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
+        sys.exit(status)
 
 
 def _show_warning(message: Warning | str, *about: Any) -> None:

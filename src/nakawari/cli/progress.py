@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from ..processes import is_first
 
 QUIET = 30.0
 """Without a terminal a line is printed no sooner than after so many seconds, and then so often."""
+Listener = Callable[[str, float, int, str], None]
+"""Called with (what, done, total, note)."""
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> None:
+    """From now on `listener` hears what bars would show, and none is drawn."""
+    _listeners[:] = [listener]
 
 
 class Bar:
@@ -25,6 +34,10 @@ class Bar:
 
     def show(self, done: float, total: int, note: str = "") -> None:
         """Set the bar to `done` of `total`, with a few words behind it."""
+        if _listeners:
+            self._note = note or self._note
+            _listeners[0](self.what, done, total, self._note)
+            return
         if self.bar is None:
             from tqdm import tqdm
 

@@ -1,0 +1,153 @@
+"""One queue for all long work: who waits, what runs, how it ended."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from ..errors import UsageError
+from .process import Ended, Hear
+
+State = Literal["waiting", "running", "done", "stopped", "failed"]
+_BEFORE = "nakawari: "
+_WARNING = "nakawari: warning: "
+
+
+class Runs(Protocol):
+    """What runs jobs: a `Process`, or in tests a stand-in."""
+
+    def run(self, job: dict[str, Any], hear: Hear) -> Ended: ...
+    def interrupt(self) -> None: ...
+    def renew(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Ticket:
+    """A piece of work of one user.
+
+    Args:
+        number: rises.
+        user: whose.
+        page: which page asked; a user has at most one piece of unfinished work per page.
+        folder: where it runs.
+        commands: the words of commands, or tasks with their values; the first that fails is the last.
+        state: `waiting` until it begins; `stopped` by its user.
+        progress: (what, done, total, note), None before the first step.
+        said: what each command said.
+        sentence: of a failure, or how it was stopped.
+        warnings: sentences.
+    """
+
+    number: int
+    user: str
+    page: str
+    folder: Path
+    commands: Sequence[dict[str, Any]]
+    state: State = "waiting"
+    progress: tuple[str, float, int, str] | None = None
+    said: list[str] = field(default_factory=list)
+    sentence: str = ""
+    warnings: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("waiting", "running")
+
+
+def words_job(*words: object) -> dict[str, Any]:
+    """A command as a job."""
+    return {"words": [str(word) for word in words]}
+
+
+class Queue:
+    """First come, first served: a thread hands one ticket after the other to a process."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._numbers = itertools.count(1)
+        self._latest: dict[tuple[str, str], Ticket] = {}
+        self._waiting: list[Ticket] = []
+        self._running: Ticket | None = None
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def put(self, user: str, page: str, folder: Path, commands: Sequence[dict[str, Any]]) -> Ticket:
+        """Line up; raises `UsageError` while the page has work under way."""
+        with self._changed:
+            latest = self._latest.get((user, page))
+            if latest is not None and latest.active:
+                raise UsageError("This page has work under way; wait for its end, or cancel it.")
+            ticket = Ticket(next(self._numbers), user, page, folder, commands)
+            self._latest[user, page] = ticket
+            self._waiting.append(ticket)
+            self._changed.notify_all()
+        return ticket
+
+    def latest(self, user: str, page: str) -> Ticket | None:
+        """The last ticket of a user's page."""
+        return self._latest.get((user, page))
+
+    def place(self, ticket: Ticket) -> int:
+        """How many are before it, the one that runs counted; 0 where it runs or is over."""
+        with self._changed:
+            return self._waiting.index(ticket) + (self._running is not None) if ticket in self._waiting else 0
+
+    def cancel(self, ticket: Ticket | None) -> None:
+        """Take it out of the line, or stop it within a step."""
+        with self._changed:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+                self._end(ticket, "stopped", "Taken out of the queue; nothing was done.")
+            elif ticket is not None and ticket is self._running:
+                self._stopping = True
+                self._runs.interrupt()
+
+    def close(self) -> None:
+        """End the process that draws; what it had finished is kept."""
+        self._runs.interrupt()
+        self._runs.close()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                ticket = self._running = self._waiting.pop(0)
+                ticket.state, self._stopping = "running", False
+            state, sentence = self._carry_out(ticket)
+            if any("adapt" in job.get("words", ()) for job in ticket.commands):
+                self._runs.renew()  # training leaves memory behind
+            with self._changed:
+                self._running = None
+                self._end(ticket, state, sentence)
+
+    def _carry_out(self, ticket: Ticket) -> tuple[State, str]:
+        def hear(what: str, done: float, total: int, note: str) -> None:
+            ticket.progress = (what, done, total, note)
+
+        for job in ticket.commands:
+            if self._stopping:
+                return "stopped", "interrupted."
+            ended = self._runs.run(job | {"folder": str(ticket.folder)}, hear)
+            ticket.said.append(ended.said)
+            ticket.warnings += [line.removeprefix(_WARNING) for line in ended.notes if line.startswith(_WARNING)]
+            sentences = [line for line in ended.notes if line.startswith(_BEFORE) and not line.startswith(_WARNING)]
+            last = sentences[-1].removeprefix(_BEFORE) if sentences else ""
+            if self._stopping or ended.status == 130:
+                return "stopped", last
+            if ended.status and not job.get("faults_are_results"):
+                return "failed", last or "The job ended without a word; the log in the work folder may say why."
+        return "done", ""
+
+    @staticmethod
+    def _end(ticket: Ticket, state: State, sentence: str) -> None:
+        ticket.state, ticket.sentence = state, sentence
+        ticket.over.set()

@@ -1,0 +1,49 @@
+"""Which models, adapters and precisions a user can choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import NakawariError
+from ..files import read_json
+from ..variants import PRECISIONS, SHIPPED, model_folder
+from .work import USERS, Work
+
+MODELS, ADAPTERS = "models", "adapters"
+WEIGHTS = "pytorch_lora_weights.safetensors"
+"""As `adapters.WEIGHTS`, whose module imports PyTorch, which this process does without."""
+AS_SAVED = ("as saved", "")
+
+
+def model_choices(work: Work) -> list[tuple[str, str]]:
+    """(label, name): what ships, then folders of models below `models/` in the work folder."""
+    found = [(name, name) for name in SHIPPED]
+    small = [("mini/small (faster)", "mini/small")]
+    own = sorted((work.works.root / MODELS).glob("*/model_index.json"))
+    return [found[0], *small, *found[1:], *((file.parent.name, str(file.parent)) for file in own)]
+
+
+def adapter_choices(work: Work) -> list[tuple[str, str]]:
+    """(label, folder): none, the user's own runs, and folders below `adapters/` in the work folder."""
+    own = [folder for folder in sorted(work.folder.glob("teach/*/best")) if (folder / WEIGHTS).is_file()]
+    shared = [file.parent for file in sorted((work.works.root / ADAPTERS).rglob(WEIGHTS))]
+    named = [(f"taught: {folder.parent.name}", str(folder.parent.relative_to(work.folder))) for folder in own]
+    return [("none", ""), *named, *((_label(folder), str(folder)) for folder in shared if USERS not in folder.parts)]
+
+
+def _label(folder: Path) -> str:
+    return folder.parent.name if folder.name == "best" else folder.name
+
+
+def precision_choices() -> list[tuple[str, str]]:
+    """(label, precision)."""
+    return [AS_SAVED, *((name, name) for name in PRECISIONS)]
+
+
+def reads_words(model: str) -> bool:
+    """Whether a model has a text tower, and so takes a prompt."""
+    try:
+        index = read_json(model_folder(model) / "model_index.json")
+    except NakawariError:
+        return False
+    return bool((index.get("text_encoder") or [None])[0])

@@ -1,0 +1,26 @@
+"""Our own components over `gr.HTML`: the files in `static/`, and how one stands on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+STATIC = Path(__file__).parent / "static"
+SCRIPTS = ("base.js", "strip.js", "player.js", "ways.js")
+STYLE = "style.css"
+EVENT = "act"
+
+
+def head() -> str:
+    """The scripts, from this server and from nowhere else."""
+    return "".join(f'<script src="static-nakawari/{name}"></script>' for name in SCRIPTS)
+
+
+def part(kind: str, value: Any = None, **more: Any) -> gr.HTML:
+    """A component of ours. Its value is plain JSON, which its script shows without making markup of it; what a user
+    does with it comes as its event `act`, whose data have `action`. `more` as for `gr.HTML`."""
+    mount = f"nakawari.mount('{kind}', {{element, props, watch, trigger, upload, event: '{EVENT}'}})"
+    template = f'<div class="nk nk-is-{kind}"></div>'
+    return gr.HTML(value, html_template=template, js_on_load=mount, apply_default_css=False, **more)

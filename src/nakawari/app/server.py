@@ -1,0 +1,56 @@
+"""Serving the pages until they are no longer wanted."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from threading import Timer
+
+from ..errors import NakawariError, UsageError
+from ..files import check_writable
+
+PORT = 7860
+TRIES = 20
+
+
+def free_port(host: str, port: int | None) -> int:
+    """`port`, or the first free one from `PORT` on. Raises `UsageError` where it is taken or none is free."""
+    for candidate in [port] if port is not None else range(PORT, PORT + TRIES):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return candidate
+    raise UsageError(f"Nothing can listen on {host}, port {port or PORT}; give another --port or --host.")
+
+
+def serve(root: Path, host: str, port: int | None, *, browser: bool, tell: Callable[[str], None]) -> None:
+    """Serve the pages over the work folder `root` until Ctrl-C.
+
+    Raises:
+        NakawariError: the extra is not installed, or the folder cannot be written.
+        UsageError: the port is taken.
+    """
+    check_writable(root)
+    port = free_port(host, port)
+    try:
+        import uvicorn
+
+        from .site import application, site_of
+    except ImportError as error:
+        raise NakawariError(
+            f"The app needs the extra app ({error.name} is missing): pip install 'nakawari[app]'."
+        ) from error
+    site = site_of(root)
+    try:
+        url = f"http://{host}:{port}/"
+        tell(url)
+        if browser:
+            Timer(1.0, webbrowser.open, (url,)).start()
+        uvicorn.run(application(site), host=host, port=port, log_level="warning")
+    finally:
+        site.queue.close()

@@ -1,0 +1,71 @@
+"""What stands on a page as the words of a command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..files import write_json
+from ..variants import with_adapters, with_precision
+from .work import Asked, Work
+
+OUT, TRACKS = "out", "tracks.json"
+FORMATS = "png,gif,mp4,sheet"
+
+
+def variant_of(asked: Asked) -> str:
+    """The model as the command line names it. Raises `UsageError` for a precision that is none."""
+    name = with_adapters(asked.model, [f"{asked.adapter}@{asked.scale:g}"] if asked.adapter else [])
+    return with_precision(name, asked.precision or None)
+
+
+def interpolate_words(asked: Asked, *, output: str = OUT, only: str = "", seed: int | None = None) -> list[str]:
+    """The words of `nakawari interpolate` for all keys, to be run in the user's folder.
+
+    Args:
+        only: a gap or frame that is drawn again, as `--only` takes it.
+        seed: instead of the one asked for.
+    """
+    if len(asked.keys) < 2:
+        raise UsageError("In-betweens need two or more key drawings; add key drawings.")
+    words = ["interpolate", *(f"keys/{key.name}" for key in asked.keys), "-o", output]
+    words += ["--between", ",".join(map(str, asked.between)), "--format", FORMATS]
+    for one in [asked.spacing[0]] if _alike(asked.spacing) else asked.spacing:
+        words += ["--spacing", spacing_word(one)]
+    words += ["--model", variant_of(asked), "--seed", str(asked.seed if seed is None else seed)]
+    words += ["--fps", f"{asked.fps:g}"]
+    if asked.exposure != 1:
+        words += ["--exposure", str(asked.exposure)]
+    if asked.steps:
+        words += ["--steps", str(asked.steps)]
+    if asked.prompt:
+        words += ["--prompt", asked.prompt]
+    words += ["--loop"] * asked.loop + ["--no-parts"] * (not asked.parts)
+    words += ["--track", TRACKS] if asked.tracks else []
+    return words + (["--only", only] if only else [])
+
+
+def _alike(spacing: Sequence[str | list[float]]) -> bool:
+    return all(isinstance(one, str) and one == spacing[0] for one in spacing)
+
+
+def spacing_word(spacing: str | Sequence[float]) -> str:
+    """A curve's name, or shares."""
+    return spacing if isinstance(spacing, str) else ",".join(f"{share:.4g}" for share in spacing)
+
+
+def write_tracks(work: Work, asked: Asked) -> None:
+    """The ways of all gaps as the file that `--track` reads."""
+    path: Path = work.folder / TRACKS
+    if asked.tracks:
+        write_json(path, asked.tracks)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def shown(words: Sequence[Any]) -> str:
+    """A command as one writes it into a shell."""
+    return "nakawari " + shlex.join(str(word) for word in words)

@@ -1,0 +1,26 @@
+"""Key drawings for tests: a ball on paper, with an outline, at a place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+
+def ball(path: Path, x: int, y: int = 50, size: tuple[int, int] = (160, 96)) -> Path:
+    """Write a drawing whose ball is centred at x, y."""
+    image = Image.new("RGB", size, (240, 234, 220))
+    ImageDraw.Draw(image).ellipse((x - 12, y - 12, x + 12, y + 12), fill=(210, 60, 50), outline=(20, 20, 20), width=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return path
+
+
+def red_centre(path: Path) -> tuple[float, float]:
+    """Where the ball is in a picture: the mean place of its red pixels."""
+    import numpy as np
+
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 120)
+    rows, columns = np.nonzero(red)
+    return float(columns.mean()), float(rows.mean())

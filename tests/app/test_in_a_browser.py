@@ -1,0 +1,132 @@
+"""The Draw page as a user has it, in Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from app.drawings import ball, red_centre
+
+FILES = ".nk-is-strip input[type=file] >> nth=0"
+
+
+def add(page: Any, *files: Path) -> None:
+    there = page.locator(".nk-key").count()
+    page.locator(FILES).set_input_files([str(file) for file in files])
+    page.wait_for_selector(f".nk-key >> nth={there + len(files) - 1}")
+
+
+def said(page: Any, words: str) -> None:
+    page.wait_for_function(
+        "words => document.querySelector('#status p').textContent.includes(words)", arg=words, timeout=60_000
+    )
+
+
+def folder_of(server: Any, page: Any) -> Path:
+    """The user's folder, found by the address of a key's picture."""
+    token = page.locator(".nk-key img").first.get_attribute("src").split("/")[1]
+    return server.work / "users" / token
+
+
+def test_draw_play_and_go_on_after_a_reload(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 110))
+    page.get_by_label("In-betweens of gap 1").fill("3")
+    page.get_by_label("In-betweens of gap 1").press("Enter")
+    page.wait_for_selector(".nk-tick >> nth=2")
+    page.click("#draw")
+    said(page, "Drawn.")
+    assert page.locator(".nk-film .nk-frame").count() == 5
+    assert page.locator(".nk-film .nk-framed").count() == 2
+    page.locator(".nk-stage").click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".nk-about").text_content().startswith("Frame 2 · in-between of gap 1, 25 %")
+    page.keyboard.press("f")
+    assert page.locator(".nk-about").text_content().startswith("Frame 1 · key a.png")
+    page.keyboard.press("o")
+    assert page.locator(".nk-stage .nk-later").count() == 1
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelector('.nk-film [aria-selected=true]').textContent === '4'")
+    page.keyboard.press(" ")
+    folder = folder_of(server, page)
+    assert 45 < red_centre(folder / "out" / "0003.png")[0] < 95
+    page.reload()
+    page.wait_for_selector(".nk-stage img")
+    assert page.locator(".nk-key").count() == 2
+    assert page.get_by_label("In-betweens of gap 1").input_value() == "3"
+
+
+def test_what_was_drawn_goes_on_at_the_command_line(
+    visit: Callable[..., Any], server: Any, tmp_path: Path, cli: Callable[..., Any], monkeypatch: Any
+) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    page.click("#draw")
+    said(page, "Drawn.")
+    monkeypatch.chdir(folder_of(server, page))
+    words = page.locator("textarea").last.input_value().split()
+    result = cli(*words[1:], "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["gaps_drawn"] == []
+
+
+def test_take_away_and_make_a_key(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    page.get_by_label("Fewer in-betweens in gap 1").click()
+    page.wait_for_function("document.querySelectorAll('.nk-tick').length === 6")
+    page.click("#draw")
+    said(page, "Drawn.")
+    with page.expect_download() as taken:
+        page.get_by_text("PNG (zip)").click()
+    with zipfile.ZipFile(taken.value.path()) as archive:
+        assert sum(name.startswith("A/") for name in archive.namelist()) == 8
+    page.get_by_label("Frame 4", exact=True).click()
+    page.get_by_role("button", name="Make this frame a key").click()
+    page.wait_for_selector(".nk-key >> nth=2")
+    assert [one.get_attribute("title").split(",")[0] for one in page.locator(".nk-name").all()] == [
+        "a.png",
+        "a_3.png",
+        "b.png",
+    ]
+    counts = [one.input_value() for one in page.locator(".nk-gap input").all()]
+    assert counts == ["2", "3"]
+
+
+def test_a_long_job_is_cancelled_within_a_step_and_keeps_what_is_done(
+    visit: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    page = visit()
+    keys = [ball(tmp_path / f"k{number}.png", 40 + 30 * number, size=(256, 160)) for number in range(6)]
+    add(page, *keys)
+    for box in page.get_by_label("Parts").all():
+        box.uncheck()
+    page.click("#draw")
+    page.wait_for_function("/: (8|9|[1-3]\\d)\\S* of 35/.test(document.querySelector('#status p').textContent)")
+    page.click("#cancel")
+    said(page, "Stopped: interrupted;")
+    words = page.locator("#status p").text_content()
+    kept = int(re.search(r"(\d) of 5 gaps are kept", words)[1])
+    assert 1 <= kept < 5
+    page.click("#draw")
+    said(page, "Drawn.")
+    record = json.loads((folder_of(server, page) / "out" / "interpolation.json").read_text())
+    assert len(record["frames"]) == 6 + 5 * 7
+
+
+def test_bad_input_is_one_sentence(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit()
+    page.click("#draw")
+    said(page, "In-betweens need two or more key drawings; add key drawings.")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    page.locator(FILES).set_input_files([str(broken)])
+    said(page, "broken.png is")
+    add(page, ball(tmp_path / "a.png", 30))
+    page.locator(FILES).set_input_files([str(ball(tmp_path / "other.png", 30, size=(80, 60)))])
+    said(page, "all key drawings must have one size")
+    assert page.locator(".nk-key").count() == 1

@@ -31,7 +31,9 @@
       return { image, svg, caption, figure: make("figure", {}, caption, make("div", { class: "nk-shown" }, image, svg)) };
     }
 
+    // A whole number is the middle of a pixel, as on the command line.
     const inside = ([x, y]) => [Math.max(0, Math.min(value.size[0] - 1, x)), Math.max(0, Math.min(value.size[1] - 1, y))];
+    const placeOf = (svg, event) => inside(pointIn(svg, event).map((one) => one - 0.5));
     const rounded = (point) => point.map((one) => Math.round(one * 100) / 100);
     const keep = () => { history.push(JSON.stringify(ways)); if (history.length > 100) history.shift(); };
     function commit() { paint(); say("ways", { gap: value.gap, ways: ways.map((way) => way.map(rounded)) }); }
@@ -44,7 +46,7 @@
       if (event.button === 2) { event.preventDefault(); return remove(number); }
       if (event.button !== 0) return;
       keep();
-      const place = inside(pointIn(svg, event));
+      const place = placeOf(svg, event);
       let at;
       if (hit && hit.dataset.bend) { at = Number(hit.dataset.bend); ways[number].splice(at, 0, place); chosen = number; }
       else if (hit) { at = Number(hit.dataset.point); chosen = number; }
@@ -53,7 +55,7 @@
       let moved = false;
       paint();
       drag(event, (e) => {
-        way[at] = inside(pointIn(svg, e));
+        way[at] = placeOf(svg, e);
         // A new point set on the first key takes its end with it; on the second key its start waits.
         if (fresh && at === 0) way[1] = [...way[0]];
         moved = true;

@@ -40,7 +40,8 @@ def serve(root: Path, host: str, port: int | None, *, browser: bool, tell: Calla
     try:
         import uvicorn
 
-        from .site import application, site_of
+        from .site import site_of
+        from .web import application
     except ImportError as error:
         raise NakawariError(
             f"The app needs the extra app ({error.name} is missing): pip install 'nakawari[app]'."

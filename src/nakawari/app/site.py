@@ -1,33 +1,13 @@
-"""The pages as a web application: where things are served from, and what a browser may do with them."""
+"""What all pages share: the users' folders and the queue."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-import gradio as gr
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse
-
-from ..errors import NakawariError
 from .jobs import Queue
-from .parts import SCRIPTS, STATIC, STYLE, head
 from .process import Process
-from .sequence import download
 from .work import Works
-
-# Nothing is fetched from, sent to, or framed by another host. Gradio's own scripts make functions of strings.
-POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-)
-SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-"""For files of users and reports: shown, never run."""
 
 
 @dataclass(frozen=True)
@@ -42,62 +22,3 @@ def site_of(root: Path) -> Site:
     """The site over a work folder, with its process started."""
     works = Works(root)
     return Site(works, Queue(Process(works.root / "worker.log")))
-
-
-def application(site: Site) -> FastAPI:
-    """The web application: our files, the users' pictures, and the pages."""
-    os.environ["GRADIO_TEMP_DIR"] = str(site.works.uploads)
-    from .pages import blocks
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.middleware("http")
-    async def guarded(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
-
-    @app.get("/static-nakawari/{name}")
-    def script(name: str) -> Response:
-        return FileResponse(STATIC / name) if name in (*SCRIPTS, STYLE) else PlainTextResponse("", 404)
-
-    @app.get("/work/{token}/{path:path}")
-    def picture(token: str, path: str) -> Response:
-        try:
-            file = site.works.open(token).inside(path) if site.works.is_token(token) else None
-        except NakawariError:
-            file = None
-        if file is None or not file.is_file():
-            return PlainTextResponse("There is no such file.", 404)
-        return FileResponse(
-            file, headers={"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"}
-        )
-
-    @app.get("/take/{token}/{kind}")
-    def take(token: str, kind: str) -> Response:
-        try:
-            file = download(site.works.open(token), kind)
-        except NakawariError as error:
-            return PlainTextResponse(str(error), 404)
-        return FileResponse(file, filename=file.name)
-
-    fonts = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif"]
-    theme = gr.themes.Base(primary_hue="blue", font=fonts, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(
-        app,
-        blocks(site),
-        path="/",
-        theme=theme,
-        css_paths=STATIC / STYLE,
-        head=head(),
-        show_error=True,
-        footer_links=[],
-        ssr_mode=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        pwa=False,
-        max_file_size="2gb",
-        allowed_paths=[],
-    )

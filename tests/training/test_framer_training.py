@@ -17,6 +17,8 @@ from nakawari.errors import UsageError
 from nakawari.families import build
 from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.pipeline import FramerPipeline
+from nakawari.families.framer.sampling import GuidedDenoiser
+from nakawari.families.tooncrafter.guidance import Guidance
 from nakawari.training.objectives.adapt import Params as AdaptParams
 from nakawari.training.objectives.adapt import adapter_learns
 from nakawari.training.objectives.autoencode import Autoencode
@@ -25,8 +27,9 @@ from nakawari.training.objectives.base import collate, sample_generator
 from nakawari.training.objectives.denoise import Params as DenoiseParams
 from nakawari.training.objectives.denoise import parts_learn
 from nakawari.training.objectives.denoiser import DenoiserObjective
-from nakawari.training.objectives.targets import Target, true_latents
+from nakawari.training.objectives.targets import Noised, Target, guided_answer, true_latents
 from nakawari.training.run import train_from_recipe
+from nakawari.training.teacher import Teacher
 from nakawari.variants import load
 
 SIZE = (64, 96)
@@ -257,3 +260,22 @@ def test_an_adapter_from_clips_with_tracks(recipe: Path, tmp_path: Path):
     train_from_recipe(recipe, tmp_path / "adapter", changes)
     pipeline = load(f"{tmp_path}/base+{tmp_path}/adapter@1.0").pipeline
     assert "adapter0" in pipeline.unet.peft_config
+
+
+def test_a_teacher_guides_as_the_sampler_does():
+    """Both branches at once: the temporal context of one reads the other's tokens."""
+    values, scale = batch(1), 3.0
+    teacher = Teacher(tiny(), "t")
+    pipeline = teacher.pipeline
+    condition = denoising().held_out(values).condition
+    pipeline.scheduler.set_timesteps(4)
+    pipeline.scheduler.set_begin_index(0)
+    sigma, time = pipeline.scheduler.sigmas[:1], pipeline.scheduler.timesteps[0]
+    noisy = sigma * torch.randn(condition.latents[:, :, :-1].shape, generator=torch.Generator().manual_seed(0))
+    frames = condition.num_frames
+    sampled = GuidedDenoiser(pipeline, condition, torch.full((frames,), scale), [None], None, (0.0, 1.0), 4, None)
+    with torch.no_grad():
+        expected = sampled(noisy, time, 0)
+    step = Noised(condition, noisy, noisy, noisy, sigma, torch.ones(1))
+    taught = guided_answer(pipeline, teacher, Guidance(scale, None, 0.0), step)
+    torch.testing.assert_close(taught, expected, rtol=1e-4, atol=1e-5)

@@ -222,6 +222,11 @@ class InterpolationPipeline(DiffusionPipeline):
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Raw denoiser output for x_t = `noisy` (B, F, C, h, w) at times `t` (B,); same shape as `noisy`."""
 
+    def denoise_branches(self, noisy: Tensor, t: Tensor, branches: Sequence[Condition]) -> list[Tensor]:
+        """`denoise` under each branch of guidance, the conditional one first, as the family samples with guidance:
+        where branches see each other, they go through the network together."""
+        return [self.denoise(noisy, t, branch) for branch in branches]
+
     def denoise_in_part(
         self, noisy: Tensor, t: Tensor, condition: Condition, depth: int, deep: Tensor | None
     ) -> tuple[Tensor, Tensor]:

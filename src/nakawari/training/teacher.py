@@ -6,6 +6,7 @@ It is no child of an objective, so neither optimizer nor checkpoint, nor device 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -97,8 +98,14 @@ class Teacher:
         A condition without tokens' text or image (see `InterpolationPipeline.unconditional`) gives the other branch of
         guidance.
         """
+        return self.denoise_branches(noisy, t, [condition])[0]
+
+    @torch.no_grad()
+    def denoise_branches(self, noisy: Tensor, t: Tensor, branches: Sequence[Condition]) -> list[Tensor]:
+        """The same for each branch of guidance; see `InterpolationPipeline.denoise_branches`."""
         denoiser = self.to(noisy.device).pipeline.denoiser
-        return self.pipeline.denoise(noisy.to(denoiser.dtype), t, condition).float()
+        answers = self.pipeline.denoise_branches(noisy.to(denoiser.dtype), t, branches)
+        return [answer.float() for answer in answers]
 
     @torch.no_grad()
     def draw(self, batch: Batch, guided: bool = True) -> Tensor:

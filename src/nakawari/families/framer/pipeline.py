@@ -290,9 +290,17 @@ class FramerPipeline(InterpolationPipeline):
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """See the contract; `t` is sigma, (B,). No clip of the batch sees another, whatever the temporal context."""
+        return self.denoise_branches(noisy, t, [condition])[0]
+
+    def denoise_branches(self, noisy: Tensor, t: Tensor, branches: Sequence[Condition]) -> list[Tensor]:
+        """See the contract: interleaved temporal context mixes the tokens of the branches, the conditional one last."""
+        count = len(branches)
         scaled = self.process.network_input(noisy, t)
-        answer, _ = self.network(scaled, self.process.network_time(t), condition, branches=1)
-        return answer.sample.to(noisy.dtype)
+        whole = branches[0] if count == 1 else Condition.cat(branches[::-1])
+        answer, _ = self.network(
+            torch.cat([scaled] * count), self.process.network_time(t).repeat(count), whole, branches=count
+        )
+        return list(answer.sample.to(noisy.dtype).chunk(count))[::-1]
 
     def network(
         self,

@@ -86,7 +86,7 @@ def guided_answer(pipeline: InterpolationPipeline, teacher: Teacher, guidance: G
     branches = [step.condition]
     if not guidance.off and step.condition.null_tokens is not None:
         branches.append(pipeline.unconditional(step.condition))
-    return guidance.combine([teacher.denoise(step.noisy, step.t, branch) for branch in branches])
+    return guidance.combine(teacher.denoise_branches(step.noisy, step.t, branches))
 
 
 def marked(batch: Batch, target: Target, drawn: Callable[[], Tensor]) -> dict[str, object]:

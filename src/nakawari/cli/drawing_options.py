@@ -42,6 +42,14 @@ class Cache(StrEnum):
     high = "high"
 
 
+class Palette(StrEnum):
+    """`interpolation.palette.PALETTES`."""
+
+    auto = "auto"
+    keep = "keep"
+    free = "free"
+
+
 @dataclass(frozen=True)
 class Drawing:
     """What was asked for.
@@ -161,6 +169,10 @@ def drawing(
     parts: Annotated[
         bool, _Option("--parts/--no-parts", help="Flat-colour drawings by their parts, where these are clear.")
     ] = True,
+    palette: Annotated[
+        Palette,
+        _Option(help="keep: no colour that no key has; free: any; auto: keep where the keys have few colours."),
+    ] = Palette.auto,
     device: Annotated[Device, _Option(help="Where the model runs.")] = Device.auto,
 ) -> Drawing:
     """The words, with the model that they name; `UsageError` where they cannot be read."""
@@ -179,6 +191,7 @@ def drawing(
         name = faster(name)
     sampling = {"eta": eta, "guidance_rescale": guidance_rescale, "stride": stride}
     words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
+    words["palette"] = palette.value
     return Drawing(name, family, device, cache, sampling, words)
 
 

@@ -12,6 +12,7 @@ from .by_model import any_time, draw_by_model, most_between, together
 from .by_parts import frames_by_parts
 from .counting import Counter, Progress, Watch
 from .drawn import Drawn, Gap, Pair, gap_of
+from .finishing import finished_gap
 from .keys import Key, transparent
 from .options import check_settings
 from .plan import GapPlan, plan_spaced
@@ -70,8 +71,8 @@ def _draw(
     todo = list(plans)
     for chunk in (todo[start : start + size] for start in range(0, len(todo), size)):
         made = _draw_gaps({gap: pairs[gap] for gap in chunk}, plans, settings, pipeline, counter)
-        for gap, own in made.items():
-            gaps[gap] = own
+        for gap, drawn in made.items():
+            gaps[gap] = own = finished_gap(pairs[gap], drawn, settings)
             if finished:
                 finished(gap, own)
     return _in_order(pixels, [gaps[gap] for gap in range(len(pairs))])

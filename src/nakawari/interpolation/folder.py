@@ -101,7 +101,7 @@ class Earlier:
             tuple(own["shares"]),
             {"drawn_by": own.get("drawn_by")}
             | {name: self.record[name] for name in ("steps", "guidance", "scheduler", "seed")}
-            | {"notes": own.get("notes", [])},
+            | {"notes": own.get("notes", []), "palette": own.get("palette")},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

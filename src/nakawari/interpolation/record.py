@@ -90,6 +90,7 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
                 "shares": list(shares),
                 "asked": None if asked is None else list(asked),
                 "drawn_by": drawn.used[gap].get("drawn_by"),
+                "palette": drawn.used[gap].get("palette"),
                 "notes": list(drawn.used[gap].get("notes", ())),
                 "key": made.keys[gap] if made.keys else "",
                 "files": [files[0] for files in names[first : first + count]] if names else [],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .palette import Palette
 from .spacing import Shares
 from .tracks import Drags
 
@@ -30,6 +31,8 @@ class Settings:
         size: height and width that the model draws at; what it draws is brought back to the size of the keys.
         shares: per gap where its in-betweens stand on the way; None for even ones.
         parts: whether flat-colour drawings are drawn by their parts, not by the model, where these explain the keys.
+        palette: `keep`: in-betweens have no colour that no key of theirs has; `free`: any; `auto`: keep where the keys
+            have few colours and share them.
     """
 
     counts: tuple[int, ...]
@@ -47,6 +50,7 @@ class Settings:
     shares: tuple[Shares, ...] | None = None
     parts: bool = True
     size: tuple[int, int] | None = None
+    palette: Palette = "auto"
 
     def of_gap(self, gap: int) -> dict[str, Any]:
         """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""

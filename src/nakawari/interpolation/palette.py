@@ -1,0 +1,103 @@
+"""In-betweens in the keys' own colours: a drawing of few colours gets no new one, an aliased line no soft edge."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Palette = Literal["auto", "keep", "free"]
+PALETTES: tuple[Palette, ...] = ("auto", "keep", "free")
+FEW = 256
+"""The most colours of two keys together that are a palette: what an indexed file holds."""
+SHARED = 0.9
+"""Least share of each key that is of colours of the other: keys between which all light changes share no palette."""
+SURE = 6.0
+"""Levels within which a pixel is of a colour of the palette; what lies between two colours is decided by its
+neighbours."""
+REACH = 2
+"""Pixels to the neighbours that decide."""
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def is_kept(pair: Pair, palette: Palette) -> bool:
+    """Whether in-betweens of two keys, (H, W, 3 or 4), may have no colour that no key has.
+
+    `auto`: where they have at most 256 colours together and share most of them.
+    """
+    if palette != "auto":
+        return palette == "keep"
+    colours = [_packed(key) for key in pair]
+    if any(len(np.unique(colour[::4, ::4])) > FEW for colour in colours):
+        return False  # told apart cheaply
+    found = [np.unique(colour) for colour in colours]
+    if len(np.union1d(*found)) > FEW:
+        return False
+    return all(np.isin(colours[k], found[1 - k]).mean() >= SHARED for k in (0, 1))
+
+
+def in_colours(pair: Pair, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame in the colours of two keys: every pixel the nearest of them; one that lies between colours, as a soft
+    edge does, the nearest of those that stand around it for sure, so that no edge of two colours shows a third."""
+    from scipy.spatial import cKDTree
+
+    colours = _colours(pair)
+    seen, places = np.unique(_packed(frame), return_inverse=True)
+    apart, nearest = cKDTree(_weighed(colours)).query(_weighed(_unpacked(seen, frame.shape[2])))
+    labels, apart = (part[places].reshape(frame.shape[:2]) for part in (nearest.astype(np.int64), apart))
+    unsure = apart > SURE
+    if unsure.any() and not unsure.all():
+        labels = _decided(frame, colours, labels, unsure)
+    return colours[labels]
+
+
+def _decided(
+    frame: NDArray[np.uint8], colours: NDArray[np.uint8], labels: NDArray[np.int64], unsure: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Labels (H, W), those of unsure pixels the nearest of the sure ones around them."""
+    rows, columns = np.nonzero(unsure)
+    own, weighed = _weighed(frame[rows, columns]), _weighed(colours)
+    known = np.pad(np.where(unsure, -1, labels), REACH, constant_values=-1)
+    best, chosen = np.full(len(rows), np.inf), labels[rows, columns]
+    for down in range(2 * REACH + 1):
+        for right in range(2 * REACH + 1):
+            there = known[rows + down, columns + right]
+            apart = np.where(there < 0, np.inf, np.linalg.norm(own - weighed[there], axis=1))
+            nearer = apart < best
+            best[nearer], chosen[nearer] = apart[nearer], there[nearer]
+    decided = labels.copy()
+    decided[rows, columns] = chosen
+    return decided
+
+
+def _colours(pair: Pair) -> NDArray[np.uint8]:
+    """(N, C): the colours of both keys; of those that cannot be seen, the one that is most often there."""
+    packed = np.concatenate([_packed(key).ravel() for key in pair])
+    found, counts = np.unique(packed, return_counts=True)
+    colours = _unpacked(found, pair[0].shape[2])
+    if colours.shape[1] == 3:
+        return colours
+    hidden = colours[:, 3] == 0
+    kept = ~hidden
+    if hidden.any():
+        kept[np.flatnonzero(hidden)[counts[hidden].argmax()]] = True
+    return colours[kept]
+
+
+def _packed(frame: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    parts = frame.astype(np.uint32)
+    return sum((parts[..., k] << np.uint32(8 * k) for k in range(frame.shape[2])), np.zeros(frame.shape[:2], np.uint32))
+
+
+def _unpacked(colours: NDArray[np.uint32], channels: int) -> NDArray[np.uint8]:
+    return np.stack([(colours >> np.uint32(8 * k)) & np.uint32(255) for k in range(channels)], axis=1).astype(np.uint8)
+
+
+def _weighed(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N, C) as they are seen: colour multiplied by the matte."""
+    weighed = colours.astype(np.float64)
+    if colours.shape[1] == 4:
+        weighed[:, :3] *= weighed[:, 3:] / 255
+    return weighed

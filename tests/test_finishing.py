@@ -1,0 +1,122 @@
+"""What every in-between goes through: what is held stays held, a palette is kept, mattes stay hard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from crossfade import CrossFade
+from nakawari.interpolation import Key, Settings, draw
+from nakawari.interpolation.held import hold
+from nakawari.interpolation.palette import in_colours, is_kept
+
+SKY, RED, INK = (140, 198, 238), (220, 50, 60), (20, 16, 24)
+
+
+class Careless(CrossFade):
+    """Draws as a network does: three levels off everywhere, what stands still too."""
+
+    def __call__(self, start, end, **options):
+        made = super().__call__(start, end, **options)
+        made.frames = (made.frames + 3 / 255).clamp(0, 1)
+        return made
+
+
+def drawn(first: np.ndarray, last: np.ndarray, model: CrossFade | None = None, **settings: object) -> np.ndarray:
+    keys = [Key(Path("a.png"), first), Key(Path("b.png"), last)]
+    return draw(keys, Settings((1,), **settings), model or Careless()).frames[1]
+
+
+def ball(left: int, ground: np.ndarray) -> np.ndarray:
+    picture = Image.fromarray(ground.copy())
+    ImageDraw.Draw(picture).ellipse((left, 20, left + 20, 40), RED)
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("parts", [True, False])
+def test_equal_keys_give_equal_bytes(channels: int, parts: bool):
+    key = np.random.default_rng(0).integers(0, 256, (40, 56, channels), dtype=np.uint8)
+    assert np.array_equal(drawn(key, key.copy(), parts=parts), key)
+
+
+def test_what_both_keys_agree_on_is_held_to_the_bit_and_what_moves_is_not():
+    ground = np.random.default_rng(1).integers(90, 110, (64, 120, 3), dtype=np.uint8)
+    first, last = ball(10, ground), ball(80, ground)
+    middle = drawn(first, last, parts=False)
+    apart = (first != last).any(axis=2)
+    assert np.array_equal(middle[~apart], first[~apart])
+    assert (middle[apart] != first[apart]).any()
+
+
+def test_what_passes_over_a_still_ground_stays_there():
+    ground = np.full((64, 120, 3), SKY, np.uint8)
+    truth = ball(45, ground)
+    assert np.array_equal(hold((ball(10, ground), ball(80, ground)), truth), truth)
+
+
+def test_a_still_title_over_a_moving_ground_stays_whole():
+    stripes = np.random.default_rng(2).integers(0, 256, (64, 200, 3), dtype=np.uint8)
+    title = Image.new("L", (120, 64))
+    ImageDraw.Draw(title).text((12, 14), "HELD", 255, font_size=34)
+    mask = np.asarray(title) > 127
+    keys = [np.where(mask[..., None], 255, stripes[:, shift : shift + 120]).astype(np.uint8) for shift in (0, 16)]
+    torn = np.roll(keys[0], 8, axis=1)  # as a flow that follows the ground draws it
+    made = hold((keys[0], keys[1]), torn)
+    assert (torn[mask] != 255).any()
+    assert (made[mask] == 255).all()
+    assert np.array_equal(made[~mask & (keys[0] != keys[1]).any(2)], torn[~mask & (keys[0] != keys[1]).any(2)])
+
+
+def few(left: int, mode: str) -> np.ndarray:
+    """An aliased drawing of three colours, or of black and white."""
+    picture = Image.new("RGB", (96, 64), "white" if mode == "1" else SKY)
+    fill = (0, 0, 0) if mode == "1" else RED
+    ImageDraw.Draw(picture).ellipse((left, 16, left + 30, 46), fill, INK if mode == "P" else (0, 0, 0), 2)
+    return np.asarray(picture)
+
+
+def colours_of(*pictures: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(one) for picture in pictures for one in picture.reshape(-1, picture.shape[2]).tolist()}
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+@pytest.mark.parametrize("parts", [True, False])
+def test_few_colours_get_no_new_one(mode: str, parts: bool):
+    first, last = few(10, mode), few(22, mode)
+    assert colours_of(drawn(first, last, parts=parts)) <= colours_of(first, last)
+    faded = drawn(first, last, parts=False, palette="free")
+    assert not colours_of(faded) <= colours_of(first, last)
+
+
+def test_a_palette_that_is_asked_for_is_kept_whatever_the_keys_are():
+    first, last = np.random.default_rng(3).integers(0, 256, (2, 40, 56, 4), dtype=np.uint8)
+    assert not is_kept((first, last), "auto")
+    assert colours_of(drawn(first, last, palette="keep")) <= colours_of(first, last)
+
+
+def test_light_that_changes_all_colours_is_no_palette():
+    assert not is_kept((np.full((8, 8, 3), 10, np.uint8), np.full((8, 8, 3), 200, np.uint8)), "auto")
+
+
+def test_a_soft_edge_takes_one_of_its_two_colours_and_no_third():
+    first = np.full((10, 30, 3), (0, 0, 255), np.uint8)
+    first[:, 15:] = (255, 0, 0)
+    first[0, 0] = (150, 0, 110)  # nearer to the edge's mean than either
+    soft = first.copy()
+    soft[:, 15] = (128, 0, 127)
+    assert colours_of(in_colours((first, first), soft)[1:]) == {(0, 0, 255), (255, 0, 0)}
+
+
+def test_hard_mattes_stay_hard():
+    def cel(left: int) -> np.ndarray:
+        frame = np.random.default_rng(4).integers(0, 256, (40, 80, 4), dtype=np.uint8)
+        frame[..., 3] = 0
+        frame[10:30, left : left + 24, 3] = 255
+        return frame
+
+    made = drawn(cel(10), cel(22), parts=False)
+    assert set(np.unique(made[..., 3])) == {0, 255}

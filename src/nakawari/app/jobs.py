@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from ..errors import UsageError
@@ -41,6 +42,8 @@ class Ticket:
         said: what each command said.
         sentence: of a failure, or how it was stopped.
         warnings: sentences.
+        about: what the page keeps with it.
+        over: set at its end.
     """
 
     number: int
@@ -53,6 +56,7 @@ class Ticket:
     said: list[str] = field(default_factory=list)
     sentence: str = ""
     warnings: list[str] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -80,13 +84,20 @@ class Queue:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
-    def put(self, user: str, page: str, folder: Path, commands: Sequence[dict[str, Any]]) -> Ticket:
+    def put(
+        self,
+        user: str,
+        page: str,
+        folder: Path,
+        commands: Sequence[dict[str, Any]],
+        about: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Ticket:
         """Line up; raises `UsageError` while the page has work under way."""
         with self._changed:
             latest = self._latest.get((user, page))
             if latest is not None and latest.active:
                 raise UsageError("This page has work under way; wait for its end, or cancel it.")
-            ticket = Ticket(next(self._numbers), user, page, folder, commands)
+            ticket = Ticket(next(self._numbers), user, page, folder, commands, about=dict(about))
             self._latest[user, page] = ticket
             self._waiting.append(ticket)
             self._changed.notify_all()
@@ -138,9 +149,10 @@ class Queue:
                 return "stopped", "interrupted."
             ended = self._runs.run(job | {"folder": str(ticket.folder)}, hear)
             ticket.said.append(ended.said)
-            ticket.warnings += [line.removeprefix(_WARNING) for line in ended.notes if line.startswith(_WARNING)]
-            sentences = [line for line in ended.notes if line.startswith(_BEFORE) and not line.startswith(_WARNING)]
-            last = sentences[-1].removeprefix(_BEFORE) if sentences else ""
+            told = [line for line in ended.notes if line.startswith(_BEFORE)]
+            is_error = ended.status and told and not told[-1].startswith(_WARNING)
+            last = told.pop().removeprefix(_BEFORE) if is_error else ""
+            ticket.warnings += [line.removeprefix(_WARNING).removeprefix(_BEFORE) for line in told]
             if self._stopping or ended.status == 130:
                 return "stopped", last
             if ended.status and not job.get("faults_are_results"):

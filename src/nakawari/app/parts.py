@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("base.js", "strip.js", "player.js", "ways.js")
+SCRIPTS = ("base.js", "strip.js", "player.js", "ways.js", "slider.js", "teach.js")
 STYLE = "style.css"
 EVENT = "act"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from ..errors import NakawariError
+from ..media import is_image
 from .pages import blocks
 from .parts import SCRIPTS, STATIC, STYLE, head
 from .sequence import download
@@ -23,6 +25,8 @@ POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
+PAGE = "index.html"
+"""The page of a report."""
 SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 """For files of users and reports: shown, never run."""
 
@@ -45,16 +49,12 @@ def application(site: Site) -> FastAPI:
         return FileResponse(STATIC / name) if name in (*SCRIPTS, STYLE) else PlainTextResponse("", 404)
 
     @app.get("/work/{token}/{path:path}")
-    def picture(token: str, path: str) -> Response:
-        try:
-            file = site.works.open(token).inside(path) if site.works.is_token(token) else None
-        except NakawariError:
-            file = None
-        if file is None or not file.is_file():
-            return PlainTextResponse("There is no such file.", 404)
-        return FileResponse(
-            file, headers={"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"}
-        )
+    def own(token: str, path: str) -> Response:
+        return _file(lambda: site.works.open(token).inside(path))
+
+    @app.get("/shared/{path:path}")
+    def shared(path: str) -> Response:
+        return _file(lambda: site.works.shared(path))
 
     @app.get("/take/{token}/{kind}")
     def take(token: str, kind: str) -> Response:
@@ -82,3 +82,14 @@ def application(site: Site) -> FastAPI:
         max_file_size="2gb",
         allowed_paths=[],
     )
+
+
+def _file(find: Callable[[], Path]) -> Response:
+    """A picture or report; anything else, and what is not there, is not told apart."""
+    try:
+        file = find()
+    except NakawariError:
+        return PlainTextResponse("There is no such file.", 404)
+    if not file.is_file() or not (is_image(file) or file.name == PAGE):
+        return PlainTextResponse("There is no such file.", 404)
+    return FileResponse(file, headers={"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"})

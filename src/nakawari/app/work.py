@@ -102,6 +102,17 @@ class Works:
         """Whether it may name a user's folder."""
         return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
+    def shared(self, name: str) -> Path:
+        """A path in the common work folder, beside the users' folders. Raises `UsageError` for any other."""
+        try:
+            found = (self.root / name).resolve()
+            parts = found.relative_to(self.root).parts
+        except (ValueError, OSError):
+            parts = ()
+        if not parts or parts[0] == USERS or any(part.startswith(".") for part in parts):
+            raise UsageError(f"{name[:80]!r} leads out of the work folder; give a name inside it.")
+        return found
+
     def uploaded(self, path: Any) -> Path:
         """A file that a browser sent. Raises `UsageError` for any other path."""
         try:
@@ -157,15 +168,12 @@ class Work:
         return found
 
     def visible(self, name: str) -> Path:
-        """A folder that this user may open: an own one, or one beside `users/` in the common work folder."""
-        own = self.inside(name)
-        if own.exists() and name.strip():
-            return own
-        found = (self.works.root / name).resolve()
-        shared = found.is_relative_to(self.works.root) and not found.is_relative_to(self.works.root / USERS)
-        if not name.strip() or not shared or found in (self.works.root, self.works.uploads):
-            raise UsageError(f"{name[:80]!r} leads out of the work folder; give a name inside it.")
-        return found
+        """A folder that this user may open: an own one, or one of the common ones. Raises as `Works.shared`."""
+        if name.strip():
+            own = self.inside(name) if ".." not in Path(name).parts else None
+            if own is not None and own.exists() and own != self.folder:
+                return own
+        return self.works.shared(name)
 
     def sentence(self, text: str) -> str:
         """A message without the places of folders that are nobody's business."""

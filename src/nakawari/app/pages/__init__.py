@@ -8,9 +8,14 @@ from typing import Any
 import gradio as gr
 
 from ..site import Site
+from .compare import Compare
 from .draw import Draw
 from .events import Changes, answers, quiet
 from .lead import Lead
+from .teach import Teach
+
+Page = Draw | Lead | Compare | Teach
+PAGES: dict[str, type[Page]] = {"draw": Draw, "lead": Lead, "compare": Compare, "teach": Teach}
 
 
 def blocks(site: Site) -> gr.Blocks:
@@ -18,28 +23,36 @@ def blocks(site: Site) -> gr.Blocks:
     with gr.Blocks(title="nakawari", analytics_enabled=False, fill_width=True) as made:
         user = gr.BrowserState("", storage_key="nakawari", secret="nakawari-browser")
         gr.HTML('<div class="nk-head"><b>nakawari</b><span>in-betweens on this machine</span></div>', padding=False)
-        with gr.Tabs():
-            with gr.Tab("Draw", id="draw") as tab_draw:
-                draw = Draw(site, user)
-            with gr.Tab("Lead", id="lead") as tab_lead:
-                lead = Lead(site, user)
-        pages = {tab_draw: draw, tab_lead: lead}
-        for tab, page in pages.items():
-            tab.select(seen(page), [user], page.outputs, **quiet)
+        pages: dict[str, Page] = {}
+        with gr.Tabs() as tabs:
+            for name, page in PAGES.items():
+                with gr.Tab(name.capitalize(), id=name) as tab:
+                    pages[name] = page(site, user)
+                tab.select(seen(pages[name]), [user], pages[name].outputs, **quiet)
+        draw, teach = pages["draw"], pages["teach"]
+        tried = teach.use.click(teach.on_try, [user, teach.name], [teach.status], **quiet)
+        tried.success(lambda said: turned(said), [teach.status], [tabs], **quiet)
+        tried.success(seen(draw), [user], draw.outputs, **quiet)
 
         def loaded(token: Any) -> Changes:
             token = token if site.works.is_token(token) else site.works.new_token()
             work = site.works.open(token)
-            return {user: token} | {
-                one: value for page in pages.values() for one, value in page.everything(work).items()
-            }
+            changes: Changes = {user: token}
+            for page in pages.values():
+                changes |= page.everything(work)
+            return changes
 
         outputs = [user, *(one for page in pages.values() for one in page.outputs)]
         made.load(loaded, [user], outputs, show_progress="hidden", queue=False, api_visibility="private")
     return made
 
 
-def seen(page: Draw | Lead) -> Callable[[Any], Changes]:
+def seen(page: Page) -> Callable[[Any], Changes]:
     """A page that is turned to shows what its folder holds now: another page may have changed it."""
     method = answers(lambda self, work: self.everything(work))
     return lambda token: method(page, token)
+
+
+def turned(said: Any) -> Any:
+    """To the Draw page, where trying an adapter went well."""
+    return gr.Tabs(selected="draw") if isinstance(said, dict) and said.get("state") == "done" else gr.skip()

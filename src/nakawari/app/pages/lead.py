@@ -79,7 +79,7 @@ class Lead:
             raise UsageError("Add two key drawings on the Draw page first; then points can be matched between them.")
         ends = asked.keys[gap - 1], asked.keys[gap % len(asked.keys)]
         values = {"first": f"keys/{ends[0].name}", "second": f"keys/{ends[1].name}", "seed": asked.seed}
-        self.site.queue.put(work.token, PAGE, work.folder, [{"task": "match", "values": values, "gap": gap}])
+        self.site.queue.put(work.token, PAGE, work.folder, [{"task": "match", "values": values}], {"gap": gap})
         return self._follow(work)
 
     @answers
@@ -102,5 +102,5 @@ class Lead:
         """Put matched points among the ways, once."""
         found = json_of(ticket.said.pop()) if ticket.said else None
         if found is not None:
-            gap = ticket.commands[0]["gap"]
+            gap = ticket.about["gap"]
             take_ways(work, {"gap": gap, "ways": work.asked().tracks.get(str(gap), []) + found})

@@ -128,13 +128,11 @@ def _range(text: str) -> tuple[float, float]:
 
 def _names(text: str) -> tuple[str, ...]:
     """Scheduler names from a comma-separated list, each once."""
-    from typing import get_args
-
     from ..errors import UsageError
-    from ..families.framer.schedulers import SchedulerName
+    from ..families.framer.names import SCHEDULERS
 
     names = tuple(dict.fromkeys(text.replace(" ", "").split(",")))
     for name in names:
-        if name not in get_args(SchedulerName):
-            raise UsageError(f"There is no scheduler {name!r}; take some of {', '.join(get_args(SchedulerName))}.")
+        if name not in SCHEDULERS:
+            raise UsageError(f"There is no scheduler {name!r}; take some of {', '.join(SCHEDULERS)}.")
     return names

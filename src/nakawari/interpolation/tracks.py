@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NakawariWarning, UsageError
-from ..families.framer.matching import automatic_tracks
 from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, drags_to_tracks, interpolate, parse_drag
 from ..files import read_json
 from .plan import Pass
@@ -128,6 +127,8 @@ def tracks_of_gaps(
 
 
 def _matched(first: NDArray[np.uint8], last: NDArray[np.uint8], count: int, seed: int, gap: int) -> list[Tracks]:
+    from ..families.framer.matching import automatic_tracks  # needs OpenCV and torch, which words do without
+
     tracks = automatic_tracks(first, last, count + 2, seed=seed)
     if tracks is None:
         warnings.warn(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nakawari.diffusion import EDMProcess
 from nakawari.errors import UsageError
-from nakawari.families.framer.schedulers import DEFAULT_STEPS, SVD_SCHEDULE, make_scheduler
+from nakawari.families.framer.names import DEFAULT_STEPS
+from nakawari.families.framer.schedulers import SVD_SCHEDULE, make_scheduler
 
 MEAN, DEVIATION = 1.0, 0.5
 """Of the data: every latent is normal with these."""

@@ -31,8 +31,9 @@ from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
 from .inputs import KeyFrames, check_call, check_generators, picture_generators, read_pair
 from .matching import Refinement
+from .names import DEFAULT_STEPS, SchedulerName
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
-from .schedulers import DEFAULT_STEPS, LCMSVDScheduler, SchedulerName, make_scheduler, noise_levels
+from .schedulers import LCMSVDScheduler, make_scheduler, noise_levels
 from .tracks import Tracks
 from .unet import LORA_PRESETS, FramerUNet, FramerUNetOutput
 

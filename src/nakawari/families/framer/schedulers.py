@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,12 +23,9 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from ...errors import UsageError
+from .names import SCHEDULERS, SchedulerName
 
-SchedulerName = Literal["euler", "dpm++", "lcm", "dpm++-reference"]
 Spacing = Literal["karras", "exponential"]
-
-DEFAULT_STEPS: Mapping[str, int] = {"euler": 30, "dpm++": 15, "lcm": 4, "dpm++-reference": 15}
-"""Steps that each sampler is meant for."""
 
 SVD_SCHEDULE: Mapping[str, Any] = {
     "beta_start": 0.00085,
@@ -88,7 +85,7 @@ def make_scheduler(
             use_karras_sigmas=False,
             final_sigmas_type="sigma_min",
         )
-    raise UsageError(f"There is no scheduler {name!r}; take one of {', '.join(get_args(SchedulerName))}.")
+    raise UsageError(f"There is no scheduler {name!r}; take one of {', '.join(SCHEDULERS)}.")
 
 
 def noise_levels(scheduler: SchedulerMixin) -> dict[str, Any]:

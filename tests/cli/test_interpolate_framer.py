@@ -94,7 +94,20 @@ def test_every_control_option_changes_the_output(
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
 
     def drawn(*more: str) -> np.ndarray:
-        basic = ("--model", framer_model, "--between", 3, "--steps", 2, "-o", tmp_path / "out", "--format", "png")
+        basic = (
+            "--model",
+            framer_model,
+            "--between",
+            3,
+            "--steps",
+            2,
+            "-o",
+            tmp_path / "out",
+            "--format",
+            "png",
+            "--palette",
+            "free",
+        )
         result = cli("interpolate", tmp_path / "a.png", tmp_path / "b.png", *basic, *LED, *more)
         assert result.exit_code == 0, result.stderr
         return np.stack(read_frames(tmp_path / "out")[1:-1])

@@ -239,7 +239,7 @@ def test_output_words():
     assert Output.parse(Path("a"), None).formats == ("png", "gif", "sheet")
     assert Output.parse(Path("a.GIF"), None).formats == ("gif",)
     assert Output.parse(Path("a"), "mp4, png,mp4").formats == ("mp4", "png")
-    for path, formats in (("a.mov", None), ("a.mp4", "gif"), ("a", "avi"), ("a", "")):
+    for path, formats in (("a.mkv", None), ("a.mov", "gif"), ("a.mp4", "gif"), ("a", "avi"), ("a", "")):
         with pytest.raises(UsageError):
             Output.parse(Path(path), formats)
 

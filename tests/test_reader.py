@@ -170,7 +170,7 @@ def test_keys_of_different_profiles_are_refused(cli: Callable[..., Result], tmp_
     assert result.exit_code == 1 and "different colour profiles" in result.output and other.name in result.output
 
 
-@pytest.mark.parametrize("stranger", ["2.clip", "2.xcf", "2.exr", "2.psd"])
+@pytest.mark.parametrize("stranger", ["2.clip", "2.xcf", "2.dpx", "2.psd"])
 def test_a_folder_with_a_drawing_that_cannot_be_read_is_refused_by_name(
     cli: Callable[..., Result], tmp_path: Path, stranger: str
 ):

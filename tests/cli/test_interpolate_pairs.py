@@ -77,3 +77,13 @@ def test_a_single_pair_is_drawn_from_start_to_end(cli: Cli, stub: CrossFade, tmp
     write(tmp_path / "in", x_end=40, x_start=0)
     assert cli("interpolate", tmp_path / "in", "--between", "1", "-o", tmp_path / "out").exit_code == 0
     assert levels(tmp_path / "out") == [0, 20, 40]
+
+
+def test_gaps_are_counted_as_pairs_are(cli: Cli, stub: CrossFade, pairs: Path, tmp_path: Path):
+    words = ("interpolate", pairs, "--between", "1", "-o", tmp_path / "out")
+    assert cli(*words).exit_code == 0
+    result = cli(*words, "--only", "gap:2", "--seed", "5", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["gaps_drawn"] == [2]
+    refused = cli(*words, "--only", "gap:3")
+    assert (refused.exit_code, "the gaps are 1 to 2" in refused.stderr) == (2, True)

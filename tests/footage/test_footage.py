@@ -149,6 +149,12 @@ def test_a_long_hold_stays_a_hold():
     assert [number for _, number in first.frames] == [0] * 78 + [1] * 2
 
 
+def codec_of(path: Path) -> tuple[str, str]:
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        return context.name, context.pix_fmt
+
+
 def watched(path: Path) -> tuple[list[Fraction], np.ndarray]:
     """The times of the pictures, and the sound."""
     with av.open(str(path)) as container:
@@ -169,8 +175,12 @@ def test_a_film_keeps_its_sound_and_its_time(cli: Cli, stub: CrossFade, tmp_path
     (times, sound), (old_times, old_sound) = watched(out), watched(clip)
     assert times[::2] == old_times
     assert np.array_equal(sound, old_sound)
-    assert cli("interpolate", clip, "--exposure", "ones", "-o", tmp_path / "ones.mp4").exit_code == 0
-    assert watched(tmp_path / "ones.mp4")[0] == old_times
+    for name in ("ones.mp4", "ones.mov"):
+        assert cli("interpolate", clip, "--exposure", "ones", "-o", tmp_path / name).exit_code == 0
+        assert watched(tmp_path / name)[0] == old_times
+        assert np.array_equal(watched(tmp_path / name)[1], old_sound)
+    assert codec_of(tmp_path / "ones.mov") == ("prores", "yuv444p10le")
+    assert codec_of(out)[0] == "h264"
 
 
 def test_a_folder_of_frames_is_footage_where_that_is_said(cli: Cli, stub: CrossFade, tmp_path: Path):
@@ -243,7 +253,7 @@ def test_footage_is_drawn_without_a_plan_for_memory(cli: Cli, tmp_path: Path, op
 
 def test_targets_and_broken_footage(cli: Cli, stub: CrossFade, tmp_path: Path):
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
-    for output, sentence in (("out", "give an .mp4 as output"), ("clip.mp4", "is the footage itself")):
+    for output, sentence in (("out", "give an .mp4 or a .mov as output"), ("clip.mp4", "is the footage itself")):
         result = cli("interpolate", clip, "-o", tmp_path / output)
         assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
     (tmp_path / "there.mp4").write_bytes(b"x")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @with_options("drawing", drawing)
 def command(
     keys: Annotated[list[Path], typer.Argument(metavar="KEY", help="Key drawings, or a folder of them.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or one .gif or .mp4 file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or one .gif, .mp4 or .mov file.")],
     between: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +46,7 @@ def command(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Gaps drawn together on a GPU: faster, more memory.")] = 1,
     formats: Annotated[
-        str | None, typer.Option("--format", help="Some of png,gif,mp4,sheet; default: png,gif,sheet.")
+        str | None, typer.Option("--format", help="Some of png,exr,gif,mp4,mov,mov-png,sheet; default: png,gif,sheet.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into an output that holds other files.")
@@ -99,7 +99,7 @@ def command(
         target.check(paths)
         _compare(framer.compared, target, drawings, settings, load() if any(counts) else None, model, as_json)
         return
-    job = interpolation.Job(drawings, settings, target, timeline, model, only=times.only_of(timeline, counts))
+    job = interpolation.Job(drawings, settings, target, timeline, model, only=times.only_of(timeline, asked))
     target.check(paths, timeline, job.redrawn_files())
     if any(counts):
         from ..variants import fingerprint
@@ -110,7 +110,7 @@ def command(
         done = interpolation.carry_out(
             job, load, bar.show, lambda gap, gaps: bar.note(f"gap {gap} of {gaps} done"), bar.show
         )
-    _report(done, time.monotonic() - started, as_json)
+    _report(done, time.monotonic() - started, as_json, 2 if asked.pairs else 1)
 
 
 def _compare(
@@ -163,7 +163,8 @@ def _check_numbers(**values: float | None) -> None:
             raise UsageError(f"--{name} must be a number, not {value}.")
 
 
-def _report(done: Done, seconds: float, as_json: bool) -> None:
+def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
+    """`every`: of so many gaps one counts, of two where the keys are pairs."""
     keys, total, gaps = (
         sum(key is not None for key in done.drawn.keys),
         len(done.drawn.frames),
@@ -174,7 +175,8 @@ def _report(done: Done, seconds: float, as_json: bool) -> None:
         typer.echo(f"nakawari: {note}", err=True)
     if as_json:
         summary = {"frames": total, "keys": keys, "in_betweens": total - keys, "seconds": round(seconds, 3)}
-        summary |= {"gaps_drawn": [gap + 1 for gap in done.gaps], "size": record["size"], "notes": record["notes"]}
+        summary |= {"gaps_drawn": [gap // every + 1 for gap in done.gaps]}
+        summary |= {"size": record["size"], "notes": record["notes"]}
         typer.echo(json.dumps(summary | {"files": [str(file) for file in files]}))
         return
     width, height = record["size"]

@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..interpolation import Only, Timing
-    from ..interpolation.timeline import Timeline
+    from ..interpolation.timeline import Asked, Timeline
 
 _Option = partial(typer.Option, rich_help_panel="Timing")
 
@@ -33,9 +33,9 @@ class Times:
 
         return len(sources) == 1 and (self.footage or is_video(sources[0]))
 
-    def only_of(self, timeline: Timeline, counts: Sequence[int]) -> Only | None:
+    def only_of(self, timeline: Timeline, asked: Asked) -> Only | None:
         """What `--only` names in a sequence; `UsageError` where it is not there or is a key."""
-        return None if self.only is None else _only(self.only, timeline, counts)
+        return None if self.only is None else _only(self.only, timeline, asked.counts, 2 if asked.pairs else 1)
 
 
 def timing(
@@ -97,7 +97,8 @@ def _holds(text: str | None) -> tuple[int, ...]:
     return tuple(map(int, pieces))
 
 
-def _only(text: str, timeline: Timeline, counts: Sequence[int]) -> Only:
+def _only(text: str, timeline: Timeline, counts: Sequence[int], every: int) -> Only:
+    """`every`: of so many gaps one counts, of two where the keys are pairs."""
     from ..errors import UsageError
     from ..interpolation import Only
 
@@ -105,9 +106,9 @@ def _only(text: str, timeline: Timeline, counts: Sequence[int]) -> Only:
     if not number.isdecimal() or (word, colon) not in (("", ""), ("gap", ":")):
         raise UsageError(f"--only {text!r} is neither a frame (3) nor a gap (gap:2).")
     if word:
-        gap = int(number) - 1
+        gap, last = (int(number) - 1) * every, -(-len(counts) // every)
         if not 0 <= gap < len(counts) or not counts[gap]:
-            raise UsageError(f"--only {text} is not there: the gaps are 1 to {len(counts)}; name one with in-betweens.")
+            raise UsageError(f"--only {text} is not there: the gaps are 1 to {last}; name one with in-betweens.")
         return Only(gap)
     first = 1
     for gap, count in enumerate(counts):

@@ -11,46 +11,56 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_path
-from ..media import is_video
+from ..media import encoded, is_video, set_prores
 from .source import Pixels
 
 CLOCK = Fraction(1, 90000)
 """Times are kept in this unit."""
+CONTAINERS = (".mp4", ".mov")
+"""What a film can be: H.264 in MP4, or ProRes 4444 in MOV."""
 _COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
-"""Sound that an MP4 takes as it is; other sound becomes AAC."""
+"""Sound that both take as it is; other sound becomes AAC."""
 
 
-def write_part(path: Path, frames: Iterable[tuple[Pixels, Fraction]], rate: Fraction) -> None:
-    """Frames (H, W, 3) with the times at which they begin, in seconds, as H.264; whole or absent."""
+def write_part(path: Path, frames: Iterable[tuple[Pixels, Fraction]], rate: Fraction, container: str) -> None:
+    """Frames (H, W, 3) with the times at which they begin, in seconds, as one of `CONTAINERS` holds them; whole or
+    absent."""
     import av
 
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="nut") as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.pix_fmt = "yuv420p"
+    prores = container == ".mov"
+    form, options = ("mov", {"video_track_timescale": str(CLOCK.denominator)}) if prores else ("nut", {})
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format=form, options=options) as part:
+        stream = part.add_stream("prores_ks" if prores else "libx264", rate=rate)
+        (set_prores if prores else _set_h264)(stream)
+        stream.pix_fmt = "yuv444p10le" if prores else "yuv420p"
         context = stream.codec_context
-        # One thread and no macroblock tree: the bytes then depend on the frames alone. No frames that are told after
-        # later ones: parts can be joined as they are.
-        context.thread_count = 1
         context.time_base = stream.time_base = CLOCK
-        stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0:bframes=0"}
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         for pixels, time in frames:
             even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
             if not context.is_open:
                 stream.height, stream.width = even.shape[:2]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            frame = encoded(even, stream.pix_fmt)
             frame.pts, frame.time_base = round(time / CLOCK), CLOCK
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            part.mux(stream.encode(frame))
+        part.mux(stream.encode())
+
+
+def _set_h264(stream: Any) -> None:
+    context = stream.codec_context
+    # One thread and no macroblock tree: the bytes then depend on the frames alone. No frames that are told after
+    # later ones: parts can be joined as they are.
+    context.thread_count = 1
+    stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0:bframes=0"}
+    context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
 
 
 def join(path: Path, parts: Iterable[Path], source: Path) -> None:
-    """The parts one after the other as an MP4, with the sound of `source` where that is a video that has some."""
+    """The parts one after the other as one film, in the container that the suffix names, with the sound of `source`
+    where that is a video that has some."""
     import av
 
     with atomic_path(path) as temporary, ExitStack() as stack:
-        film = stack.enter_context(av.open(str(temporary), "w", format="mp4"))
+        film = stack.enter_context(av.open(str(temporary), "w", format=path.suffix.lower()[1:]))
         sound = _Sound(film, stack.enter_context(av.open(str(source)))) if is_video(source) else None
         stream: Any = None
         for part in parts:

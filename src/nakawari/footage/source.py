@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import NakawariError
 from ..files import folder_fingerprint
-from ..media import flatten, frame_rate, is_video, list_images, read_image
+from ..media import flatten, frame_rate, is_video, list_images, pixels_of, read_image
 
 Pixels = NDArray[np.uint8]
 
@@ -83,10 +83,9 @@ class Source:
                 if not container.streams.video:
                     raise NakawariError(f"{self.path} holds no pictures; give a video with a picture track.")
                 for frame in container.decode(video=0):
-                    turned = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                     exact = frame.pts is not None and frame.time_base is not None
                     time = frame.pts * frame.time_base if exact else count / self.rate
-                    yield Timed(np.ascontiguousarray(turned), time)
+                    yield Timed(flatten(pixels_of(frame)), time)
                     count += 1
         except (av.FFmpegError, ValueError) as error:
             raise NakawariError(f"{self.path} cannot be read after frame {count}; export it again.") from error

@@ -15,7 +15,7 @@ from ..files import check_writable, remove
 from ..interpolation import Key, Settings, draw
 from ..interpolation.gaps import hash_of
 from .changes import drawings_of
-from .film import join, write_part
+from .film import CONTAINERS, join, write_part
 from .slots import Slot, Spread, slots_of
 from .source import Pixels, Source
 
@@ -37,8 +37,8 @@ class Tally:
 
 def check_target(output: Path, source: Source, *, overwrite: bool) -> None:
     """Raise one sentence unless a film may be written to `output`."""
-    if output.suffix.lower() != ".mp4":
-        raise UsageError(f"Footage becomes a film; give an .mp4 as output, not {output}.")
+    if output.suffix.lower() not in CONTAINERS:
+        raise UsageError(f"Footage becomes a film; give an .mp4 or a .mov as output, not {output}.")
     if output.resolve() == source.path.resolve():
         raise UsageError(f"{output} is the footage itself; give another output path.")
     if output.is_dir() or (output.exists() and not overwrite):
@@ -66,7 +66,8 @@ def in_between(
         progress: called after every drawing.
     """
     words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
-    key = hash_of([__version__, source.fingerprint(), str(source.rate), spread, words, fingerprint])
+    container = output.suffix.lower()
+    key = hash_of([__version__, source.fingerprint(), str(source.rate), spread, words, fingerprint, container])
     unfinished = output.with_name(f".{output.name}.unfinished")
     folder = unfinished / key[:16]
     if unfinished.is_dir() and not folder.is_dir():
@@ -76,13 +77,13 @@ def in_between(
     slots = iter(slots_of(drawings_of(source.frames()), spread, source.rate))
     try:
         while batch := _first(slots):
-            part = folder / f"{len(parts):06d}.nut"
+            part = folder / f"{len(parts):06d}.part"
             parts.append(part)
             counted = _counted(batch, slots, tally, progress)
             if part.is_file():
                 tally.written += sum(len(slot.frames) for slot in counted)
             else:
-                write_part(part, hand.frames(counted), source.rate * spread.times)
+                write_part(part, hand.frames(counted), source.rate * spread.times, container)
         join(output, parts, source.path)
     except KeyboardInterrupt as interruption:
         raise Interrupted(f"interrupted after {tally.frames} frames; {_GOES_ON}") from interruption

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..files import check_writable, write_json
-from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_video
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_mov, write_video
 from .colour import as_shown, as_written
 from .folder import file_hash, filling
 from .record import RECORD, Made, earlier_in, record_of
@@ -22,16 +22,25 @@ if TYPE_CHECKING:
     from .keys import Key
     from .settings import Settings
 
-FORMATS = ("png", "gif", "mp4", "sheet")
-NAMES = {"gif": "in-betweens.gif", "mp4": "in-betweens.mp4", "sheet": "contact-sheet.png"}
-SINGLE = {".gif": "gif", ".mp4": "mp4"}
+FORMATS = ("png", "exr", "gif", "mp4", "mov", "mov-png", "sheet")
+NAMES = {
+    "gif": "in-betweens.gif",
+    "mp4": "in-betweens.mp4",
+    "sheet": "contact-sheet.png",
+    "mov": "in-betweens.mov",
+    "mov-png": "in-betweens-png.mov",
+}
+SINGLE = {".gif": ("gif",), ".mp4": ("mp4",), ".mov": ("mov", "mov-png")}
+"""What one file may hold; the first without being asked."""
+EXR = "exr"
+"""The folder of a sequence in EXR, beside that in PNG."""
 PLAYBACK_FPS = 12.0
 """Frames per second of GIF and MP4 where the job does not say: animation "on twos"."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the results go: a folder, or one .gif or .mp4 file.
+    """Where the results go: a folder, or one .gif, .mp4 or .mov file.
 
     Args:
         path: absolute path.
@@ -51,13 +60,13 @@ class Output:
         """From the words of a command; `formats` is comma-separated. Raises `UsageError`."""
         suffix = path.suffix.lower()
         if suffix in SINGLE:
-            if formats is not None:
+            if formats not in (None, *SINGLE[suffix][1:]):
                 raise UsageError(
                     f"{path} is one {suffix} file, so --format says nothing; give a folder, or no --format."
                 )
-            return cls(path.absolute(), (SINGLE[suffix],), overwrite)
+            return cls(path.absolute(), (formats or SINGLE[suffix][0],), overwrite)
         if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            raise UsageError(f"{path} cannot be written as {suffix}; give a folder, a .gif or an .mp4.")
+            raise UsageError(f"{path} cannot be written as {suffix}; give a folder, a .gif, an .mp4 or a .mov.")
         chosen = tuple(dict.fromkeys(("png,gif,sheet" if formats is None else formats).replace(" ", "").split(",")))
         for name in chosen:
             if name not in FORMATS:
@@ -122,10 +131,7 @@ def write_result(
     fps = settings.fps or PLAYBACK_FPS
     timeline, shown = timeline or plain_timeline(len(drawn.frames)), as_shown(drawn, keys)
     if output.single:
-        if output.formats == ("gif",):
-            write_gif(output.path, timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay)), fps)
-        else:
-            write_video(output.path, timeline.held(shown.frames), fps)
+        _write_playing(output.path, output.formats[0], shown, output, settings, fps, timeline)
         return [output.path], record_of(drawn, keys, settings, made, fps, timeline, files=False)
     with filling(earlier_in(output.path)) as folder:
         record = _write_all(folder, output, drawn, keys, settings, made, fps, timeline, untouched or {})
@@ -143,7 +149,7 @@ def _write_all(
     timeline: Timeline,
     untouched: Mapping[str, str],
 ) -> dict[str, Any]:
-    formats, sequence, shown = output.formats, list[str](), as_shown(drawn, keys)
+    formats, sequence, beside, shown = output.formats, list[str](), list[str](), as_shown(drawn, keys)
     if "png" in formats:
         for picture, names in zip(as_written(drawn, keys), timeline.files(), strict=True):
             write_image(folder / names[0], picture)
@@ -152,17 +158,33 @@ def _write_all(
             for name in untouched.keys() & set(names):
                 shutil.copyfile(output.path / name, folder / name)
             sequence += names
-    if "gif" in formats:
-        playback = timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay))
-        write_gif(folder / NAMES["gif"], playback, fps)
-    if "mp4" in formats:
-        write_video(folder / NAMES["mp4"], timeline.held(shown.frames), fps)
+    if "exr" in formats:
+        for picture, names in zip(as_written(drawn, keys), timeline.files(), strict=True):
+            beside += [f"{EXR}/{Path(name).with_suffix('.exr')}" for name in names]
+            write_image(folder / beside[-len(names)], picture)
+            for copy in beside[len(beside) - len(names) + 1 :]:
+                shutil.copyfile(folder / beside[-len(names)], folder / copy)
+    for kind in ("gif", "mp4", "mov", "mov-png"):
+        if kind in formats:
+            _write_playing(folder / NAMES[kind], kind, shown, output, settings, fps, timeline)
     if "sheet" in formats:
         names = [key.path.name for key in keys]
         write_image(folder / NAMES["sheet"], sheet(shown, names, loop=settings.loop, overlay=output.overlay))
     record = record_of(drawn, keys, settings, made, fps, timeline, files=bool(sequence))
-    written = [*sequence, *(NAMES[name] for name in formats if name in NAMES)]
+    written = [*sequence, *beside, *(NAMES[name] for name in formats if name in NAMES)]
     record["hashes"] = {name: file_hash(folder / name) for name in written} | dict(untouched)
     record["files"] = [*written, RECORD]
     write_json(folder / RECORD, record)
     return record
+
+
+def _write_playing(
+    path: Path, kind: str, shown: Drawn, output: Output, settings: Settings, fps: float, timeline: Timeline
+) -> None:
+    """Write the sequence as one file that plays."""
+    if kind == "gif":
+        write_gif(path, timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay)), fps)
+    elif kind == "mp4":
+        write_video(path, timeline.held(shown.frames), fps)
+    else:
+        write_mov(path, timeline.held(shown.frames), fps, lossless=kind == "mov-png")

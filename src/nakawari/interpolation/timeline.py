@@ -95,12 +95,14 @@ class Asked:
         shares: where they stand on the way; None for even ones.
         numbers: for every key the number of its frame as its name says it; None where names do not count here.
         name: the pattern of the keys' names; None as for `numbers`.
+        pairs: whether the keys are pairs: every second gap then lies between two of them, and is none to anybody.
     """
 
     counts: tuple[int, ...]
     shares: tuple[Shares, ...] | None = None
     numbers: tuple[int, ...] | None = None
     name: str | None = None
+    pairs: bool = False
 
 
 def numbered_names(paths: Sequence[Path]) -> tuple[str, tuple[int, ...]] | None:
@@ -148,7 +150,8 @@ def ask(
         spacings = between_pairs(list(spacings) * (each if len(spacings) == 1 else 1), "even")
     fits = names is not None and counts == rooms
     numbers = names[1] if names is not None and fits else None
-    return Asked(counts, _shares(spacings, counts, numbers, timing.exposure), numbers, names[0] if fits else None)
+    shares, pairs = _shares(spacings, counts, numbers, timing.exposure), gaps is pair_counts
+    return Asked(counts, shares, numbers, names[0] if names and fits else None, pairs)
 
 
 def _rooms(numbers: Sequence[int], exposure: int) -> tuple[int, ...]:

@@ -22,14 +22,15 @@ from .picture import Picture, read_picture, read_pictures
 from .read import flatten, iter_frames, read_frames, read_image, read_rgb
 from .sheet import contact_sheet
 from .tensors import to_tensor, to_uint8
-from .video import frame_rate, iter_video, open_video
-from .write import write_gif, write_image, write_sequence, write_video
+from .video import encoded, frame_rate, iter_video, open_mov, open_video, pixels_of, set_prores
+from .write import write_gif, write_image, write_mov, write_sequence, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Picture",
     "contact_sheet",
+    "encoded",
     "flatten",
     "frame_rate",
     "is_clip",
@@ -41,9 +42,11 @@ __all__ = [
     "iter_video",
     "list_images",
     "natural_key",
+    "open_mov",
     "open_video",
     "overlay_tracks",
     "pair_role",
+    "pixels_of",
     "pixels_to_srgb",
     "read_frames",
     "read_image",
@@ -51,10 +54,12 @@ __all__ = [
     "read_pictures",
     "read_rgb",
     "refuse_unreadable",
+    "set_prores",
     "to_tensor",
     "to_uint8",
     "write_gif",
     "write_image",
+    "write_mov",
     "write_sequence",
     "write_video",
 ]

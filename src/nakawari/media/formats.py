@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import NakawariError
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".psd", ".ora", ".kra"}
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".psd", ".ora", ".kra", ".exr"}
 )
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"})
 PICTURES_BESIDE = frozenset({"in-betweens.gif", "contact-sheet.png"})
@@ -19,7 +19,7 @@ PICTURES_BESIDE = frozenset({"in-betweens.gif", "contact-sheet.png"})
 _CLOSED = frozenset(
     {
         *(".clip", ".lip", ".sai", ".sai2", ".mdp", ".procreate", ".xcf", ".psb", ".ai", ".eps", ".afphoto"),
-        *(".tvpp", ".tvp", ".tlv", ".pli", ".tnz", ".svg", ".exr", ".hdr", ".dpx", ".dng", ".cr2"),
+        *(".tvpp", ".tvp", ".tlv", ".pli", ".tnz", ".svg", ".hdr", ".dpx", ".dng", ".cr2"),
         *(".heic", ".heif", ".avif", ".jxl"),
     }
 )
@@ -51,7 +51,7 @@ def is_clip(path: Path) -> bool:
 
 
 def is_unreadable_drawing(path: Path) -> bool:
-    """Whether the name of `path` is that of a drawing in a format that cannot be read (a `.clip`, an `.exr`)."""
+    """Whether the name of `path` is that of a drawing in a format that cannot be read (a `.clip`, an `.xcf`)."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix == ".ico":
         return False

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from ..errors import NakawariError
 from .colour import pixels_to_srgb, space_of, to_srgb
+from .exr import read_exr
 from .formats import check_readable
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
@@ -56,8 +57,9 @@ def read_pictures(path: Path | str) -> list[Picture]:
     """Every picture of an image file, upright: one, or all frames of a GIF, APNG or WebP, all pages of a TIFF.
 
     Palette, grey, CMYK and 1-bit pictures become RGB, RGBA where the file has transparency; 16 bits are rounded to 8
-    (and kept in `deep`). Of a layered file (PSD, OpenRaster, Krita) the merged picture is read. Raises
-    `NakawariError` when the file is missing, unreadable, empty, truncated, not an image, or of 32-bit pixels.
+    (and kept in `deep`), EXR becomes 16 bits of sRGB. Of a layered file (PSD, OpenRaster, Krita) the merged picture is
+    read. Raises `NakawariError` when the file is missing, unreadable, empty, truncated, not an image, or of 32-bit
+    pixels.
     """
     return list(_pictures(Path(path)))
 
@@ -73,6 +75,10 @@ def read_picture(path: Path | str) -> Picture:
 
 def _pictures(path: Path) -> Iterator[Picture]:
     check_readable(path)
+    if path.suffix.lower() == ".exr":
+        deep = read_exr(path)
+        yield Picture(np.rint(deep / 257).astype(np.uint8), deep=deep)
+        return
     try:
         data = _merged(path, path.read_bytes())
         with Image.open(io.BytesIO(data)) as image:

@@ -1,4 +1,4 @@
-"""Video: frames out of a file one by one, and one way to write H.264."""
+"""Video: frames out of a file one by one; H.264 to be played anywhere, MOV with transparency to be worked on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ PixelFormat = Literal["yuv420p", "yuv444p"]
 
 
 def iter_video(path: Path | str) -> Iterator[Frame]:
-    """The frames of a video one by one, uint8 (H, W, 3), turned upright where the file says so.
+    """The frames of a video one by one, uint8 (H, W, 3), or (H, W, 4) with straight alpha where it has transparency,
+    turned upright where the file says so.
 
     Raises `NakawariError` when the file is missing, unreadable, empty, corrupt, or holds no pictures.
     """
@@ -33,7 +34,7 @@ def iter_video(path: Path | str) -> Iterator[Frame]:
             if container.streams.video:
                 for frame in container.decode(video=0):
                     count += 1
-                    yield _upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+                    yield pixels_of(frame)
     except (av.FFmpegError, ValueError) as error:
         raise NakawariError(f"{path} is not a video that can be read, or it is damaged; export it again.") from error
     if not count:
@@ -75,11 +76,59 @@ def open_video(path: Path, fps: float, *, pixel_format: PixelFormat, quality: in
         def add(frame: Frame) -> None:
             if not context.is_open:
                 stream.height, stream.width = frame.shape[:2]
-            rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(rgb.reformat(format=pixel_format, dst_colorspace="ITU709")))
+            container.mux(stream.encode(encoded(frame, pixel_format)))
 
         yield add
         container.mux(stream.encode())
+
+
+@contextmanager
+def open_mov(path: Path, fps: float, *, lossless: bool) -> Iterator[Callable[[Frame], None]]:
+    """Write a MOV frame by frame: yields what takes one frame, uint8 (H, W, 3), or (H, W, 4) with straight alpha.
+
+    Args:
+        fps: frames per second; 0 is written as 24.
+        lossless: PNG in MOV, which keeps every level; otherwise ProRes 4444, which editing programs take as it is.
+    """
+    import av
+
+    with av.open(str(path), "w", format="mov") as container:
+        rate = Fraction(fps or 24).limit_denominator(1001)
+        stream = container.add_stream("png" if lossless else "prores_ks", rate=rate)
+        forms = {3: "rgb24" if lossless else "yuv444p10le", 4: "rgba" if lossless else "yuva444p10le"}
+
+        def add(frame: Frame) -> None:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = frame.shape[:2]
+                stream.pix_fmt = forms[frame.shape[2]]
+                if not lossless:
+                    set_prores(stream)
+            container.mux(stream.encode(encoded(frame, stream.pix_fmt)))
+
+        yield add
+        container.mux(stream.encode())
+
+
+def set_prores(stream: Any) -> None:
+    """Let a stream of `prores_ks` be ProRes 4444 in BT.709, the same bytes on any number of cores."""
+    context = stream.codec_context
+    context.thread_count = 1
+    context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+    stream.options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
+
+
+def encoded(frame: Frame, form: str) -> Any:
+    """A frame (H, W, 3 or 4) for an encoder that takes the pixel format `form`, YUV in BT.709."""
+    import av
+
+    rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24" if frame.shape[2] == 3 else "rgba")
+    return rgb.reformat(format=form, dst_colorspace="ITU709") if form.startswith("yuv") else rgb
+
+
+def pixels_of(frame: Any) -> Frame:
+    """A decoded frame, upright: uint8 (H, W, 3), or (H, W, 4) where its format has transparency."""
+    alpha = any(component.is_alpha for component in frame.format.components)
+    return _upright(frame.to_ndarray(format="rgba" if alpha else "rgb24"), frame.rotation)
 
 
 def _upright(frame: Frame, degrees: int) -> Frame:

@@ -13,9 +13,10 @@ from PIL import Image, PngImagePlugin
 
 from ..errors import NakawariError
 from ..files import atomic_path
+from .exr import write_exr
 from .picture import Picture
 from .read import flatten
-from .video import open_video
+from .video import open_mov, open_video
 
 Pixels = NDArray[np.uint8]
 
@@ -28,12 +29,16 @@ _AFTER_IHDR = 33
 def write_image(path: Path | str, picture: Picture | Pixels) -> None:
     """Write one picture, or one sRGB frame (H, W, 3 or 4), in the format that the suffix names; PNG keeps every pixel.
 
-    Profile and resolution of a picture go into the file; PNG also keeps its 16 bits where it has them.
+    Profile and resolution of a picture go into the file; PNG also keeps its 16 bits where it has them. EXR holds linear
+    light (see `exr`), of 16 bits too where there is no profile.
     """
     picture = picture if isinstance(picture, Picture) else Picture(picture)
     with atomic_path(path) as temporary:
         if picture.deep is not None and temporary.suffix.lower() == ".png":
             _write_deep_png(temporary, picture)
+            return
+        if temporary.suffix.lower() == ".exr":
+            write_exr(temporary, picture.srgb() if picture.deep is None or picture.profile else picture.deep)
             return
         about = {"icc_profile": picture.profile, "dpi": picture.dpi}
         Image.fromarray(picture.pixels).save(temporary, **{name: value for name, value in about.items() if value})
@@ -83,6 +88,13 @@ def write_video(path: Path | str, frames: Sequence[Pixels], fps: float) -> None:
     ):
         for frame in frames:
             write(np.pad(flatten(frame), edges, mode="edge"))
+
+
+def write_mov(path: Path | str, frames: Sequence[Pixels], fps: float, *, lossless: bool) -> None:
+    """Write a MOV of frames (H, W, 3), or (H, W, 4) with straight alpha: PNG, or ProRes 4444; see `open_mov`."""
+    with atomic_path(path) as temporary, open_mov(temporary, fps, lossless=lossless) as write:
+        for frame in frames:
+            write(frame)
 
 
 def write_gif(path: Path | str, frames: Sequence[np.ndarray], fps: float) -> None:

@@ -6,14 +6,16 @@ pixels that move far or match well go in front.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from .search import Flows, agreement, arriving, choose, fill_holes, search_shifts
-from .warp import backward_warp, forward_splat
+from ..threads import spread
+from .search import Flows, agreement, choose, fill_holes, match, search_shifts
+from .warp import length, splat
 
-_MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
 _MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
 _MOTION_LIMIT = 40.0
 _INITIAL_SCALE = 2
@@ -40,6 +42,14 @@ def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0, initial: Tens
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(first.device)
 
 
+def both_ways(start: Tensor, end: Tensor, finest_scale: int = 0, initial: Flows | None = None) -> Flows:
+    """`dis_flow` from `start` to `end` and back."""
+    begin = initial or (None, None)
+    ways = [(start, end, finest_scale, begin[0]), (end, start, finest_scale, begin[1])]
+    forward, backward = spread(lambda way: dis_flow(*way), ways, start.device)
+    return forward, backward
+
+
 def _grey(images: Tensor) -> list[np.ndarray]:
     weights = torch.tensor(_LUMA, device=images.device)[:, None, None]
     grey = ((images.float() * weights).sum(1).clamp(-1, 1) + 1) * 127.5
@@ -50,8 +60,38 @@ def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) ->
     """Per pixel the better of `flows` and of DIS begun at an exhaustive search for large shifts."""
     shifts = [search_shifts(a, b) for a, b in zip(start, end, strict=True)]
     forward, backward = (torch.stack(way) for way in zip(*shifts, strict=True))
-    others = dis_flow(start, end, finest_scale, forward), dis_flow(end, start, finest_scale, backward)
-    return choose(start, end, flows, others)
+    return choose(start, end, flows, both_ways(start, end, finest_scale, (forward, backward)))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a key sends towards the other: the same for every time between them.
+
+    Args:
+        flow: (B, 2, H, W), where its pixels go.
+        weight: (B, 1, H, W), how far in front of others they lie.
+        trust: (B, 1, H, W) in [0, 1], how well the other direction agrees and the colours match; None where it is not
+            asked for.
+    """
+
+    flow: Tensor
+    weight: Tensor
+    trust: Tensor | None
+
+
+def surfaces(start: Tensor, end: Tensor, flows: Flows, trusted: bool) -> tuple[Surface, Surface]:
+    """Those of both keys; `trusted` as in `splat_to`."""
+    forward, backward = flows
+    return _surface(start, end, forward, backward, trusted), _surface(end, start, backward, forward, trusted)
+
+
+def _surface(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, trusted: bool) -> Surface:
+    fit = match(source, target, flow)
+    weight = (fit + 1e-4) * (length(flow).clamp(max=_MOTION_LIMIT) / _MOTION_SCALE).exp()
+    if not trusted:
+        return Surface(flow, weight, None)
+    credit = agreement(flow, back)
+    return Surface(flow, weight * (credit + _LEAST_CREDIT), fit * credit)
 
 
 def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: bool = False) -> Tensor:
@@ -59,25 +99,22 @@ def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: boo
 
     `trusted`: vectors that both directions agree on go in front, and what they leave open is filled from around it.
     """
-    forward, backward = flows
-    credits = (agreement(forward, backward), agreement(backward, forward)) if trusted else (None, None)
-    sum_start, weight_start = _project(start, end, forward, time, credits[0])
-    sum_end, weight_end = _project(end, start, backward, 1 - time, credits[1])
-    total = weight_start + weight_end
-    in_place = 0.5 * (forward - backward)
-    motion = ((sum_start - sum_end) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
-    if trusted:
-        cover = arriving(start, end, forward, backward, time) + arriving(end, start, backward, forward, 1 - time)
-        motion = fill_holes(motion, cover)
-    return motion
+    return seen_at(surfaces(start, end, flows, trusted), time)
 
 
-def _project(
-    source: Tensor, target: Tensor, flow: Tensor, reach: float, credit: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    mismatch = (source - backward_warp(target, flow)).abs().mean(1, keepdim=True)
-    length = flow.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
-    weight = ((-mismatch / _MATCH_SCALE).exp() + 1e-4) * (length / _MOTION_SCALE).exp()
-    if credit is not None:
-        weight = weight * (credit + _LEAST_CREDIT)
-    return forward_splat(flow, reach * flow, weight)
+def seen_at(both: tuple[Surface, Surface], time: float) -> Tensor:
+    """The start-to-end motion (B, 2, H, W) that is seen at `time` of what both keys send."""
+    first, last = both
+    from_start, from_end = _sent(first, time), _sent(last, 1 - time)
+    total = from_start[:, 2:3] + from_end[:, 2:3]
+    in_place = 0.5 * (first.flow - last.flow)
+    motion = ((from_start[:, :2] - from_end[:, :2]) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
+    return motion if first.trust is None else fill_holes(motion, from_start[:, 3:] + from_end[:, 3:])
+
+
+def _sent(surface: Surface, reach: float) -> Tensor:
+    """Sums of weighted flow, of weights, and of trust where it is known, once everything has gone `reach` of its flow:
+    (B, 3 or 4, H, W)."""
+    parts = [surface.flow * surface.weight, surface.weight]
+    parts += [] if surface.trust is None else [surface.trust]
+    return splat(torch.cat(parts, dim=1), reach * surface.flow)

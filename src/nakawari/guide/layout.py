@@ -58,6 +58,12 @@ class Guide:
         """A copy with `function` applied to everything that has frames, (B, F, ...)."""
         return type(self)(*(function(tensor) if tensor.ndim > 1 else tensor for tensor in self.tensors().values()))
 
+    def frame_by_frame(self) -> Self:
+        """The B * F frames as so many clips of one frame."""
+        frames = self.time.shape[1]
+        flat = {name: value.flatten(0, 1)[:, None] for name, value in self.tensors().items() if value.ndim > 1}
+        return type(self)(**flat, guided=self.guided.repeat_interleave(frames))
+
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name, in the order of the fields."""
         return {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}

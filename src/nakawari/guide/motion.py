@@ -11,9 +11,10 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from ..errors import NakawariError
-from .flow import dis_flow, searched, splat_to
+from ..threads import spread
+from .flow import Surface, both_ways, searched, seen_at, surfaces
 from .layout import MOTION_UNIT, Guide
-from .search import Flows, agreement, match
+from .search import Flows
 from .warp import backward_warp, drawn_along
 
 _LEAST_SIDE = 16  # DIS needs a few patches along each side
@@ -54,36 +55,27 @@ class MotionGuide(ModelMixin, ConfigMixin):
     def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Guide:
         """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1. Float32."""
         start, end = start.float(), end.float()
-        flows = _flows(start, end)
-        trust = _trust(start, end, flows)
-        return Guide.cat([_at(start, end, flows, trust, float(time)) for time in times], dim=1)
+        both = surfaces(start, end, _flows(start, end), trusted=True)
+        frames = spread(lambda time: _at(start, end, both, time), times.tolist(), start.device)
+        return Guide.cat(frames, dim=1)
 
 
 def _flows(start: Tensor, end: Tensor) -> Flows:
     if min(start.shape[-2:]) < _LEAST_SIDE:
         nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
         return nowhere, nowhere
-    return searched(start, end, (dis_flow(start, end), dis_flow(end, start)))
+    return searched(start, end, both_ways(start, end))
 
 
-def _trust(start: Tensor, end: Tensor, flows: Flows) -> Flows:
-    """Trust at each place of the two keys, (B, 1, H, W) each: both directions agree and colours match along them."""
-    forward, backward = flows
-    return (
-        match(start, end, forward) * agreement(forward, backward),
-        match(end, start, backward) * agreement(backward, forward),
-    )
-
-
-def _at(start: Tensor, end: Tensor, flows: Flows, trust: Flows, time: float) -> Guide:
+def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], time: float) -> Guide:
     """The guide of one frame."""
     if time in (0.0, 1.0):
         key = end if time else start
         sure = torch.ones_like(key[:, :2])
         return _frame(key, key, time, sure, torch.zeros_like(sure))
-    motion = splat_to(start, end, flows, time, trusted=True)
+    motion = seen_at(both, time)
     to_start, to_end = ways = -time * motion, (1 - time) * motion
-    warped_trust = torch.cat([backward_warp(part, way) for part, way in zip(trust, ways, strict=True)], dim=1)
+    warped_trust = torch.cat([backward_warp(one.trust, way) for one, way in zip(both, ways, strict=True)], dim=1)
     first, last = drawn_along(start, to_start), drawn_along(end, to_end)
     return _frame(first, last, time, warped_trust, (to_end - to_start) / MOTION_UNIT)
 

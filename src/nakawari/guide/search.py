@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .warp import backward_warp, forward_splat
+from .warp import backward_warp, length
 
 Flows = tuple[Tensor, Tensor]
 
@@ -21,7 +21,7 @@ _COARSE_SIDE = 64
 _LARGEST_DIFFERENCE = 0.25
 _SHIFT_COST = 0.002
 _WINDOW = 5
-_MATCH_SCALE = 10 / 127.5
+_MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
 _CHOICE_WINDOW = 9
 _CHOICE_MARGIN = 0.1
 _FULL_COVER = 0.3
@@ -77,8 +77,8 @@ def _take(best: np.ndarray, flow: np.ndarray, cost: np.ndarray, shift: tuple[int
 
 def agreement(flow: Tensor, back: Tensor) -> Tensor:
     """How well `back` leads home from where `flow` (B, 2, H, W) goes: (B, 1, H, W) in [0, 1]."""
-    miss = (flow + backward_warp(back, flow)).norm(dim=1, keepdim=True)
-    return (-((miss / (1 + 0.1 * flow.norm(dim=1, keepdim=True))) ** 2)).exp()
+    miss = length(flow + backward_warp(back, flow))
+    return (-((miss / (1 + 0.1 * length(flow))) ** 2)).exp()
 
 
 def match(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
@@ -107,9 +107,9 @@ def _trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> Tensor
 def fill_holes(motion: Tensor, cover: Tensor) -> Tensor:
     """Motion (B, 2, H, W), replaced from around where `cover` (B, 1, H, W), trusted surface that arrived, is small."""
     sure = (cover / _FULL_COVER).clamp(max=1)
-    length = motion.norm(dim=1, keepdim=True).clamp(max=_MOTION_LIMIT)
+    far = length(motion).clamp(max=_MOTION_LIMIT)
     # A hole opens behind a moving surface: what shows through it is what moves less.
-    weight = (sure * (-length / _FILL_SCALE).exp()).clamp(1e-6, 1)
+    weight = (sure * (-far / _FILL_SCALE).exp()).clamp(1e-6, 1)
     return torch.lerp(_pull_push(motion, weight, _FILL_LEVELS), motion, sure)
 
 
@@ -126,8 +126,3 @@ def _pull_push(values: Tensor, weight: Tensor, levels: int) -> Tensor:
     below = _pull_push(coarse, (2 * coarse_weight).clamp(max=1), levels - 1)
     wide = functional.interpolate(below, size=values_even.shape[-2:], mode="bilinear")[..., :height, :width]
     return torch.lerp(wide, values, weight)
-
-
-def arriving(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, reach: float) -> Tensor:
-    """Trusted surface of `source` that lies at each place once it has gone `reach` of its flow: (B, 1, H, W)."""
-    return forward_splat(flow[:, :0], reach * flow, match(source, target, flow) * agreement(flow, back))[1]

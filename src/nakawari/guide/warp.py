@@ -49,18 +49,33 @@ def forward_splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor,
     Returns:
         Sum of weighted values (N, C, H, W) and of weights (N, 1, H, W).
     """
-    count, channels, height, width = values.shape
-    payload = torch.cat([values * weight, weight], dim=1)
-    total = payload.new_zeros(count, channels + 1, height * width)
+    total = splat(torch.cat([values * weight, weight], dim=1), flow)
+    return total[:, :-1], total[:, -1:]
+
+
+def splat(amounts: Tensor, flow: Tensor) -> Tensor:
+    """Send amounts (N, C, H, W) along `flow` (N, 2, H, W), bilinear: the sums that arrived, (N, C, H, W)."""
+    count, channels, height, width = amounts.shape
+    # Two cells more on every side take what leaves the picture.
+    rows, columns = height + 4, width + 4
+    total = amounts.new_zeros(count, channels, rows * columns)
     target = pixel_grid(flow) + flow
     corner = target.floor()
-    for dx in (0, 1):
-        for dy in (0, 1):
-            x, y = corner[:, 0] + dx, corner[:, 1] + dy
-            share = (1 - (target[:, 0] - x).abs()) * (1 - (target[:, 1] - y).abs())
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            index = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).long()
-            part = payload * (share * inside)[:, None]
-            total.scatter_add_(2, index.flatten(1)[:, None].expand(-1, channels + 1, -1), part.flatten(2))
-    total = total.view(count, channels + 1, height, width)
-    return total[:, :-1], total[:, -1:]
+    right, down = (target - corner).split(1, dim=1)
+    x, y = corner[:, :1].clamp(-2, width) + 2, corner[:, 1:].clamp(-2, height) + 2
+    index = (y.long() * columns + x.long()).flatten(2)
+    near, far = amounts * (1 - right), amounts * right
+    for offset, part in (
+        (0, near * (1 - down)),
+        (1, far * (1 - down)),
+        (columns, near * down),
+        (columns + 1, far * down),
+    ):
+        total.scatter_add_(2, (index + offset).expand(-1, channels, -1), part.flatten(2))
+    return total.view(count, channels, rows, columns)[:, :, 2:-2, 2:-2]
+
+
+def length(flow: Tensor) -> Tensor:
+    """The length of each vector of (N, 2, H, W): (N, 1, H, W). `Tensor.norm` along channels takes several times as
+    long."""
+    return torch.hypot(flow[:, :1], flow[:, 1:])

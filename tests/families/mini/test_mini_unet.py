@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from nakawari.errors import NakawariError
+from nakawari.families.mini import unet
+from nakawari.families.mini.redraw import Look
 from nakawari.families.mini.unet import MiniUNet
 from nakawari.guide import Guide
 from tiny_models import shaken
@@ -108,6 +110,33 @@ def test_frames_look_at_each_other_in_the_middle_alone() -> None:
     names = [name for name, _ in MiniUNet(**TINY).named_parameters()]
     assert not [name for name in names if "temporal_conv" in name]
     assert {name.split(".")[0] for name in names if ".transformer_blocks." in name} == {"middle_block"}
+
+
+@torch.no_grad()
+def test_how_many_frames_are_evaluated_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (sample, guide) = tiny(), inputs(6)
+    sample, guide = torch.cat([sample, sample.flip(1)]), Guide.cat([guide, guide.map_frames(lambda one: one.flip(1))])
+    looks: list[list[list[Look]]] = [[], []]
+    together = model(sample, 7, guide, looks[0])
+    monkeypatch.setattr(unet, "_CELLS_AT_ONCE", 1)
+    alone = model(sample, 7, guide, looks[1])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert len(looks[0]) == 1 and len(looks[1]) == 8
+    assert torch.allclose(looks[0][0][1].motion[5], looks[1][5][1].motion[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (sample, guide) = tiny(), inputs(6)
+    monkeypatch.setattr(unet, "_CELLS_AT_ONCE", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        spread = model(sample, 7, guide)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert torch.allclose(spread, model(sample, 7, guide), atol=1e-5)
 
 
 def test_what_an_earlier_revision_saved_is_read_or_refused(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from nakawari.families.mini.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of
+from nakawari.families.mini.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of, unshuffled
 from nakawari.families.mini.unet import MiniUNet
 from nakawari.families.tooncrafter.widths import weight_axes
 from nakawari.guide import still
+from nakawari.guide.warp import backward_warp
 
 LEVELS = ((8, 1), (4, 2))
 CONFIG = {
@@ -65,6 +67,31 @@ def test_units_beside_the_stride_are_refused() -> None:
         MatchCosts([(3, 1)], 4)
 
 
+@pytest.mark.parametrize("size", [(48, 64), (45, 70)])
+def test_costs_are_those_of_pictures_read_between_pixels(size: tuple[int, int]) -> None:
+    """Shifts are read from slices; the general way to read a picture anywhere gives the same costs."""
+    start, end = torch.rand(2, 3, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    times = torch.tensor([0.3, 0.5, 0.8])
+    found = MatchCosts(LEVELS, 4).between(start, end, times[:, None, None])
+    low, high = (slice(None), slice(0, 9)), (slice(None), slice(9, None))
+    for place, (unit, reach) in zip((low, high), LEVELS, strict=True):
+        first, last = (functional.avg_pool2d(key, unit, ceil_mode=True) for key in (start, end))
+        costs = []
+        for shift in shifts_of([(1, reach)]):
+            way = torch.zeros_like(first[:, :2]) + shift[None, :, None, None] * times[:, None, None, None]
+            apart = backward_warp(first, -way) - backward_warp(last, shift[None, :, None, None] - way)
+            costs.append(apart.abs().mean(1).clamp(max=0.5))
+        expected = functional.avg_pool2d(torch.stack(costs, 1), 3, 1, 1, count_include_pad=False) / 0.25
+        expected = functional.interpolate(expected, scale_factor=unit // 4)[..., : found.shape[2], : found.shape[3]]
+        assert (found[place] - expected).abs().max() < 2e-5
+
+
+def test_pixels_are_gathered_in_torchs_order() -> None:
+    pictures = torch.rand(2, 5, 8, 12)
+    assert torch.equal(unshuffled(pictures, 4), functional.pixel_unshuffle(pictures, 4))
+    assert unshuffled(pictures, 4).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_shift_that_costs_nothing_is_chosen_where_costs_count() -> None:
     shifts = shifts_of(LEVELS)
     choice = ShiftChoice(4, LEVELS, [100.0])
@@ -100,7 +127,7 @@ def test_what_is_searched_is_drawn() -> None:
     with torch.no_grad():
         head.search.sharpness.fill_(7.0)
         head.refine.search.sharpness.fill_(7.0)
-    answer = head(torch.zeros(1, 4, 12, 16), guide, costs(guide))
+    answer, _ = head(torch.zeros(1, 4, 12, 16), guide, costs(guide))
     ideal = head.to_latents(start.roll(4, -1) - (start + end) / 2)
     inside = (..., slice(3, -3), slice(4, -4))
     left = (answer - ideal)[inside].square().mean() / ideal[inside].square().mean()

@@ -8,6 +8,7 @@ their places, finds its motion here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,21 +66,70 @@ class MatchCosts(nn.Module):
     @torch.no_grad()
     def between(self, first: Tensor, last: Tensor, time: Tensor) -> Tensor:
         """The same for two pictures (N, 3, H, W) and the time between them (N, 1, 1)."""
-        return torch.cat([self._level(first, last, time, unit, reach) for unit, reach in self.levels], dim=1)
+        alike: dict[float, list[int]] = {}
+        for number, moment in enumerate(time.flatten().tolist()):
+            alike.setdefault(moment, []).append(number)
+        if len(alike) == 1:
+            return self._at(first, last, *alike)
+        found = torch.empty(0)
+        for moment, members in alike.items():
+            costs = self._at(first[members], last[members], moment)
+            found = found if len(found) else costs.new_empty(len(first), *costs.shape[1:])
+            found[members] = costs
+        return found
 
-    def _level(self, first: Tensor, last: Tensor, time: Tensor, unit: int, reach: int) -> Tensor:
+    def _at(self, first: Tensor, last: Tensor, moment: float) -> Tensor:
+        return torch.cat([self._level(first, last, moment, unit, reach) for unit, reach in self.levels], dim=1)
+
+    def _level(self, first: Tensor, last: Tensor, moment: float, unit: int, reach: int) -> Tensor:
         height, width = (-(-side // self.stride) for side in first.shape[-2:])
-        first, last = (functional.avg_pool2d(key, unit, ceil_mode=True) for key in (first, last))
-        still = first.new_zeros(1, 2, *first.shape[-2:])
+        # A shift is the same for all pixels: it is read from two neighbouring slices, x first, then y.
+        pad = [reach + 1] * 4
+        shrunk = (_shrunk(key, unit) for key in (first, last))
+        first, last = (functional.pad(key, pad, mode="replicate") for key in shrunk)
+        steps = range(-reach, reach + 1)
+        first_rows = torch.stack([_slid(first, -moment * x, -1, reach + 1) for x in steps], dim=1)
+        last_rows = torch.stack([_slid(last, (1 - moment) * x, -1, reach + 1) for x in steps], dim=1)
         costs = []
-        for shift in _square(reach).to(first):
-            way = still + shift[None, :, None, None] * time[:, None]
-            apart = backward_warp(first, -way) - backward_warp(last, still + shift[None, :, None, None] - way)
-            costs.append(apart.abs().mean(1).clamp(max=_DIFFERENCE_LIMIT))
-        found = functional.avg_pool2d(torch.stack(costs, dim=1), 3, 1, 1, count_include_pad=False) / _COST_UNIT
+        for y in steps:
+            apart = _slid(first_rows, -moment * y, -2, reach + 1) - _slid(last_rows, (1 - moment) * y, -2, reach + 1)
+            costs.append(apart.abs_().mean(2).clamp_(max=_DIFFERENCE_LIMIT))
+        found = _box_mean(torch.stack(costs, dim=2).flatten(1, 2)) / _COST_UNIT
         if unit < self.stride:
-            return functional.avg_pool2d(found, self.stride // unit, ceil_mode=True)
+            return _shrunk(found, self.stride // unit)
         return functional.interpolate(found, scale_factor=unit // self.stride)[..., :height, :width]
+
+
+def _slid(padded: Tensor, shift: float, dim: int, pad: int) -> Tensor:
+    """What lies `shift` further along `dim` of a tensor with `pad` more values on both of its sides, read linearly."""
+    whole = math.floor(shift)
+    size = padded.shape[dim] - 2 * pad
+    near = padded.narrow(dim, pad + whole, size)
+    part = shift - whole
+    return torch.lerp(near, padded.narrow(dim, pad + whole + 1, size), part) if part else near
+
+
+def _shrunk(values: Tensor, unit: int) -> Tensor:
+    """Means of squares of `unit` places; those at the border may be cut."""
+    height, width = values.shape[-2:]
+    if unit % 2 or height % 2 or width % 2:
+        return functional.avg_pool2d(values, unit, ceil_mode=True)
+    rows = values[..., ::2, :] + values[..., 1::2, :]
+    half = (rows[..., ::2] + rows[..., 1::2]) / 4
+    return half if unit == 2 else _shrunk(half, unit // 2)
+
+
+def _box_mean(values: Tensor) -> Tensor:
+    """The mean of each place (..., H, W) and those of the eight around it that lie in the picture."""
+    for dim in (-1, -2):
+        size = values.shape[dim]
+        total, count = values.clone(), values.new_ones(size)
+        total.narrow(dim, 1, size - 1).add_(values.narrow(dim, 0, size - 1))
+        total.narrow(dim, 0, size - 1).add_(values.narrow(dim, 1, size - 1))
+        count[1:] += 1
+        count[:-1] += 1
+        values = total.div_(count if dim == -1 else count[:, None])
+    return values
 
 
 def count(levels: Sequence[Level]) -> int:
@@ -125,24 +175,41 @@ class GuideRedraw(nn.Module):
             frequency, colour = divmod(index, 3)
             self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
 
-    def forward(self, features: Tensor, guide: Guide, costs: Tensor) -> Tensor:
-        """Features (B*F, C, h, w), a guide of frames h * stride x w * stride, costs as `MatchCosts` gives them ->
-        (B*F, latent_channels, h, w)."""
+    def forward(self, features: Tensor, guide: Guide, costs: Tensor) -> tuple[Tensor, list[Look]]:
+        """What changes, and where each picture of it comes from.
+
+        Args:
+            features: (B*F, C, h, w).
+            guide: of frames h * stride x w * stride.
+            costs: as `MatchCosts` gives them.
+
+        Returns:
+            Latents (B*F, latent_channels, h, w), and the guide's own picture and the further ones as `Keys.drawn` takes
+            them.
+        """
         guide = guide.map(Tensor.float)
         keys = Keys(guide.start.flatten(0, 1), guide.end.flatten(0, 1), guide.time.flatten()[:, None, None, None])
-        redrawn = self._searched(features, keys, costs)
-        return self.to_latents((redrawn - guide.blend().flatten(0, 1)).to(features.dtype))
+        looks = self._looks(features, keys, costs)
+        change = keys.drawn(looks) - guide.blend().flatten(0, 1)
+        return self.to_latents(change.to(features.dtype)), looks
 
-    def _searched(self, features: Tensor, keys: Keys, costs: Tensor) -> Tensor:
-        """The mean of the picture as the guide has it and of those that were searched, weighed pixel by pixel."""
-        motions = [_wide(motion, self.stride) for motion in self.search(features, costs)]
-        pictures, chances = [], []
-        for number, motion in enumerate([torch.zeros_like(motions[0]), *motions]):
-            further, small, chance = self.refine(features, keys.moved(motion))
-            pictures.append(keys.mixed(small, motion + further))
-            chances.append(chance if number == 0 else chance + _FIRST_CHANCE)
-        weights = torch.cat(chances, dim=1).softmax(1)
-        return (torch.stack(pictures, dim=1) * weights[:, :, None]).sum(1)
+    def _looks(self, features: Tensor, keys: Keys, costs: Tensor) -> list[Look]:
+        own = self.refine(features, keys)
+        looks = [Look(own.motion, own.small, own.chance)]
+        for motion in self.search(features, costs):
+            wide = _wide(motion, self.stride)
+            seen = self.refine(features, keys.moved(wide))
+            looks.append(Look(wide + seen.motion, seen.small, seen.chance + _FIRST_CHANCE))
+        return looks
+
+
+class Look(NamedTuple):
+    """One picture of a pair of keys: their further `motion` (N, 2, H, W) in pixels, how each key is moved by itself and
+    how they are weighed, `small` (N, 5, H, W), see `Keys.mixed`, and `chance` (N, 1, H, W), the logit that it shows."""
+
+    motion: Tensor
+    small: Tensor
+    chance: Tensor
 
 
 class Keys(NamedTuple):
@@ -157,13 +224,18 @@ class Keys(NamedTuple):
         first, last = backward_warp(self.first, -self.time * motion), backward_warp(self.last, (1 - self.time) * motion)
         return Keys(first, last, self.time)
 
-    def mixed(self, small: Tensor, motion: Tensor | None = None) -> Tensor:
+    def mixed(self, small: Tensor, motion: Tensor) -> Tensor:
         """One picture of both keys: moved by `motion`, and each by itself and weighed as `small` (N, 5, H, W) says."""
-        to_start, to_end = small[:, 0:2] * _MOVE_UNIT, small[:, 2:4] * _MOVE_UNIT
-        if motion is not None:
-            to_start, to_end = to_start - self.time * motion, to_end + (1 - self.time) * motion
+        to_start = small[:, 0:2] * _MOVE_UNIT - self.time * motion
+        to_end = small[:, 2:4] * _MOVE_UNIT + (1 - self.time) * motion
         share = (self.time.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + small[:, 4:5] * _MOVE_UNIT).sigmoid()
         return torch.lerp(drawn_along(self.first, to_start), drawn_along(self.last, to_end), share)
+
+    def drawn(self, looks: Sequence[Look]) -> Tensor:
+        """The mean (N, 3, H, W) of some pictures of these keys, weighed pixel by pixel."""
+        weights = torch.cat([look.chance for look in looks], dim=1).softmax(1)
+        pictures = (self.mixed(look.small, look.motion) for look in looks)
+        return sum(picture * weights[:, n : n + 1] for n, picture in enumerate(pictures))
 
 
 class ShiftChoice(nn.Module):
@@ -186,10 +258,12 @@ class ShiftChoice(nn.Module):
     def forward(self, features: Tensor, costs: Tensor) -> Sequence[Tensor]:
         """Features (N, C, h, w), costs (N, n, h, w) -> motions (N, 2, h, w) in pixels, float32."""
         shifts = shifts_of(self.levels).to(costs.device)
-        prior = _SHIFT_PRIOR * shifts.norm(dim=1)[:, None, None]
-        said = self.choice(features).float().chunk(len(self.sharpness), dim=1)
+        prior, each = _SHIFT_PRIOR * shifts.norm(dim=1), shifts.t().contiguous()
+        # Shifts last, as they lie in memory where convolutions are fastest.
+        said = self.choice(features).float().permute(0, 2, 3, 1).chunk(len(self.sharpness), dim=-1)
+        known = costs.permute(0, 2, 3, 1)
         return [
-            torch.einsum("nkhw,kc->nchw", (logits - sharp.exp() * costs - prior).softmax(1), shifts)
+            functional.linear((logits - sharp.exp() * known - prior).softmax(-1), each).permute(0, 3, 1, 2)
             for logits, sharp in zip(said, self.sharpness, strict=True)
         ]
 
@@ -219,23 +293,32 @@ class Refine(nn.Module):
         self.search = ShiftChoice(width, [FINE], _SHARPNESS[:1])
         self.small = zero_init(nn.Conv2d(width, (_SMALL + 1) * stride**2, 3, padding=1))
 
-    def forward(self, features: Tensor, keys: Keys) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (N, C, h, w) and the moved keys -> the motion to add (N, 2, H, W) in pixels, what `Keys.mixed`
-        takes (N, 5, H, W), and the logit (N, 1, H, W) that the picture shows here."""
-        pictures = torch.cat([keys.first, keys.last], dim=1).detach()
-        costs = self.costs.between(pictures[:, :3], pictures[:, 3:], keys.time[:, 0])
-        seen = [
-            features,
-            functional.pixel_unshuffle(pictures, self.stride).to(features.dtype),
-            costs.to(features.dtype),
-        ]
-        hidden = self.look(torch.cat(seen, dim=1))
+    def forward(self, features: Tensor, keys: Keys) -> Look:
+        """Features (N, C, h, w) and the moved keys -> what is still to be added to their motion, and the rest of a
+        picture."""
+        first, last = keys.first.detach(), keys.last.detach()
+        costs = self.costs.between(first, last, keys.time)
+        seen = [features, *(unshuffled(key, self.stride).to(features.dtype) for key in (first, last))]
+        hidden = self.look(torch.cat([*seen, costs.to(features.dtype)], dim=1))
         motion = _wide(self.search(hidden, costs)[0], self.stride)
         # Motion is in pixels, which half precision would quantise.
-        said = functional.pixel_shuffle(self.small(hidden).float(), self.stride)
-        return motion, said[:, :_SMALL], said[:, _SMALL:]
+        said = _shuffled(self.small(hidden).float(), self.stride)
+        return Look(motion, said[:, :_SMALL], said[:, _SMALL:])
+
+
+def unshuffled(pixels: Tensor, stride: int) -> Tensor:
+    """As `pixel_unshuffle`, (N, C, H, W) -> (N, C stride^2, h, w), channels last in memory."""
+    count, channels, height, width = pixels.shape
+    patches = pixels.reshape(count, channels, height // stride, stride, width // stride, stride)
+    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
+
+
+def _shuffled(patches: Tensor, stride: int) -> Tensor:
+    """As `pixel_shuffle`, (N, C stride^2, h, w) -> (N, C, H, W), from channels that are last in memory."""
+    cells = patches.permute(0, 2, 3, 1).unflatten(-1, (-1, stride, stride))
+    return cells.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def _wide(motion: Tensor, stride: int) -> Tensor:
     """Motion (N, 2, h, w) for every pixel."""
-    return functional.interpolate(motion, scale_factor=stride, mode="bilinear")
+    return functional.interpolate(motion.contiguous(), scale_factor=stride, mode="bilinear")

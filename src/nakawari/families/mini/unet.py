@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...guide import CHANNELS, Guide
+from ...threads import spread
 from ..former_names import without_constants
 from ..tooncrafter.attention import SpatialTransformer, TemporalTransformer, zero_init
 from ..tooncrafter.blocks import GroupNorm32, ResBlock, scalar_mlp
 from ..tooncrafter.body import UNetBody, check_widths
 from .autoencoder import PATCH
-from .redraw import GuideRedraw, Level, MatchCosts, count
+from .redraw import GuideRedraw, Level, Look, MatchCosts, count, unshuffled
 
 DATA_STD = 0.005
 """The deviation of what the guide lacks, in latents: mini's process is preconditioned for it."""
@@ -42,6 +43,19 @@ _UNREAD = ("in_channels", "temporal_length", "image_cross_attention_scale_learna
 _UNREAD += ("image_tokens_per_frame",)
 
 
+Looks = list[Look]
+_CELLS_AT_ONCE = 10240
+"""Latent cells of the frames that are evaluated together on a CPU: those of 512 x 320 pixels."""
+
+
+class _Begun(NamedTuple):
+    """Features of some frames before the middle block, what the way up reads beside them, and the costs of shifts."""
+
+    h: Tensor
+    skips: list[Tensor]
+    costs: Tensor
+
+
 class GuideEncoder(nn.Sequential):
     """Pixels of the guide -> features at latent size: pixel unshuffle and two convolutions.
 
@@ -53,7 +67,7 @@ class GuideEncoder(nn.Sequential):
 
     def __init__(self, channels: int, hidden: int, out_channels: int) -> None:
         super().__init__(
-            nn.PixelUnshuffle(PATCH),
+            _Unshuffle(),
             nn.Conv2d(channels * PATCH**2, hidden, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
@@ -61,6 +75,14 @@ class GuideEncoder(nn.Sequential):
         # About unit size from the start: the default's features are a tenth of that, faint beside what blocks soon add.
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
+
+
+class _Unshuffle(nn.Module):
+    """Pixels to latent cells, channels last in memory, where convolutions are fastest."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C PATCH^2, h, w)."""
+        return unshuffled(pixels, PATCH)
 
 
 class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
@@ -151,7 +173,9 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
             TemporalTransformer(channels, heads, width, norm_groups=groups),
         ]
 
-    def forward(self, sample: Tensor, timestep: Tensor | float, guide: Guide) -> Tensor:
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, guide: Guide, looks: list[Looks] | None = None
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -159,6 +183,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
                 latents after them.
             timestep: scalar or (B,), integer or float.
             guide: of frames 4 h x 4 w.
+            looks: a list that gets, for each evaluated frame of each clip, where its picture comes from.
 
         Returns:
             (B, F, C, h, w) in the dtype of `sample`.
@@ -168,30 +193,72 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         """
         self._check_size(sample, 2 * self.config.out_channels)
         self._check_guide(guide, sample)
-        keys = torch.cat([guide.start[:, :1], guide.end[:, -1:]], dim=2)
+        keys = torch.cat([guide.start[:, 0], guide.end[:, -1]], dim=1)
         if sample.shape[1] <= 2:
-            return self._answer(sample, timestep, guide, keys)
+            return self._answer(sample, timestep, guide, keys, looks)
         inner = guide.map_frames(lambda tensor: tensor[:, 1:-1])
-        return functional.pad(self._answer(sample[:, 1:-1], timestep, inner, keys), (0, 0, 0, 0, 0, 0, 1, 1))
+        answer = self._answer(sample[:, 1:-1], timestep, inner, keys, looks)
+        return functional.pad(answer, (0, 0, 0, 0, 0, 0, 1, 1))
 
-    def _answer(self, sample: Tensor, timestep: Tensor | float, guide: Guide, keys: Tensor) -> Tensor:
-        """The answer for some frames; `keys` (B, 1, 6, H, W) are both keys where they are."""
+    def _answer(
+        self, sample: Tensor, timestep: Tensor | float, guide: Guide, keys: Tensor, looks: list[Looks] | None
+    ) -> Tensor:
+        """The answer for some frames; `keys` (B, 6, H, W) are both keys where they are.
+
+        Frames meet in the middle block alone: before and behind it a few at a time are evaluated, which is all that
+        has to be held at once.
+        """
         batch, num_frames = sample.shape[:2]
-        embedding = self.time_embed(self._sinusoid(timestep, sample))
-        # Convolutions of low precision are fastest so.
-        frames = sample.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        seen = torch.cat([guide.stacked(), keys.expand(-1, num_frames, -1, -1, -1)], dim=2)
-        costs = self.match_costs(guide)
-        h = self._run(self.input_blocks[0], frames, embedding, None, num_frames)
-        h = h + self.guide_in(seen.flatten(0, 1).to(sample.dtype))
-        h = h + self.match_in(costs.to(h.dtype))
-        h, _ = self._levels(h, embedding, None, num_frames)
+        rows = self.time_embed(self._sinusoid(timestep, sample))
+        embedding = rows.repeat_interleave(num_frames, dim=0)
+        clips = torch.arange(batch, device=sample.device).repeat_interleave(num_frames)
+        frames, alone = sample.flatten(0, 1), guide.frame_by_frame()
+        parts = [slice(n, n + self._at_once(sample)) for n in range(0, len(frames), self._at_once(sample))]
+        begun = spread(
+            lambda part: self._down(frames[part], embedding[part], alone[part], keys[clips[part]]), parts, sample.device
+        )
+        h = self._run(self.middle_block, torch.cat([one.h for one in begun]), rows, None, num_frames)
+        ended = spread(
+            lambda n: self._up(h[parts[n]], embedding[parts[n]], alone[parts[n]], begun[n], looks is not None),
+            range(len(parts)),
+            sample.device,
+        )
+        if looks is not None:
+            looks += [own for _, own in ended]
+        return torch.cat([answer for answer, _ in ended]).unflatten(0, (batch, num_frames))
+
+    def _at_once(self, sample: Tensor) -> int:
+        """Frames that are evaluated together: as many as a processor's cache holds well, on a GPU all."""
+        cells = sample.shape[-2] * sample.shape[-1]
+        return max(1, _CELLS_AT_ONCE // cells) if sample.device.type == "cpu" else sample[:, :, 0, 0, 0].numel()
+
+    def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
+        """Latents (N, 2 C, h, w) of N frames, up to the middle block."""
+        seen = torch.cat([guide.stacked()[:, 0], keys], dim=1).to(frames.dtype)
+        costs = self.match_costs(guide).contiguous(memory_format=torch.channels_last)
+        h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
+        h = h + self.guide_in(seen) + self.match_in(costs.to(h.dtype))
+        skips = [h]
+        for stage in self.input_blocks[1:]:
+            skips.append(self._run(stage, skips[-1], embedding, None, 1))
+        return _Begun(skips[-1], skips, costs)
+
+    def _up(self, h: Tensor, embedding: Tensor, guide: Guide, begun: _Begun, keep: bool) -> tuple[Tensor, Looks]:
+        """From what the middle block made of N frames to their answer (N, C, h, w), and where it comes from, if that is
+        to be kept."""
+        for stage in self.output_blocks:
+            together = torch.cat([_channels_last(h), begun.skips.pop()], dim=1)
+            h = self._run(stage, together, embedding, None, 1)
         features = self.out[1](self.out[0](h))
-        answer = self.out[2](features) + self.guide_redraw(features, guide, costs)
-        return answer.unflatten(0, (batch, num_frames))
+        change, looks = self.guide_redraw(features, guide, begun.costs)
+        return self.out[2](features) + change, looks if keep else []
 
     def _check_guide(self, guide: Guide, sample: Tensor) -> None:
         batch, num_frames, _, height, width = sample.shape
         expected = (batch, num_frames, CHANNELS["start"], height * PATCH, width * PATCH)
         if tuple(guide.start.shape) != expected:
             raise ValueError(f"the guide's keys have shape {tuple(guide.start.shape)}, these latents need {expected}")
+
+
+def _channels_last(frames: Tensor) -> Tensor:
+    return frames.contiguous(memory_format=torch.channels_last)

@@ -54,7 +54,7 @@ class ShiftTolerantLPIPS(nn.Module):
                 f"ST-LPIPS needs frames of at least {_MIN_SIDE}x{_MIN_SIDE}, got {x.shape[-1]}x{x.shape[-2]}; "
                 "use larger frames or leave this metric out."
             )
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x):
             h = (x.float() - self.mean) / self.std
             maps = []
             for index, conv in enumerate(self.convs):
@@ -100,6 +100,13 @@ def load_perceptual(kind: Kind = "st-lpips") -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
+def in_float32(x: Tensor) -> torch.autocast:
+    """Inside the block nothing is computed in a lower precision where `x` is; a device without autocast of its own,
+    such as meta, follows the CPU's."""
+    kind = x.device.type
+    return torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False)
+
+
 class CanonicalLPIPS(nn.Module):
     """LPIPS behind the same call as `ShiftTolerantLPIPS`. `trunk`: vgg or alex."""
 
@@ -119,7 +126,7 @@ class CanonicalLPIPS(nn.Module):
             ) from error
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x):
             return self.distance(x.float(), y.float()).flatten()
 
 

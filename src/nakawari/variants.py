@@ -35,6 +35,8 @@ MINI = _ASSETS / "mini"
 SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
 LARGEST_IN_FP32 = 250_000_000
 """Numbers (1 GB in fp32) up to which a model saved in fp16, as the shipped ones are, computes in fp32 on a CPU."""
+LARGE = 1_000_000_000
+"""Bytes of weights from which on memory is planned without being asked."""
 LARGEST_SCALE = 4.0
 """An adapter was trained at 1; far beyond it a model draws noise."""
 TURBO = "turbo"

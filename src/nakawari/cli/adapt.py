@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .early import check
-from .training_run import train_and_show
+from .training_run import fitted, train_and_show
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -48,8 +48,14 @@ def command(
         Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print what it would take, from two probe steps, and leave.")
+        bool,
+        typer.Option(
+            "--plan", help="Print what it would take, and leave; two probe steps are timed, of a large model none."
+        ),
     ] = False,
+    memory: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan or outcome as JSON.")] = False,
 ) -> None:
@@ -73,10 +79,12 @@ def command(
             model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank, windows
         )
         whole = make_recipe(words, changes)
+    run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
+    if recipe is None or memory is not None:
+        whole = fitted(whole, changes, memory, run if resume else None)
     if plan:
         show_plan(make_plan(whole), as_json)
         return
-    run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     with guards.enable(bool(context.obj)):
         train_and_show("adapting", whole, run, resume=resume, as_json=as_json)
 
@@ -108,11 +116,12 @@ def show_plan(plan: Plan, as_json: bool) -> None:
     for name, size in plan.memory.items():
         typer.echo(f"  {name:<20}{size / 2**20:>12.1f} MiB")
     typer.echo(f"  {'all':<20}{sum(plan.memory.values()) / 2**20:>12.1f} MiB")
+    if plan.need is not None:
+        typer.echo(f"  {'with allowances':<20}{plan.need / 2**20:>12.1f} MiB at the worst moment; nothing was loaded")
     if plan.peak is not None:
         typer.echo(f"  {'peak on the GPU':<20}{plan.peak / 2**20:>12.1f} MiB")
-    typer.echo(
-        f"{plan.steps} steps of {plan.seconds_per_step:.2f} s: {_duration(plan.seconds)}, validation not counted"
-    )
+    each = f"{'' if plan.need is None else 'roughly '}{plan.seconds_per_step:.2f} s"
+    typer.echo(f"{plan.steps} steps of {each}: {_duration(plan.seconds)}, validation not counted")
 
 
 def _duration(seconds: float) -> str:

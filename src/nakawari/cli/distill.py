@@ -11,7 +11,7 @@ import typer
 from .adapt import show_plan, size_of
 from .early import check
 from .progress import Bar
-from .training_run import train_and_show
+from .training_run import fitted, train_and_show
 
 if TYPE_CHECKING:
     from ..training.distillation import Roles
@@ -55,11 +55,18 @@ def command(
         Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print roles and what it would take, from two probe steps, and leave.")
+        bool,
+        typer.Option(
+            "--plan",
+            help="Print roles and what it would take, and leave; two probe steps are timed, of a large model none.",
+        ),
     ] = False,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
     ] = False,
+    memory: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one a line.")] = False,
 ) -> None:
@@ -89,6 +96,8 @@ def command(
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     if remove:
         whole = _leave_out(whole, remove, run if resume else None, as_json)
+    if recipe is None or memory is not None:
+        whole = fitted(whole, changes, memory, run if resume else None)
     _show_roles(roles(whole), as_json)
     if plan:
         show_plan(make_plan(whole), as_json)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..variants import LARGE
+
 if TYPE_CHECKING:
     from ..resources.need import Offload
     from ..resources.ways import Way
 
 _Option = partial(typer.Option, rich_help_panel="Memory")
-LARGE = 1_000_000_000
-"""Bytes of weights from which on drawing is planned without being asked."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,30 @@ from .progress import Bars
 if TYPE_CHECKING:
     from ..training.recipe import Recipe
     from ..training.run_state import Progress
+
+
+def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: Path | None) -> Recipe:
+    """The recipe as it fits into `--memory`, or into what is free, where its model is large; what was chosen is said.
+
+    Args:
+        changes: words of `--set`, which stay.
+        resumed: the folder of a run that goes on: it has chosen already.
+
+    Raises:
+        NakawariError: nothing fits.
+    """
+    from ..resources.ways import parse_memory
+    from ..training.fitting import chosen_before, describe, fitting, is_large
+
+    budget = None if memory is None else parse_memory(memory)
+    if not is_large(recipe):
+        return recipe
+    if resumed is not None and (resumed / "recipe.yaml").is_file():
+        return chosen_before(recipe, resumed / "recipe.yaml")
+    fixed = [word.partition("=")[0] for word in changes]
+    found, chosen = fitting(recipe, budget, fixed)
+    typer.echo(f"nakawari: {describe(found, chosen)}", err=True)
+    return found
 
 
 def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_json: bool) -> None:

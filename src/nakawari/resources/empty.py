@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ from ..weights import part_files, saved_formats
 _PLAIN = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def empty_pipeline(name: str, device: str) -> InterpolationPipeline:
+def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | None = None) -> InterpolationPipeline:
     """The variant `name` as `variants.load` would give it on `device` (cpu or cuda), adapters left out.
+
+    Args:
+        formats: as for `variants.load`.
 
     Raises:
         NakawariError: not a folder of ours.
@@ -31,7 +35,7 @@ def empty_pipeline(name: str, device: str) -> InterpolationPipeline:
     spec = parse(name)
     folder = model_folder(spec.base)
     index = present(read_json(folder / "model_index.json"))
-    formats = _formats(folder, spec.precision, device)
+    formats = _formats(folder, spec.precision, device, formats)
     try:
         parts = {
             key: _part(folder / key, *value) for key, value in index.items() if isinstance(value, list) and value[0]
@@ -42,7 +46,7 @@ def empty_pipeline(name: str, device: str) -> InterpolationPipeline:
     for key, part in parts.items():
         if isinstance(part, nn.Module):
             # Also what the constructor made of numbers, which torch.device does not reach.
-            nn.Module.to(part, "meta", formats.get(key, torch.float32)).eval()
+            nn.Module.to(part, "meta", formats.get(key, formats.get("default", torch.float32))).eval()
     settings = {key: value for key, value in index.items() if not (isinstance(value, list) or key.startswith("_"))}
     pipeline = pipeline_class(index.get("_class_name", ""))(**parts, **settings)
     packed = _packed_layers(folder, spec.precision, pipeline.denoiser)
@@ -64,12 +68,14 @@ def _part(folder: Path, library: str, class_name: str) -> Any:
         return kind.from_config(kind.load_config(folder, local_files_only=True))
 
 
-def _formats(folder: Path, precision: str | None, device: str) -> dict[str, torch.dtype]:
+def _formats(
+    folder: Path, precision: str | None, device: str, told: Mapping[str, torch.dtype] | None
+) -> dict[str, torch.dtype]:
     if (folder / QUANTIZED).is_file():
         dtypes = read_json(folder / QUANTIZED)["dtypes"]
         formats = {part: getattr(torch, dtype) for part, dtype in dtypes.items()}
     else:
-        formats = saved_formats(folder)
+        formats = saved_formats(folder) if told is None else dict(told)
     if precision in _PLAIN:
         return dict.fromkeys(formats, _PLAIN[precision])
     half = half_on_cpu(folder) if device == "cpu" else torch.float16

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 
@@ -29,9 +29,51 @@ class Work:
     flops: int
 
 
+_PRODUCTS = frozenset(
+    (
+        functional.linear,
+        functional.conv1d,
+        functional.conv2d,
+        functional.conv3d,
+        functional.scaled_dot_product_attention,
+        torch.matmul,
+        torch.bmm,
+        torch.baddbmm,
+        torch.einsum,
+        Tensor.matmul,
+        Tensor.__matmul__,
+    )
+)
+"""What autocast computes in the lower precision."""
+
+
+class _Attention(torch.autograd.Function):
+    """A fused kernel's attention: it keeps inputs, output and one number a query for its backward pass, no scores."""
+
+    @staticmethod
+    def forward(ctx: Any, mode: _AsOnADevice, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = query.new_empty(*query.shape[:-1], value.shape[-1])
+        ctx.mode = mode
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        mode.flops += _attention_flops(query, key, value)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, *_ = ctx.saved_tensors
+        # Five products of that size: the scores once more, and the gradients of scores, query, key and value.
+        ctx.mode.flops += _attention_flops(query, key, value) * 5 // 2
+        return None, torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+
+
+def _attention_flops(query: Tensor, key: Tensor, value: Tensor) -> int:
+    return 2 * query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
 class _AsOnADevice(TorchFunctionMode):
-    """Attention without its matrix of scores, as the fused kernels of CPUs and GPUs compute it; and what is read back
-    from a device, which has no numbers here, as zeros."""
+    """Attention without its matrix of scores, as the fused kernels of CPUs and GPUs compute it; what is read back from
+    a device, which has no numbers here, as zeros; and the CPU's autocast, where it is on, for tensors that have no
+    autocast of their own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,11 +84,17 @@ class _AsOnADevice(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.cpu and args[0].is_meta:
             return torch.zeros(args[0].shape, dtype=args[0].dtype)
-        if func is not functional.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        query, key, value = args[:3]
-        self.flops += 2 * query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
-        return query.new_empty(*query.shape[:-1], value.shape[-1])
+        if func in _PRODUCTS and torch.is_autocast_enabled("cpu"):
+            args, kwargs = tree_map(_lower, (tuple(args), dict(kwargs or {})))
+        if func is functional.scaled_dot_product_attention:
+            return _Attention.apply(self, *args[:3])
+        return func(*args, **(kwargs or {}))
+
+
+def _lower(value: Any) -> Any:
+    """A floating tensor of the meta device in autocast's precision; all else as it is."""
+    is_wide = isinstance(value, Tensor) and value.is_meta and value.dtype == torch.float32
+    return value.to(torch.get_autocast_dtype("cpu")) if is_wide else value
 
 
 class _Alive(TorchDispatchMode):
@@ -93,3 +141,17 @@ def track(function: Callable[[], Any]) -> tuple[Any, Work]:
     with attention, alive:
         result = function()
     return result, Work(alive.peak, alive.flops + attention.flops)
+
+
+def track_step(loss: Callable[[], Tensor]) -> Work:
+    """What a loss and its backward pass take, gradients included; all that they work with is on the meta device."""
+    attention, alive = _AsOnADevice(), _Alive()
+    with attention, alive:
+        value = loss()
+        # What torch.autograd.backward calls, during which modes for functions are off; stages that are computed again
+        # want theirs.
+        engine = torch.autograd.Variable._execution_engine
+        engine.run_backward(
+            (value,), (torch.ones_like(value),), False, False, (), allow_unreachable=True, accumulate_grad=True
+        )
+    return Work(alive.peak, alive.flops + attention.flops)

@@ -124,17 +124,20 @@ def parse_memory(text: str) -> int:
     return int(amount * (1e9 if unit.endswith("GB") else 1e6))
 
 
-@torch.no_grad()
 def seconds_of(way: Way) -> float:
-    """About how long a clip takes on this machine, from the speed of one convolution, which is measured here."""
+    """About how long a clip takes on this machine."""
     dtype = {"fp32": torch.float32}.get(parse(way.model).precision or "")
-    dtype = dtype or (torch.bfloat16 if way.device == "cpu" else torch.float16)
-    layer = torch.nn.Conv2d(320, 320, 3, padding=1, device=way.device, dtype=dtype)
-    picture = torch.zeros(4, 320, 40, 64, device=way.device, dtype=dtype)
+    return way.flops / speed(way.device, dtype or (torch.bfloat16 if way.device == "cpu" else torch.float16))
+
+
+@torch.no_grad()
+def speed(device: str, dtype: torch.dtype) -> float:
+    """About how many operations a second a network gets done, from the speed of one convolution, which is measured."""
+    layer = torch.nn.Conv2d(320, 320, 3, padding=1, device=device, dtype=dtype)
+    picture = torch.zeros(4, 320, 40, 64, device=device, dtype=dtype)
     layer(picture)
     begin, runs = time.perf_counter(), 0
     while runs < 2 or time.perf_counter() - begin < 0.2:
         layer(picture).sum().item()
         runs += 1
-    speed = runs * 2 * 9 * 320 * 320 * 4 * 40 * 64 / (time.perf_counter() - begin)
-    return way.flops / (speed * _SHARE[way.device])
+    return _SHARE[device] * runs * 2 * 9 * 320 * 320 * 4 * 40 * 64 / (time.perf_counter() - begin)

@@ -11,6 +11,7 @@ import torch
 
 from .. import variants
 from ..errors import UsageError
+from ..resources.empty import empty_pipeline
 from .adaptation import crops_of
 from .data_sources import training_samples
 from .objectives.base import collate, sample_generator
@@ -111,19 +112,20 @@ class Roles:
 
 
 def roles(recipe: Recipe) -> Roles:
-    """The roles in a recipe of one of `KINDS`; loads both models and forgets them."""
+    """The roles in a recipe of one of `KINDS`; no weight is loaded."""
     if not isinstance(recipe.objective, TeacherParams):
         raise UsageError(
             f"The objective {recipe.objective.kind} has no teacher; distill trains {' and '.join(KINDS)}, "
             "nakawari train any other."
         )
-    teacher = _size(Teacher.load(recipe.objective).pipeline.denoiser)
+    teacher = _size(empty_pipeline(recipe.objective.teacher, "cpu").denoiser)
     model = recipe.model
     if model.student is None:
-        own = variants.load(model.base).pipeline.denoiser if model.base is not None else None
+        own = empty_pipeline(model.base, "cpu").denoiser if model.base is not None else None
         student = teacher if own is None else _size(own)
         return Roles(recipe.objective.teacher, teacher, model.base or "a new model", student, None)
-    _, copied = make_student(model.student)
+    whole = empty_pipeline(model.student.of, "cpu", {"default": torch.float32})
+    _, copied = make_student(model.student, whole)
     return Roles(recipe.objective.teacher, teacher, f"a part of {model.student.of}", copied.parameters, copied)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,12 @@ class Drawings:
 
     def __init__(self, teacher: Teacher, folder: Path | None) -> None:
         self.teacher, self.folder = teacher, None if folder is None else folder.expanduser()
-        self._key = teacher.key()
         self.hits = self.misses = 0
+
+    @cached_property
+    def _key(self) -> str:
+        """The teacher with its weights; reading them all takes seconds where they are many."""
+        return self.teacher.key()
 
     def latents(self, batch: Batch, guided: Sequence[bool]) -> Tensor:
         """Clean latents (B, F, C, h, w) of the drawings between the keys of `batch`, sample i with motion guidance

@@ -1,4 +1,4 @@
-"""What a training run will take, measured on two steps before it begins; nothing of them is kept."""
+"""What a training run will take: of a large model counted without it, else measured on two steps; nothing is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..memory import guarded
+from ..resources.ways import speed
+from .counting import counted
 from .data_sources import training_samples
+from .fitting import is_large, place
 from .loop import Trainer
 from .objectives.pipeline_objective import PipelineObjective
 from .recipe import Recipe
@@ -32,7 +35,9 @@ class Plan:
             `activations`, which are what one forward pass keeps for its backward pass.
         peak: most bytes that were in use on the GPU; None on a CPU.
         steps: optimizer steps of the run.
-        seconds_per_step: of the last probe step, data included; those before it warm up.
+        seconds_per_step: of the last probe step, data included; those before it warm up. Where nothing was measured,
+            roughly, from the arithmetic and the speed of one convolution.
+        need: where nothing was measured, bytes of the process at the worst moment, allowances included.
     """
 
     trained: int
@@ -41,6 +46,7 @@ class Plan:
     peak: int | None
     steps: int
     seconds_per_step: float
+    need: int | None = None
 
     @property
     def share(self) -> float:
@@ -58,13 +64,27 @@ class Plan:
 
 
 def make_plan(recipe: Recipe) -> Plan:
-    """Build all that `recipe` names, take two optimizer steps, and forget them. Raises as training would."""
-    with guarded("building the model and taking two steps", SMALLER_RUN, _device()):
+    """Of a large model, what a step takes without loading it; else build all that `recipe` names, take two optimizer
+    steps, and forget them. Raises as training would."""
+    device = place()
+    if is_large(recipe):
+        return _counted(recipe, device)
+    with guarded("building the model and taking two steps", SMALLER_RUN, device):
         return _measured(recipe)
 
 
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _counted(recipe: Recipe, device: str) -> Plan:
+    need = counted(recipe, device)
+    half = recipe.optim.mixed_precision != "no"
+    return Plan(
+        trained=need.trained,
+        parameters=need.parameters,
+        memory=need.memory(),
+        peak=None,
+        steps=recipe.optim.steps,
+        seconds_per_step=need.flops / speed(device, torch.bfloat16 if half else torch.float32),
+        need=need.peak(device),
+    )
 
 
 def _measured(recipe: Recipe) -> Plan:

@@ -19,9 +19,10 @@ from . import checkpoints
 from .batches import check_divides
 from .data_files import DataFiles, Preparing, data_fingerprint, files_seen
 from .data_sources import held_out_samples, training_samples
+from .fitting import check_fits, place
 from .loop import train
 from .objectives import ObjectiveParams, module_of
-from .objectives.adapt import KEPT_WHOLE
+from .objectives.adapt import base_formats
 from .objectives.base import Objective
 from .recipe import ModelParams, Recipe, changed_keys, load_recipe, write_recipe
 from .run_state import Outcome, Progress
@@ -70,7 +71,8 @@ def train_recipe(
     Args:
         preparing: called while data are made that the run needs, with what it is, how many are made, and of how many.
     """
-    with guarded("training", SMALLER_RUN, "cuda" if torch.cuda.is_available() else "cpu"):
+    check_fits(recipe)
+    with guarded("training", SMALLER_RUN, place()):
         return _train(recipe, Path(output), resume, progress, preparing)
 
 
@@ -126,21 +128,11 @@ def _model(params: ModelParams, objective: ObjectiveParams) -> InterpolationPipe
     elif params.new is not None:
         pipeline = families.build(params.new)
     else:
-        pipeline = _base(params.base, getattr(objective, "base_dtype", "fp32"))
+        name, formats = base_formats(params.base, getattr(objective, "base_dtype", "fp32"))
+        pipeline = variants.load(name, formats=formats).pipeline
     pipeline.set_progress_bar_config(disable=True)
     _check_finite(pipeline)
     return pipeline
-
-
-def _base(name: str, precision: str) -> InterpolationPipeline:
-    """A variant to train on: float32, or at once in what its frozen parts are to be in, so that the whole is never in
-    memory in more than that."""
-    if variants.parse(name).precision is None and precision == "int8":
-        name = f"{name}:int8"
-    formats = {"default": torch.float32}
-    if precision == "bf16":
-        formats = {"default": torch.bfloat16} | dict.fromkeys(KEPT_WHOLE, torch.float32)
-    return variants.load(name, formats=formats).pipeline
 
 
 def _check_finite(pipeline: InterpolationPipeline) -> None:

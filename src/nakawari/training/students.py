@@ -56,16 +56,24 @@ class Copied:
         return asdict(self) | {"share": self.share}
 
 
-def make_student(params: StudentParams) -> tuple[InterpolationPipeline, Copied]:
+def make_student(
+    params: StudentParams, pipeline: InterpolationPipeline | None = None
+) -> tuple[InterpolationPipeline, Copied]:
     """The pipeline of `params.of` with a smaller denoiser in the place of its own, float32; the rest is the same.
+
+    Args:
+        pipeline: that of `params.of`, which is changed; loaded where none is given. On the meta device, so is the
+            student.
 
     Adapters in `params.of` are merged first. Raises `UsageError` for a student that cannot be built or is wider than
     its teacher somewhere.
     """
-    pipeline = variants.load(params.of, formats={"default": torch.float32}).pipeline
+    if pipeline is None:
+        pipeline = variants.load(params.of, formats={"default": torch.float32}).pipeline
     teacher = pipeline.denoiser
     bake(teacher)
-    student = _smaller(teacher, params)
+    with torch.device(teacher.device):
+        student = _smaller(teacher, params)
     copied = _copy(student, teacher, begin=params.init == "teacher")
     name = next(name for name, part in pipeline.components.items() if part is teacher)
     pipeline.register_modules(**{name: student.eval()})

@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...families.base import InterpolationPipeline
 from ...quantization.layers import packed_layers
 from ...quantization.precisions import quantize_layers, uniform
+from ...variants import parse
 from ..condition_cache import ConditionCache
 from ..lora import ADAPTER, LoraParams, add_lora
 from ..offload import Offload
@@ -117,7 +118,7 @@ def adapter_learns(params: Params, pipeline: InterpolationPipeline, target: Targ
         Extras(
             sampling=params.sampling.words(),
             cache=None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None),
-            offload=Offload(_only_for_conditions(pipeline, params) if params.offload else []),
+            offload=Offload(only_for_conditions(pipeline, params) if params.offload else []),
             prior=None if params.prior is None else Prior(params.prior, pipeline, seed),
         ),
     )
@@ -132,7 +133,7 @@ def _check_conditions_may_change(params: Params) -> None:
             )
 
 
-def _only_for_conditions(pipeline: InterpolationPipeline, params: Params) -> list[torch.nn.Module]:
+def only_for_conditions(pipeline: InterpolationPipeline, params: Params) -> list[torch.nn.Module]:
     """The networks that training steps need for conditions alone."""
     parts = pipeline.components
     needed = {pipeline.denoiser} | ({parts["vae"]} if params.pixel is not None else set())
@@ -143,6 +144,17 @@ KEPT_WHOLE = ("vae", "guide")
 """Parts that stay in float32: they are small, and pixels are seen."""
 
 
+def base_formats(name: str, base_dtype: str) -> tuple[str, dict[str, torch.dtype]]:
+    """The variant and the formats that a base is loaded in: float32, or at once in what its frozen parts are to be in,
+    so that the whole is never in memory in more than that."""
+    formats = {"default": torch.float32}
+    if base_dtype == "int8" and parse(name).precision is None:
+        name = f"{name}:int8"
+    if base_dtype == "bf16":
+        formats = {"default": torch.bfloat16} | dict.fromkeys(KEPT_WHOLE, torch.float32)
+    return name, formats
+
+
 def shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
     """The frozen base in less memory, where it was not loaded so."""
     if base_dtype == "int8" and not packed_layers(pipeline.denoiser):
@@ -150,7 +162,8 @@ def shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
     elif base_dtype == "bf16":
         for name, part in pipeline.components.items():
             if isinstance(part, torch.nn.Module) and name not in KEPT_WHOLE:
-                part.to(torch.bfloat16)
+                # Not diffusers' own, which warns of parts to keep in float32 where there are none.
+                torch.nn.Module.to(part, torch.bfloat16)
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:

@@ -111,6 +111,8 @@ def student_jumps(params: Params, pipeline: InterpolationPipeline, teacher: Teac
     )
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
-    """The objective for any family with a consistency sampler."""
-    return student_jumps(params, pipeline, Teacher.load(params))
+def build(
+    params: Params, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
+) -> DenoiserObjective:
+    """The objective for any family with a consistency sampler; loads the teacher where none is given."""
+    return student_jumps(params, pipeline, teacher or Teacher.load(params))

@@ -123,6 +123,8 @@ def denoiser_imitates(params: Params, pipeline: InterpolationPipeline, teacher: 
     )
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
-    """The objective for any family; loads the teacher."""
-    return denoiser_imitates(params, pipeline, Teacher.load(params))
+def build(
+    params: Params, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
+) -> DenoiserObjective:
+    """The objective for any family; loads the teacher where none is given."""
+    return denoiser_imitates(params, pipeline, teacher or Teacher.load(params))

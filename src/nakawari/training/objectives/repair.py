@@ -40,6 +40,8 @@ def adapter_repairs(
     return adapt.adapter_learns(params, pipeline, target, seed)
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
-    """The objective for any family; loads the teacher."""
-    return adapter_repairs(params, pipeline, Teacher.load(params), recipe.seed)
+def build(
+    params: Params, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
+) -> DenoiserObjective:
+    """The objective for any family; loads the teacher where none is given."""
+    return adapter_repairs(params, pipeline, teacher or Teacher.load(params), recipe.seed)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from ..errors import UsageError
+from ..errors import NakawariError, UsageError
 from .process import Ended, Hear
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -43,6 +43,7 @@ class Ticket:
         sentence: of a failure, or how it was stopped.
         warnings: sentences.
         about: what the page keeps with it.
+        finish: called when all commands have ended well.
         over: set at its end.
     """
 
@@ -57,6 +58,7 @@ class Ticket:
     sentence: str = ""
     warnings: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
+    finish: Callable[[Ticket], None] | None = None
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -91,13 +93,14 @@ class Queue:
         folder: Path,
         commands: Sequence[dict[str, Any]],
         about: Mapping[str, Any] = MappingProxyType({}),
+        finish: Callable[[Ticket], None] | None = None,
     ) -> Ticket:
         """Line up; raises `UsageError` while the page has work under way."""
         with self._changed:
             latest = self._latest.get((user, page))
             if latest is not None and latest.active:
                 raise UsageError("This page has work under way; wait for its end, or cancel it.")
-            ticket = Ticket(next(self._numbers), user, page, folder, commands, about=dict(about))
+            ticket = Ticket(next(self._numbers), user, page, folder, commands, about=dict(about), finish=finish)
             self._latest[user, page] = ticket
             self._waiting.append(ticket)
             self._changed.notify_all()
@@ -133,7 +136,10 @@ class Queue:
                 self._changed.wait_for(lambda: self._waiting)
                 ticket = self._running = self._waiting.pop(0)
                 ticket.state, self._stopping = "running", False
-            state, sentence = self._carry_out(ticket)
+            try:
+                state, sentence = self._carry_out(ticket)
+            except NakawariError as error:
+                state, sentence = "failed", str(error)
             if any("adapt" in job.get("words", ()) for job in ticket.commands):
                 self._runs.renew()  # training leaves memory behind
             with self._changed:
@@ -157,6 +163,8 @@ class Queue:
                 return "stopped", last
             if ended.status and not job.get("faults_are_results"):
                 return "failed", last or "The job ended without a word; the log in the work folder may say why."
+        if ticket.finish is not None:
+            ticket.finish(ticket)
         return "done", ""
 
     @staticmethod

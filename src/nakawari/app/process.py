@@ -54,10 +54,12 @@ class Process:
                 elif "progress" in answer:
                     hear(*answer["progress"])
                 elif "status" in answer:
+                    self._begun = False
                     return Ended(answer["status"], answer["said"], tuple(answer["notes"]))
         except (OSError, ValueError):
             pass  # it died: said below
         child.wait()
+        self._begun = False
         return Ended(1, "", (_death(child.returncode),))
 
     def interrupt(self) -> None:
@@ -78,6 +80,8 @@ class Process:
         child = self._child
         if child.poll() is None:
             child.stdin.close()
+            if not self._begun:
+                child.kill()  # it has nothing to bring to an end
             try:
                 child.wait(PATIENCE)
             except subprocess.TimeoutExpired:

@@ -52,6 +52,6 @@ def serve(root: Path, host: str, port: int | None, *, browser: bool, tell: Calla
         tell(url)
         if browser:
             Timer(1.0, webbrowser.open, (url,)).start()
-        uvicorn.run(application(site), host=host, port=port, log_level="warning")
+        uvicorn.run(application(site), host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
     finally:
         site.queue.close()

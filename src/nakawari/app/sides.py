@@ -93,6 +93,12 @@ def shown_side(work: Work, name: str, folder: Path) -> dict[str, Any] | None:
     return {"name": label, "frames": frames, "fps": value["fps"], "size": value["size"]}
 
 
+def truth_names(work: Work) -> list[str]:
+    """The files of the true frames."""
+    folder = work.folder / TRUTH
+    return sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+
+
 def take_truth(work: Work, files: list[Any]) -> None:
     """Keep true frames, in order of their names."""
     folder = work.folder / TRUTH

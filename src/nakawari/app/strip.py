@@ -88,10 +88,11 @@ def _time(asked: Asked, action: str, data: Mapping[str, Any]) -> None:
             raise UsageError(f"There is no such spacing; take one of {', '.join(SPACINGS)}.")
         asked.spacing[gap] = str(data["curve"])
     else:
-        asked.spacing[gap] = _shares(data.get("shares"), asked.between[gap])
+        asked.spacing[gap] = shares_of(data.get("shares"), asked.between[gap])
 
 
-def _shares(value: Any, count: int) -> list[float]:
+def shares_of(value: Any, count: int) -> list[float]:
+    """Shares of the way, one for each in-between. Raises `UsageError` for anything else."""
     shares = [one for one in value if type(one) in (int, float)] if isinstance(value, list) else []
     rising = all(low < high for low, high in pairwise([0, *shares, 1]))
     if not rising or len(shares) != count:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import NakawariError, UsageError
 from ..files import read_json, remove
 from ..media import is_image, is_video
+from .models import model_choices
 from .sequence import url_of
 from .work import Work, plain_name
 
@@ -62,14 +64,27 @@ def run_folder(work: Work, name: Any) -> Path:
     return work.folder / TEACH / name
 
 
-def adapt_words(work: Work, name: str, model: str, steps: int, rank: int, windows: int) -> list[str]:
+@dataclass(frozen=True)
+class Lesson:
+    """What is asked of a run; numbers as `nakawari adapt` takes them."""
+
+    name: str
+    model: str = "mini"
+    steps: int = 200
+    rank: int = 16
+    windows: int = 400
+
+
+def adapt_words(work: Work, lesson: Lesson) -> list[str]:
     """The words of `nakawari adapt`; a run that is there already goes on from its last checkpoint."""
-    run = run_folder(work, name)
+    run = run_folder(work, lesson.name)
+    if lesson.model not in [name for _, name in model_choices(work)]:
+        raise UsageError(f"{str(lesson.model)[:80]!r} is no model that is offered here; choose one of the list.")
     if not clips_value(work)["files"]:
         raise UsageError("There are no clips yet; add some first.")
-    words = ["adapt", "--data", CLIPS, "--model", model, "--steps", str(steps), "--rank", str(rank)]
-    words += ["--windows", str(windows), "--set", f"log.samples_every={max(1, steps // 5)}"]
-    words += ["-o", f"{TEACH}/{name}"]
+    words = ["adapt", "--data", CLIPS, "--model", lesson.model, "--steps", lesson.steps, "--rank", lesson.rank]
+    words += ["--windows", lesson.windows, "--set", f"log.samples_every={max(1, lesson.steps // 5)}"]
+    words = [str(word) for word in [*words, "-o", f"{TEACH}/{lesson.name}"]]
     return words + ["--resume"] * is_begun(run)
 
 

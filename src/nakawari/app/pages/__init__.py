@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..interface import add_endpoints
 from ..site import Site
 from .compare import Compare
 from .draw import Draw
@@ -42,6 +43,7 @@ def blocks(site: Site) -> gr.Blocks:
                 changes |= page.everything(work)
             return changes
 
+        add_endpoints(site)
         outputs = [user, *(one for page in pages.values() for one in page.outputs)]
         made.load(loaded, [user], outputs, show_progress="hidden", queue=False, api_visibility="private")
     return made

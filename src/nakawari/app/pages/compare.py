@@ -8,17 +8,15 @@ import gradio as gr
 
 from ...errors import UsageError
 from ...files import remove
-from .. import sides, status
+from .. import orders, sides, status
 from ..jobs import Ticket
 from ..parts import part
 from ..sequence import url_of
 from ..site import Site
-from ..words import write_tracks
 from ..work import Work, json_of
-from .drawing import TICK, follow
 from .events import Changes, answers, quiet
+from .following import TICK, follow
 
-PAGE = "compare"
 NO_TRUTH = "True frames, if you have them: one for each in-between, or for each frame. Both sides then get scores."
 
 
@@ -67,7 +65,7 @@ class Compare:
         } | self._follow(work)
 
     def _ticket(self, work: Work) -> Ticket | None:
-        return self.site.queue.latest(work.token, PAGE)
+        return self.site.queue.latest(work.token, orders.COMPARE)
 
     def _follow(self, work: Work) -> Changes:
         return follow(self, work, self._ticket(work), "Compared.")
@@ -86,16 +84,7 @@ class Compare:
 
     @answers
     def on_compare(self, work: Work, left: Any, right: Any) -> Changes:
-        found = [sides.side(work, name) for name in (left, right)]
-        folders = [folder for folder, _ in found]
-        commands = [job for _, job in found if job is not None]
-        truth = truth_value(work)["files"]
-        if truth:
-            values = {"sides": [str(folder) for folder in folders], "truth": sides.TRUTH}
-            commands.append({"task": "score", "values": values})
-        write_tracks(work, work.asked())
-        about = {"names": [left, right], "folders": folders, "scored": bool(truth)}
-        self.site.queue.put(work.token, PAGE, work.folder, commands, about)
+        orders.compare(self.site, work, left, right)
         return self._follow(work)
 
     @answers
@@ -132,6 +121,4 @@ class Compare:
 
 def truth_value(work: Work) -> dict[str, Any]:
     """The true frames for the component."""
-    folder = work.folder / sides.TRUTH
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {"words": NO_TRUTH, "files": [{"name": file.name, "text": file.name} for file in files]}
+    return {"words": NO_TRUTH, "files": [{"name": name, "text": name} for name in sides.truth_names(work)]}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ...errors import NakawariError, UsageError
-from .. import models, status, strip
+from ...errors import NakawariError
+from .. import models, orders, status, strip
 from ..parts import part
 from ..sequence import links_of, make_key, player_value
+from ..settings import SETTINGS, put_settings
 from ..site import Site
 from ..words import OUT, interpolate_words, shown
 from ..work import Asked, Work
-from .drawing import PAGE, TICK, follow, put_drawing
 from .events import Changes, answers, quiet
+from .following import TICK, follow
 
-SETTINGS = ("model", "adapter", "scale", "precision", "steps", "seed", "prompt", "exposure", "fps", "loop", "parts")
 KEYED = "is a key now; Draw draws what is left beside it."
-AGAIN = 10_000
-"""Seeds of gaps that are drawn again are below this."""
 
 
 class Draw:
@@ -107,7 +104,7 @@ class Draw:
         return {self.strip: strip.strip_value(work), self.command: command_of(work.asked())}
 
     def _follow(self, work: Work) -> Changes:
-        return follow(self, work, self.site.queue.latest(work.token, PAGE), "Drawn.")
+        return follow(self, work, self.site.queue.latest(work.token, orders.DRAW), "Drawn.")
 
     # --- what a user does ------------------------------------------------------------------------------------------
 
@@ -124,7 +121,7 @@ class Draw:
     def on_settings(self, work: Work, *values: Any) -> Changes:
         before = work.asked()
         with work.changing() as asked:
-            put_settings(asked, dict(zip(SETTINGS, values, strict=True)))
+            put_settings(work, asked, dict(zip(SETTINGS, values, strict=True)))
         if asked == before:
             return {self.command: command_of(asked)}
         reads = models.reads_words(asked.model)
@@ -132,24 +129,17 @@ class Draw:
 
     @answers
     def on_draw(self, work: Work, picked: str) -> Changes:
-        return self._put(work, interpolate_words(work.asked()))
+        orders.draw(self.site, work)
+        return self._follow(work)
 
     @answers
     def on_again(self, work: Work, picked: str) -> Changes:
-        value = player_value(work, work.output)
-        frame = next((one for one in (value or {"frames": []})["frames"] if one["file"] == picked), None)
-        if frame is None or frame["key"] is not None:
-            raise UsageError("Choose an in-between in the player first; its gap is drawn again.")
-        words = interpolate_words(work.asked(), only=f"gap:{frame['gap']}", seed=secrets.randbelow(AGAIN))
-        return self._put(work, words)
-
-    def _put(self, work: Work, words: list[str]) -> Changes:
-        put_drawing(self.site, work, words)
+        orders.draw_again(self.site, work, picked)
         return self._follow(work)
 
     @answers
     def on_cancel(self, work: Work, picked: str) -> Changes:
-        ticket = self.site.queue.latest(work.token, PAGE)
+        ticket = self.site.queue.latest(work.token, orders.DRAW)
         if ticket is None or not ticket.active:
             return {self.status: status.words("Nothing is being drawn.")}
         self.site.queue.cancel(ticket)
@@ -172,7 +162,7 @@ class Draw:
     @answers
     def on_tick(self, work: Work) -> Changes:
         changes = self._follow(work)
-        ticket = self.site.queue.latest(work.token, PAGE)
+        ticket = self.site.queue.latest(work.token, orders.DRAW)
         over = ticket is not None and not ticket.active
         return changes | (self._result(work) if over else {})
 
@@ -200,12 +190,3 @@ def settings_of(work: Work, asked: Asked) -> list[Any]:
         asked.loop,
         asked.parts,
     ]
-
-
-def put_settings(asked: Asked, values: dict[str, Any]) -> None:
-    """Take over what the fields say; an emptied number is the default again."""
-    plain = Asked()
-    for name, value in values.items():
-        setattr(asked, name, getattr(plain, name) if value is None else value)
-    asked.steps = int(asked.steps) if asked.steps else None
-    asked.seed, asked.exposure = int(asked.seed), int(asked.exposure)

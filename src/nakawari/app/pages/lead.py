@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ...errors import UsageError
-from .. import status
-from ..jobs import Ticket
+from .. import orders, status
 from ..parts import part
 from ..sequence import player_value
 from ..site import Site
 from ..ways import gap_choices, take_ways, ways_value
-from ..words import interpolate_words
-from ..work import Work, json_of
-from .drawing import TICK, follow, put_drawing
+from ..work import Work
 from .events import Changes, answers, quiet
-
-PAGE = "match"
+from .following import TICK, follow
 
 
 class Lead:
@@ -53,9 +48,9 @@ class Lead:
         return shown | {self.player: player_value(work, work.output)} | self._follow(work)
 
     def _follow(self, work: Work) -> Changes:
-        tickets = [self.site.queue.latest(work.token, page) for page in (PAGE, "draw")]
+        tickets = [self.site.queue.latest(work.token, page) for page in (orders.MATCH, orders.DRAW)]
         latest = max((one for one in tickets if one), key=lambda one: one.number, default=None)
-        done = "Matched; the points can be moved." if latest and latest.page == PAGE else "Drawn."
+        done = "Matched; the points can be moved." if latest and latest.page == orders.MATCH else "Drawn."
         return follow(self, work, latest, done)
 
     @answers
@@ -69,38 +64,23 @@ class Lead:
 
     @answers
     def on_draw(self, work: Work, gap: int) -> Changes:
-        put_drawing(self.site, work, interpolate_words(work.asked()))
+        orders.draw(self.site, work)
         return self._follow(work)
 
     @answers
     def on_match(self, work: Work, gap: int) -> Changes:
-        asked = work.asked()
-        if not gap or gap > asked.gaps():
-            raise UsageError("Add two key drawings on the Draw page first; then points can be matched between them.")
-        ends = asked.keys[gap - 1], asked.keys[gap % len(asked.keys)]
-        values = {"first": f"keys/{ends[0].name}", "second": f"keys/{ends[1].name}", "seed": asked.seed}
-        self.site.queue.put(work.token, PAGE, work.folder, [{"task": "match", "values": values}], {"gap": gap})
+        orders.match(self.site, work, gap)
         return self._follow(work)
 
     @answers
     def on_cancel(self, work: Work, gap: int) -> Changes:
-        for page in (PAGE, "draw"):
+        for page in (orders.MATCH, orders.DRAW):
             self.site.queue.cancel(self.site.queue.latest(work.token, page))
         return self._follow(work)
 
     @answers
     def on_tick(self, work: Work, gap: int) -> Changes:
         changes = self._follow(work)
-        ticket = self.site.queue.latest(work.token, PAGE)
-        if ticket is not None and ticket.state == "done":
-            self._take(work, ticket)
         if not changes[self.timer].active:
             changes |= {self.player: player_value(work, work.output), self.ways: ways_value(work, gap or 0)}
         return changes
-
-    def _take(self, work: Work, ticket: Ticket) -> None:
-        """Put matched points among the ways, once."""
-        found = json_of(ticket.said.pop()) if ticket.said else None
-        if found is not None:
-            gap = ticket.about["gap"]
-            take_ways(work, {"gap": gap, "ways": work.asked().tracks.get(str(gap), []) + found})

@@ -7,15 +7,14 @@ from typing import Any
 import gradio as gr
 
 from ...errors import UsageError
-from .. import models, status, teaching
-from ..jobs import Ticket, words_job
+from .. import models, orders, status, teaching
+from ..jobs import Ticket
 from ..parts import part
 from ..site import Site
 from ..work import Work, json_of
-from .drawing import follow
 from .events import Changes, answers, quiet
+from .following import follow
 
-PAGE = "teach"
 TICK = 1.0
 DONE = {
     "check": "Checked.",
@@ -52,19 +51,15 @@ class Teach:
         self.name = gr.Textbox("show", label="The adapter's name", max_lines=1, elem_id="adapter-name")
         self.model = gr.Dropdown(["mini"], value="mini", label="Model")
         with gr.Row():
-            self.steps = gr.Number(
-                200, label="Steps", minimum=1, maximum=1_000_000, precision=0, min_width=100, elem_id="teach-steps"
-            )
-            self.rank = gr.Number(16, label="Rank", minimum=1, maximum=512, precision=0, min_width=100)
-        self.windows = gr.Number(
-            400, label="Motion windows (0: none)", minimum=0, maximum=100_000, precision=0, elem_id="windows"
-        )
+            self.steps = _number(200, 1, "Steps", "teach-steps")
+            self.rank = _number(16, 1, "Rank", "rank")
+        self.windows = _number(400, 0, "Motion windows (0: none)", "windows")
 
     def _listen(self) -> None:
-        words = [self.user, self.name, self.model, self.steps, self.rank, self.windows]
+        lesson = [self.user, self.name, self.model, self.steps, self.rank, self.windows]
         self.clips.act(self.on_clips, [self.user], [self.clips, self.rows, self.status], **quiet)
-        self.go.click(self.on_teach, words, self.outputs, **quiet)
-        self.plan.click(self.on_plan, words, self.outputs, **quiet)
+        self.go.click(self.on_teach, lesson, self.outputs, **quiet)
+        self.plan.click(self.on_plan, lesson, self.outputs, **quiet)
         self.check.click(self.on_check, [self.user], self.outputs, **quiet)
         self.stop.click(self.on_stop, [self.user], [self.status, self.timer], **quiet)
         self.timer.tick(self.on_tick, [self.user, self.name], [self.rows, self.run, self.status, self.timer], **quiet)
@@ -82,16 +77,11 @@ class Teach:
         } | self._follow(work)
 
     def _ticket(self, work: Work) -> Ticket | None:
-        return self.site.queue.latest(work.token, PAGE)
+        return self.site.queue.latest(work.token, orders.TEACH)
 
     def _follow(self, work: Work) -> Changes:
         ticket = self._ticket(work)
         return follow(self, work, ticket, DONE[ticket.about["what"]] if ticket else "")
-
-    def _put(self, work: Work, words: list[str], what: str, **more: Any) -> Changes:
-        job = words_job(*words) | ({"faults_are_results": True} if what == "check" else {})
-        self.site.queue.put(work.token, PAGE, work.folder, [job], {"what": what} | more)
-        return {self.rows: None} | self._follow(work)
 
     @answers
     def on_clips(self, work: Work, event: gr.EventData) -> Changes:
@@ -105,20 +95,18 @@ class Teach:
 
     @answers
     def on_check(self, work: Work) -> Changes:
-        if not teaching.clips_value(work)["files"]:
-            raise UsageError("There are no clips yet; add some first.")
-        return self._put(work, ["data", "check", teaching.CLIPS, "--json"], "check")
+        orders.check(self.site, work)
+        return {self.rows: None} | self._follow(work)
 
     @answers
-    def on_plan(self, work: Work, name: str, model: str, steps: int, rank: int, windows: int) -> Changes:
-        words = teaching.adapt_words(work, name, model, int(steps), int(rank), int(windows))
-        words = [word for word in words if word != "--resume"]
-        return self._put(work, [*words, "--plan", "--json"], "plan")
+    def on_plan(self, work: Work, *values: Any) -> Changes:
+        orders.plan(self.site, work, lesson_of(*values))
+        return {self.rows: None} | self._follow(work)
 
     @answers
-    def on_teach(self, work: Work, name: str, model: str, steps: int, rank: int, windows: int) -> Changes:
-        words = teaching.adapt_words(work, name, model, int(steps), int(rank), int(windows))
-        return self._put(work, words, "teach", name=name)
+    def on_teach(self, work: Work, *values: Any) -> Changes:
+        orders.teach(self.site, work, lesson_of(*values))
+        return {self.rows: None} | self._follow(work)
 
     @answers
     def on_stop(self, work: Work) -> Changes:
@@ -147,6 +135,17 @@ class Teach:
             asked.adapter, asked.scale = str(run.relative_to(work.folder)), 1.0
             asked.parts = False
         return {self.status: status.words("The Draw page draws with it now.", "done")}
+
+
+def _number(value: int, least: int, label: str, name: str) -> gr.Number:
+    return gr.Number(value, label=label, minimum=least, maximum=1_000_000, precision=0, min_width=100, elem_id=name)
+
+
+def lesson_of(name: str, model: str, steps: float | None, rank: float | None, windows: float | None) -> teaching.Lesson:
+    """What the fields say; an emptied number is the default."""
+    numbers = {"steps": steps, "rank": rank, "windows": windows}
+    given = {key: int(value) for key, value in numbers.items() if value is not None}
+    return teaching.Lesson(name, model, **given)
 
 
 def rows_of(ticket: Ticket | None) -> dict[str, Any] | None:

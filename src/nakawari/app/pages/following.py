@@ -1,4 +1,4 @@
-"""What the pages that draw have in common: a job put into the queue, and how it stands."""
+"""How work under way is followed on a page."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from typing import Any
 import gradio as gr
 
 from .. import status
-from ..jobs import Ticket, words_job
-from ..site import Site
-from ..words import write_tracks
+from ..jobs import Ticket
 from ..work import Work
 from .events import Changes
 
-PAGE = "draw"
 TICK = 0.4
 """Seconds between two looks at work under way."""
-
-
-def put_drawing(site: Site, work: Work, words: list[str]) -> Ticket:
-    """Line up a command that draws the keys of a user's folder."""
-    write_tracks(work, work.asked())
-    return site.queue.put(work.token, PAGE, work.folder, [words_job(*words)])
 
 
 def follow(page: Any, work: Work, ticket: Ticket | None, done: str) -> Changes:

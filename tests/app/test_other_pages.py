@@ -1,0 +1,146 @@
+"""Lead, Compare and Teach as a user has them, in Chromium."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.drawings import ball
+from app.test_in_a_browser import add, folder_of, said
+from nakawari.media import write_video
+
+
+def turn_to(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+    page.wait_for_selector(f"#{ {'Lead': 'ways', 'Compare': 'slider', 'Teach': 'clips'}[name] } .nk")
+
+
+def ended(page: Any, where: str, words: str, seconds: float = 60) -> None:
+    script = "([where, words]) => document.querySelector(where + ' p').textContent.includes(words)"
+    page.wait_for_function(script, arg=[where, words], timeout=seconds * 1000)
+
+
+def on_board(page: Any, end: int, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
+    """Where a place of the drawing is on the screen."""
+    box = page.locator(".nk-board").nth(end).bounding_box()
+    return box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"]
+
+
+def ways_of(server: Any, page: Any) -> list[list[list[float]]]:
+    page.wait_for_timeout(400)
+    return json.loads((folder_of(server, page) / "work.json").read_text())["tracks"].get("1", [])
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_ways_are_in_pixels_of_the_drawing_also_when_it_is_shown_smaller(
+    visit: Callable[..., Any], server: Any, tmp_path: Path, touch: bool
+) -> None:
+    size = (1600, 960)
+    page = visit(has_touch=touch, viewport={"width": 390, "height": 800}) if touch else visit()
+    add(page, ball(tmp_path / "a.png", 300, 500, size), ball(tmp_path / "b.png", 900, 500, size))
+    turn_to(page, "Lead")
+    page.locator(".nk-board").first.scroll_into_view_if_needed()
+    start = on_board(page, 0, 300, 500, size)
+    (page.touchscreen.tap if touch else page.mouse.click)(*start)
+    page.wait_for_selector(".nk-board >> nth=1 >> .nk-mine")
+    page.locator(".nk-board").nth(1).scroll_into_view_if_needed()
+    begin, end = on_board(page, 1, 300, 500, size), on_board(page, 1, 900, 400, size)
+    page.mouse.move(*begin)
+    page.mouse.down()
+    page.mouse.move(*end, steps=4)
+    page.mouse.up()
+    (way,) = ways_of(server, page)
+    shown = page.locator(".nk-board").first.bounding_box()["width"]
+    one = size[0] / shown  # a pixel of the screen in pixels of the drawing
+    assert np.abs(np.array(way) - [[300, 500], [900, 400]]).max() <= one + 0.5
+    page.get_by_role("button", name="Undo (Ctrl+Z)").click()
+    (way,) = ways_of(server, page)
+    assert np.abs(np.array(way[1]) - [300, 500]).max() <= one + 0.5
+    page.get_by_role("button", name="Remove all points of this gap").click()
+    assert ways_of(server, page) == []
+
+
+def test_match_for_me(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    source = np.random.default_rng(0)
+    picture = np.kron(source.integers(0, 255, (24, 40, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    for name, shift in (("a.png", 0), ("b.png", 16)):
+        Image.fromarray(np.roll(picture, shift, axis=1)).save(tmp_path / name)
+    page = visit()
+    add(page, tmp_path / "a.png", tmp_path / "b.png")
+    turn_to(page, "Lead")
+    page.click("#match")
+    ended(page, "#lead-status", "Matched")
+    ways = ways_of(server, page)
+    assert len(ways) >= 3
+    moves = np.array([[end[0] - start[0], end[1] - start[1]] for start, end in ways])
+    assert np.abs(np.median(moves, axis=0) - [16, 0]).max() < 1
+
+
+def test_compare_in_step(visit: Callable[..., Any], tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    page.click("#draw")
+    said(page, "Drawn.")
+    turn_to(page, "Compare")
+    page.click("#compare")
+    ended(page, "#compare-status", "Compared.")
+    page.wait_for_selector("#slider .nk-line")
+    page.get_by_label("What is left and right of it").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_label("What is left and right of it").get_attribute("aria-valuenow") == "52"
+    page.get_by_label("Frame", exact=True).fill("4")
+    sources = [one.get_attribute("src") for one in page.locator("#slider .nk-pair img").all()]
+    assert all("0005.png" in source for source in sources) and len(set(sources)) == 2
+
+
+def clips(folder: Path) -> list[Path]:
+    """Three clips of 24 frames in which a square slides over a pattern."""
+    source = np.random.default_rng(0)
+    files = []
+    for number in range(3):
+        ground = np.kron(source.integers(80, 255, (6, 8, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+        frames = []
+        for frame in range(24):
+            shown = ground.copy()
+            shown[30 + 8 * number : 50 + 8 * number, 10 + 4 * frame : 30 + 4 * frame] = (200, 40, 40)
+            frames.append(shown)
+        files.append(folder / f"c{number}.mp4")
+        write_video(files[-1], frames, 12)
+    return files
+
+
+@pytest.mark.slow
+def test_teach_ten_steps_and_draw_with_it(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    turn_to(page, "Teach")
+    page.click("#teach")
+    ended(page, "#teach-status", "There are no clips yet; add some first.")
+    page.locator("#clips input[type=file]").first.set_input_files([str(file) for file in clips(tmp_path)])
+    page.wait_for_selector("#clips li >> nth=2")
+    page.click("#check")
+    ended(page, "#teach-status", "Checked.")
+    assert "3 videos" in page.locator("#teach-rows").text_content()
+    for field, value in (("teach-steps", "10"), ("rank", "4"), ("windows", "0")):
+        page.fill(f"#{field} input", value)
+        page.locator(f"#{field} input").blur()
+    page.click("#teach")
+    ended(page, "#teach-status", "Taught", 240)
+    assert page.locator("#run polyline").count() >= 1
+    assert page.locator("#run .nk-sample").count() >= 1
+    page.click("#try")
+    page.wait_for_selector("#draw:visible")
+    page.wait_for_function(
+        "[...document.querySelectorAll('textarea')].some((one) => one.value.includes('teach/show@1'))"
+    )
+    page.click("#draw")
+    said(page, "Drawn.")
+    record = json.loads((folder_of(server, page) / "out" / "interpolation.json").read_text())
+    assert record["model"] == "mini+teach/show@1"

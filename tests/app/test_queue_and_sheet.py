@@ -1,0 +1,112 @@
+"""The queue with a stand-in for the process, and a time sheet dropped among the keys; no browser, no model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.drawings import ball
+from nakawari.app import strip
+from nakawari.app.jobs import Queue, words_job
+from nakawari.app.process import Ended
+from nakawari.app.sequence import sheet_of
+from nakawari.app.status import of_ticket
+from nakawari.app.words import interpolate_words
+from nakawari.app.work import Work, Works
+from nakawari.errors import UsageError
+
+
+class Slow:
+    """Runs a job until it is let go or interrupted."""
+
+    def __init__(self) -> None:
+        self.go, self.ran, self.stopped = threading.Event(), list[list[str]](), False
+
+    def run(self, job: dict[str, Any], hear: Any) -> Ended:
+        self.ran.append(job["words"])
+        hear("in-betweens", 1, 4, "step 1 of 2")
+        self.go.wait(10)
+        self.go.clear()
+        if self.stopped:
+            self.stopped = False
+            return Ended(130, "", ("nakawari: interrupted; 1 of 2 gaps are kept.",))
+        return Ended(0, "{}", ("nakawari: warning: gap 2: a cut?",))
+
+    def interrupt(self) -> None:
+        self.stopped = True
+        self.go.set()
+
+    def renew(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    works = Works(tmp_path / "work")
+    return works.open(works.new_token())
+
+
+def test_one_queue_says_the_place_of_each(work: Work) -> None:
+    runs = Slow()
+    queue = Queue(runs)
+    tickets = [queue.put(f"user{number}", "draw", work.folder, [words_job("interpolate")]) for number in range(3)]
+    while tickets[0].progress is None:
+        pass
+    assert [queue.place(ticket) for ticket in tickets] == [0, 1, 2]
+    assert of_ticket(queue, work, tickets[2], "")["words"] == "In the queue: 2 before this one."
+    assert of_ticket(queue, work, tickets[0], "")["words"] == "in-betweens: 1 of 4, step 1 of 2"
+    with pytest.raises(UsageError, match="work under way"):
+        queue.put("user0", "draw", work.folder, [])
+    queue.cancel(tickets[1])
+    assert tickets[1].state == "stopped" and queue.place(tickets[2]) == 1
+    queue.cancel(tickets[0])
+    assert tickets[0].over.wait(10)
+    assert of_ticket(queue, work, tickets[0], "")["words"] == "Stopped: interrupted; 1 of 2 gaps are kept."
+    runs.go.set()
+    assert tickets[2].over.wait(10)
+    assert (tickets[2].state, tickets[2].warnings) == ("done", ["gap 2: a cut?"])
+    assert len(runs.ran) == 2
+
+
+def test_a_sheet_sets_order_and_timing(work: Work, tmp_path: Path) -> None:
+    names = ("A3.png", "A1.png", "A2.png")
+    sent = [{"path": str(ball(work.works.uploads / name, 30)), "name": name} for name in names]
+    sheet = work.works.uploads / "sheet.csv"
+    sheet.write_text("A\n1\n\n○\n○\n2\n\n3\n", encoding="utf-8")
+    sent.append({"path": str(sheet), "name": "sheet.csv"})
+    assert strip.act(work, {"action": "add", "files": sent}) == []
+    asked = work.asked()
+    assert [key.name for key in asked.keys] == ["A1.png", "A2.png", "A3.png"]
+    assert asked.between == [2, 0]
+    assert asked.spacing[0] == [0.5, 0.75]
+
+
+def test_the_sheet_of_a_sequence_has_its_exposures() -> None:
+    frames = [{"number": 1, "length": 2, "key": "a.png"}, {"number": 3, "length": 2, "key": None}]
+    sheet = sheet_of({"frames": [*frames, {"number": 5, "length": 2, "key": "b.png"}], "fps": 24.0})
+    assert sheet.duration == 6 and sorted(sheet.levels[0].cells) == [0, 2, 4]
+    assert [cell.name for cell in sheet.levels[0].cells.values()] == ["1", "3", "5"]
+
+
+def test_what_is_on_the_page_as_words(work: Work) -> None:
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        work.add_key(ball(work.works.uploads / name, 30 + 20 * number), name)
+    strip.act(work, {"action": "between", "gap": 1, "count": 2})
+    strip.act(work, {"action": "shares", "gap": 1, "shares": [0.2, 0.9]})
+    strip.act(work, {"action": "move", "place": 2, "to": 0})
+    words = interpolate_words(work.asked())
+    assert words[:6] == ["interpolate", "keys/c.png", "keys/a.png", "keys/b.png", "-o", "out"]
+    assert words[words.index("--between") + 1] == "7,2"
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--spacing"] == ["even", "0.2,0.9"]
+
+
+def test_the_core_does_not_import_the_app() -> None:
+    code = "import nakawari, nakawari.cli.main, sys; print([m for m in sys.modules if 'gradio' in m or '.app.' in m])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def pixel_grid(flow: Tensor) -> Tensor:
-    """The pixel coordinates (1, 2, H, W), x first, on the device and in the dtype of `flow`."""
+def pixel_grid(flow: Tensor, top: int = 0) -> Tensor:
+    """The pixel coordinates (1, 2, H, W), x first, from row `top` on, on the device and in the dtype of `flow`."""
     height, width = flow.shape[-2:]
-    y = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    y = torch.arange(top, top + height, device=flow.device, dtype=flow.dtype)
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])[None]
 
@@ -23,18 +23,20 @@ def backward_warp(image: Tensor, flow: Tensor) -> Tensor:
     return _read(image, flow, "bilinear")
 
 
-def drawn_along(picture: Tensor, flow: Tensor) -> Tensor:
+def drawn_along(picture: Tensor, flow: Tensor, top: int = 0) -> Tensor:
     """A picture in [-1, 1] as `backward_warp` reads it, but bicubic: for what is seen.
+
+    A flow of fewer rows than the picture makes those from row `top` on.
 
     Halfway between two pixels the bilinear mean is a box filter, and a line one pixel wide loses half its contrast.
     """
-    return _read(picture, flow, "bicubic").clamp(-1, 1)
+    return _read(picture, flow, "bicubic", top).clamp(-1, 1)
 
 
-def _read(image: Tensor, flow: Tensor, mode: str) -> Tensor:
-    height, width = flow.shape[-2:]
+def _read(image: Tensor, flow: Tensor, mode: str, top: int = 0) -> Tensor:
+    height, width = image.shape[-2:]
     size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device, dtype=flow.dtype)
-    grid = (pixel_grid(flow) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
+    grid = (pixel_grid(flow, top) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
     return functional.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 

@@ -199,7 +199,7 @@ def _run(
         if settings.options.get(REFINE) and control[number] is not None:
             tracks[task.gap].correct(task.spec, output.tracks[number])
     whole = boards[batch[0].gap][0].shape[:2]
-    return [[_fitted(frame, whole) for frame in clip[1:-1]] for clip in to_uint8(made * 2 - 1)]
+    return [[_fitted(to_uint8(frame * 2 - 1), whole) for frame in clip[1:-1]] for clip in made]
 
 
 def _fitted(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

@@ -24,11 +24,17 @@ from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCa
 from ..tooncrafter.sampling import Generators, OutputType, draw_noise, sample
 from ..tooncrafter.scheduler import Sampler, Spacing, ToonCrafterScheduler
 from .autoencoder import PATCH, LinearAutoencoder
+from .large import at_working_size, drawn_large, frames_of, working_size
+from .redraw import Keys, Look
 from .unet import MiniUNet
 
 _KEY_DEVIATION = math.exp(-15)
 """Of the noise on the keys' latents. It is too small to be seen; but it is drawn before the noise of the sampling run,
 so that a seed gives the frames that it gave in earlier revisions."""
+
+
+_WHOLE = "keys"
+"""Among a condition's tensors: both keys (B, 2, 3, H, W) at their own size, where they are worked at a smaller one."""
 
 
 class MiniPipeline(InterpolationPipeline):
@@ -91,7 +97,9 @@ class MiniPipeline(InterpolationPipeline):
         return PATCH * 2 ** (len(self.unet.config.channel_mult) - 1)
 
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
-        """See the contract; the autoencoder is linear, so a generator changes nothing."""
+        """See the contract; the autoencoder is linear, so a generator changes nothing. Latents of large frames are
+        those of their working size."""
+        frames = at_working_size(frames)
         latents = self.vae.encode(pad_frames(frames, *self._lacking(frames)).to(self.vae.dtype))
         return latents if condition is None else latents - condition.base
 
@@ -122,7 +130,10 @@ class MiniPipeline(InterpolationPipeline):
         if times is not None and len(times) != num_frames:
             raise ValueError(f"{len(times)} times do not fit {num_frames} frames")
         # The guide reads the keys as they came: rounded ones would send its flow another way.
-        keys = pad_frames(torch.stack([start, end], dim=1), *self._lacking(start))
+        whole = torch.stack([start, end], dim=1)
+        keys = at_working_size(whole)
+        size, large = (start.shape[-2], start.shape[-1]), keys.shape != whole.shape
+        keys = pad_frames(keys, *self._lacking(keys))
         times = torch.linspace(0, 1, num_frames) if times is None else times
         if guide is None or not guided:
             guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times)
@@ -133,10 +144,11 @@ class MiniPipeline(InterpolationPipeline):
         between = encoded.new_zeros(len(encoded), num_frames - 2, *encoded.shape[2:])
         return Condition(
             num_frames=num_frames,
-            size=(start.shape[-2], start.shape[-1]),
+            size=size,
             latents=torch.cat([encoded[:, :1], between, encoded[:, 1:]], dim=1),
             base=self.vae.encode(guide.blend()),
             guide=guide,
+            extra={_WHOLE: whole.float()} if large else {},
         )
 
     def _lacking(self, frames: Tensor) -> tuple[int, int]:
@@ -147,17 +159,47 @@ class MiniPipeline(InterpolationPipeline):
         """See the contract: there is nothing to leave out."""
         return condition
 
-    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def denoise(self, noisy: Tensor, t: Tensor, condition: Condition, looks: list[list[Look]] | None = None) -> Tensor:
+        """See the contract; `looks` as `MiniUNet.forward` takes them."""
         seen = self.process.network_input(noisy, t)
         together = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
-        return self.unet(together, t, guide=condition.guide)
+        return self.unet(together, t, guide=condition.guide, looks=looks)
 
-    def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
-        """See the contract; `chunk` changes nothing, the autoencoder is one small layer."""
-        assert condition.guide is not None
-        frames = condition.guide.blend() + self.vae.decode(latents.to(self.vae.dtype))
-        height, width = condition.size
-        return frames[..., :height, :width]
+    def decode(
+        self,
+        latents: Tensor,
+        condition: Condition,
+        *,
+        chunk: int | None = None,
+        looks: Sequence[list[Look]] = (),
+    ) -> Tensor:
+        """See the contract; `chunk` changes nothing, the autoencoder is one small layer.
+
+        Frames larger than they are worked at are drawn from the keys in their own size, with the `looks` of the last
+        evaluation where they are known.
+        """
+        guide = condition.guide
+        assert guide is not None
+        change, whole = self.vae.decode(latents.to(self.vae.dtype)), condition.extra.get(_WHOLE)
+        if whole is None:
+            height, width = condition.size
+            return (guide.blend() + change)[..., :height, :width]
+        change, frames = change.float(), frames_of(looks)
+        for place, own in enumerate(frames):
+            clip, frame = divmod(place, condition.num_frames - 2)
+            change[clip, frame + 1] -= self._of_looks(guide[clip : clip + 1], frame + 1, own)
+        height, width = working_size(condition.size)
+        cut = [[Look(*(part[..., :height, :width] for part in look)) for look in own] for own in frames]
+        guide = guide.map_pixels(lambda pixels: pixels[..., :height, :width])
+        return drawn_large(whole, guide, change[..., :height, :width], cut)
+
+    def _of_looks(self, guide: Guide, frame: int, looks: Sequence[Look]) -> Tensor:
+        """What of the change of one frame of one clip, (3, h, w), its looks make."""
+        keys = Keys(
+            *(key[:, frame].float() for key in (guide.start, guide.end)), guide.time[:, frame, None, None, None]
+        )
+        change = keys.drawn(looks) - torch.lerp(keys.first, keys.last, keys.time)
+        return self.vae.decode(self.vae.encode(change[None].to(self.vae.dtype)))[0, 0].float()
 
     def sample_in_few_steps(self, steps: int) -> None:
         """See the contract."""
@@ -211,9 +253,10 @@ class MiniPipeline(InterpolationPipeline):
             condition = self.condition(start, end, num_frames=frames, guided=guided, generator=generator, times=times)
         self.scheduler.set_timesteps(num_inference_steps or self.config.default_steps, spacing=spacing, sampler=sampler)
         x = draw_noise(condition.latents, generator) if latents is None else latents
+        looks: list[list[Look]] = []
         x = sample(
             self.scheduler,
-            lambda x, time, _: self._answer(x, time, condition),
+            lambda x, time, _: self._answer(x, time, condition, looks),
             x.float(),
             eta=default(eta, 0.0),
             temperature=temperature,
@@ -224,10 +267,13 @@ class MiniPipeline(InterpolationPipeline):
         if output_type == "latent":
             self.maybe_free_model_hooks()
             return InterpolationOutput(frames=x)
-        video = self.decode(x, condition).float().transpose(1, 2)
+        video = self.decode(x, condition, looks=looks).float().transpose(1, 2)
         self.maybe_free_model_hooks()
         return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
 
-    def _answer(self, x: Tensor, time: int, condition: Condition) -> Tensor:
+    def _answer(self, x: Tensor, time: int, condition: Condition, looks: list[list[Look]]) -> Tensor:
+        """One evaluation, after which `looks` are its own where `decode` wants them."""
         times = torch.full((len(x),), time, device=x.device)
-        return self.denoise(x.to(self.unet.dtype), times, condition).float()
+        looks.clear()
+        kept = looks if _WHOLE in condition.extra and condition.num_frames > 2 else None
+        return self.denoise(x.to(self.unet.dtype), times, condition, kept).float()

@@ -213,11 +213,15 @@ class Look(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """The guide's warped keys (N, 3, H, W) and the time of each in-between (N, 1, 1, 1)."""
+    """The guide's warped keys (N, 3, H, W) and the time of each in-between (N, 1, 1, 1).
+
+    What is drawn of them may be fewer rows, from row `top` on.
+    """
 
     first: Tensor
     last: Tensor
     time: Tensor
+    top: int = 0
 
     def moved(self, motion: Tensor) -> Keys:
         """The keys with `motion` (N, 2, H, W) in pixels more between start and end key."""
@@ -229,7 +233,8 @@ class Keys(NamedTuple):
         to_start = small[:, 0:2] * _MOVE_UNIT - self.time * motion
         to_end = small[:, 2:4] * _MOVE_UNIT + (1 - self.time) * motion
         share = (self.time.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + small[:, 4:5] * _MOVE_UNIT).sigmoid()
-        return torch.lerp(drawn_along(self.first, to_start), drawn_along(self.last, to_end), share)
+        first, last = drawn_along(self.first, to_start, self.top), drawn_along(self.last, to_end, self.top)
+        return torch.lerp(first, last, share)
 
     def drawn(self, looks: Sequence[Look]) -> Tensor:
         """The mean (N, 3, H, W) of some pictures of these keys, weighed pixel by pixel."""

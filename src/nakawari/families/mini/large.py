@@ -1,0 +1,119 @@
+"""Pictures larger than mini works at: motion is found and weighed at a bounded size, and the keys are moved at theirs.
+
+All that the guide and the denoiser hold is then bounded by `MOST_PIXELS` and the number of frames, whatever the size of
+the keys, and the same drawing is drawn alike at any size. Full-size work goes in strips of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...guide import Guide
+from ...guide.layout import MOTION_UNIT
+from ...guide.warp import drawn_along
+from ...threads import spread
+from .redraw import Keys, Look
+
+Size = tuple[int, int]
+"""Height and width."""
+
+MOST_PIXELS = 640 * 400
+_STRIP_PIXELS = 2**17
+
+
+def working_size(size: Size) -> Size:
+    """The size that keys of `size` are worked at: their own, or as much smaller as `MOST_PIXELS` asks for."""
+    scale = min(1.0, math.sqrt(MOST_PIXELS / (size[0] * size[1])))
+    return size if scale == 1.0 else (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+
+
+def at_working_size(frames: Tensor) -> Tensor:
+    """Frames (..., 3, H, W) in [-1, 1] at the size that they are worked at."""
+    size = working_size((frames.shape[-2], frames.shape[-1]))
+    if size == tuple(frames.shape[-2:]):
+        return frames
+    flat = frames.reshape(-1, *frames.shape[-3:])
+    return functional.interpolate(flat, size, mode="bilinear", antialias=True).reshape(*frames.shape[:-2], *size)
+
+
+def frames_of(looks: Sequence[Sequence[Look]]) -> list[list[Look]]:
+    """What a denoiser told of several frames at a time, frame by frame."""
+    return [
+        [Look(*(part[n : n + 1] for part in look)) for look in some]
+        for some in looks
+        for n in range(len(some[0].motion))
+    ]
+
+
+def drawn_large(keys: Tensor, guide: Guide, change: Tensor, looks: Sequence[Sequence[Look]]) -> Tensor:
+    """Frames at the size of the keys.
+
+    Args:
+        keys: (B, 2, 3, H, W) in [-1, 1].
+        guide: of the keys at their working size.
+        change: (B, F, 3, h, w), what is added to the guide's blend there and is not among the looks.
+        looks: per frame between the keys, clip after clip, what the denoiser makes of the guide's warped keys; none
+            where the guide's blend is all.
+
+    Returns:
+        (B, F, 3, H, W).
+    """
+    clips, frames = guide.time.shape
+    drawn = keys.new_empty(clips, frames, *keys.shape[2:])
+    for clip in range(clips):
+        drawn[clip, 0], drawn[clip, -1] = keys[clip]
+        for frame in range(1, frames - 1):
+            own = looks[clip * (frames - 2) + frame - 1] if looks else ()
+            motion = guide.motion[clip : clip + 1, frame].float() * MOTION_UNIT
+            time = float(guide.time[clip, frame])
+            drawn[clip, frame] = _frame(keys[clip], time, motion, change[clip : clip + 1, frame], own)
+    return drawn
+
+
+def _frame(keys: Tensor, time: float, motion: Tensor, change: Tensor, looks: Sequence[Look]) -> Tensor:
+    """One frame (3, H, W) of keys (2, 3, H, W), the rest at the working size."""
+    size = keys.shape[-2], keys.shape[-1]
+    scale = motion.new_tensor([size[1] / motion.shape[-1], size[0] / motion.shape[-2]])[:, None, None]
+
+    def moved(top: int, bottom: int) -> Tensor:
+        own = enlarged(motion * scale, size, top, bottom)
+        return torch.cat([drawn_along(keys[:1], -time * own, top), drawn_along(keys[1:], (1 - time) * own, top)])
+
+    warped = _in_strips(moved, keys)
+
+    def mixed(top: int, bottom: int) -> Tensor:
+        added = enlarged(change, size, top, bottom)
+        if not looks:
+            return torch.lerp(warped[:1, :, top:bottom], warped[1:, :, top:bottom], time) + added
+        own = Keys(warped[:1], warped[1:], motion.new_full((1, 1, 1, 1), time), top)
+        wide = (torch.cat([look.motion * scale, look.small, look.chance], dim=1) for look in looks)
+        parts = (enlarged(one, size, top, bottom).split([2, 5, 1], dim=1) for one in wide)
+        return own.drawn([Look(way, _scaled(small, scale), chance) for way, small, chance in parts]) + added
+
+    return _in_strips(mixed, keys)[0]
+
+
+def _scaled(small: Tensor, scale: Tensor) -> Tensor:
+    """`small` of a `Look` with its four values that are distances in pixels in those of a larger picture."""
+    return torch.cat([small[:, :2] * scale, small[:, 2:4] * scale, small[:, 4:]], dim=1)
+
+
+def _in_strips(work: Callable[[int, int], Tensor], keys: Tensor) -> Tensor:
+    """What `work` makes of the rows from `top` to `bottom` of a picture of the keys' size, put together."""
+    height, width = keys.shape[-2:]
+    rows = max(1, _STRIP_PIXELS // width)
+    strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+    return torch.cat(spread(lambda strip: work(*strip), strips, keys.device), dim=-2)
+
+
+def enlarged(values: Tensor, size: Size, top: int, bottom: int) -> Tensor:
+    """Rows `top` to `bottom` of values (1, C, h, w) at `size`, read bilinearly: (1, C, bottom - top, W)."""
+    y = (torch.arange(top, bottom, device=values.device) * 2 + 1) / size[0] - 1
+    x = (torch.arange(size[1], device=values.device) * 2 + 1) / size[1] - 1
+    grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)[None]
+    return functional.grid_sample(values.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)

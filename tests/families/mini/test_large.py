@@ -18,13 +18,14 @@ from nakawari.variants import load
 
 SIZE = (64, 96)
 PEAK = """
-import resource, torch
+import torch
+from nakawari.evaluation.load import peak_rss
 from nakawari.variants import load
 pipeline = load("mini").pipeline
 keys = torch.rand(2, 1, 3, 50, 80, generator=torch.Generator().manual_seed(0)) * 2 - 1
 keys = torch.nn.functional.interpolate(keys[:, 0], (800, 1280), mode="bilinear")[:, None]
 pipeline(keys[0], keys[1], num_frames=4, generator=[torch.Generator().manual_seed(0)], output_type="pt")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_rss())
 """
 
 

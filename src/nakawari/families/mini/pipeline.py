@@ -267,9 +267,11 @@ class MiniPipeline(InterpolationPipeline):
         if output_type == "latent":
             self.maybe_free_model_hooks()
             return InterpolationOutput(frames=x)
-        video = self.decode(x, condition, looks=looks).float().transpose(1, 2)
+        frames = self.decode(x, condition, looks=looks).float()
         self.maybe_free_model_hooks()
-        return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
+        if output_type == "pt":  # in place: large frames are most of what is held
+            return InterpolationOutput(frames=frames.mul_(0.5).add_(0.5).clamp_(0, 1))
+        return InterpolationOutput(frames=self._video_processor.postprocess_video(frames.transpose(1, 2), output_type))
 
     def _answer(self, x: Tensor, time: int, condition: Condition, looks: list[list[Look]]) -> Tensor:
         """One evaluation, after which `looks` are its own where `decode` wants them."""

@@ -130,3 +130,49 @@ def test_bad_input_is_one_sentence(visit: Callable[..., Any], tmp_path: Path) ->
     page.locator(FILES).set_input_files([str(ball(tmp_path / "other.png", 30, size=(80, 60)))])
     said(page, "all key drawings must have one size")
     assert page.locator(".nk-key").count() == 1
+
+
+def test_draw_a_gap_again_and_put_a_mended_drawing_in(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    page.click("#draw")
+    said(page, "Drawn.")
+    record = folder_of(server, page) / "out" / "interpolation.json"
+    before = record.stat().st_mtime_ns
+    page.get_by_role("button", name="Draw this gap again").click()
+    said(page, "Choose an in-between in the player first; its gap is drawn again.")
+    page.get_by_label("Frame 3", exact=True).click()
+    page.get_by_role("button", name="Draw this gap again").click()
+    said(page, "Drawn.")
+    assert record.stat().st_mtime_ns > before
+    page.get_by_label("Frame 5", exact=True).click()
+    mended = ball(tmp_path / "<b onclick=alert(1)>mended.png", 45)
+    page.locator("#frame-tools input[type=file]").set_input_files([str(mended)])
+    page.wait_for_selector(".nk-key >> nth=2")
+    names = [one.text_content() for one in page.locator(".nk-name").all()]
+    assert names[1].endswith("mended.png") and "<" not in names[1]
+    page.click("#draw")
+    said(page, "Drawn.")
+    assert page.locator(".nk-film .nk-framed").count() == 3
+
+
+def test_keyboard_and_drag_set_the_timing(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+    page.get_by_label("In-betweens of gap 1").fill("1")
+    page.get_by_label("In-betweens of gap 1").press("Enter")
+    page.wait_for_function("document.querySelectorAll('.nk-tick').length === 1")
+    page.locator(".nk-tick").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.nk-gap select').value === 'own'")
+    chart = page.locator(".nk-chart").bounding_box()
+    tick = page.locator(".nk-tick").bounding_box()
+    middle = tick["y"] + tick["height"] / 2
+    page.mouse.move(tick["x"] + tick["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(chart["x"] + chart["width"] * (8 + 0.8 * 104) / 120, middle, steps=3)
+    page.mouse.up()
+    page.wait_for_function("Math.abs(document.querySelector('.nk-tick').getAttribute('aria-valuenow') - 0.8) < 0.02")
+    page.wait_for_timeout(400)
+    (spacing,) = json.loads((folder_of(server, page) / "work.json").read_text())["spacing"]
+    assert abs(spacing[0] - 0.8) < 0.02

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from app.drawings import ball
 from nakawari.app import strip
 from nakawari.app.jobs import Queue, words_job
 from nakawari.app.process import Ended
-from nakawari.app.sequence import sheet_of
+from nakawari.app.sequence import player_value, sheet_of
 from nakawari.app.status import of_ticket
 from nakawari.app.words import interpolate_words
 from nakawari.app.work import Work, Works
@@ -110,3 +111,21 @@ def test_the_core_does_not_import_the_app() -> None:
     code = "import nakawari, nakawari.cli.main, sys; print([m for m in sys.modules if 'gradio' in m or '.app.' in m])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_player_hears_what_the_record_doubts(work: Work) -> None:
+    (work.output).mkdir()
+    for number in (1, 2, 3):
+        ball(work.output / f"000{number}.png", 30 * number)
+    names = [("a.png", 1), (None, 2), ("b.png", 3)]
+    record = {
+        "tool": "nakawari interpolate",
+        "files": [],
+        "frames": [{"file": f"000{n}.png", "number": n, "length": 1, "key": key} for key, n in names],
+        "gaps": [{"shares": [0.5], "drawn_by": "model", "confidence": [0.25], "cut": True, "notes": []}],
+    } | {"fps": 12, "size": [160, 96], "channels": "RGB", "loop": False, "model": "mini", "seed": 0}
+    (work.output / "interpolation.json").write_text(json.dumps(record))
+    value = player_value(work, work.output)
+    assert value is not None
+    assert [frame.get("confidence") for frame in value["frames"]] == [None, 0.25, None]
+    assert value["warnings"] == ["Gap 1: a cut? Little of one key is found again in the other."]

@@ -59,11 +59,13 @@ def _about(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
 
 
 def _warnings(record: Mapping[str, Any]) -> list[str]:
-    return [
-        f"Gap {number} may hold a cut: its keys have little in common."
-        for number, gap in enumerate(record.get("gaps", ()), 1)
-        if gap.get("cut")
-    ]
+    """What the record doubts, a sentence each."""
+    found = []
+    for number, gap in enumerate(record.get("gaps", ()), 1):
+        if gap.get("cut"):
+            found.append(f"Gap {number}: a cut? Little of one key is found again in the other.")
+        found += [f"Gap {number}: {note}" for note in gap.get("notes", ())]
+    return found
 
 
 def links_of(work: Work) -> list[dict[str, str]]:

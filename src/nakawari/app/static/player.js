@@ -4,6 +4,7 @@
   const { components, make, typing, isSeen } = window.nakawari;
 
   components.player = (box, say) => {
+    const doubts = make("ul", { class: "nk-notes" });
     let value = null, at = 0, before = 0, timer = null, held = 0;
     const stage = make("div", { class: "nk-stage", tabindex: 0, "aria-label": "Player: space plays, arrows step, F flips, O is onion skin" });
     const about = make("p", { class: "nk-about", "aria-live": "polite" });
@@ -17,7 +18,7 @@
     const tools = make("div", { class: "nk-tools" }, button("|◀", "First frame (Home)", () => go(0)), button("◀", "Back (left arrow)", () => step(-1)), play,
       button("▶", "On (right arrow)", () => step(1)), button("▶|", "Last frame (End)", () => go(Infinity)), timing, onion, flip);
     const empty = make("p", { class: "nk-empty", text: "The drawn sequence plays here. Add two key drawings above, then press Draw." });
-    const body = make("div", { class: "nk-player" }, stage, tools, about, film);
+    const body = make("div", { class: "nk-player" }, stage, tools, about, film, doubts);
     box.replaceChildren(empty, body);
 
     const frames = () => value.frames;
@@ -102,6 +103,7 @@
         return make("button", { role: "option", class: frame.key === null ? "nk-frame" : "nk-frame nk-framed", "aria-label": `Frame ${frame.number}${frame.key === null ? "" : ", a key"}`,
           onclick: () => { stop(); go(place); } }, make("img", { src: frame.url, alt: "", loading: "lazy" }), sure, make("span", { text: frame.number }));
       }));
+      doubts.replaceChildren(...value.warnings.map((text) => make("li", { text })));
       show();
     };
   };

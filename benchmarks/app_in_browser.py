@@ -1,0 +1,219 @@
+"""The app in a real browser: pictures of its pages, how soon the first drawing is there, how fast pages answer.
+
+    python benchmarks/app_in_browser.py -o benchmarks/results/app.json --pictures docs/images
+
+Needs the extra `app`, Playwright and Chromium. A page's picture shows it at 390, 1280 and 2560 pixels, light and dark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from nakawari.files import write_json
+from nakawari.media import write_video
+from nakawari.provenance import provenance
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+SIZES = {390: 844, 1280: 800, 2560: 1440}
+TALL = 520
+"""Height of one screen in a page's picture."""
+PAGES = {"Draw": "#status", "Lead": "#lead-status", "Compare": "#compare-status", "Teach": "#teach-status"}
+
+
+@contextmanager
+def served(work: Path) -> Iterator[str]:
+    """The app on a work folder, at this address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, "-m", "nakawari", "app", "--work", str(work), "--port", str(port), "--no-browser"]
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        for _ in range(400):
+            try:
+                urllib.request.urlopen(url).close()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield url
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+
+
+def ended(page: Page, where: str, words: str) -> None:
+    """Wait until a status line says so."""
+    script = "([where, words]) => document.querySelector(where + ' p').textContent.includes(words)"
+    page.wait_for_function(script, arg=[where, words], timeout=600_000)
+
+
+def keys(folder: Path) -> list[str]:
+    """Two drawings of 320 x 200: a ball at two places."""
+    paths = []
+    for number, x in enumerate((60, 220)):
+        rows, columns = np.mgrid[:200, :320]
+        ball = np.hypot(rows - 110, columns - x) < 26
+        paths.append(folder / f"k{number}.png")
+        Image.fromarray(np.where(ball[..., None], [210, 60, 50], [240, 234, 220]).astype(np.uint8)).save(paths[-1])
+    return [str(path) for path in paths]
+
+
+def clips(folder: Path) -> list[str]:
+    """Three clips in which a square slides over a pattern."""
+    source, paths = np.random.default_rng(0), []
+    for number in range(3):
+        ground = np.kron(source.integers(120, 250, (5, 8, 3)), np.ones((20, 20, 1))).astype(np.uint8)
+        frames = [ground.copy() for _ in range(24)]
+        for place, frame in enumerate(frames):
+            frame[30 + 8 * number : 55 + 8 * number, 10 + 5 * place : 35 + 5 * place] = (200, 40, 40)
+        paths.append(folder / f"clip{number + 1}.mp4")
+        write_video(paths[-1], frames, 12)
+    return [str(path) for path in paths]
+
+
+def measured(page: Page, url: str, folder: Path) -> dict[str, Any]:
+    """Seconds from the press on Draw to the first picture of a two-key job, and milliseconds of answers meanwhile."""
+    page.goto(url)
+    page.wait_for_selector(".nk-add")
+    page.locator(".nk-is-strip input[type=file]").first.set_input_files(keys(folder))
+    page.wait_for_selector(".nk-key >> nth=1")
+    page.get_by_label("Parts").first.uncheck()
+    began = time.perf_counter()
+    page.click("#draw")
+    page.wait_for_selector("#player .nk-stage img")
+    first = time.perf_counter() - began
+    page.get_by_label("In-betweens of gap 1").fill("120")
+    page.get_by_label("In-betweens of gap 1").press("Enter")
+    page.wait_for_selector(".nk-tick >> nth=119")
+    page.click("#draw")
+    ended(page, "#status", "in-betweens:")
+    loads, clicks = [], []
+    for number in range(20):
+        began = time.perf_counter()
+        urllib.request.urlopen(url).read()
+        loads.append(1000 * (time.perf_counter() - began))
+        # From the key on the picker to the answer of the server: the spacing of the gap is another.
+        began = time.perf_counter()
+        page.get_by_label("Spacing of gap 1").select_option(["ease", "even"][number % 2])
+        want = ["ease", "even"][number % 2]
+        page.wait_for_function(
+            "want => document.querySelector('textarea')?.value !== undefined && "
+            "[...document.querySelectorAll('textarea')].some((one) => one.value.includes('--spacing ' + want + ' '))",
+            arg=want,
+            polling=5,
+        )
+        clicks.append(1000 * (time.perf_counter() - began))
+    page.click("#cancel")
+    ended(page, "#status", "Stopped")
+    return {
+        "first_picture_seconds": round(first, 2),
+        "page_load_ms": {"median": round(statistics.median(loads), 1), "most": round(max(loads), 1)},
+        "click_to_answer_ms": {"median": round(statistics.median(clicks), 1), "most": round(max(clicks), 1)},
+    }
+
+
+def prepared(page: Page, url: str, folder: Path) -> None:
+    """A user who has drawn the examples, led a point, compared two models and taught ten steps."""
+    page.goto(url)
+    page.wait_for_selector(".nk-add")
+    page.get_by_text("or try the examples").click()
+    page.wait_for_selector(".nk-key >> nth=2")
+    page.click("#draw")
+    ended(page, "#status", "Drawn.")
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_timeout(1000)
+    page.click("#compare")
+    ended(page, "#compare-status", "Compared.")
+    page.get_by_role("tab", name="Lead").click()
+    page.wait_for_selector(".nk-board")
+    page.click("#match")
+    ended(page, "#lead-status", "Matched")
+    page.get_by_role("tab", name="Teach").click()
+    page.locator("#clips input[type=file]").first.set_input_files(clips(folder))
+    page.wait_for_selector("#clips li >> nth=2")
+    for field, value in (("teach-steps", "10"), ("rank", "4"), ("windows", "0")):
+        page.fill(f"#{field} input", value)
+        page.locator(f"#{field} input").blur()
+    page.click("#teach")
+    ended(page, "#teach-status", "Taught")
+
+
+def pictured(browser: Any, url: str, state: Any, folder: Path) -> None:
+    """A picture for each page, and one of the pages as a new user finds them."""
+    shots: dict[str, list[Image.Image]] = {name: [] for name in [*PAGES, "Empty"]}
+    for scheme in ("light", "dark"):
+        for width, height in SIZES.items():
+            options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+            for name, images in shots.items():
+                context = browser.new_context(**options, **({} if name == "Empty" else {"storage_state": state}))
+                page = context.new_page()
+                page.goto(url)
+                page.wait_for_selector(".nk-add")
+                if name != "Empty":
+                    page.get_by_role("tab", name=name).click()
+                page.wait_for_timeout(1500)
+                page.screenshot(path=folder / "shot.png")
+                images.append(Image.open(folder / "shot.png").convert("RGB").copy())
+                context.close()
+    for name, images in shots.items():
+        sheet(images).save(folder / f"app-{name.lower()}.png", optimize=True)
+
+
+def sheet(images: list[Image.Image]) -> Image.Image:
+    """Screens side by side, those of one scheme in a row, in 128 colours."""
+    small = [one.resize((round(one.width * TALL / one.height), TALL), Image.Resampling.LANCZOS) for one in images]
+    row = len(SIZES)
+    width = sum(one.width for one in small[:row]) + 8 * (row + 1)
+    page = Image.new("RGB", (width, 2 * TALL + 24), (128, 128, 128))
+    for number, one in enumerate(small):
+        left = 8 + sum(other.width + 8 for other in small[number - number % row : number])
+        page.paste(one, (left, 8 + (number // row) * (TALL + 8)))
+    return page.quantize(96, dither=Image.Dither.NONE)
+
+
+def main() -> None:
+    """Measure, and with --pictures take pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path)
+    arguments = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
+        folder = Path(name)
+        with served(folder / "work") as url:
+            browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+            time.sleep(15)  # the process that draws has its imports behind it
+            found = measured(browser.new_page(), url, folder) | {"load": os.getloadavg()[0], "cores": os.cpu_count()}
+            write_json(arguments.output, found | {"provenance": provenance(None)})
+            print(found)
+            if arguments.pictures is not None:
+                context = browser.new_context()
+                prepared(context.new_page(), url, folder)
+                pictured(browser, url, context.storage_state(), folder)
+                for picture in folder.glob("app-*.png"):
+                    shutil.copy(picture, arguments.pictures / picture.name)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from nakawari.families.conversion import check_output, no_progress_bar
+from nakawari.families.framer.convert import FRAMES, TRAINED_SIZE
 from nakawari.files import atomic_path
 
 Parts = dict[str, Callable[[], nn.Module]]
@@ -102,7 +103,8 @@ def make(folder: Path, family: str, dtype: torch.dtype) -> None:
             print(f"{name}: {sum(value.numel() for value in filled.parameters()):,} parameters", flush=True)
         scheduler = scheduler_of(family)
         scheduler.save_pretrained(temporary / "scheduler")
-        cls(**empty, scheduler=scheduler).save_config(temporary)
+        said = {"max_frames": FRAMES} if family == "framer" else {}
+        cls(**empty, scheduler=scheduler, trained_size=TRAINED_SIZE, **said).save_config(temporary)
 
 
 def main() -> None:

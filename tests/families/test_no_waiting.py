@@ -64,7 +64,7 @@ def test_tooncrafter(model: Any, options: dict[str, Any]) -> None:
     assert watched(model(), **options).found == []
 
 
-@pytest.mark.parametrize("scheduler", ["euler", "dpm++"])
+@pytest.mark.parametrize("scheduler", ["euler", "dpm++", "lcm"])
 @pytest.mark.parametrize(
     "options",
     [{"guidance_scale": 1.0}, {}, {"tracks": TRACKS}, {"cache": "low"}],

@@ -9,12 +9,13 @@ import torch
 from fake_pipeline import FakePipeline, clips
 
 from nakawari.diffusion import EDMProcess, Process, VelocityProcess
+from nakawari.errors import UsageError
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.training.objectives import autoencode
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.pixels import PixelLoss, PixelParams
 from nakawari.training.objectives.targets import random_times
-from tiny_models import plain_model
+from tiny_models import mini_model, plain_model
 
 
 def test_squared_error_and_its_logarithm() -> None:
@@ -35,6 +36,11 @@ def test_a_share_of_training_stands_at_the_last_time(process: Process, last: flo
     for share in (0.0, 0.5, 1.0):
         at_last = (random_times(FakePipeline.make(process), None, share, generators) == last).float().mean()
         assert abs(at_last - share) < 0.08
+
+
+def test_the_autoencoder_of_mini_is_not_trained() -> None:
+    with pytest.raises(UsageError, match=r"autoencoder of a mini is a fixed linear map; .* tooncrafter and framer"):
+        autoencode.build(autoencode.Params(), mini_model(), None)
 
 
 def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from nakawari.errors import NakawariError
 from nakawari.families.framer.convert import convert, load_published
 from nakawari.families.framer.pipeline import FramerPipeline
+from nakawari.resources.jobs import job_of
+from nakawari.resources.need import Size
 from tiny_framer import tiny
 
 
@@ -28,11 +30,14 @@ def published(tmp_path: Path) -> tuple[Path, Path]:
     return framer, svd
 
 
-def test_a_clip_is_as_long_as_framer_was_trained_on(published: tuple[Path, Path]) -> None:
+def test_frames_are_as_many_and_as_large_as_framer_was_trained_on(published: tuple[Path, Path]) -> None:
     """The released UNet's configuration names Stable Video Diffusion XT's 25 frames."""
     config = published[0] / "unet" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_frames": 25}))
-    assert load_published(*published).config.max_frames == 14
+    pipeline = load_published(*published)
+    assert pipeline.config.max_frames == 14 and pipeline.config.trained_size == (320, 512)
+    pipeline.save_pretrained(published[0].parent / "whole")
+    assert job_of(str(published[0].parent / "whole"), None, None, None)[0] == Size(14, 320, 512, 2)
 
 
 def edit(folder: Path, change) -> None:

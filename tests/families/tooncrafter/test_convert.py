@@ -214,6 +214,7 @@ def test_a_checkpoint_becomes_a_folder(tiny: dict[str, Tensor], report: Conversi
 
 def test_the_folder_is_a_pipeline(report: ConversionReport) -> None:
     pipeline = load(str(report.output_dir)).pipeline
+    assert tuple(pipeline.config.trained_size) == (320, 512)
     keys = torch.zeros(2, 1, 3, 20, 20)
     frames = pipeline(*keys, num_frames=3, num_inference_steps=1, output_type="pt").frames
     assert frames.shape == (1, 3, 3, 20, 20)

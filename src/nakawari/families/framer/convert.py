@@ -43,6 +43,8 @@ class Contents(NamedTuple):
 
 FRAMES = 14
 """Frames of a clip that Framer was trained on; its UNet's configuration still says Stable Video Diffusion XT's 25."""
+TRAINED_SIZE = (320, 512)
+"""Height and width of them."""
 
 
 def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | None = None) -> FramerPipeline:
@@ -73,6 +75,7 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | Non
         scheduler=make_scheduler("euler", config=schedule),
         controlnet=_load(ControlNetSVD, framer / "controlnet", dtype),
         max_frames=min(FRAMES, unet.config.num_frames),
+        trained_size=TRAINED_SIZE,
     )
 
 

@@ -59,6 +59,7 @@ class FramerPipeline(InterpolationPipeline):
         controlnet: what follows tracks; None = a pipeline without point control.
         few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
         max_frames: the longest clip that the model is good at; None = what the denoiser is made for.
+        trained_size: height and width of the frames that the model was trained on; None = not known.
         default_steps, default_guidance: of a call that names none; guidance None = the ramp.
         norm_groups: only in what earlier revisions saved, whose parts do not say it themselves: the groups of the
             group norms of UNet, ControlNet and autoencoder. None leaves the parts as they are.
@@ -85,6 +86,7 @@ class FramerPipeline(InterpolationPipeline):
         default_steps: int = 30,
         default_guidance: float | None = None,
         norm_groups: int | None = None,
+        trained_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -95,6 +97,7 @@ class FramerPipeline(InterpolationPipeline):
             max_frames=max_frames or unet.config.num_frames,
             default_steps=default_steps,
             default_guidance=default_guidance,
+            trained_size=trained_size,
         )
         for network in (vae, unet, controlnet):
             if norm_groups is not None and network is not None:
@@ -478,6 +481,8 @@ class FramerPipeline(InterpolationPipeline):
         x = self._start_latents(condition, generator, latents)
         takes_generator = "generator" in inspect.signature(self.scheduler.step).parameters
         extra = {"generator": generator} if takes_generator else {}
+        if isinstance(self.scheduler, LCMSVDScheduler):
+            self.scheduler.draw_noises(x, generator)
         for index, timestep in enumerate(self.progress_bar(timesteps)):
             output = denoiser(x, timestep, index)
             x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]

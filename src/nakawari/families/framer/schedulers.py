@@ -150,6 +150,16 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         self._levels: list[float] = self.sigmas.tolist()
         self.timesteps = torch.from_numpy(0.25 * np.log(sigmas)).float().to(device)
         self.step_index = 0
+        self._noises: dict[int, Tensor] = {}
+
+    def draw_noises(self, sample: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> None:
+        """Draw what the steps will add back, in their order, onto the device of `sample`: drawn in a step, it
+        would hold that up."""
+        self._noises = {
+            index: randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
+            for index in range(self.step_index, len(self._levels) - 1)
+            if self._levels[index + 1] > 0
+        }
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start at step `begin_index`."""
@@ -168,7 +178,8 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
     ) -> LCMSVDOutput | tuple[Tensor, ...]:
-        """One step; `generator` (one, or one per sample) draws the noise that is added back."""
+        """One step; `generator` (one, or one per sample) draws the noise that is added back, where `draw_noises` has
+        not."""
         sigma = self._levels[self.step_index]
         following = self._levels[self.step_index + 1]
         data = self.config.sigma_data
@@ -176,7 +187,9 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         denoised = data**2 / total * sample - sigma * data / total**0.5 * model_output
         previous = denoised
         if following > 0:
-            noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
+            noise = self._noises.pop(self.step_index, None)
+            if noise is None:
+                noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
             previous = denoised + following * noise
         self.step_index += 1
         output = LCMSVDOutput(prev_sample=previous, denoised=denoised)

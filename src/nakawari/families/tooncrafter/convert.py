@@ -29,6 +29,8 @@ from .pipeline import ToonCrafterPipeline
 from .scheduler import ToonCrafterScheduler
 from .towers import named_parts, tower_prefix
 
+TRAINED_SIZE = (320, 512)
+"""Height and width that the published ToonCrafter was trained on."""
 EXTRA_FILE = "upstream_extra.safetensors"
 _DEEPSPEED_PREFIX = "_forward_module."
 _BATCH = 400
@@ -248,7 +250,8 @@ def read_tokenizer(folder: Path) -> CLIPTokenizer:
 
 def _write_index(folder: Path, components: Mapping[str, nn.Module], tokenizer: CLIPTokenizer | None) -> None:
     """The scheduler, the tokenizer, and `model_index.json`, which make the folder a pipeline."""
-    pipeline = ToonCrafterPipeline(**components, scheduler=ToonCrafterScheduler(), tokenizer=tokenizer)
+    scheduler = ToonCrafterScheduler()
+    pipeline = ToonCrafterPipeline(**components, scheduler=scheduler, tokenizer=tokenizer, trained_size=TRAINED_SIZE)
     pipeline.scheduler.save_pretrained(folder / "scheduler")
     if tokenizer is not None:
         tokenizer.save_pretrained(folder / "tokenizer")

@@ -40,6 +40,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         max_frames: the longest clip, keys included, that is made at once.
         default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
             names none; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
+        trained_size: height and width of the frames that the model was trained on; None = not known.
         double_decode: decode the two middle frames from a clip without the frames next to the keys, as the reference.
     """
 
@@ -77,6 +78,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         default_eta: float = 1.0,
         default_fps: int = 10,
         double_decode: bool = True,
+        trained_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -97,6 +99,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             default_eta=default_eta,
             default_fps=default_fps,
             double_decode=double_decode,
+            trained_size=trained_size,
         )
         self.batched_guidance = True
         self._video_processor = VideoProcessor()

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...errors import UsageError
 from ...families.base import InterpolationPipeline
 from ..guards import check
 from ..recipe import Recipe
@@ -100,5 +101,11 @@ class Autoencode(PipelineObjective):
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:
-    """The objective for a pipeline with a `vae`."""
+    """The objective for a pipeline with a `vae`. Raises `UsageError` for one without a scale of its latents, as mini's,
+    which is one linear map that its denoiser was trained with."""
+    if "scaling_factor" not in pipeline.components["vae"].config:
+        raise UsageError(
+            f"The autoencoder of a {pipeline.family} is a fixed linear map; the objective autoencode is for models "
+            "of the families tooncrafter and framer."
+        )
     return Autoencode(params, pipeline)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import Result
 
-from footage import scene, write_clip, write_images
+from footage import letterboxed, scene, woven, write_clip, write_film, write_images
 from nakawari.data.check import KINDS, check
+from nakawari.data.synthetic import SyntheticScene
 from nakawari.errors import NakawariError, UsageError
+
+OF_FILES = {"letterbox", "variable-rate", "interlaced", "pixel-aspect", "cut-off"}
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def test_planted_faults_are_named_and_nothing_else(tmp_path: Path):
     planted["index.json"] = "index"
 
     assert found(root) == sorted(((kind, path) for path, kind in planted.items()), key=lambda pair: (pair[1], pair[0]))
-    assert set(planted.values()) == set(KINDS)
+    assert set(planted.values()) == set(KINDS) - {"near-duplicate", *OF_FILES}
     sentences = {fault.path: fault.sentence for fault in check(root).faults}
     assert "frame 8" in sentences["clips/two.mp4"]
     assert "lacks frame 2" in sentences["triplets/gap"]
@@ -107,12 +112,62 @@ def test_a_clip_that_moves_only_a_little_is_not_static(tmp_path: Path):
     assert found(tmp_path) == []
 
 
-def test_without_scenedetect_cuts_are_noted_as_not_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "scenedetect", None)
-    write_clip(tmp_path / "two.mp4", scene(23, 8) + scene(33, 8))
-    report = check(tmp_path)
-    assert report.faults == []
-    assert "PySceneDetect" in report.notes[0]
+def test_what_is_wrong_with_a_video_as_a_file_is_named(tmp_path: Path):
+    frames = list(SyntheticScene(41, (96, 160), 0.1).render(np.linspace(0, 1, 48)))
+    planted = {}
+
+    def film(name: str, kind: str, shown: list[np.ndarray], **how: Any) -> Path:
+        planted[name] = kind
+        return write_film(tmp_path / name, shown, **how)
+
+    film("bars.mp4", "letterbox", [letterboxed(frame) for frame in scene(1, 16, (96, 160))])
+    film("pillars.mp4", "letterbox", [letterboxed(frame.swapaxes(0, 1)).swapaxes(0, 1) for frame in scene(2, 16)])
+    film("fields.mp4", "interlaced", woven(list(SyntheticScene(43, (96, 160), 0.2).render(np.linspace(0, 1, 32)))))
+    film("holds.mp4", "variable-rate", scene(3, 16), times=[*range(8), *range(11, 19)])
+    film("wide.mp4", "pixel-aspect", scene(4, 16), aspect=Fraction(8, 9))
+    whole = film("cut.mkv", "cut-off", frames)
+    whole.write_bytes(whole.read_bytes()[: int(0.6 * whole.stat().st_size)])
+    damaged = film("damaged.mp4", "broken", list(SyntheticScene(44, (96, 160), 0.1).render(np.linspace(0, 1, 48))))
+    raw = bytearray(damaged.read_bytes())
+    raw[len(raw) // 3 : len(raw) // 2 : 40] = bytes(255 - value for value in raw[len(raw) // 3 : len(raw) // 2 : 40])
+    damaged.write_bytes(bytes(raw))
+    assert found(tmp_path) == [(kind, name) for name, kind in sorted(planted.items())]
+    assert {*OF_FILES, "broken"} == set(planted.values())
+
+
+def test_the_same_drawings_encoded_scaled_or_trimmed_are_a_near_duplicate(tmp_path: Path):
+    frames = list(SyntheticScene(41, (96, 160), 0.1).render(np.linspace(0, 1, 24)))
+    write_film(tmp_path / "a.mp4", frames)
+    write_film(tmp_path / "b_again.mp4", frames, 30)
+    write_film(tmp_path / "c_large.mp4", [frame.repeat(2, 0).repeat(2, 1) for frame in frames])
+    write_film(tmp_path / "d_trimmed.mp4", frames[5:20])
+    write_film(tmp_path / "e_other.mp4", list(SyntheticScene(42, (96, 160), 0.1).render(np.linspace(0, 1, 24))))
+    # The same ground with another figure on it is another clip.
+    ground = [frame.copy() for frame in scene(5, 1, (96, 160)) * 12]
+    for name, place in (("f", 20), ("g", 60)):
+        shown = [frame.copy() for frame in ground]
+        for number, frame in enumerate(shown):
+            frame[place : place + 14, 8 * number : 8 * number + 14] = (200, 40, 40)
+        write_film(tmp_path / f"{name}_ground.mp4", shown)
+    near = [("near-duplicate", name) for name in ("b_again.mp4", "c_large.mp4", "d_trimmed.mp4")]
+    assert found(tmp_path) == near
+
+
+def test_fast_figures_and_grounds_that_change_are_no_scene_cut(tmp_path: Path):
+    """A panel that slides in within three frames, and a ground that changes its colour at once under a figure."""
+    y, x = np.mgrid[:120, :192]
+    glow = np.clip(60 + np.hypot(y - 60, x - 96), 0, 255)[..., None] * np.ones(3)
+    panel = [glow.astype(np.uint8) for _ in range(20)]
+    for frame, top in zip(panel[8:], [66, 15, 0, *[0] * 9], strict=True):
+        frame[top:, 5:-5] = 240
+    for number, frame in enumerate(panel):
+        frame[5:15, 6 * number : 6 * number + 10] = (90, 20, 30)  # something moves all the time
+    heart = [np.full((120, 192, 3), 240 if 7 <= number < 14 else 214, np.uint8) for number in range(20)]
+    for number, frame in enumerate(heart):
+        frame[np.hypot(y - 60, x - 80 - number) < 30] = (240, 80, 100)
+    write_film(tmp_path / "panel.mp4", panel)
+    write_film(tmp_path / "heart.mp4", heart)
+    assert found(tmp_path) == []
 
 
 def test_nothing_to_check(tmp_path: Path):

@@ -44,7 +44,7 @@ def test_atd12k_as_published(tmp_path: Path) -> None:
     )
     (sample,) = open_dataset(tmp_path)
     assert (sample.name, sample.level) == (name, "hard")
-    assert sample.tags == ("translation", "rotation", "walking")
+    assert sample.tags == ("translation", "rotation", "walking", "west")
     assert sample.roi == Region(1, 2, 5, 4)
     assert sample.caption == "translation, rotation"
     assert sample.group == "Disney_v4_4"

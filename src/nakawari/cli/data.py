@@ -110,7 +110,9 @@ def triplets(
         raise UsageError(f"--gaps {gaps!r} is not a list of frame counts; write such as 1,2,4,8.")
     steps = [int(word) for word in gaps.split(",")]
     found = cut_triplets(source, output, per_clip=per_clip, gaps=steps, min_change=min_change)
-    typer.echo(f"{len(found)} triplets of {len({cut.clip.name for cut in found})} clips in {output}")
+    for sentence in found.left_out:
+        typer.echo(f"left out: {sentence}")
+    typer.echo(f"{len(found.cuts)} triplets of {len({cut.clip.name for cut in found.cuts})} clips in {output}")
 
 
 @app.command()

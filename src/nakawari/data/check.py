@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections import Counter
@@ -13,8 +12,9 @@ from typing import Any
 
 from ..errors import NakawariError, UsageError
 from ..media import frame_rate
-from .drawings import Changes, Watch, scenedetect_missing, thumbnail
+from .faults import Look, look_at, motion_faults, stream_faults
 from .inventory import Fault, Inventory, Item, take_inventory
+from .likeness import Likeness
 
 KINDS = {
     "broken": "a file that cannot be decoded, or to its end",
@@ -27,13 +27,17 @@ KINDS = {
     "scene-cut": "a clip that holds more than one scene",
     "flashing": "brightness that jumps up and back within a third of a second",
     "duplicate": "a clip that lies there twice",
+    "near-duplicate": "a clip that shows what another shows, encoded, scaled or trimmed in another way",
+    "letterbox": "black bars on two sides of every frame",
+    "variable-rate": "frames of a video that last for different times",
+    "interlaced": "frames of a video that show two moments, line by line",
+    "pixel-aspect": "a video whose pixels are not square",
+    "cut-off": "a video that ends before its container says",
     "lone-key": "one key of a pair without the other",
     "empty-folder": "a folder with nothing in it",
     "caption": "a caption for a clip that is not there, or captions that cannot be read",
     "index": "an index entry for a clip that is not there, or an index that cannot be read",
 }
-HELD_SHARE = 1 / 3
-"""A clip counts as held when at least this share of its frames repeats the drawing before: on twos it is a half."""
 
 
 @dataclass
@@ -59,13 +63,22 @@ class CheckReport:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Look:
-    """One readable item: size (width, height) of each frame, changes, and a hash of what is seen."""
+class _Seen:
+    """The items seen so far: what each one shows."""
 
-    sizes: list[tuple[int, int]]
-    changes: Changes
-    content: str
+    def __init__(self) -> None:
+        self._contents: dict[str, str] = {}
+        self._likeness = Likeness()
+
+    def twin(self, item: Item, look: Look) -> tuple[str, str] | None:
+        """Kind and sentence (after the path) where an earlier item shows the same."""
+        twin = self._contents.setdefault(look.content, item.name)
+        if twin != item.name:
+            return "duplicate", f"shows the same as {twin}; keep one of them, and never one in train and one in test."
+        near = self._likeness.find(item.name, look.seen) if item.kind != "pair" else None
+        if near is None:
+            return None
+        return "near-duplicate", f"shows most drawings of {near}; keep one of them, or both on one side of the split."
 
 
 def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -85,12 +98,9 @@ def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int
     if not inventory.items and not inventory.faults:
         raise NakawariError(f"{root} holds no videos, image sequences or pairs; give another folder.")
     report = CheckReport(str(root), inventory.layout, faults=list(inventory.faults))
-    missing = scenedetect_missing()
-    if missing:
-        report.notes.append(missing)
-    seen: dict[str, str] = {}
+    seen = _Seen()
     for done, item in enumerate(inventory.items, 1):
-        report.faults += _check_item(item, inventory, report, seen, min_frames, cuts=missing is None)
+        report.faults += _check_item(item, inventory, report, seen, min_frames)
         if progress is not None:
             progress(done, len(inventory.items))
     pairs = [item.name for item in inventory.items if item.kind == "pair"]
@@ -104,9 +114,7 @@ def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int
     return report
 
 
-def _check_item(
-    item: Item, inventory: Inventory, report: CheckReport, seen: dict[str, str], min_frames: int, *, cuts: bool
-) -> list[Fault]:
+def _check_item(item: Item, inventory: Inventory, report: CheckReport, seen: _Seen, min_frames: int) -> list[Fault]:
     where = item.path.relative_to(inventory.root).as_posix()
 
     def fault(kind: str, sentence: str) -> list[Fault]:
@@ -115,7 +123,7 @@ def _check_item(
     report.bytes += sum(file.stat().st_size for file in item.files)
     rate = frame_rate(item.path) if item.kind == "video" else 0.0
     try:
-        look = _look(item, rate, cuts=cuts and item.kind != "pair")
+        look = look_at(item, rate)
     except NakawariError as error:
         return [Fault("broken", where, str(error))]
     _count(report, item, look, rate)
@@ -127,27 +135,14 @@ def _check_item(
         return fault("missing-frame", f"{gap}; put it back, or remove the folder.")
     if item.kind != "pair" and len(look.sizes) < min_frames:
         return fault("too-short", f"has {len(look.sizes)} frames and needs {min_frames} or more; remove it.")
-    twin = seen.setdefault(look.content, item.name)
-    if twin != item.name:
-        return fault(
-            "duplicate", f"shows the same as {twin}; keep one of them, and never one in train and one in test."
-        )
-    return [Fault(kind, where, f"{item.path} {sentence}") for kind, sentence in _motion_faults(item, look.changes)]
+    twin = seen.twin(item, look)
+    if twin is not None and twin[0] == "duplicate":
+        return fault(*twin)
+    found = [*stream_faults(item, look), *motion_faults(item, look.changes), *([twin] if twin else [])]
+    return [Fault(kind, where, f"{item.path} {sentence}") for kind, sentence in found]
 
 
-def _look(item: Item, rate: float, *, cuts: bool) -> _Look:
-    watch = Watch(rate, cuts=cuts)
-    sizes: list[tuple[int, int]] = []
-    digest = hashlib.sha256()
-    for frame in item.frames():
-        sizes.append((frame.shape[1], frame.shape[0]))
-        if sizes[-1] == sizes[0]:
-            watch.add(frame)
-        digest.update(thumbnail(frame).round().astype("uint8").tobytes())
-    return _Look(sizes, watch.changes(), digest.hexdigest())
-
-
-def _count(report: CheckReport, item: Item, look: _Look, rate: float) -> None:
+def _count(report: CheckReport, item: Item, look: Look, rate: float) -> None:
     report.frames += len(look.sizes)
     report.held_frames += int(look.changes.held.sum())
     for table, key in (
@@ -173,23 +168,3 @@ def _missing(item: Item, inventory: Inventory) -> str | None:
     if not absent:
         return None
     return f"lacks frame {', '.join(str(number) for number in absent[:5])}{' and more' if len(absent) > 5 else ''}"
-
-
-def _motion_faults(item: Item, changes: Changes) -> list[tuple[str, str]]:
-    if changes.still:
-        return [("static", "shows one drawing throughout; remove it.")]
-    if item.kind == "pair":
-        return []
-    found: list[tuple[str, str]] = []
-    if changes.cuts:
-        places = ", ".join(str(cut) for cut in changes.cuts[:5]) + (" and more" if len(changes.cuts) > 5 else "")
-        found.append(("scene-cut", f"holds a scene cut at frame {places}; split it with nakawari data prepare."))
-    if changes.flashing.any():
-        first = int(changes.flashing.argmax())
-        found.append(("flashing", f"flashes at frame {first}; nakawari data prepare drops such stretches."))
-    repeated = int(changes.held.sum())
-    if repeated >= HELD_SHARE * len(changes):
-        found.append(
-            ("held", f"repeats the drawing before in {repeated} of {len(changes)} frames; keep each drawing once.")
-        )
-    return found

@@ -16,7 +16,7 @@ from ..errors import NakawariError, UsageError
 from ..files import atomic_path, write_json
 from ..media import VIDEO_SUFFIXES, frame_rate
 from .clip_writing import ClipFormat, clip_path, open_clip
-from .drawings import Changes, scenedetect_missing, watch
+from .drawings import Changes, watch
 from .inventory import Item, take_inventory
 
 
@@ -88,7 +88,7 @@ def prepare(
 
     Raises:
         UsageError: settings out of range, or an `output` with files in it.
-        NakawariError: PySceneDetect is missing, nothing can be read, or nothing is left.
+        NakawariError: nothing can be read, or nothing is left.
     """
     settings, output = settings or Settings(), Path(output)
     _check(settings, output)
@@ -119,7 +119,7 @@ def cut(changes: Changes, fps: float, settings: Settings) -> tuple[list[Piece], 
         # The drawing that stands still is the last of what came before it; what follows begins with the next one.
         out[first + 1 : end] = True
     dropped["still"] = int(out.sum()) - dropped["flashing"]
-    borders = {0, count, *(changes.cuts or ())}
+    borders = {0, count, *changes.cuts}
     borders |= {index for index in range(1, count) if out[index] != out[index - 1]}
     edges = sorted(borders)
     pieces, dropped["short"], dropped["held"] = [], 0, 0
@@ -143,9 +143,6 @@ def _check(settings: Settings, output: Path) -> None:
         raise UsageError(f"--max-hold {settings.max_hold:g} must be above 0 seconds.")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists already; give a new folder.")
-    missing = scenedetect_missing()
-    if missing:
-        raise NakawariError(missing)
 
 
 def _items(source: Path) -> list[Item]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path
 from ..media import write_image
 from .clips import Clip, load_clips
-from .drawings import same_drawing, thumbnail
+from .drawings import Changes
+from .faults import look_at, stream_faults
+from .inventory import Item, take_inventory
+from .likeness import Likeness
 from .training_data import change
 
 
@@ -28,6 +33,14 @@ class Cut:
         return f"{self.clip.name.replace('/', '-')}_{self.start:04d}_{self.gap:02d}"
 
 
+@dataclass
+class Cutting:
+    """What was cut, and one sentence for each clip that was left out."""
+
+    cuts: list[Cut] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
 def cut_triplets(
     source: Path | str,
     output: Path | str,
@@ -35,9 +48,12 @@ def cut_triplets(
     per_clip: int = 6,
     gaps: Sequence[int] = (1, 2, 4, 8),
     min_change: float = 1.0,
-) -> list[Cut]:
+) -> Cutting:
     """Write triplets of every clip below `source` into the new folder `output`: `triplets/<name>/frame1..3.png` and
     `index.csv`, a layout that `open_dataset` knows. The same clips give the same triplets.
+
+    Clips that cannot be read, that are cut off, letterboxed, interlaced, of a variable rate or of pixels that are not
+    square, and those that show what another one shows, are left out and named.
 
     Args:
         per_clip: at most so many of one clip, evenly over its length.
@@ -53,39 +69,76 @@ def cut_triplets(
         raise UsageError(f"Triplets need 1 or more for each clip and gaps of 1 or more, not {per_clip} and {gaps}.")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output} exists already; give a new folder.")
-    clips = load_clips(source)
-    found = [cut for clip in clips for cut in _cuts(clip, per_clip, gaps, min_change)]
-    if not found:
-        raise NakawariError(
-            f"{source} gave no triplet: its {len(clips)} clips are shorter than 3 frames or nothing moves in them."
-        )
+    inventory = take_inventory(source)
+    items = [item for item in inventory.items if item.kind != "pair"]
+    if not items:
+        load_clips(source)  # says what is missing
+    found, likeness = Cutting(), Likeness()
+    found.left_out = [fault.sentence for fault in inventory.faults if fault.kind == "unreadable"]
     with atomic_path(output) as folder:
         folder.mkdir()
-        for cut in found:
-            _write(folder / "triplets" / cut.name, cut)
+        for item in items:
+            _cut_item(item, Path(source), likeness, folder, (per_clip, gaps, min_change), found)
+        if not found.cuts:
+            raise NakawariError(_nothing(source, items, found))
         with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(["name", "clip", "start", "gap"])
-            rows.writerows([cut.name, cut.clip.name, cut.start, cut.gap] for cut in found)
+            rows.writerows([cut.name, cut.clip.name, cut.start, cut.gap] for cut in found.cuts)
     return found
 
 
-def _cuts(clip: Clip, per_clip: int, gaps: Sequence[int], min_change: float) -> list[Cut]:
-    """Evenly spaced windows, each the one nearest to its place that moves; none twice.
+def _nothing(source: Path | str, items: Sequence[Item], found: Cutting) -> str:
+    if len(found.left_out) == len(items):
+        return f"{source} gave no triplet: {found.left_out[0]}"
+    return f"{source} gave no triplet: its {len(items)} clips are shorter than 3 frames or nothing moves in them."
+
+
+def _cut_item(
+    item: Item,
+    source: Path,
+    likeness: Likeness,
+    folder: Path,
+    wanted: tuple[int, Sequence[int], float],
+    found: Cutting,
+) -> None:
+    """Cut one clip and write its triplets, or say why not."""
+    try:
+        look = look_at(item, 0.0)
+        clip = load_clips(source, paths=[item.path])[0]
+    except NakawariError as error:
+        found.left_out.append(str(error))
+        return
+    faults = [f"{item.path} {sentence}" for _, sentence in stream_faults(item, look)]
+    twin = likeness.find(item.name, look.seen)
+    if twin is not None:
+        faults.append(f"{item.path} shows most drawings of {twin}.")
+    if faults:
+        found.left_out.append(faults[0])
+        return
+    cuts = _cuts(clip, look.changes, *wanted)
+    for cut in cuts:
+        _write(folder / "triplets" / cut.name, cut)
+    found.cuts += cuts
+
+
+def _cuts(clip: Clip, changes: Changes, per_clip: int, gaps: Sequence[int], min_change: float) -> list[Cut]:
+    """Evenly spaced windows, each the one nearest to its place that moves; none twice, and none over a scene cut.
 
     The middle must be a drawing of its own: on twos and threes many a frame is a key shown again, and a model that
     copies its key would be right.
     """
-    small = [thumbnail(frame) for frame in clip.frames]
+    drawing = np.cumsum(~changes.held)
+    scene = np.searchsorted(changes.cuts, np.arange(len(drawing)), side="right")
     cuts: dict[tuple[int, int], Cut] = {}
     for number in range(per_clip):
         gap = gaps[number % len(gaps)]
         starts = range(len(clip.frames) - 2 * gap)
         place = (number + 0.5) / per_clip * len(starts)
         for start in sorted(starts, key=lambda start: (abs(start + 0.5 - place), start)):
-            window = clip.frames[start : start + 2 * gap + 1 : gap]
-            held = any(same_drawing(small[start + gap], small[start + end * gap]) for end in (0, 2))
-            if (start, gap) not in cuts and not held and change(window) >= min_change:
+            window = slice(start, start + 2 * gap + 1, gap)
+            whole = len(set(drawing[window])) == 3 and len(set(scene[window])) == 1
+            if (start, gap) not in cuts and whole and change(clip.frames[window]) >= min_change:
                 cuts[start, gap] = Cut(clip, start, gap)
                 break
     return sorted(cuts.values(), key=lambda cut: (cut.start, cut.gap))

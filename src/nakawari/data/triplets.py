@@ -95,7 +95,8 @@ def _atd12k(root: Path, split: str | None) -> Dataset | None:
     notes = root / "test_2k_annotations"
 
     def annotate(name: str) -> dict[str, Any]:
-        return read_annotation(notes / name, name) if chosen == "test" else {}
+        about = read_annotation(notes / name, name) if chosen == "test" else {}
+        return about | {"tags": (*about.get("tags", ()), *_region_of_film(name))}
 
     return _gather(root, "atd12k", there[chosen], annotate, _film)
 
@@ -190,6 +191,11 @@ def _film(name: str) -> str:
         if index and piece.isdigit() and len(piece) >= 3:
             return "_".join(pieces[:index])
     return name
+
+
+def _region_of_film(name: str) -> tuple[str, ...]:
+    """Where a film of ATD-12K comes from, by the studio or country that its name begins with."""
+    return {"disney": ("west",), "japan": ("east",)}.get(name.split("_")[0].lower(), ())
 
 
 def read_annotation(folder: Path, name: str) -> dict[str, Any]:

@@ -22,13 +22,14 @@ from .picture import Picture, read_picture, read_pictures
 from .read import flatten, iter_frames, read_frames, read_image, read_rgb
 from .sheet import contact_sheet
 from .tensors import to_tensor, to_uint8
-from .video import encoded, frame_rate, iter_video, open_mov, open_video, pixels_of, set_prores
+from .video import VideoTrack, encoded, frame_rate, iter_video, open_mov, open_video, pixels_of, read_track, set_prores
 from .write import write_gif, write_image, write_mov, write_sequence, write_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Picture",
+    "VideoTrack",
     "contact_sheet",
     "encoded",
     "flatten",
@@ -53,6 +54,7 @@ __all__ = [
     "read_picture",
     "read_pictures",
     "read_rgb",
+    "read_track",
     "refuse_unreadable",
     "set_prores",
     "to_tensor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from .formats import check_readable
 
 Frame = NDArray[np.uint8]
 PixelFormat = Literal["yuv420p", "yuv444p"]
+_PROGRESSIVE = 1  # FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, then the orders of two fields
 
 
 def iter_video(path: Path | str) -> Iterator[Frame]:
@@ -50,6 +52,45 @@ def frame_rate(path: Path | str) -> float:
             return float(container.streams.video[0].average_rate or 0) if container.streams.video else 0.0
     except (av.error.FFmpegError, OSError):
         return 0.0
+
+
+@dataclass(frozen=True)
+class VideoTrack:
+    """What the container says of the pictures of a video, without decoding them.
+
+    Args:
+        frames: how many there should be; 0 when unknown.
+        times: when each one that is there begins, in seconds, ascending.
+        pixel_aspect: width of a pixel over its height.
+        interlaced: whether the frames are said to be two fields each.
+    """
+
+    frames: int
+    times: tuple[float, ...]
+    pixel_aspect: Fraction
+    interlaced: bool
+
+
+def read_track(path: Path | str) -> VideoTrack | None:
+    """The picture track of a video; None when the container cannot be read or has none."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return None
+            stream = container.streams.video[0]
+            rate = stream.average_rate or 0
+            # Sound may be longer than the pictures: the length of the whole file counts only without it.
+            whole = float(container.duration or 0) / av.time_base if not container.streams.audio else 0.0
+            own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else whole
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            interlaced = int(stream.codec_context.field_order) > _PROGRESSIVE
+            shown = [packet for packet in container.demux(stream) if packet.size and packet.pts is not None]
+            times = tuple(sorted(float(packet.pts * packet.time_base) for packet in shown))
+            return VideoTrack(stream.frames or round(own * float(rate)), times, aspect or Fraction(1), interlaced)
+    except (av.error.FFmpegError, OSError):
+        return None
 
 
 @contextmanager

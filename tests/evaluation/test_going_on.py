@@ -1,5 +1,6 @@
 """An evaluation that goes on: what it may be continued with, what it refuses, and what a kill leaves behind."""
 
+import csv
 import json
 import pickle
 import signal
@@ -75,6 +76,28 @@ def test_samples_can_be_added_and_not_taken_away(tmp_path, triplets):
     assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
     with pytest.raises(UsageError, match="can be added but not taken away"):
         run(tmp_path / "grown", triplets[:3], [Model("stub", pipeline)])
+
+
+def test_frames_of_sequences_have_a_table_of_their_own(tmp_path, triplets):
+    """One line for each true frame; the mean of a sample's lines is its number; cut off and gone on with: the same."""
+    pairs = zip(triplets[::2], triplets[1::2], strict=True)
+    long = [replace(a, truth=(*a.truth, *b.truth), times=(1 / 3, 2 / 3)) for a, b in pairs]
+    protocol = Protocol(name="tiny", metrics=("psnr", "flicker"), scored="all")
+    run(tmp_path / "out", long, protocol=protocol)
+    lines = list(csv.DictReader((tmp_path / "out/stub/frames-0.csv").open()))
+    assert [line["name"] for line in lines] == [f"{one.name}@{t}" for one in long for t in ("0.3333", "0.6667")]
+    assert set(lines[0]) == {"name", "level", "psnr"}
+    means = [float(line["psnr"]) for line in csv.DictReader((tmp_path / "out/stub/seed-0.csv").open())]
+    each = np.array([float(line["psnr"]) for line in lines]).reshape(-1, 2)
+    np.testing.assert_allclose(each.mean(1), means, atol=1e-6)
+    with pytest.raises(NakawariError, match="failed on sample"):
+        run(tmp_path / "cut", long, [Model("stub", StubPipeline(bad=[1]))], protocol)
+    assert not (tmp_path / "cut/stub/frames-0.csv").exists()
+    run(tmp_path / "cut", long, protocol=protocol)
+    whole = contents(tmp_path / "out")
+    assert {name: data for name, data in contents(tmp_path / "cut").items() if name in whole} == whole
+    run(tmp_path / "short", triplets)
+    assert not list((tmp_path / "short").rglob("frames-*.csv"))
 
 
 def test_a_row_that_lacks_added_samples_says_so_and_has_no_mean(tmp_path, triplets):

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from nakawari.reporting.contents import costs, quality
 from nakawari.reporting.cost_figures import cost_figures, pareto, spread
@@ -67,7 +68,31 @@ def test_labels_are_moved_apart_and_keep_their_order():
     places = spread([0.5, 0.5, 0.51, 0.9], [0.05, 0.05, 0.1, 0.05])
     gaps = np.diff(places)
     assert (gaps >= np.array([0.1, 0.15, 0.15]) - 1e-3).all()
-    assert spread([0.1, 0.9], [0.05, 0.05]) == [0.1, 0.9]
+    assert spread([0.1, 0.9], [0.05, 0.05]) == pytest.approx([0.1, 0.9])
+    crowded = spread([0.99] * 10, [0.05] * 10)
+    assert (np.diff(crowded) >= 0.1 - 1e-9).all() and crowded[0] >= 0.05 - 1e-9 and crowded[-1] <= 0.95 + 1e-9
+
+
+def test_no_label_touches_another_or_is_cut_off(kept, monkeypatch):
+    """Fourteen models and six floors of nearly one quality: every word of the figure has a place of its own."""
+    evidence = load_evidence([kept])
+    (first,) = [row for row in evidence.rows if row.name == "stub"]
+    floors = [row for row in evidence.rows if row.entry.role in ("floor", "anchor", "peer")]
+    models = [replace(first, label=f"runs/of-a-long-name/model-{number}@0.5:int8") for number in range(14)]
+    rows = (*floors * 6, *models)
+
+    def look(name, alt, caption, figure):
+        figure.draw_without_rendering()
+        words = [text for text in figure.axes[0].texts if text.get_text()]
+        return [text.get_window_extent() for text in words], figure.bbox
+
+    monkeypatch.setattr("nakawari.reporting.cost_figures.finish", look)
+    for boxes, whole in cost_figures(replace(evidence, rows=rows)):
+        assert len(boxes) >= 14
+        for index, box in enumerate(boxes):
+            assert box.y0 >= whole.y0 and box.y1 <= whole.y1 and box.x1 <= whole.x1
+            assert not any(box.overlaps(other) for other in boxes[:index])
+    pyplot.close("all")
 
 
 def with_costs(evidence, **changes):

@@ -1,12 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nakawari.errors import NakawariError, UsageError
 from nakawari.reporting.contents import quality
-from nakawari.reporting.results import load_evidence, short_names
+from nakawari.reporting.results import _shared, load_evidence, short_names
 from reporting.conftest import NAMES, PROTOCOL, evaluated, recomputed
 
 
@@ -48,6 +49,24 @@ def test_two_results_become_one_table_with_the_same_differences(tmp_path, kept):
 
     assert found(joined) == found(whole) and len(found(whole)) == 12
     assert {item.against for item in joined.differences} == {"stub"}
+
+
+def test_a_part_that_variants_share_stands_in_one_row(kept):
+    """Two variants with one autoencoder: one row that names both, found by either name; models are never joined."""
+    evidence = load_evidence([kept])
+    guide = next(row for row in evidence.rows if row.name == "stub: guide alone")
+    other = replace(
+        guide, entry=guide.entry.model_copy(update={"name": "small: guide alone"}), label="small: guide alone"
+    )
+    model = evidence.models[0]
+    twin = replace(model, entry=model.entry.model_copy(update={"name": "copy"}), label="copy")
+    rows = _shared([guide, other, model, twin])
+    assert [row.label for row in rows] == ["stub, small: guide alone", "stub", "copy"]
+    both = replace(evidence, rows=rows)
+    assert both.by_name["small: guide alone"] is both.by_name["stub: guide alone"] is rows[0]
+    values = {name: column + 1 for name, column in guide.samples.mean.items()}
+    unlike = replace(other, samples=replace(other.samples, mean=values))
+    assert len(_shared([guide, unlike])) == 2
 
 
 def test_the_same_folder_twice_is_one_result(kept):

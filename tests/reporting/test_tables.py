@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from nakawari.reporting.contents import all_tables, findings
+from nakawari.reporting.contents import all_tables, findings, styles
 from nakawari.reporting.latex import latex
 from nakawari.reporting.results import load_evidence
 from nakawari.reporting.tables import Cell, Column, Line, Table, comma_separated, digits, markdown, number
@@ -89,6 +89,20 @@ def test_wins_are_counted_from_the_samples(tables, kept):
         assert (int(row[f"{level}_wins"]), float(row[level])) == (won, won / len(members))
     cell = tables["wins-psnr"].lines[0].cells[0]
     assert cell.text == "0\u00a0%" and cell.note == "0 : 6"
+
+
+def test_styles_are_means_over_the_samples_that_are_tagged(kept):
+    evidence = load_evidence([kept])
+    tags = {"s0": ["flat", "east"], "s1": ["flat"], "s4": ["flat", "east"], "s2": ["lonely"]}
+    record = evidence.record.model_copy(update={"tags": tags})
+    tagged = replace(evidence, sources=(replace(evidence.sources[0], record=record),))
+    table = styles(tagged)[0]
+    assert [column.title for column in table.columns] == ["flat (3)", "east (2)"]
+    for line in table.lines:
+        values = evidence.by_name[line.full_name].samples.mean["psnr"]
+        assert dict(line.cells[0].raw)[""] == pytest.approx(values[[0, 1, 4]].mean(), abs=1e-12)
+        assert dict(line.cells[1].raw)[""] == pytest.approx(values[[0, 4]].mean(), abs=1e-12)
+    assert styles(evidence) == []
 
 
 def test_gain_is_the_difference_from_the_guide(tables, record):

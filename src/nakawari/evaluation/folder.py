@@ -94,6 +94,7 @@ def claim(output: Path, protocol: Protocol, samples: Sequence[Sample]) -> Record
         films=[sample.group or sample.name for sample in samples],
         data=data,
         pictures=each,
+        tags={sample.name: list(sample.tags) for sample in samples if sample.tags},
         unreadable=still_unreadable(samples, protocol, unreadable),
         left_out={name: left_out[name] for name in METRICS if name in left_out},
         bootstrap={"resamples": RESAMPLES, "level": LEVEL},

@@ -74,14 +74,22 @@ class Metric:
         if self.needs == "clip":
             value = self.function(scored)
             return None if value is None else float(value)
+        return self.over(self.each(scored))
+
+    def over(self, frames: list[float]) -> float | None:
+        """The value for one sample from those of its frames."""
+        value = float(np.mean(frames)) if frames else np.nan
+        return None if self.needs == "roi" and np.isnan(value) else value
+
+    def each(self, scored: Scored) -> list[float]:
+        """The value of every frame; none for a metric of whole clips, or without a region of interest."""
         output, truth = scored.output, scored.truth
-        if self.needs == "roi":
-            if scored.box is None:
-                return None
+        if self.needs == "clip" or (self.needs == "roi" and scored.box is None):
+            return []
+        if self.needs == "roi" and scored.box is not None:
             x, y, width, height = scored.box
             output, truth = (frames[:, y : y + height, x : x + width] for frames in (output, truth))
-        value = float(np.mean([self.function(a, b) for a, b in zip(output, truth, strict=True)]))
-        return None if self.needs == "roi" and np.isnan(value) else value
+        return [self.function(a, b) for a, b in zip(output, truth, strict=True)]
 
 
 def mse(output: Frames, truth: Frames) -> float:

@@ -12,9 +12,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..data.samples import Sample
 from ..errors import NakawariError
 from ..files import write_json, write_text
+from .metrics import Metric
 from .reading import FIXED, read_lines
+from .samples import Prepared, Scores
 
 
 class Records:
@@ -75,6 +78,38 @@ class Records:
         for leftover in [*self._parts(), self.failed_path]:
             leftover.unlink(missing_ok=True)
         return True
+
+
+class FrameRecords:
+    """The frames of the samples of one row and seed, where samples have several: one line for each.
+
+    Written before the sample itself, so that a sample that counts as done has its frames; done twice after a kill, the
+    last line counts.
+
+    Args:
+        path: the final CSV.
+        metrics: those of the protocol; of single frames are the ones that need a pair.
+    """
+
+    def __init__(self, path: Path, metrics: Sequence[Metric]) -> None:
+        self._records = Records(path, [metric.name for metric in metrics if metric.needs == "pair"])
+
+    def add(self, rank: int, prepared: Prepared, scores: Scores) -> None:
+        """Write the frames of one finished sample."""
+        for index, time in enumerate(prepared.task.times):
+            values = {name: each[index] for name, each in scores.frames.items()}
+            self._records.append(rank, frame_name(prepared.task.name, time), prepared.level, values)
+
+    def finish(self, samples: Sequence[Sample]) -> None:
+        """Join the parts in the order of the samples, where every frame is there."""
+        names = [frame_name(one.name, time) for one in samples if len(one.times) > 1 for time in one.times]
+        if names and not set(names) - self._records.done().keys():
+            self._records.finish(names, {})
+
+
+def frame_name(sample: str, time: float) -> str:
+    """A true frame of a sample, by its time in (0, 1)."""
+    return f"{sample}@{time:.4f}"
 
 
 def _repair(part: Path) -> bool:

@@ -24,7 +24,7 @@ from .identity import identity_of
 from .peers import installed_peers
 from .processes import Processes, processes
 from .protocol import Protocol
-from .records import Records
+from .records import FrameRecords, Records
 from .samples import Prepared, chosen, keep_frames, keep_reference, prepare, score
 from .schema import Entry, Identity, Record
 
@@ -124,8 +124,14 @@ class Run:
         self._leave_out(self.workers.gather(unreadable))
         if self.workers.rank == 0:
             records.finish(self.record.scored, everywhere)
+            if group.name == self.protocol.name:
+                scored = [sample for sample in self.samples if sample.name not in self.unreadable]
+                self._frame_records(folder, group, seed).finish(scored)
         self.workers.wait()
         return everywhere
+
+    def _frame_records(self, folder: Path, group: Group, seed: int) -> FrameRecords:
+        return FrameRecords(folder / f"frames-{seed}.csv", group.metrics[0])
 
     def _leave_out(self, unreadable: dict[str, str]) -> None:
         """A sample that cannot be read is left out of every row alike, by name."""
@@ -176,7 +182,9 @@ class Run:
         for index, (protocol, metrics) in enumerate(zip(group.protocols, group.metrics, strict=True)):
             choices = chosen(prepared, contestant, protocol.scored)
             found = score(prepared, clip, choices, metrics)
-            values |= {group.column(index, metric): found[metric.name] for metric in metrics}
+            values |= {group.column(index, metric): found.values[metric.name] for metric in metrics}
+            if index == 0 and group.name == self.protocol.name and len(prepared.task.times) > 1:
+                self._frame_records(folder, group, seed).add(self.workers.rank, prepared, found)
         if self.protocol.keep_frames and group.name == self.protocol.name:
             frames = self.output / "frames"
             choices = chosen(prepared, contestant, self.protocol.scored)

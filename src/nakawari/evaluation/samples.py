@@ -75,9 +75,15 @@ def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list
     return selection(task.times, count, scored, f"Sample {task.name}")
 
 
-def score(
-    prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]], metrics: Sequence[Metric]
-) -> dict[str, float | None]:
+@dataclass(frozen=True)
+class Scores:
+    """Numbers of one clip: by metric, and of every true frame by metric for metrics of single frames."""
+
+    values: dict[str, float | None]
+    frames: dict[str, list[float]]
+
+
+def score(prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]], metrics: Sequence[Metric]) -> Scores:
     """The metrics of one clip (F, H, W, 3), over the picture without its padding; two choices are averaged.
 
     Raises:
@@ -88,7 +94,16 @@ def score(
         Scored(cut["clip"][list(choice)], cut["truth"], cut["keys"], cut["clip"][[0, -1]], prepared.box)
         for choice in choices
     ]
-    return {metric.name: _finite(metric, [metric(view) for view in views]) for metric in metrics}
+    values: dict[str, float | None] = {}
+    frames: dict[str, list[float]] = {}
+    for metric in metrics:
+        if metric.needs == "pair":
+            each = [metric.each(view) for view in views]
+            values[metric.name] = _finite(metric, [metric.over(one) for one in each])
+            frames[metric.name] = np.mean(np.array(each, dtype=np.float64), axis=0).tolist()
+        else:
+            values[metric.name] = _finite(metric, [metric(view) for view in views])
+    return Scores(values, frames)
 
 
 def _frames(prepared: Prepared, clip: Frames) -> dict[str, Frames]:

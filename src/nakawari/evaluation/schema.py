@@ -73,6 +73,7 @@ class Record(Made):
         samples, films: every sample in order, and the film of each.
         data: SHA-256 over all pictures.
         pictures: sample -> SHA-256 of its pictures.
+        tags: sample -> style, kind of motion and region, where annotated.
         unreadable: samples left out of every row -> why.
         left_out: metrics of the protocol that were not computed -> why.
         bootstrap: how intervals are made.
@@ -83,6 +84,7 @@ class Record(Made):
     films: list[str] | None = None
     data: str | None = None
     pictures: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, list[str]] = Field(default_factory=dict)
     unreadable: dict[str, str] = Field(default_factory=dict)
     left_out: dict[str, str] = Field(default_factory=dict)
     bootstrap: dict[str, Any] | None = None

@@ -23,7 +23,7 @@ import numpy as np
 from .statistics import Paired
 
 MIN_FILMS = 8
-ALPHA = 0.03
+ALPHA = 0.02
 
 Verdict = Literal["better", "worse", "equal", "undecided", "too few films"]
 

@@ -11,7 +11,7 @@ from ..evaluation.aggregate import Finished, compare, with_verdicts
 from ..evaluation.load import LOADED
 from ..evaluation.metrics import METRICS
 from ..evaluation.schema import Difference, MetricInfo
-from ..evaluation.statistics import Interval
+from ..evaluation.statistics import Interval, mean_interval
 from ..evaluation.verdicts import MIN_FILMS
 from .cost_figures import under_load
 from .results import UNGUIDED, Evidence, Row
@@ -28,6 +28,7 @@ def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
         "quality": [quality(evidence)],
         "differences": [*gains(evidence), *differences(evidence)],
         "levels": [*wins(evidence), *levels(evidence)],
+        "styles": styles(evidence),
         "cost": costs(evidence),
         "departures": departures(evidence),
     }
@@ -206,6 +207,44 @@ def levels(evidence: Evidence) -> list[Table]:
         caption = f"{metric.title} by difficulty; samples of each level in brackets in the head."
         tables.append(_table(f"levels-{_slug(metric.name)}", metric.title, caption, columns, rows, cells))
     return tables
+
+
+MOST_STYLES = 8
+
+
+def styles(evidence: Evidence) -> list[Table]:
+    """One table per metric: rows by what the samples are annotated with beside difficulty (style, kind of motion, east
+    or west); empty where they are not."""
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(evidence.sample_names):
+        for tag in evidence.record.tags.get(name, []):
+            members.setdefault(tag, []).append(index)
+    parts = {tag: found for tag, found in members.items() if 1 < len(found) < len(evidence.sample_names)}
+    chosen = sorted(parts, key=lambda tag: (-len(parts[tag]), tag))[:MOST_STYLES]
+    if not chosen:
+        return []
+    films = np.array([evidence.record.film_of[name] for name in evidence.sample_names])
+    return [_style_table(evidence, metric, {tag: parts[tag] for tag in chosen}, films) for metric in evidence.metrics]
+
+
+def _style_table(evidence: Evidence, metric: MetricInfo, parts: Mapping[str, list[int]], films: np.ndarray) -> Table:
+    rows = [row for row in evidence.rows if metric.name in row.samples.mean]
+    shown = evidence.decimals(metric.name)
+    columns = [Column(tag, f"{tag} ({len(found):,})", _direction(metric)) for tag, found in parts.items()]
+    cells = []
+    for found in parts.values():
+        column = []
+        for row in rows:
+            values = row.samples.mean[metric.name][found]
+            there = ~np.isnan(values)
+            own = mean_interval(values[there], films=films[found][there].tolist()) if there.any() else None
+            column.append(_mean(own, shown))
+        cells.append(_with_best(column, rows, metric.sense))
+    caption = (
+        f"{metric.title} by style, kind of motion and origin; samples in brackets in the head. A sample may stand in "
+        "several columns."
+    )
+    return _table(f"styles-{_slug(metric.name)}", metric.title, caption, columns, rows, cells)
 
 
 def wins(evidence: Evidence) -> list[Table]:

@@ -17,6 +17,10 @@ from .results import Evidence, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_GUTTER, _LINE = 24, 10.5  # characters across the column of names, and points that a line of it takes
+_NUMBER = np.array([14.0, 9.0])  # points that a number of steps takes, across and upwards
+_BESIDE = 0.6  # inches of a figure that are not axes
+
 ReadCost = Callable[[dict[str, Any]], float | None]
 
 
@@ -107,8 +111,10 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
     costs, qualities = [points[i].cost for i in fit], [metric.sense * points[i].quality.mean for i in fit]
     front = [fit[index] for index in pareto(costs, qualities)]
     with drawing() as pyplot:
-        figure, axes = pyplot.subplots(figsize=(WIDTH, 3.2))
-        figure.subplots_adjust(left=0.15, right=0.6, bottom=0.15, top=0.97)
+        names = [point.row.label for point in points] + [row.label for row in _without_model(evidence)]
+        height = max(3.2, _BESIDE + _LINE / 72 * sum(wrapped(name, _GUTTER).count("\n") + 1.2 for name in names))
+        figure, axes = pyplot.subplots(figsize=(WIDTH, height))
+        figure.subplots_adjust(left=0.15, right=0.6, bottom=0.48 / height, top=1 - 0.1 / height)
         _cost_axis(axes, [cost for point in points for cost in (point.cost, *(other.cost for other in point.others))])
         labels = []
         for index, point in enumerate(points):
@@ -117,10 +123,11 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
             face = colour if index in front else "white"
             axes.plot(point.cost, point.quality.mean, "o", ms=6, mfc=face, mec=colour, mew=1.4, zorder=3)
             labels.append((point.cost, point.quality.mean, point.row.label, colour))
-            _steps_line(axes, point.others, colour)
         if front:
             _front_line(axes, [points[index] for index in front])
         labels += _floor_lines(axes, evidence, metric, points)
+        for index, point in enumerate(points):
+            _steps_line(axes, point.others, BLUE if index in front else GREY)
         axes.set_xlabel(title)
         axes.set_ylabel(f"{metric.title} {'↑' if metric.higher_is_better else '↓'}")
         _gutter(axes, labels)
@@ -137,6 +144,10 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
         return finish(f"quality-{key}-{metric.name}", alt, caption, figure)
 
 
+def _without_model(evidence: Evidence) -> list[Row]:
+    return [row for row in evidence.rows if row.entry.role in ("floor", "anchor", "peer")]
+
+
 def _whisker(axes: Axes, x: float, quality: Interval, colour: str) -> None:
     axes.plot([x, x], quality.span, color=colour, lw=1.2, zorder=2)
 
@@ -144,11 +155,21 @@ def _whisker(axes: Axes, x: float, quality: Interval, colour: str) -> None:
 def _steps_line(axes: Axes, others: list[_Other], colour: str) -> None:
     costs, values = [other.cost for other in others], [other.quality for other in others]
     axes.plot(costs, values, "-o", color=colour, ms=3, lw=0.7, alpha=0.7, zorder=1)
-    for other in others:
+    for other in _apart(axes, others):
         axes.annotate(
             f"{other.steps}", (other.cost, other.quality), (0, 4), textcoords="offset points", color=colour,
             ha="center", fontsize=7,
         )  # fmt: skip
+
+
+def _apart(axes: Axes, others: list[_Other]) -> list[_Other]:
+    """Those whose numbers of steps do not stand on one another, fewest steps first."""
+    kept: list[tuple[_Other, np.ndarray]] = []
+    for other in others:
+        place = axes.transData.transform((other.cost, other.quality)) / axes.figure.dpi * 72
+        if all((np.abs(place - there) > _NUMBER).any() for _, there in kept):
+            kept.append((other, place))
+    return [other for other, _ in kept]
 
 
 def _cost_axis(axes: Axes, costs: list[float]) -> None:
@@ -179,9 +200,8 @@ def _floor_lines(
     """Lines for rows without a model: the best of them always, others where they fit between the models."""
     rows = [
         (row, found.mean)
-        for row in evidence.rows
-        if row.entry.role in ("floor", "anchor", "peer")
-        and (found := row.interval(evidence.protocol.name, metric.name))
+        for row in _without_model(evidence)
+        if (found := row.interval(evidence.protocol.name, metric.name))
     ]
     bounds = [value for point in points for value in point.quality.span]
     bounds += [other.quality for point in points for other in point.others]
@@ -202,10 +222,10 @@ def _gutter(axes: Axes, labels: list[tuple[float, float, str, str]]) -> None:
     from matplotlib.transforms import blended_transform_factory
 
     height = axes.get_window_extent().height / axes.figure.dpi * 72
-    texts = {index: wrapped(label[2], 24) for index, label in enumerate(labels)}
+    texts = {index: wrapped(label[2], _GUTTER) for index, label in enumerate(labels)}
     order = sorted(texts, key=lambda index: (labels[index][1], index))
     places = [float(axes.transAxes.inverted().transform(axes.transData.transform((1, labels[i][1])))[1]) for i in order]
-    halves = [(10.5 * (texts[i].count("\n") + 1) / 2 + 1) / height for i in order]
+    halves = [(_LINE * (texts[i].count("\n") + 1) / 2 + 1) / height for i in order]
     for index, place in zip(order, spread(places, halves), strict=True):
         x, y, _, colour = labels[index]
         axes.text(1.07, place, texts[index], transform=axes.transAxes, color=colour, va="center", fontsize=8)
@@ -218,12 +238,13 @@ def _gutter(axes: Axes, labels: list[tuple[float, float, str, str]]) -> None:
 
 
 def spread(places: Sequence[float], halves: Sequence[float]) -> list[float]:
-    """Sorted places moved as little as a few sweeps find, so that intervals of these half-widths do not touch."""
-    moved = list(places)
-    for _ in range(200):
-        for i in range(len(moved) - 1):
-            overlap = halves[i] + halves[i + 1] - (moved[i + 1] - moved[i])
-            if overlap > 1e-6:
-                moved[i] -= overlap / 2
-                moved[i + 1] += overlap / 2
-    return moved
+    """Sorted places moved as little as can be, in the sum of squares, so that intervals of these half-widths neither
+    touch nor leave [0, 1], where they fit there."""
+    from scipy.optimize import isotonic_regression
+
+    if not places:
+        return []
+    before = np.concatenate([[0.0], np.cumsum(np.add(halves[:-1], halves[1:]))])
+    level = isotonic_regression(np.subtract(places, before)).x
+    low, high = halves[0], 1 - halves[-1] - before[-1]
+    return (np.clip(level, low, max(low, high)) + before).tolist()

@@ -32,6 +32,7 @@ SECTIONS = {
     "quality": "Quality",
     "differences": "Differences",
     "levels": "By difficulty",
+    "styles": "By style, motion and origin",
     "cost": "Quality against cost",
     "scales": "Adapter scale",
     "departures": "What each departure from the protocol does",

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -32,17 +32,23 @@ from .tables import digits
 
 ROLES = ("floor", "anchor", "peer", "model", "ceiling")
 UNGUIDED = " (unguided)"
+COMPANION = ": "
+"""Stands between a model's name and what of it a row is: `guide alone`, `autoencoder`."""
 _FREE = ("batch_size", "description")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A finished row of the joined table: what the record says, its samples, and the folder that holds its frames."""
+    """A finished row of the joined table: what the record says, its samples, and the folder that holds its frames.
+
+    `also`: full names of rows that are the same one, such as the autoencoder that several variants share.
+    """
 
     entry: Entry
     label: str
     samples: SampleTable
     folder: Path
+    also: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,8 +100,8 @@ class Evidence:
 
     @cached_property
     def by_name(self) -> dict[str, Row]:
-        """Finished rows by full name."""
-        return {row.name: row for row in self.rows}
+        """Finished rows by full name; one that several share by each of its names."""
+        return {name: row for row in self.rows for name in (row.name, *row.also)}
 
     @property
     def models(self) -> list[Row]:
@@ -250,7 +256,7 @@ def _join(loaded: list[_Loaded], found: dict[str, Row], failed: list[Entry]) -> 
     first = loaded[0].aggregates
     ordered = sorted(found.values(), key=lambda row: ROLES.index(row.entry.role))
     labels = short_names([row.name for row in ordered])
-    rows = tuple(Row(row.entry, labels[row.name], row.samples, row.folder) for row in ordered)
+    rows = _shared([replace(row, label=labels[row.name]) for row in ordered])
     models = [row.name for row in rows if row.entry.role == "model"] or [rows[0].name]
     reference = first.reference if first.reference in found else models[0]
     tables = [row.samples for row in rows]
@@ -272,6 +278,27 @@ def _join(loaded: list[_Loaded], found: dict[str, Row], failed: list[Entry]) -> 
         levels=levels,
         sources=tuple(_source(result.folder, result.aggregates) for result in loaded),
     )
+
+
+def _shared(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows, with one in the place of several that are a part which variants share: the same drawings of the same
+    kind (`MODEL: guide alone`) for each."""
+    found: list[Row] = []
+    for row in rows:
+        kind = row.name.partition(COMPANION)[2]
+        twin = next((index for index, other in enumerate(found) if kind and _same_part(row, other, kind)), None)
+        if twin is None:
+            found.append(row)
+            continue
+        other = found[twin]
+        both = f"{other.label.removesuffix(COMPANION + kind)}, {row.label}"
+        found[twin] = replace(other, label=both, also=(*other.also, row.name))
+    return tuple(found)
+
+
+def _same_part(row: Row, other: Row, kind: str) -> bool:
+    alike = other.name.endswith(COMPANION + kind) and row.entry.role == other.entry.role != "model"
+    return alike and row.samples == other.samples
 
 
 def _source(folder: Path, aggregates: Aggregates) -> Source:

@@ -6,8 +6,9 @@ import math
 
 import cv2
 import numpy as np
+import pytest
 
-from nakawari.guide.parts import draw
+from nakawari.guide.parts import draw, drawing
 
 SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
 CLEAR = (0, 0, 0, 0)
@@ -159,3 +160,25 @@ def test_trust_is_high_where_both_keys_show_a_thing_and_low_where_none_does() ->
     vanishing = (np.abs(lost.frames[0].astype(int) - BLUE).max(2) < 9) & (np.arange(160) > 90)
     assert vanishing.sum() > 100
     assert lost.trust[0][vanishing].mean() < 0.5
+
+
+def test_a_figure_that_is_squashed_is_drawn_to_a_fraction_of_a_pixel() -> None:
+    def pose(x: float, degrees: float, wide: float) -> np.ndarray:
+        near, far = bar(x - 13, 36, degrees + 95, 32), bar(x + 8, 46, degrees + 60, 32)
+        shapes = ((far, BLUE), (box(x, 50), RED), (near, BLUE), (ball(x, 18, 9), RED))
+        return picture(*(((outline - (x, 50)) * (wide, 1) + (x, 50), paint) for outline, paint in shapes))
+
+    first, truth = pose(60, -6, 1.0), pose(66, 0, 0.97).astype(float)
+    moved = np.abs(first - truth).max(2) > 8
+    assert np.mean((middle(first, pose(72, 6, 0.94)) - truth)[moved] ** 2) < 60
+
+
+def test_textured_footage_is_refused_before_it_is_cut_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("cut up")
+
+    monkeypatch.setattr(drawing, "cut_up", never)
+    grain = np.random.default_rng(0).integers(90, 130, (100, 160, 3)).astype(np.uint8)
+    assert draw(grain, np.roll(grain, 3, 1), [0.5]) is None
+    with pytest.raises(AssertionError, match="cut up"):
+        draw(picture((box(50, 50), RED)), picture((box(90, 50), RED)), [0.5])

@@ -11,6 +11,8 @@ from .motion import Part, poses
 
 LINE_SHARE = 0.45
 """Share of an aliased pixel that a line must take to be drawn."""
+AGREE = 120.0
+"""Levels up to which the two keys' drawings of an edge are averaged."""
 STILL = 0.1
 """Pixels by which a part may seem to move and still stands."""
 
@@ -64,8 +66,12 @@ class Stage:
             base = np.where(unknown, table[index], base)
         self.base = base
 
-    def codes_at(self, time: float, only: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Paint codes (H·fine, W·fine) at a time, and the part drawn at every subpixel; `only` one key is read."""
+    def codes_at(self, time: float, only: int | None = None, lead: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Paint codes (H·fine, W·fine) at a time, and the part drawn at every subpixel.
+
+        `only` one key is read; or both, `lead` first, the nearer one unless said otherwise.
+        """
+        lead = int(time > 0.5) if lead is None else lead
         board = (
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
         )
@@ -87,7 +93,7 @@ class Stage:
                 code, owner = self._view(side, back, box)
                 above = np.where(owner >= 0, rank[owner] > rank[k], True)
                 views.append((code, owner == k, above))
-            if only is None and time > 0.5:
+            if only is None and lead:
                 views.reverse()
             code, mine, hidden = views[0]
             if len(views) == 2:
@@ -179,13 +185,22 @@ class Stage:
         thick = lines.mean(0)
         return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
 
-    def frame(self, board: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """The in-between, premultiplied (H, W, 4) float32, of a board of codes and parts as `codes_at` gives them.
+    def frame(self, time: float, board: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """The in-between at a time, premultiplied (H, W, 4) float32, of the codes and parts that `codes_at` gives.
 
-        Where nothing that moves is seen, and the keys agree, their own pixels stand.
+        Edges are the mean of what each key makes of them, where the two nearly agree: what a key's pixels round off,
+        and lines that grow with a part, come out even. Where nothing that moves is seen, and the keys agree, their own
+        pixels stand.
         """
         held = self.quiet & _whole(self.still[drawn], self.fine)
-        return np.where(held[..., None], self.keys[0], self.painted(board))
+        made = self.painted(board)
+        if not self.hard:
+            other, _ = self.codes_at(time, lead=int(time <= 0.5))
+            second = self.painted(other)
+            share = np.float32(min(time, 1 - time))
+            near = np.abs(second - made).max(2, keepdims=True) < AGREE
+            made = np.where(near, made + share * (second - made), made)
+        return np.where(held[..., None], self.keys[0], made)
 
 
 def _whole(mask: np.ndarray, fine: int) -> np.ndarray:

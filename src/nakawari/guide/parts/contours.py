@@ -148,32 +148,44 @@ def fit(
     size = max(first.size, 3.0)
     total = np.zeros(len(_BASIS[freedom]))
     for scale in scales:
-        reach = max(2.0 * scale, 2.0)
-        moved, ways = mapped(motion, first.points), turned(motion, first.normals)
-        ahead = last.nearest(moved, ways, reach)
-        back = np.linalg.inv(motion)
-        behind = first.nearest(mapped(back, last.points), turned(back, last.normals), reach)
-        place = np.concatenate([moved, moved[behind]])
-        way = np.concatenate([ways, ways[behind]])
-        target = np.concatenate([last.points[ahead], last.points])
-        normal = np.concatenate([last.normals[ahead], last.normals])
-        gap = target - place
-        alike = np.maximum((way * normal).sum(1), 0.0)
-        own = np.concatenate([first.weights * last.weights[ahead], first.weights[behind] * last.weights])
-        weight = own * alike**2 / (1 + (gap**2).sum(1) / scale**2) ** 2
-        centre = moved.mean(0)
-        rows = _rows(freedom, (place - centre) / size, normal)
+        place, normal, apart, weight = pairs(first, last, motion, scale)
+        centre = place[: len(first.points)].mean(0)
+        rows = basis(freedom, (place - centre) / size, normal)
         square = rows.T @ (rows * weight[:, None])
         damp = np.full(rows.shape[1], 1e-3)
         damp[2:] = hold
         damp = damp * (weight.sum() * 0.5 + 1e-3)
-        side = rows.T @ (weight * (gap * normal).sum(1)) - np.where(np.arange(len(damp)) >= 2, damp * total, 0.0)
+        side = rows.T @ (weight * apart) - np.where(np.arange(len(damp)) >= 2, damp * total, 0.0)
         step = np.linalg.solve(square + np.diag(damp), side)
         most = np.array([3 * scale, 3 * scale, *[0.35 * size] * (len(step) - 2)])
         step = step.clip(-most, most)
         total += step
-        motion = _stepped(freedom, step, centre, size) @ motion
+        motion = stepped(freedom, step, centre, size) @ motion
     return motion
+
+
+def pairs(
+    first: Outline, last: Outline, motion: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Points of two outlines that lie nearest to each other under a motion, sought both ways.
+
+    Returns:
+        Per pair: where the first's point is now (N, 2), the last's normal (N, 2), by how many pixels the first's point
+        falls short along it (N,), and what the pair counts (N,): half at `scale` pixels.
+    """
+    reach = max(2.0 * scale, 2.0)
+    moved, ways = mapped(motion, first.points), turned(motion, first.normals)
+    ahead = last.nearest(moved, ways, reach)
+    back = np.linalg.inv(motion)
+    behind = first.nearest(mapped(back, last.points), turned(back, last.normals), reach)
+    place = np.concatenate([moved, moved[behind]])
+    way = np.concatenate([ways, ways[behind]])
+    normal = np.concatenate([last.normals[ahead], last.normals])
+    gap = np.concatenate([last.points[ahead], last.points]) - place
+    alike = np.maximum((way * normal).sum(1), 0.0)
+    own = np.concatenate([first.weights * last.weights[ahead], first.weights[behind] * last.weights])
+    weight = own * alike**2 / (1 + (gap**2).sum(1) / scale**2) ** 2
+    return place, normal, (gap * normal).sum(1), weight
 
 
 _BASIS: dict[str, tuple[str, ...]] = {
@@ -182,13 +194,15 @@ _BASIS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def _rows(freedom: Freedom, at: np.ndarray, normal: np.ndarray) -> np.ndarray:
+def basis(freedom: Freedom, at: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """(N, K): how far each freedom moves points at `at` (N, 2), in units of the size, along their normals (N, 2)."""
     x, y, nx, ny = at[:, 0], at[:, 1], normal[:, 0], normal[:, 1]
     columns = [nx, ny, ny * x - nx * y, nx * x + ny * y, nx * x - ny * y, nx * y + ny * x]
     return np.stack(columns[: len(_BASIS[freedom])], 1)
 
 
-def _stepped(freedom: Freedom, step: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
+def stepped(freedom: Freedom, step: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
+    """(3, 3): a small motion about `centre`; `step` in pixels, those after the shift in pixels at distance `size`."""
     turn, grow, squash, shear = [*step[2:] / size, 0.0, 0.0, 0.0, 0.0][:4]
     linear = rotation(turn, np.zeros(2))[:2, :2] @ np.array([[1 + grow + squash, shear], [shear, 1 + grow - squash]])
     out = np.eye(3)

@@ -10,10 +10,12 @@ import numpy as np
 
 from .check import Check, checked, over_grey, right_share
 from .compose import Stage
+from .flat import is_flat
 from .graph import Graph, graph_of
 from .layers import layers_of
 from .match import ALIKE, alike, match
 from .motion import parts_of
+from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 from .trust import trust_of
 
@@ -55,7 +57,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     plain optical flow does that better.
     """
     fine = fineness(start)
-    if fine is None or min(start.shape[:2]) < 16:
+    if fine is None or min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
     cels = cut_up([start, end], fine)
     flat = min(float(cel.known.mean()) for cel in cels)
@@ -70,7 +72,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     frames, trust = [], []
     for time in times:
         board = stage.codes_at(time)
-        frames.append(_as_key(stage.frame(*board), start))
+        frames.append(_as_key(stage.frame(time, *board), start))
         trust.append(trust_of(stage, check.rights, time, board))
     return PartsDrawing(frames, check, trust)
 
@@ -93,6 +95,7 @@ def stage_of(start: np.ndarray, end: np.ndarray, cels: list[Cel]) -> Stage:
     ground = ground_of(first, last)
     first, last = (_weighed(graph, still) for graph, still in zip((first, last), ground, strict=True))
     parts = parts_of(first, last, ground, match(first, last, ground))
+    refine(first, last, parts)
     return Stage(first, last, parts, layers_of(first, last, parts), (premultiplied(start), premultiplied(end)))
 
 

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from .contours import mapped
 from .graph import Graph
 from .motion import Part
+from .regions import Cel
 
 STRAY = 5.0
 """Pixels from a part up to which a line that nothing else claims is its own."""
@@ -36,7 +37,7 @@ class Layers:
 def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
     over = _evidence(first, last, parts)
     rank = _ranked(over, first, last, parts)
-    owners = (_owners(first, parts, "first", rank), _owners(last, parts, "last", rank))
+    owners = (_owners(first, last, parts, "first", rank), _owners(last, first, parts, "last", rank))
     still = first.cel.line & last.cel.line
     return Layers(rank, (_gathered(owners[0], first, still), _gathered(owners[1], last, still)))
 
@@ -110,9 +111,10 @@ def _gathered(owners: np.ndarray, graph: Graph, still: np.ndarray) -> np.ndarray
     return np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
 
 
-def _owners(graph: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.ndarray:
-    """Areas belong to their part; a line to the uppermost part that it runs along."""
+def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.ndarray:
+    """Areas belong to their part; a line to the uppermost part that it runs along, and that takes it along."""
     cel = graph.cel
+    there = "last" if side == "first" else "first"
     table = np.zeros(len(cel.paints) + 1, np.int16)
     for k, part in enumerate(parts):
         for label in getattr(part, side):
@@ -121,21 +123,52 @@ def _owners(graph: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.
     line = cel.line & (cel.labels >= 0)
     if not line.any():
         return owners
-    width = 2 * float(np.percentile(graph.gap[line], 90)) * cel.fine + 1
-    size = int(np.ceil(width))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
-    out = owners.copy()
+    size = max(_line_width(graph, line), 1)
+    beyond = max(_line_width(other, other.cel.line), 1)
+    out, borne = owners.copy(), np.zeros_like(owners)
     for k in sorted(range(1, len(parts)), key=lambda k: rank[k]):
-        labels = getattr(parts[k], side)
-        if not labels:
+        spot, wide = _widened(cel, getattr(parts[k], side), size)
+        if spot is None:
             continue
-        mine = np.isin(cel.labels, list(labels))
-        rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
-        if len(rows) == 0:
+        along = wide & line[spot]
+        out[spot][along] = k
+        more, lines = _widened(other.cel, getattr(parts[k], there), beyond)
+        if more is None:
             continue
-        top, bottom = max(rows[0] - size, 0), rows[-1] + size + 1
-        left, right = max(columns[0] - size, 0), columns[-1] + size + 1
-        spot = np.s_[top:bottom, left:right]
-        wide = cv2.dilate(mine[spot].astype(np.uint8), kernel).astype(bool)
-        out[spot][wide & line[spot]] = k
-    return out
+        motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+        lands = _landing(lines & other.cel.line[more], more, motion, spot, along.shape, cel.fine)
+        borne[spot][along & lands] = k
+    return np.where(borne > 0, borne, out)
+
+
+def _line_width(graph: Graph, line: np.ndarray) -> int:
+    """Subpixels that a line is wide at most of its places."""
+    return int(np.ceil(2 * float(np.percentile(graph.gap[line], 90)) * graph.cel.fine + 1)) if line.any() else 0
+
+
+def _widened(cel: Cel, labels: set[int], size: int) -> tuple[tuple[slice, slice] | None, np.ndarray]:
+    """Where (slices) and which (bool) subpixels lie in areas or within `size` of them; None without areas."""
+    mine = np.isin(cel.labels, list(labels))
+    rows, columns = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
+    if len(rows) == 0:
+        return None, mine
+    spot = np.s_[max(rows[0] - size, 0) : rows[-1] + size + 1, max(columns[0] - size, 0) : columns[-1] + size + 1]
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
+    return spot, cv2.dilate(mine[spot].astype(np.uint8), kernel).astype(bool)
+
+
+def _landing(
+    mask: np.ndarray,
+    origin: tuple[slice, slice],
+    motion: np.ndarray,
+    spot: tuple[slice, slice],
+    shape: tuple[int, ...],
+    fine: int,
+) -> np.ndarray:
+    """Which subpixels of `spot` a motion (3, 3) takes to where `mask`, which begins at `origin`, is set, or near it."""
+    slack = cv2.dilate(mask.astype(np.uint8), np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
+    start = np.array([spot[1].start, spot[0].start]) + 0.5
+    offset = motion[:2, :2] @ start + motion[:2, 2] * fine - 0.5 - (origin[1].start, origin[0].start)
+    matrix = np.concatenate([motion[:2, :2], offset[:, None]], 1)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(slack, matrix, (shape[1], shape[0]), flags=flags).astype(bool)

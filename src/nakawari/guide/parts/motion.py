@@ -103,7 +103,7 @@ def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None
 def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
     """Give every part its parent: from the largest of each figure out, over the joints that come apart least."""
     links = _links(first, last, parts)
-    sizes = [_size(first, part.first) + _size(last, part.last) for part in parts]
+    sizes = [size_of(first, part.first) + size_of(last, part.last) for part in parts]
     left = set(range(1, len(parts)))
     while left:
         root = max(left, key=lambda k: (parts[k].quality > 0, sizes[k]))
@@ -120,7 +120,8 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
                 heapq.heappush(queue, (more + 0.25, child, other))
 
 
-def _size(graph: Graph, labels: set[int]) -> float:
+def size_of(graph: Graph, labels: set[int]) -> float:
+    """Pixels that the areas of some labels take."""
     return sum(graph.regions[k].size for k in labels)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import torch
 
@@ -41,3 +44,9 @@ def test_as_a_teacher_it_follows_the_tracks() -> None:
     sample = DragSamples([3], (80, 96), 1, 5).sample(0)
     batch = {"frames": sample["frames"][None], "index": [0]}
     assert not torch.equal(teacher.draw(batch), teacher.draw(batch | {"tracks": [sample["tracks"]]}))
+
+
+def test_loads_in_a_process_that_has_imported_nothing_of_the_family() -> None:
+    code = "from nakawari.variants import load; print(type(load('framer-tiny').pipeline).__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == "FramerPipeline", found.stderr

@@ -26,6 +26,7 @@ from ...errors import NakawariWarning, UsageError
 from ..base import Condition, InterpolationPipeline
 from ..cache import CacheLevel, cache_level
 from ..clip_images import preprocess_clip_images
+from . import autoencoder as _autoencoder  # noqa: F401 (a saved folder names it, and diffusers finds what is imported)
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD

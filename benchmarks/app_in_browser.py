@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, sync_playwright
 
 from nakawari.files import write_json
@@ -34,7 +34,8 @@ from nakawari.provenance import provenance
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 SIZES = {390: 844, 1280: 800, 2560: 1440}
-TALL = 520
+INK = (30, 26, 34)
+TALL = 480
 """Height of one screen in a page's picture."""
 PAGES = {"Draw": "#status", "Lead": "#lead-status", "Compare": "#compare-status", "Teach": "#teach-status"}
 
@@ -67,14 +68,27 @@ def ended(page: Page, where: str, words: str) -> None:
     page.wait_for_function(script, arg=[where, words], timeout=600_000)
 
 
-def keys(folder: Path) -> list[str]:
-    """Two drawings of 320 x 200: a ball at two places."""
+def keys(folder: Path, count: int = 2) -> list[str]:
+    """Drawings of 480 x 300, flat colours in outlines: somebody on a hill who raises an arm."""
     paths = []
-    for number, x in enumerate((60, 220)):
-        rows, columns = np.mgrid[:200, :320]
-        ball = np.hypot(rows - 110, columns - x) < 26
-        paths.append(folder / f"k{number}.png")
-        Image.fromarray(np.where(ball[..., None], [210, 60, 50], [240, 234, 220]).astype(np.uint8)).save(paths[-1])
+    for number in range(count):
+        turn = number / max(1, count - 1)
+        picture = Image.new("RGB", (480, 300), (168, 208, 232))
+        pen = ImageDraw.Draw(picture)
+        pen.ellipse((-200, 210, 680, 640), fill=(126, 176, 98), outline=INK, width=3)
+        pen.ellipse((380, 30, 440, 90), fill=(250, 220, 110), outline=INK, width=3)
+        x, angle = 150 + 110 * turn, np.deg2rad(70 - 150 * turn)
+        for side in (-16, 16):
+            pen.rounded_rectangle((x + side - 9, 180, x + side + 9, 236), 6, (52, 70, 120), INK, 3)
+        pen.rounded_rectangle((x - 32, 100, x + 32, 190), 14, (206, 72, 60), INK, 3)
+        hand = x + 24 + 70 * np.cos(angle), 120 + 70 * np.sin(angle)
+        pen.line((x + 24, 120, *hand), INK, 24)
+        pen.line((x + 24, 120, *hand), (206, 72, 60), 18)
+        pen.ellipse((hand[0] - 12, hand[1] - 12, hand[0] + 12, hand[1] + 12), (248, 208, 170), INK, 3)
+        pen.ellipse((x - 36, 36, x + 36, 108), (248, 208, 170), INK, 3)
+        pen.chord((x - 36, 36, x + 36, 108), 180, 360, (84, 52, 36), INK, 3)
+        paths.append(folder / f"hill{number + 1}.png")
+        picture.save(paths[-1])
     return [str(path) for path in paths]
 
 
@@ -133,10 +147,10 @@ def measured(page: Page, url: str, folder: Path) -> dict[str, Any]:
 
 
 def prepared(page: Page, url: str, folder: Path) -> None:
-    """A user who has drawn the examples, led a point, compared two models and taught ten steps."""
+    """A user who has drawn three keys, led a point, compared two models and taught ten steps."""
     page.goto(url)
     page.wait_for_selector(".nk-add")
-    page.get_by_text("or try the examples").click()
+    page.locator(".nk-is-strip input[type=file]").first.set_input_files(keys(folder, 3))
     page.wait_for_selector(".nk-key >> nth=2")
     page.click("#draw")
     ended(page, "#status", "Drawn.")
@@ -188,7 +202,7 @@ def sheet(images: list[Image.Image]) -> Image.Image:
     for number, one in enumerate(small):
         left = 8 + sum(other.width + 8 for other in small[number - number % row : number])
         page.paste(one, (left, 8 + (number // row) * (TALL + 8)))
-    return page.quantize(96, dither=Image.Dither.NONE)
+    return page.quantize(128, dither=Image.Dither.NONE)
 
 
 def main() -> None:

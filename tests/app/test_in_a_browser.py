@@ -58,6 +58,9 @@ def test_draw_play_and_go_on_after_a_reload(visit: Callable[..., Any], server: A
     page.wait_for_selector(".nk-stage img")
     assert page.locator(".nk-key").count() == 2
     assert page.get_by_label("In-betweens of gap 1").input_value() == "3"
+    page.wait_for_timeout(1000)
+    settings = json.loads((folder / "work.json").read_text())
+    assert (settings["parts"], settings["loop"], settings["fps"]) == (True, False, 12.0)
 
 
 def test_what_was_drawn_goes_on_at_the_command_line(

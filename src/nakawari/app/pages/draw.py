@@ -28,7 +28,7 @@ class Draw:
         self.site, self.user = site, user
         with gr.Column(elem_classes="nk-page"):
             self.strip = part("strip", elem_id="strip")
-            with gr.Row():
+            with gr.Row(elem_classes="nk-two"):
                 with gr.Column(scale=3, min_width=320):
                     self.player = part("player", elem_id="player")
                     self.picked = gr.State("")
@@ -75,8 +75,8 @@ class Draw:
         self.strip.act(self.on_strip, [self.user], everything, **quiet)
         self.player.act(self.on_player, None, [self.picked], **quiet)
         for one in self.settings:
-            event = one.change if isinstance(one, gr.Number) else one.input
-            event(
+            # Not `change`: it also fires when a page is loaded, with fields that are not filled yet.
+            one.input(
                 self.on_settings,
                 [self.user, *self.settings],
                 [self.strip, self.status, self.command, self.settings[6]],

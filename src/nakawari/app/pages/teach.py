@@ -30,7 +30,7 @@ class Teach:
         self.site, self.user = site, user
         with gr.Column(elem_classes="nk-page"):
             self.clips = part("clips", elem_id="clips")
-            with gr.Row():
+            with gr.Row(elem_classes="nk-two"):
                 with gr.Column(scale=1, min_width=280, elem_classes="nk-side"):
                     self._settings()
                 with gr.Column(scale=3, min_width=300):
@@ -63,7 +63,7 @@ class Teach:
         self.check.click(self.on_check, [self.user], self.outputs, **quiet)
         self.stop.click(self.on_stop, [self.user], [self.status, self.timer], **quiet)
         self.timer.tick(self.on_tick, [self.user, self.name], [self.rows, self.run, self.status, self.timer], **quiet)
-        self.name.change(self.on_name, [self.user, self.name], [self.run], **quiet)
+        self.name.input(self.on_name, [self.user, self.name], [self.run], **quiet)
 
     def everything(self, work: Work) -> Changes:
         """All that the work folder holds."""

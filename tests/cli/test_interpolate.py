@@ -25,7 +25,7 @@ def test_three_keys_with_loop(cli: Cli, stub: CrossFade, keys: list[Path], tmp_p
     out = tmp_path / "out"
     result = cli("interpolate", *keys, "-o", out, "--between", "7,3,5", "--loop")
     assert result.exit_code == 0, result.stderr
-    assert result.stderr == ""
+    assert all("a cut?" in line for line in result.stderr.splitlines())  # the keys are noise
     assert "18 frames (3 keys, 15 in-betweens) of 22x14" in result.stdout
     names = [f"{number:04d}.png" for number in range(1, 19)]
     assert sorted(contents(out)) == sorted([*names, "in-betweens.gif", "contact-sheet.png", "interpolation.json"])
@@ -145,4 +145,4 @@ def test_a_model_that_learnt_from_longer_clips_is_said(
     result = cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 7)
     assert "learnt from clips of 16 frames and draws 9 here" in result.stderr
     assert "--between 14" in result.stderr
-    assert cli("interpolate", *keys, "-o", tmp_path / "full", "--between", 14).stderr == ""
+    assert "learnt" not in cli("interpolate", *keys, "-o", tmp_path / "full", "--between", 14).stderr

@@ -50,6 +50,14 @@ class Palette(StrEnum):
     free = "free"
 
 
+class OnCut(StrEnum):
+    """`interpolation.cuts.ON_CUT`."""
+
+    draw = "draw"
+    hold = "hold"
+    fade = "fade"
+
+
 @dataclass(frozen=True)
 class Drawing:
     """What was asked for.
@@ -173,6 +181,9 @@ def drawing(
         Palette,
         _Option(help="keep: no colour that no key has; free: any; auto: keep where the keys have few colours."),
     ] = Palette.auto,
+    on_cut: Annotated[
+        OnCut, _Option(help="Between drawings of different scenes: draw all the same, hold the nearer key, or fade.")
+    ] = OnCut.draw,
     device: Annotated[Device, _Option(help="Where the model runs.")] = Device.auto,
 ) -> Drawing:
     """The words, with the model that they name; `UsageError` where they cannot be read."""
@@ -191,7 +202,7 @@ def drawing(
         name = faster(name)
     sampling = {"eta": eta, "guidance_rescale": guidance_rescale, "stride": stride}
     words = {"steps": steps, "guidance": guidance, "seed": seed, "prompt": prompt, "parts": parts}
-    words["palette"] = palette.value
+    words |= {"palette": palette.value, "on_cut": on_cut.value}
     return Drawing(name, family, device, cache, sampling, words)
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ..interpolation import Done, Entry, Key, Output, Settings
 
 
+UNSURE = 0.5
+"""Confidence below which an in-between is named."""
+
+
 @with_options("framer", framer)
 @with_options("times", timing)
 @with_options("memory", memory)
@@ -48,6 +52,9 @@ def command(
     formats: Annotated[
         str | None, typer.Option("--format", help="Some of png,exr,gif,mp4,mov,mov-png,sheet; default: png,gif,sheet.")
     ] = None,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Beside each in-between a map of how sure every pixel is.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into an output that holds other files.")
     ] = False,
@@ -68,12 +75,13 @@ def command(
     load = partial(drawing.load, model)
     if times.is_footage(keys):
         given = {"--loop": loop, "--format": formats, "--only": times.only, "--compare": framer.compared}
+        given |= {"--confidence": confidence}
         given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks, **memory.given()}
         given |= drawing.given()
         words |= {"scheduler": framer.scheduler, "options": {**framer.options, **drawing.cached()}}
         footage.run(footage.Asked(keys[0], output, between, times, fps, overwrite, as_json), given, model, words, load)
         return
-    target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay)
+    target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay, maps=confidence)
     drawings = interpolation.read_keys(keys)
     paths = [key.path for key in drawings]
     asked = interpolation.ask(paths, between, times.spacings, times.timing, loop=loop)
@@ -171,12 +179,14 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
         len(done.record["gaps"]),
     )
     files, record = done.files, done.record
-    for note in record["notes"]:
+    for note in [*record["notes"], *_doubts(done, every)]:
         typer.echo(f"nakawari: {note}", err=True)
     if as_json:
         summary = {"frames": total, "keys": keys, "in_betweens": total - keys, "seconds": round(seconds, 3)}
         summary |= {"gaps_drawn": [gap // every + 1 for gap in done.gaps]}
         summary |= {"size": record["size"], "notes": record["notes"]}
+        cuts = [gap // every + 1 for gap in done.drawn.cuts]
+        summary |= {"cuts": cuts, "confidence": done.drawn.confidence}
         typer.echo(json.dumps(summary | {"files": [str(file) for file in files]}))
         return
     width, height = record["size"]
@@ -194,3 +204,18 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
     for file in files:
         if file.suffix != ".png" or file.name in ("contact-sheet.png",):
             typer.echo(f"  {file}")
+
+
+def _doubts(done: Done, every: int) -> list[str]:
+    """What the drawing itself is not sure of, a sentence for each gap."""
+    doubts = []
+    for place, gap in enumerate(done.record["gaps"]):
+        number = place // every + 1
+        sure = gap["confidence"] or ()
+        if gap["cut"]:
+            drawn = {"hold": "the keys are held", "fade": "the keys are faded"}.get(gap["drawn_by"])
+            drawn = drawn or "it is drawn all the same; --on-cut hold or fade is there"
+            doubts.append(f"gap {number}: a cut? Little of one key is found again in the other: {drawn}.")
+        elif sure and min(sure) < UNSURE:
+            doubts.append(f"gap {number}: confidence is {min(sure):.2f} at its least; look at its frames.")
+    return doubts

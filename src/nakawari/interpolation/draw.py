@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .by_model import any_time, draw_by_model, most_between, together
 from .by_parts import frames_by_parts
 from .counting import Counter, Progress, Watch
+from .cuts import across, is_cut
 from .drawn import Drawn, Gap, Pair, gap_of
 from .finishing import finished_gap
 from .keys import Key, transparent
@@ -96,15 +98,28 @@ def _draw_gaps(
 ) -> dict[int, Gap]:
     """Some gaps together: by their parts where these explain the keys, the others by the model."""
     made: dict[int, Gap] = {}
+    cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
     for gap, pair in pairs.items():
-        led = settings.auto_tracks or settings.drags.get(gap)
         shares = [plans[gap].shares[place] for place in plans[gap].kept]
-        frames = frames_by_parts(pair, shares) if settings.parts and not led else None
-        if frames is not None:
-            made[gap] = gap_of(frames, plans[gap], None, _used_by_parts(settings))
+        found = _without_model(gap, pair, shares, settings, cut=gap in cuts)
+        if found is not None:
+            made[gap] = gap_of(found[0], plans[gap], None, found[1])
             counter.add(plans[gap].drawn * (1 + transparent(pair)))
     rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
-    return made | (draw_by_model(rest, plans, settings, pipeline, counter) if rest else {})
+    made |= draw_by_model(rest, plans, settings, pipeline, counter) if rest else {}
+    return {gap: replace(own, used=dict(own.used) | {"cut": gap in cuts}) for gap, own in made.items()}
+
+
+def _without_model(
+    gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool
+) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+    """The in-betweens of a gap that the model need not draw, and what drew them; None of one that it must."""
+    if cut and settings.on_cut != "draw":
+        return across(pair, shares, settings.on_cut), {"drawn_by": settings.on_cut}
+    if not settings.parts or settings.auto_tracks or settings.drags.get(gap):
+        return None
+    frames = frames_by_parts(pair, shares)
+    return None if frames is None else (frames, _used_by_parts(settings))
 
 
 def _used_by_parts(settings: Settings) -> dict[str, Any]:

@@ -12,6 +12,10 @@ from .plan import GapPlan
 from .spacing import Shares
 from .tracks import GapTracks
 
+OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes")
+"""What is said of every gap: what drew it, whether its keys seem to be of different scenes, how sure each in-between
+is (0 to 1), whether they are in the keys' colours, and sentences about settings that were not taken."""
+
 Pair = tuple[np.ndarray, np.ndarray]
 """Two keys, or one layer of them, uint8 (H, W, C)."""
 
@@ -25,9 +29,8 @@ class Gap:
         tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
         shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
             model knows no others.
-        used: what drew it and with what: `drawn_by` (model, parts, hold or fade), what the model really took for steps,
-            guidance, scheduler and seed (None where it knows no such thing), and `notes`, sentences about what it did
-            not take.
+        used: what drew it and with what: `OF_GAP` (`drawn_by` is model, parts, hold or fade), and what the model really
+            took for steps, guidance, scheduler and seed (None where it knows no such thing).
     """
 
     frames: list[np.ndarray]
@@ -58,6 +61,23 @@ class Drawn:
     def by_model(self) -> Mapping[str, Any]:
         """`used` of the first gap that the model drew, empty where it drew none."""
         return next((used for used in self.used if used.get("drawn_by") == "model"), {})
+
+    @property
+    def confidence(self) -> list[float | None]:
+        """Per frame how sure it is, None for keys and where nothing is said."""
+        found: list[float | None] = []
+        gap, waiting = -1, iter(())
+        for key in self.keys:
+            if key is not None:
+                gap += 1
+                waiting = iter(self.used[gap].get("confidence") or () if gap < len(self.used) else ())
+            found.append(next(waiting, None) if key is None else None)
+        return found
+
+    @property
+    def cuts(self) -> list[int]:
+        """The gaps, counted from 0, between whose keys there seems to be a cut."""
+        return [gap for gap, used in enumerate(self.used) if used.get("cut")]
 
     @property
     def notes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What every in-between goes through, whoever drew it: hard mattes, the keys' colours, what is held."""
+"""What every in-between goes through, whoever drew it: hard mattes, the keys' colours, what is held; how sure it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .confidence import Keys
+from .cuts import ON_CUT
 from .drawn import Gap, Pair
 from .held import hold
 from .palette import in_colours, is_kept
@@ -14,10 +16,15 @@ from .settings import Settings
 
 
 def finished_gap(pair: Pair, gap: Gap, settings: Settings) -> Gap:
-    """A gap as it is given out."""
+    """A gap as it is given out; what stands in for a cut is left as it is, and nothing is said of how sure it is."""
+    if gap.used.get("drawn_by") in ON_CUT:
+        return gap
     kept = is_kept(pair, settings.palette)
     frames = [_finished(pair, frame, kept) for frame in gap.frames]
-    return replace(gap, frames=frames, used=dict(gap.used) | {"palette": "keep" if kept else "free"})
+    keys = Keys(pair)
+    sure = [round(keys.judge(frame, share).frame, 4) for frame, share in zip(frames, gap.shares, strict=True)]
+    said = {"palette": "keep" if kept else "free", "confidence": sure}
+    return replace(gap, frames=frames, used=dict(gap.used) | said)
 
 
 def _finished(pair: Pair, frame: NDArray[np.uint8], kept: bool) -> NDArray[np.uint8]:

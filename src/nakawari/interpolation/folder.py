@@ -92,16 +92,15 @@ class Earlier:
 
     def read_gap(self, number: int) -> Gap:
         """A gap as its files are now."""
-        from .drawn import Gap
+        from .drawn import OF_GAP, Gap
 
         own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
         return Gap(
             [read_picture(self.folder / name).pixels for name in own["files"]],
             None if tracks is None else np.array(tracks),
             tuple(own["shares"]),
-            {"drawn_by": own.get("drawn_by")}
-            | {name: self.record[name] for name in ("steps", "guidance", "scheduler", "seed")}
-            | {"notes": own.get("notes", []), "palette": own.get("palette")},
+            {name: own[name] for name in OF_GAP if own.get(name) is not None}
+            | {name: self.record.get(name) for name in ("steps", "guidance", "scheduler", "seed")},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import UsageError
 from ..files import check_writable, write_json
 from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_gif, write_image, write_mov, write_video
 from .colour import as_shown, as_written
+from .confidence import Keys
 from .folder import file_hash, filling
 from .record import RECORD, Made, earlier_in, record_of
-from .sheet import playing, sheet
+from .sheet import gaps_of, playing, sheet
 from .timeline import Timeline, plain_timeline
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ SINGLE = {".gif": ("gif",), ".mp4": ("mp4",), ".mov": ("mov", "mov-png")}
 """What one file may hold; the first without being asked."""
 EXR = "exr"
 """The folder of a sequence in EXR, beside that in PNG."""
+MAPS = "confidence"
+"""The folder of the maps."""
 PLAYBACK_FPS = 12.0
 """Frames per second of GIF and MP4 where the job does not say: animation "on twos"."""
 
@@ -47,6 +52,7 @@ class Output:
         formats: which of `FORMATS` are written.
         overwrite: whether files that stand in the way are replaced. A folder that an earlier job made, with nothing
             else in it, is always replaced.
+        maps: whether a picture of how sure every pixel is stands beside each in-between, in a folder of its own.
         overlay: whether tracks are drawn over GIF and contact sheet; other files never show them.
     """
 
@@ -54,6 +60,7 @@ class Output:
     formats: tuple[str, ...]
     overwrite: bool = False
     overlay: bool = True
+    maps: bool = False
 
     @classmethod
     def parse(cls, path: Path, formats: str | None, overwrite: bool = False) -> Output:
@@ -170,8 +177,9 @@ def _write_all(
     if "sheet" in formats:
         names = [key.path.name for key in keys]
         write_image(folder / NAMES["sheet"], sheet(shown, names, loop=settings.loop, overlay=output.overlay))
+    maps = _write_maps(folder, drawn, timeline, loop=settings.loop) if output.maps else []
     record = record_of(drawn, keys, settings, made, fps, timeline, files=bool(sequence))
-    written = [*sequence, *beside, *(NAMES[name] for name in formats if name in NAMES)]
+    written = [*sequence, *beside, *maps, *(NAMES[name] for name in formats if name in NAMES)]
     record["hashes"] = {name: file_hash(folder / name) for name in written} | dict(untouched)
     record["files"] = [*written, RECORD]
     write_json(folder / RECORD, record)
@@ -188,3 +196,15 @@ def _write_playing(
         write_video(path, timeline.held(shown.frames), fps)
     else:
         write_mov(path, timeline.held(shown.frames), fps, lossless=kind == "mov-png")
+
+
+def _write_maps(folder: Path, drawn: Drawn, timeline: Timeline, *, loop: bool) -> list[str]:
+    """How sure every pixel of every in-between is, as grey pictures, white for sure; returns their names."""
+    written = []
+    for gap, numbers in enumerate(gaps_of(drawn, loop=loop)):
+        keys = Keys((drawn.frames[numbers[0]], drawn.frames[numbers[-1]]))
+        for number, share in zip(numbers[1:-1], drawn.shares[gap], strict=True):
+            name = f"{MAPS}/{timeline.files()[number][0]}"
+            write_image(folder / name, np.repeat(keys.judge(drawn.frames[number], share).pixels[..., None], 3, axis=2))
+            written.append(name)
+    return written

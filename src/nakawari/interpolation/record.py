@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from .drawn import OF_GAP
 from .folder import Earlier, file_hash
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def record_of(
 ) -> dict[str, Any]:
     """The record, without the names and hashes of files; `files`: whether there is a sequence of them."""
     height, width, channels = drawn.frames[0].shape
-    names = timeline.files()
+    names, sure = timeline.files(), drawn.confidence
     return {
         "tool": TOOL,
         "model": made.model,
@@ -65,6 +66,7 @@ def record_of(
                 "file": names[index][0] if files else None,
                 "seconds": round((timeline.begins[index] - timeline.begins[0]) / fps, 6),
                 "key": None if key is None else keys[key].path.name,
+                "confidence": sure[index],
             }
             for index, key in enumerate(drawn.keys)
         ],
@@ -89,9 +91,7 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
             {
                 "shares": list(shares),
                 "asked": None if asked is None else list(asked),
-                "drawn_by": drawn.used[gap].get("drawn_by"),
-                "palette": drawn.used[gap].get("palette"),
-                "notes": list(drawn.used[gap].get("notes", ())),
+                **{name: drawn.used[gap].get(name) for name in OF_GAP},
                 "key": made.keys[gap] if made.keys else "",
                 "files": [files[0] for files in names[first : first + count]] if names else [],
             }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .cuts import OnCut
 from .palette import Palette
 from .spacing import Shares
 from .tracks import Drags
@@ -33,6 +34,7 @@ class Settings:
         parts: whether flat-colour drawings are drawn by their parts, not by the model, where these explain the keys.
         palette: `keep`: in-betweens have no colour that no key of theirs has; `free`: any; `auto`: keep where the keys
             have few colours and share them.
+        on_cut: what stands between keys of different scenes: what the model draws, the nearer key, or a cross-fade.
     """
 
     counts: tuple[int, ...]
@@ -51,6 +53,7 @@ class Settings:
     parts: bool = True
     size: tuple[int, int] | None = None
     palette: Palette = "auto"
+    on_cut: OnCut = "draw"
 
     def of_gap(self, gap: int) -> dict[str, Any]:
         """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""

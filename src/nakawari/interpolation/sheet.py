@@ -48,7 +48,7 @@ def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = Tru
         if len(numbers) == 2 and 0 < gap < len(gaps) - 1 and min(len(gaps[gap - 1]), len(gaps[gap + 1])) > 2:
             continue  # nothing is drawn here, and both keys stand in the rows beside it: two pairs meet
         parts = -(-len(numbers) // ROW)
-        title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {len(numbers) - 2} between"
+        title = title_of(drawn, names, gap, len(numbers) - 2)
         for part, chunk in enumerate(np.array_split(np.arange(len(numbers)), parts)):
             rows.append([seen(drawn, gap, place, numbers[place], overlay) for place in chunk])
             labels.append(title if part == 0 else "")
@@ -61,3 +61,9 @@ def caption(drawn: Drawn, names: Sequence[str], frame: int) -> str:
     """The number of a frame, with the name of the key drawing where it is one."""
     key = drawn.keys[frame]
     return f"{frame + 1}" if key is None else f"{frame + 1} {names[key]}"
+
+
+def title_of(drawn: Drawn, names: Sequence[str], gap: int, count: int) -> str:
+    """What stands above a gap of so many in-betweens: its keys, and whether it seems to be none."""
+    title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {count} between"
+    return f"{title}; gap {gap + 1}: a cut?" if gap in drawn.cuts else title

@@ -14,6 +14,7 @@ from ..errors import NakawariError
 from ..threads import spread
 from .flow import Surface, both_ways, searched, seen_at, surfaces
 from .layout import MOTION_UNIT, Guide
+from .led import Led, bent
 from .search import Flows
 from .warp import backward_warp, drawn_along
 
@@ -52,10 +53,14 @@ class MotionGuide(ModelMixin, ConfigMixin):
                 )
         return cls().eval()
 
-    def forward(self, start: Tensor, end: Tensor, times: Tensor) -> Guide:
-        """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1. Float32."""
+    def forward(self, start: Tensor, end: Tensor, times: Tensor, led: Led | None = None) -> Guide:
+        """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1. Float32.
+
+        `led`: points of the keys that are led by hand, which the flow obeys.
+        """
         start, end = start.float(), end.float()
-        both = surfaces(start, end, _flows(start, end), trusted=True)
+        flows = _flows(start, end)
+        both = surfaces(start, end, flows if led is None else bent(start, end, flows, led), trusted=True)
         frames = spread(lambda time: _at(start, end, both, time), times.tolist(), start.device)
         return Guide.cat(frames, dim=1)
 

@@ -29,6 +29,10 @@ def check_settings(pipeline: Any, settings: Settings) -> None:
             raise UsageError(
                 f"A {family} model knows no {name.replace('_', ' ')}; leave it out, or take another model."
             )
+    if settings.auto_tracks and "control_scale" not in parameters:
+        raise UsageError(
+            f"A {family} model matches its keys by itself; leave --auto-tracks out, or lead points by --track."
+        )
     if settings.size and (settings.drags or settings.auto_tracks):
         raise UsageError("Tracks are in pixels of the keys, which --size changes; leave one of the two out.")
     if settings.scheduler and not hasattr(pipeline, "scheduled"):

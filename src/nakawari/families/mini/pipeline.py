@@ -120,13 +120,15 @@ class MiniPipeline(InterpolationPipeline):
         """See the contract.
 
         Args:
+            control: per clip tracks (F, P, 2) in pixels of the keys, None for none; points go straight from the first
+                to the last place of theirs.
             guide: what the model's guide makes of these keys, where that is known already.
             times: (F,), where on the way each frame stands; even where absent.
         """
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
-        if control is not None:
-            raise ValueError("mini takes no control")
+        if control is not None and not guided:
+            raise ValueError("tracks bend the motion guide, so they need one")
         if times is not None and len(times) != num_frames:
             raise ValueError(f"{len(times)} times do not fit {num_frames} frames")
         # The guide reads the keys as they came: rounded ones would send its flow another way.
@@ -136,7 +138,8 @@ class MiniPipeline(InterpolationPipeline):
         keys = pad_frames(keys, *self._lacking(keys))
         times = torch.linspace(0, 1, num_frames) if times is None else times
         if guide is None or not guided:
-            guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times)
+            led = {} if control is None else {"led": [None if own is None else own[[0, -1]] for own in control]}
+            guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times, **led)
         guide = guide.pad(*self._lacking(guide.start)).map(lambda tensor: tensor.to(self.vae.dtype))
         encoded = self.vae.encode(keys.to(self.vae.dtype))
         if generator is not None:
@@ -224,6 +227,7 @@ class MiniPipeline(InterpolationPipeline):
         generator: Generators = None,
         latents: Tensor | None = None,
         times: Tensor | None = None,
+        tracks: Any = None,
         condition: Condition | None = None,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
@@ -241,6 +245,7 @@ class MiniPipeline(InterpolationPipeline):
             generator: one per sample (results then do not depend on the batch), or one for all.
             latents: starting noise (B, F, C, h, w); drawn where absent.
             times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent.
+            tracks: see `control` of `condition`.
             condition: what `condition` made of the keys, where that is known already.
             output_type: what `frames` holds.
             callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
@@ -250,7 +255,8 @@ class MiniPipeline(InterpolationPipeline):
         if condition is None:
             start, end = self._keys(start, end)
             frames = num_frames or self.config.max_frames
-            condition = self.condition(start, end, num_frames=frames, guided=guided, generator=generator, times=times)
+            asked = {"guided": guided, "generator": generator, "times": times, "control": tracks}
+            condition = self.condition(start, end, num_frames=frames, **asked)
         self.scheduler.set_timesteps(num_inference_steps or self.config.default_steps, spacing=spacing, sampler=sampler)
         x = draw_noise(condition.latents, generator) if latents is None else latents
         looks: list[list[Look]] = []

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..errors import NakawariError
 from ..families.calling import settings_for
+from ..interpolation import Key, Settings, draw
 from ..media import to_uint8
 from ..seeds import seed_from
 from .fitting import Placement
@@ -109,6 +111,8 @@ class Model(Contestant):
 
     seeded = True
     settings_matter = True
+    drawing: str | None = None
+    """See `Identity`."""
 
     def __init__(
         self, name: str, pipeline: Any, *, guided: bool = True, parent: str | None = None, source: str | None = None
@@ -138,6 +142,31 @@ class Model(Contestant):
             return nullcontext()
         device = getattr(self.pipeline, "device", torch.device("cpu")).type
         return torch.autocast(device, getattr(torch, precision.removeprefix("autocast-")))
+
+
+class Interpolated(Model):
+    """A pipeline with all that `nakawari interpolate` puts around it: parts, passes, what is held, palettes."""
+
+    drawing = "interpolate"
+
+    def draw(self, tasks: Sequence[Task], protocol: Protocol, seed: int) -> list[Frames]:
+        return [self._clip(task, protocol, seed) for task in tasks]
+
+    def _clip(self, task: Task, protocol: Protocol, seed: int) -> Frames:
+        options = call_settings(self.pipeline, protocol, self.guided)
+        steps, guidance = options.pop("num_inference_steps", None), options.pop("guidance_scale", None)
+        reads = getattr(self.pipeline, "components", {}).get("text_encoder") is not None
+        settings = Settings(
+            (task.num_frames - 2,),
+            steps=steps,
+            guidance=guidance,
+            seed=seed_from(f"{seed}/{task.name}"),
+            prompt=task.caption if protocol.captions and reads else "",
+            options=options,
+        )
+        keys = [Key(Path(f"{task.name}/{number}"), key) for number, key in enumerate(task.keys)]
+        with self._autocast(protocol.precision):
+            return np.stack(draw(keys, settings, self.pipeline).frames)
 
 
 def call_settings(pipeline: Any, protocol: Protocol, guided: bool = True) -> dict[str, Any]:

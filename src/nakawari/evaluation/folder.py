@@ -115,6 +115,7 @@ def _claim_protocol(path: Path, protocol: Protocol) -> None:
     kept: Any = {}
     with suppress(yaml.YAMLError):
         kept = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        kept.setdefault("drawing", "network")  # what earlier revisions drew, and did not say
     asked = protocol.model_dump(mode="json")
     if {**kept, **dict.fromkeys(_FREE)} != {**asked, **dict.fromkeys(_FREE)}:
         raise UsageError(f"{path.parent} holds an evaluation by another protocol; use another folder.")

@@ -54,6 +54,8 @@ class Protocol(BaseModel):
         metrics: names of `nakawari.evaluation.metrics.METRICS`; those whose library is absent are left out.
         captions: give a sample's caption to models that read words.
         guided: models with motion guidance run `guided`, `unguided` or `both` (two entries).
+        drawing: `interpolate`: as `nakawari interpolate` draws, by parts where these explain the keys, with what is
+            held and the keys' palette kept; `network`: what the model's call gives; `both`: two entries.
         keep_frames: keep the scored frames as PNG (filmstrips and fidelity to the parent need them).
         pool: PSNR of the pooled error of this many consecutive samples instead of the mean of PSNRs; 1 = off.
         drop_worst: leave out this share of the samples with the lowest PSNR, as a run that drops failures may do.
@@ -83,6 +85,7 @@ class Protocol(BaseModel):
     metrics: tuple[str, ...] = ("psnr", "ssim", "st-lpips")
     captions: bool = True
     guided: Literal["both", "guided", "unguided"] = "guided"
+    drawing: Literal["network", "interpolate", "both"] = "network"
     keep_frames: bool = True
     pool: int = Field(default=1, ge=1)
     drop_worst: float = Field(default=0.0, ge=0, lt=1)

@@ -15,7 +15,7 @@ from ..files import read_json, write_json
 from ..trained_on import seen_samples
 from ..variants import Variant, load, parent_of
 from .aggregate import aggregate
-from .contestants import Contestant, Model
+from .contestants import Contestant, Interpolated, Model
 from .efficiency import measure
 from .floors import companions, standard_floors
 from .folder import alone, claim, entries, open_row, row_folder, write_record
@@ -102,7 +102,7 @@ class Run:
         source = getattr(contestant, "source", None)
         if self._last is None or self._last[0] is not pipeline:
             self._last = (pipeline, identity_of(pipeline, source))
-        return self._last[1]
+        return self._last[1].model_copy(update={"drawing": getattr(contestant, "drawing", None)})
 
     def _fill(self, contestant: Contestant, folder: Path, group: Group, seed: int, records: Records) -> dict[str, str]:
         """Do the samples that are not done; returns failures by sample name, on every process."""
@@ -273,13 +273,18 @@ def _name(variant: str | Variant | Contestant) -> str:
 
 def _modes(variant: Variant, protocol: Protocol, parent: str | None) -> Iterator[Contestant]:
     guideable = getattr(variant.pipeline, "guide", None) is not None
+
+    def row(kind: type[Model], tag: str, *, guided: bool = True) -> Model:
+        name, own = variant.name + tag, parent and parent + tag
+        return kind(name, variant.pipeline, guided=guided, parent=own, source=variant.name)
+
     if protocol.guided in ("guided", "both") or not guideable:
-        yield Model(variant.name, variant.pipeline, guided=True, parent=parent, source=variant.name)
+        if protocol.drawing != "network":
+            yield row(Interpolated, "")
+        if protocol.drawing != "interpolate":
+            yield row(Model, " (network)" if protocol.drawing == "both" else "")
     if protocol.guided in ("unguided", "both") and guideable:
-        tag = " (unguided)"
-        yield Model(
-            variant.name + tag, variant.pipeline, guided=False, parent=parent and parent + tag, source=variant.name
-        )
+        yield row(Model, " (unguided)", guided=False)
 
 
 def evaluate(

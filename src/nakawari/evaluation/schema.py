@@ -44,6 +44,7 @@ class Identity(BaseModel):
         precision: as the variant names it.
         plan: SHA-256 of the `quantization.json` of a quantized folder.
         settings: SHA-256 of what the configurations of the parts say.
+        drawing: `interpolate` where the row was drawn as `nakawari interpolate` draws; None for the model's call alone.
     """
 
     parts: dict[str, str]
@@ -51,6 +52,7 @@ class Identity(BaseModel):
     precision: str | None = None
     plan: str | None = None
     settings: str | None = None
+    drawing: str | None = None
 
     def unlike(self, other: Identity) -> str | None:
         """The first thing in which two differ, in words; None where they are equal."""
@@ -62,7 +64,12 @@ class Identity(BaseModel):
         for name in sorted({*self.adapters, *other.adapters}):
             if self.adapters.get(name) != other.adapters.get(name):
                 return f"adapter {name}"
-        named = {"precision": "the precision", "plan": "the plan of precisions", "settings": "the configuration"}
+        named = {
+            "precision": "the precision",
+            "plan": "the plan of precisions",
+            "settings": "the configuration",
+            "drawing": "the way of drawing",
+        }
         return next((word for key, word in named.items() if getattr(self, key) != getattr(other, key)), None)
 
 

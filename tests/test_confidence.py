@@ -49,7 +49,7 @@ def test_equal_keys_are_sure():
 
 
 def test_a_cut_is_told_from_a_move_whatever_stands_under_no_matte():
-    assert is_cut(scene(0), scene(1))
+    assert is_cut(scene(0), scene(1, 110))
     assert not is_cut(scene(0, 20), scene(0, 60))
     cels = [np.dstack([scene(seed, left), np.zeros((100, 160), np.uint8)]) for seed, left in ((0, 20), (1, 60))]
     for cel, left in zip(cels, (20, 60), strict=True):
@@ -61,7 +61,7 @@ def test_a_cut_is_told_from_a_move_whatever_stands_under_no_matte():
 def cut(tmp_path: Path) -> list[Path]:
     """Three keys: a move, then a cut."""
     paths = [tmp_path / f"{number}.png" for number in range(3)]
-    for path, picture in zip(paths, (scene(0, 20), scene(0, 24), scene(1)), strict=True):
+    for path, picture in zip(paths, (scene(0, 20), scene(0, 24), scene(1, 110)), strict=True):
         Image.fromarray(picture).save(path)
     return paths
 

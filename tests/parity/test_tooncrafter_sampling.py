@@ -185,7 +185,7 @@ def test_from_keys_to_frames(
     assert_near(frames_first(latents), tensors[f"{name}.latents"], SAMPLING_ATOL)
     replay(monkeypatch, [keys_noise])
     condition = _condition(reference, tensors, call)
-    video = reference._decode_twice(frames_first(tensors[f"{name}.latents"]), condition, chunk=1)
+    video = reference.decode_twice(frames_first(tensors[f"{name}.latents"]), condition, chunk=1)
     assert_near(video[0].transpose(0, 1), tensors[f"{name}.video"], VIDEO_ATOL)
 
 

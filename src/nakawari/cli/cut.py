@@ -60,7 +60,7 @@ def command(
 
         if drawing.words["prompt"]:
             check_prompt(model)
-        way = memory.way(model, drawing.place(), *cut.largest(), drawing.steps, drawing.guidance)
+        way = memory.way(model, drawing.place(), *cut.largest(), drawing.steps, drawing.guidance, **drawing.cached())
         if way is not None:
             show_way(way)
             model = way.model

@@ -93,7 +93,9 @@ def command(
         check_prompt(model)
     words |= framer.settings(len(counts))
     size = drawings[0].pixels.shape[:2]
-    way = memory.way(model, drawing.place(), size, counts, drawing.steps, drawing.guidance)
+    place = drawing.place()
+    more = {"tracks": bool(framer.tracks or framer.auto_tracks), "clips": batch if place == "cuda" else 1}
+    way = memory.way(model, place, size, counts, drawing.steps, drawing.guidance, **more, **drawing.cached())
     if way is not None:
         show_way(way)
         model = way.model

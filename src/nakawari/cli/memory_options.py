@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,9 +44,19 @@ class Memory:
         }
 
     def way(
-        self, model: str, device: str, size: tuple[int, int], counts: Sequence[int], steps: int | None, guidance: Any
+        self,
+        model: str,
+        device: str,
+        size: tuple[int, int],
+        counts: Sequence[int],
+        steps: int | None,
+        guidance: Any,
+        **more: Any,
     ) -> Way | None:
         """How to draw gaps of so many in-betweens of (height, width) `size`; None where no plan is wanted.
+
+        Args:
+            more: `clips`, `tracks` and `cache` of `resources.need.Size`, the last by its name.
 
         Raises:
             NakawariError: nothing fits.
@@ -62,6 +72,7 @@ class Memory:
             return None
         if device == "cpu" and self.offload not in (None, "none"):
             raise UsageError("--offload is for a GPU, whose networks can wait in the CPU's memory; leave it out here.")
+        from ..families.cache import cache_level
         from ..resources.jobs import job_of
         from ..resources.ways import choose
 
@@ -69,6 +80,7 @@ class Memory:
         longest, steps = job_of(model, f"{width}x{height}", None, steps, guidance)
         frames = min(longest.frames, max(counts) + 2)
         wanted, steps = job_of(model, f"{width}x{height}", frames, steps, guidance)
+        wanted = replace(wanted, **more | {"cache": cache_level(more.get("cache"))})
         offloads = None if self.offload is None else (self.offload,)
         return choose(model, wanted, steps, device, self.budget or free(device), offloads)
 

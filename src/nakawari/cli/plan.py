@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .drawing_options import Cache
 
 if TYPE_CHECKING:
     from ..resources.ways import Way
@@ -21,6 +24,9 @@ def command(
         int | None, typer.Option(min=2, max=1000, help="Per clip, both keys included; default: the model's longest.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Clips drawn together.")] = 1,
+    tracks: Annotated[bool, typer.Option("--tracks", help="Points lead the motion, in a Framer.")] = False,
+    cache: Annotated[Cache, typer.Option(help="As interpolate's.")] = Cache.none,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="To fit into, such as 8GB; default: what is free here.")
     ] = None,
@@ -29,12 +35,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """What fits, what it needs, how long it takes; nothing is loaded."""
+    from ..families.cache import cache_level
     from ..memory import free, words
     from ..resources.ways import choose, parse_memory, seconds_of, ways
 
     budget = None if memory is None else parse_memory(memory)
     place, here = _device(device)
     wanted, steps = _job(model, size, frames, steps)
+    wanted = replace(wanted, clips=batch, tracks=tracks, cache=cache_level(cache.value))
     if every:
         found = list(ways(model, wanted, steps, place))
         typer.echo(json.dumps([way.to_json() for way in found]) if as_json else _table(found, budget))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..families.base import Condition, InterpolationPipeline
+from ..families.cache import CacheLevel
 from ..quantization.precisions import weight_bytes
 from .tracking import Work, track
 
@@ -37,12 +38,44 @@ class Size:
         frames: of a clip, both keys included.
         height, width: in pixels.
         branches: of guidance, 1 to 3.
+        clips: drawn in one batch.
+        tracks: whether points lead the motion, in a family with point control.
+        cache: what is kept between steps; None = nothing.
     """
 
     frames: int
     height: int
     width: int
     branches: int
+    clips: int = 1
+    tracks: bool = False
+    cache: CacheLevel | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a cache level keeps and saves.
+
+    Args:
+        level: which.
+        bytes: what is kept from step to step, all branches.
+        whole, shallow: number of branches -> operations of a whole evaluation, and of the outermost layers.
+        alone: branches that are evaluated where guidance is not due.
+    """
+
+    level: CacheLevel
+    bytes: int
+    whole: Mapping[int, int]
+    shallow: Mapping[int, int]
+    alone: int
+
+    def flops(self, steps: int) -> int:
+        """Operations of all sampling steps."""
+        every, spent = max(self.whole), 0
+        for index in range(steps):
+            branches = every if self.level.all_branches(index, steps) else self.alone
+            spent += (self.whole if self.level.whole(index, steps) else self.shallow)[branches]
+        return spent
 
 
 @dataclass(frozen=True)
@@ -50,14 +83,16 @@ class Need:
     """What one clip takes.
 
     Args:
-        weights: network -> bytes.
+        weights: network -> bytes; `adapters` too, where there are some.
         phases: `condition`, `step` (one branch), `step together` (all branches in one batch), `decode` -> its work.
         branches: of guidance.
+        kept: between steps; None = nothing.
     """
 
     weights: Mapping[str, int]
     phases: Mapping[str, Work]
     branches: int
+    kept: Kept | None = None
 
     def peak(self, device: str, *, together: bool, offload: Offload) -> int:
         """Bytes on `device` at the worst moment.
@@ -67,7 +102,7 @@ class Need:
             offload: what waits elsewhere.
         """
         made = {name: work.peak for name, work in self.phases.items()}
-        step = made["step together" if together else "step"]
+        step = made["step together" if together else "step"] + (self.kept.bytes if self.kept else 0)
         there = self._there(offload)
         worst = max(
             there["condition"] + SLACK[device] * made["condition"],
@@ -93,29 +128,77 @@ class Need:
 
     def flops(self, steps: int) -> int:
         """Arithmetic of a clip of `steps` sampling steps."""
-        step = self.phases["step"].flops * self.branches
-        return self.phases["condition"].flops + steps * step + self.phases["decode"].flops
+        every = self.kept.flops(steps) if self.kept else steps * self.phases["step"].flops * self.branches
+        return self.phases["condition"].flops + every + self.phases["decode"].flops
+
+
+def need_of(pipeline: InterpolationPipeline, size: Size) -> Need:
+    """What `size` takes of a pipeline whose networks are on the meta device, all frames decoded at once."""
+    return next(needs_of(pipeline, size, (None,)))[1]
+
+
+def needs_of(
+    pipeline: InterpolationPipeline, size: Size, chunks: Sequence[int | None]
+) -> Iterator[tuple[int | None, Need]]:
+    """As `need_of` for each number of frames decoded at once (None = all); the rest is counted once."""
+    condition, encoding = _condition(pipeline, size)
+    noisy = _noisy(pipeline, condition)
+    step = _step(pipeline, noisy, condition, 1)
+    together = step if size.branches == 1 else _step(pipeline, noisy, condition, size.branches)
+    phases = {"condition": encoding, "step": step, "step together": together}
+    kept = None if size.cache is None else _kept(pipeline, noisy, condition, size.branches, size.cache)
+    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    weights = {name: weight_bytes(part) for name, part in networks.items()}
+    for chunk in chunks:
+        yield chunk, Need(weights, phases | {"decode": _decode(pipeline, noisy, condition, chunk)}, size.branches, kept)
 
 
 @torch.no_grad()
-def need_of(pipeline: InterpolationPipeline, size: Size, decode_chunk: int | None = None) -> Need:
-    """What `size` takes of a pipeline whose networks are on the meta device, `decode_chunk` frames decoded at once."""
-    key = torch.empty(1, 3, size.height, size.width, device="meta")
-    condition, encoding = track(lambda: _condition(pipeline, key, size.frames))
-    noisy = _noisy(pipeline, condition)
-    phases = {
-        "condition": encoding,
-        "step": _step(pipeline, noisy, condition, 1),
-        "step together": _step(pipeline, noisy, condition, size.branches),
-        "decode": track(lambda: pipeline.decode(noisy, condition, chunk=decode_chunk))[1],
-    }
-    networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
-    return Need({name: weight_bytes(part) for name, part in networks.items()}, phases, size.branches)
+def _condition(pipeline: InterpolationPipeline, size: Size) -> tuple[Condition, Work]:
+    key = torch.empty(size.clips, 3, size.height, size.width, device="meta")
+    told: dict[str, Any] = {"num_frames": size.frames, "guided": False}
+    told["generator"] = [torch.Generator().manual_seed(0) for _ in range(size.clips)]
+    if size.tracks and pipeline.components.get("controlnet") is not None:
+        told["control"] = [torch.zeros(size.frames, 1, 2).numpy()] * size.clips
+    return track(lambda: pipeline.condition(key, key, **told))
 
 
-def _condition(pipeline: InterpolationPipeline, key: Tensor, frames: int) -> Condition:
-    generator = [torch.Generator().manual_seed(0)]
-    return pipeline.condition(key, key, num_frames=frames, guided=False, generator=generator)
+@torch.no_grad()
+def _decode(pipeline: InterpolationPipeline, latents: Tensor, condition: Condition, chunk: int | None) -> Work:
+    """One decoding, or the two that a family's call makes."""
+    if getattr(pipeline.config, "double_decode", False):
+        return track(lambda: pipeline.decode_twice(latents, condition, 1))[1]
+    return track(lambda: pipeline.decode(latents, condition, chunk=chunk))[1]
+
+
+@torch.no_grad()
+def _kept(
+    pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, branches: int, level: CacheLevel
+) -> Kept:
+    """What is kept of two steps: the deep features of every branch, and what guidance adds."""
+    whole, shallow, size = {}, {}, 0
+    for count in {1, branches}:
+        many = Condition.cat([condition] * count)
+        deep, work = track(lambda: _in_part(pipeline, noisy, many, level.depth, None))  # noqa: B023 - called at once
+        whole[count], size = work.flops, sum(part.untyped_storage().nbytes() for part in deep)
+        shallow[count] = track(lambda: _in_part(pipeline, noisy, many, level.depth, deep))[1].flops  # noqa: B023
+    # A Framer's branches read each other's tokens, so it always evaluates all.
+    is_framer = pipeline.family == "framer"
+    added = 0 if is_framer else (branches - 1) * 4 * noisy.numel()
+    return Kept(level, 2 * (size + added), whole, shallow, branches if is_framer else 1)
+
+
+def _in_part(
+    pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, depth: int, deep: Any
+) -> tuple[Tensor, ...]:
+    """What `families.cache` keeps of an evaluation."""
+    count = len(condition.latents) // len(noisy)
+    joined = noisy.repeat(count, 1, 1, 1, 1).to(pipeline.denoiser.dtype)
+    if pipeline.family == "framer":
+        time = torch.tensor(0.25, device="meta")
+        return pipeline.network(joined, time, condition, branches=count, depth=depth, deep=deep)[1]
+    times = torch.ones(len(joined), device="meta")
+    return (pipeline.denoise_in_part(joined, times, condition, depth, None if deep is None else deep[0])[1],)
 
 
 def _noisy(pipeline: InterpolationPipeline, condition: Condition) -> Tensor:
@@ -125,8 +208,9 @@ def _noisy(pipeline: InterpolationPipeline, condition: Condition) -> Tensor:
     return torch.empty(shape, device="meta")
 
 
+@torch.no_grad()
 def _step(pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, branches: int) -> Work:
     many = Condition.cat([condition] * branches)
     dtype = pipeline.denoiser.dtype
-    times = torch.ones(branches, device="meta")
+    times = torch.ones(branches * len(noisy), device="meta")
     return track(lambda: pipeline.denoise(noisy.repeat(branches, 1, 1, 1, 1).to(dtype), times, many))[1]

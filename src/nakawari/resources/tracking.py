@@ -84,6 +84,8 @@ class _AsOnADevice(TorchFunctionMode):
     ) -> Any:
         if func is Tensor.cpu and args[0].is_meta:
             return torch.zeros(args[0].shape, dtype=args[0].dtype)
+        if func in (Tensor.tolist, Tensor.item) and args[0].is_meta:
+            return func(torch.zeros(args[0].shape, dtype=args[0].dtype))
         if func in _PRODUCTS and torch.is_autocast_enabled("cpu"):
             args, kwargs = tree_map(_lower, (tuple(args), dict(kwargs or {})))
         if func is functional.scaled_dot_product_attention:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ import torch
 from ..errors import NakawariError, UsageError
 from ..memory import words
 from ..variants import parse, with_precision
+from ..weights import header
 from .empty import empty_pipeline
-from .need import OFFLOADS, Need, Offload, Size, need_of
+from .need import OFFLOADS, Need, Offload, Size, needs_of
 
 _SHARE = {"cpu": 0.6, "cuda": 0.45}
 """How much of a single convolution's speed a whole network keeps: a guess, which only the printed time rests on."""
@@ -60,13 +61,20 @@ def ways(model: str, size: Size, steps: int, device: str, offloads: tuple[Offloa
     allowed = offloads or (OFFLOADS if device == "cuda" else ("none",))
     for name in _precisions(model, device):
         pipeline = empty_pipeline(name, device)
-        for chunk in (None, 4, 1) if pipeline.family == "framer" else (None,):
-            need = need_of(pipeline, size, chunk)
+        extra = adapter_bytes(name)
+        for chunk, counted in needs_of(pipeline, size, (None, 4, 1) if pipeline.family == "framer" else (None,)):
+            need = replace(counted, weights={**counted.weights, "adapters": extra}) if extra else counted
             for offload in (one for one in allowed if one != "sequential"):
                 for together in (True, False)[size.branches == 1 :]:
                     yield _way(name, need, device, steps, together, offload, chunk)
     if "sequential" in allowed:
         yield _way(name, need, device, steps, False, "sequential", chunk)
+
+
+def adapter_bytes(name: str) -> int:
+    """What the adapters of a variant take, which stand in float32 on their base."""
+    files = (file for use in parse(name).adapters for file in use.folder.rglob("*.safetensors"))
+    return sum(4 * tensor.count for file in files for tensor in header(file).values())
 
 
 def _way(name: str, need: Need, device: str, steps: int, together: bool, offload: Offload, chunk: int | None) -> Way:

@@ -284,7 +284,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             return InterpolationOutput(frames=x)
         twice = default(double_decode, defaults.double_decode)
         frames = (
-            self._decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
+            self.decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
         )
         self.maybe_free_model_hooks()
         video = frames.float().transpose(1, 2)
@@ -373,7 +373,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     def _decode_clips(self, latents: Tensor, condition: Condition) -> Tensor:
         return self.vae.decode(latents.to(self.vae.dtype), references=condition.references)
 
-    def _decode_twice(self, latents: Tensor, condition: Condition, chunk: int | None) -> Tensor:
+    def decode_twice(self, latents: Tensor, condition: Condition, chunk: int | None) -> Tensor:
         """The reference's second decode: the two middle frames come from a clip without frames 1 and F - 2."""
         frames, count = self.decode(latents, condition, chunk=chunk), latents.shape[1]
         if count < 6 or count % 2:

@@ -1,0 +1,67 @@
+"""The Blender add-on, run headless in Blender itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+HOSTS = Path(__file__).parents[2] / "hosts"
+BLENDER = shutil.which("blender")
+pytestmark = pytest.mark.skipif(BLENDER is None, reason="Blender is not installed")
+
+SCRIPT = """
+import json, os, sys
+sys.path.insert(0, os.environ["HOST"])
+import bpy, nakawari_between
+nakawari_between.register()
+folder = os.environ["KEYS"]
+call = dict(directory=folder, output=os.environ["OUT"], between=3)
+bpy.context.scene.frame_current = 7
+found = {"result": list(bpy.ops.sequencer.nakawari_between(files=[{"name": "a.png"}, {"name": "b.png"}], **call))}
+(strip,) = bpy.context.scene.sequence_editor.sequences_all
+found["strip"] = [strip.type, strip.frame_start, strip.frame_final_duration, [e.filename for e in strip.elements]]
+try:
+    bpy.ops.sequencer.nakawari_between(files=[{"name": "a.png"}, {"name": "gone.png"}], **call)
+except RuntimeError as error:
+    found["error"] = str(error)
+nakawari_between.unregister()
+print("FOUND" + json.dumps(found))
+"""
+
+
+def test_a_headless_run_makes_the_sequence(tmp_path: Path) -> None:
+    y, x = np.mgrid[:64, :96]
+    for name, centre in (("a", 20), ("b", 60)):
+        frame = np.full((64, 96, 3), (240, 230, 210), np.uint8)
+        frame[np.hypot(y - 32, x - centre) < 12] = (200, 40, 30)
+        Image.fromarray(frame).save(tmp_path / f"{name}.png")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = tmp_path / "nakawari"
+    path = os.pathsep.join(sys.path)
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec {sys.executable} -m nakawari "$@"\n')
+    command.chmod(0o755)
+    around = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    around |= {"HOST": str(HOSTS / "blender"), "KEYS": str(tmp_path), "OUT": str(tmp_path / "out")}
+    done = subprocess.run(
+        [BLENDER, "-b", "--factory-startup", "--python-exit-code", "3", "--python", str(tmp_path / "script.py")],
+        capture_output=True,
+        text=True,
+        env=around | {"NAKAWARI": str(command)},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("FOUND"))[5:])
+    names = [f"frame_{number:04d}.png" for number in range(1, 6)]
+    assert found["result"] == ["FINISHED"]
+    assert found["strip"] == ["IMAGE", 7.0, 5, names]
+    assert all((tmp_path / "out" / name).is_file() for name in names)
+    assert "gone.png does not exist" in found["error"]

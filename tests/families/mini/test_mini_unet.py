@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from nakawari.errors import NakawariError
 from nakawari.families.mini import unet
 from nakawari.families.mini.redraw import Look
 from nakawari.families.mini.unet import MiniUNet
+from nakawari.families.tooncrafter.blocks import PointConv
 from nakawari.guide import Guide
 from tiny_models import shaken
 
@@ -153,3 +155,10 @@ def test_what_an_earlier_revision_saved_is_read_or_refused(tmp_path: Path) -> No
     (tmp_path / "config.json").write_text(json.dumps(config | {"guide_channels": 9}))
     with pytest.raises(NakawariError, match="guide_channels 9, which only earlier versions read"):
         MiniUNet.from_pretrained(tmp_path)
+
+
+def test_a_point_convolution_is_the_convolution_it_stands_for() -> None:
+    layer, x = PointConv(5, 7, 1), torch.randn(2, 5, 3, 4, generator=torch.Generator().manual_seed(0))
+    last = x.contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(layer(last), functional.conv2d(x, layer.weight, layer.bias), atol=1e-6)
+    assert layer(last).is_contiguous(memory_format=torch.channels_last)

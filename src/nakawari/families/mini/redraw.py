@@ -19,6 +19,7 @@ from torch.nn import functional
 from ...guide import Guide
 from ...guide.warp import backward_warp, drawn_along
 from ..tooncrafter.attention import zero_init
+from ..tooncrafter.blocks import PointConv
 from .autoencoder import cosine_basis
 
 Level = tuple[int, int]
@@ -288,7 +289,7 @@ class Refine(nn.Module):
         width = _REFINE_HIDDEN
         self.seen = channels, 6 * stride**2, count([FINE])
         self.look = nn.Sequential(
-            nn.Conv2d(sum(self.seen), width, 1),
+            PointConv(sum(self.seen), width, 1),
             nn.SiLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.SiLU(),

@@ -16,7 +16,7 @@ from ...guide import CHANNELS, Guide
 from ...threads import spread
 from ..former_names import without_constants
 from ..tooncrafter.attention import SpatialTransformer, TemporalTransformer, zero_init
-from ..tooncrafter.blocks import GroupNorm32, ResBlock, scalar_mlp
+from ..tooncrafter.blocks import GroupNorm32, PointConv, ResBlock, scalar_mlp
 from ..tooncrafter.body import UNetBody, check_widths
 from .autoencoder import PATCH
 from .redraw import GuideRedraw, Level, Look, MatchCosts, count, unshuffled
@@ -138,7 +138,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         )
         self.match_costs = MatchCosts(match, PATCH)
         self.match_in = nn.Sequential(
-            nn.Conv2d(count(match), guide_hidden, 1),
+            PointConv(count(match), guide_hidden, 1),
             nn.SiLU(),
             nn.Conv2d(guide_hidden, model_channels, 3, padding=1),
         )

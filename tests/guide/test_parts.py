@@ -182,3 +182,15 @@ def test_textured_footage_is_refused_before_it_is_cut_up(monkeypatch: pytest.Mon
     assert draw(grain, np.roll(grain, 3, 1), [0.5]) is None
     with pytest.raises(AssertionError, match="cut up"):
         draw(picture((box(50, 50), RED)), picture((box(90, 50), RED)), [0.5])
+
+
+def test_a_drawing_four_times_as_large_gives_the_same_picture_with_sharp_edges() -> None:
+    keys = [picture((box(x, 50), RED), (bar(x + 8, 40, turn), BLUE)) for x, turn in ((50, -30), (80, 20))]
+    large = [np.repeat(np.repeat(key, 8, 0), 8, 1) for key in keys]
+    made = draw(*large, [0.5])
+    assert made is not None
+    assert made.frames[0].shape == (800, 1280, 4)
+    assert made.trust[0].shape == (800, 1280)
+    small = cv2.resize(made.frames[0], (160, 100), interpolation=cv2.INTER_AREA).astype(float)
+    assert np.abs(small - middle(*keys)).mean() < 0.5
+    assert (made.frames[0][400, 500:540] == RED).all()

@@ -13,6 +13,10 @@ LINE_SHARE = 0.45
 """Share of an aliased pixel that a line must take to be drawn."""
 AGREE = 120.0
 """Levels up to which the two keys' drawings of an edge are averaged."""
+SOFT = 0.6
+"""Subpixels over which the steps of an enlarged edge are evened out."""
+EVEN = 1.5
+"""Subpixels round a place that say of which paint it is where a drawing is enlarged."""
 STILL = 0.1
 """Pixels by which a part may seem to move and still stands."""
 
@@ -174,6 +178,23 @@ class Stage:
                 total += self.paints[board[dy::fine, dx::fine]]
         return total / fine**2
 
+    def _evened(self, board: np.ndarray) -> np.ndarray:
+        """A board of codes whose edges run smoothly: every subpixel is of the paint that weighs most round it.
+
+        Lines too thin to last stay as they are.
+        """
+        _, first, kinds = np.unique(np.rint(self.paints), axis=0, return_index=True, return_inverse=True)
+        kind = kinds.ravel()[board]
+        most = np.zeros(board.shape, np.float32)
+        out = np.zeros(board.shape, np.int64)
+        for k in np.unique(kind):
+            weight = cv2.GaussianBlur((kind == k).astype(np.float32), (0, 0), EVEN)
+            better = weight > most
+            most[better], out[better] = weight[better], first[k]
+        line = np.isin(out, first[np.unique(kinds.ravel()[self.lines])]).astype(np.uint8)
+        lost = self.lines[board] & (cv2.dilate(line, np.ones((5, 5), np.uint8)) == 0)
+        return np.where(lost, board, out)
+
     def _hardened(self, board: np.ndarray) -> np.ndarray:
         """(H, W) codes for aliased drawings: a pixel is line where enough of it is, or else what its middle is."""
         fine = self.fine
@@ -185,22 +206,40 @@ class Stage:
         thick = lines.mean(0)
         return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
 
-    def frame(self, time: float, board: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    def frame(
+        self, time: float, board: np.ndarray, drawn: np.ndarray, large: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> np.ndarray:
         """The in-between at a time, premultiplied (H, W, 4) float32, of the codes and parts that `codes_at` gives.
 
-        Edges are the mean of what each key makes of them, where the two nearly agree: what a key's pixels round off,
-        and lines that grow with a part, come out even. Where nothing that moves is seen, and the keys agree, their own
-        pixels stand.
+        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Edges are the mean of
+        what each key makes of them, where the two nearly agree: what a key's pixels round off, and lines that grow with
+        a part, come out even. Where nothing that moves is seen, and the keys agree, their own pixels stand.
         """
         held = self.quiet & _whole(self.still[drawn], self.fine)
-        made = self.painted(board)
+        size = None
+        if large is not None:
+            size = large[0].shape[1], large[0].shape[0]
+            held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+            held &= (large[0] == large[1]).all(2)
+        made = self._sized(board, size)
         if not self.hard:
             other, _ = self.codes_at(time, lead=int(time <= 0.5))
-            second = self.painted(other)
+            second = self._sized(other, size)
             share = np.float32(min(time, 1 - time))
             near = np.abs(second - made).max(2, keepdims=True) < AGREE
             made = np.where(near, made + share * (second - made), made)
-        return np.where(held[..., None], self.keys[0], made)
+        return np.where(held[..., None], self.keys[0] if large is None else large[0], made)
+
+    def _sized(self, board: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+        """A board of codes as a picture, premultiplied (H, W, 4) float32, of another (width, height) if one is given.
+
+        The board is finer than the stage's keys, so that edges stay sharp up to `fine` times their size.
+        """
+        if size is None:
+            return self.painted(board)
+        even = cv2.GaussianBlur(self.paints[self._evened(board)], (0, 0), SOFT)
+        shrinks = size[0] < board.shape[1]
+        return cv2.resize(even, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _whole(mask: np.ndarray, fine: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,8 +20,11 @@ from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 from .trust import trust_of
 
-FINENESS = ((100_000, 4), (280_000, 3), (1_100_000, 2))
+FINENESS = ((100_000, 4), (280_000, 3))
 """Up to how many pixels a picture is cut how fine: subpixels along a pixel's side."""
+SMALL = 65_000
+"""Pixels that a larger picture is brought below before it is cut, by a whole number of pixels in each direction, so
+that a drawing is matched alike at every size and its edges are not smeared twice."""
 FLAT = 0.97
 """Least share of a picture that areas and lines explain."""
 MOST_AREAS = 60
@@ -56,25 +60,37 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     They do not where a picture is not of flat areas, where its parts do not carry one key into the other, and where
     plain optical flow does that better.
     """
-    fine = fineness(start)
-    if fine is None or min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
+    if min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
-    cels = cut_up([start, end], fine)
+    small = [_smaller(key) for key in (start, end)]
+    cels = cut_up(small, fineness(small[0]))
     flat = min(float(cel.known.mean()) for cel in cels)
     if flat < FLAT or max(cel.areas for cel in cels) > MOST_AREAS:
         return None
     if _pairs(cels) > MOST_PAIRS:
         return None
-    stage = stage_of(start, end, cels)
+    stage = stage_of(*small, cels)
     check = checked(stage, flat)
     if check.explained < max(EXPLAINED, flow_explains(*stage.keys) - FLOW_BEHIND):
         return None
+    large = None if small[0] is start else (premultiplied(start), premultiplied(end))
     frames, trust = [], []
     for time in times:
         board = stage.codes_at(time)
-        frames.append(_as_key(stage.frame(time, *board), start))
-        trust.append(trust_of(stage, check.rights, time, board))
+        frames.append(_as_key(stage.frame(time, *board, large), start))
+        sure = trust_of(stage, check.rights, time, board)
+        trust.append(sure if large is None else cv2.resize(sure, start.shape[1::-1]))
     return PartsDrawing(frames, check, trust)
+
+
+def _smaller(key: np.ndarray) -> np.ndarray:
+    """A key as it is, or brought to a size at which it can be cut."""
+    pixels = key.shape[0] * key.shape[1]
+    if pixels <= FINENESS[-1][0]:
+        return key
+    times = math.ceil((pixels / SMALL) ** 0.5)
+    size = round(key.shape[1] / times), round(key.shape[0] / times)
+    return _as_key(cv2.resize(premultiplied(key), size, interpolation=cv2.INTER_AREA), key)
 
 
 def _pairs(cels: list[Cel]) -> int:
@@ -83,10 +99,10 @@ def _pairs(cels: list[Cel]) -> int:
     return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum())
 
 
-def fineness(picture: np.ndarray) -> int | None:
-    """Subpixels along a pixel's side for a picture of this size; None where it is too large."""
+def fineness(picture: np.ndarray) -> int:
+    """Subpixels along a pixel's side for a picture of at most 280,000 pixels."""
     pixels = picture.shape[0] * picture.shape[1]
-    return next((fine for most, fine in FINENESS if pixels <= most), None)
+    return next(fine for most, fine in FINENESS if pixels <= most)
 
 
 def stage_of(start: np.ndarray, end: np.ndarray, cels: list[Cel]) -> Stage:

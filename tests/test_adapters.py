@@ -14,25 +14,26 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nakawari.adapters import (
-    WEIGHTS,
     adapted_layers,
     adapted_networks,
     attach,
-    autoencoder,
     bake,
     bake_all,
     disabled,
     merge,
-    save,
     unmerge,
 )
 from nakawari.errors import NakawariError, UsageError
+from nakawari.families.adapter_files import WEIGHTS
+from nakawari.families.adapting import autoencoder, save_adapter
 from nakawari.families.tooncrafter.configs import FULL
 from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
+from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
-from nakawari.training.lora import LoraParams, add_lora, target_layers
+from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
+from nakawari.training.lora import LoraParams, add_lora
 from nakawari.variants import load, parse, with_adapters
-from tiny_models import mini_model, plain_model
+from tiny_models import VAE, mini_model, plain_model
 
 EVERYTHING = "linear-and-convolution"
 
@@ -64,7 +65,7 @@ def adapter(folder: Path, model: Any = None, seed: int = 0, **params: Any) -> Pa
     for name, parameter in pipeline.unet.named_parameters():
         if ".lora_A" in name or ".lora_B" in name:
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.05
-    save(pipeline.unet, folder, "default")
+    save_adapter(pipeline.unet, folder, "default")
     return folder
 
 
@@ -75,7 +76,8 @@ def adapter(folder: Path, model: Any = None, seed: int = 0, **params: Any) -> Pa
 def test_presets_on_the_full_denoiser_are_exact(preset: str, layers: int, parameters: int):
     with torch.device("meta"):
         unet = ToonCrafterUNet(**FULL)
-        full = SimpleNamespace(denoiser=unet, lora_presets=ToonCrafterPipeline.lora_presets, family="tooncrafter")
+        vae = DualReferenceAutoencoder(**VAE)
+        full = ToonCrafterPipeline(unet, vae, ToonCrafterScheduler())
         names = add_lora(full, LoraParams(target=preset, rank=16))
     learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     assert (len(names), sum(parameter.numel() for parameter in learning)) == (layers, parameters)
@@ -83,14 +85,14 @@ def test_presets_on_the_full_denoiser_are_exact(preset: str, layers: int, parame
 
 def test_targets_by_pattern():
     pipeline = mini_model()
-    assert target_layers(pipeline, r"middle_block\.1\..*to_q") == [
+    assert pipeline.lora_layers(r"middle_block\.1\..*to_q") == [
         "middle_block.1.transformer_blocks.0.attn1.to_q",
         "middle_block.1.transformer_blocks.0.attn2.to_q",
     ]
     with pytest.raises(UsageError, match=r"'attn9' matches no layer .* presets are cross-attention"):
-        target_layers(pipeline, "attn9")
+        pipeline.lora_layers("attn9")
     with pytest.raises(UsageError, match=r"neither a preset .* nor a regular expression"):
-        target_layers(pipeline, "(")
+        pipeline.lora_layers("(")
 
 
 @pytest.mark.parametrize(
@@ -181,8 +183,8 @@ def test_an_adapted_decoder_is_loaded_scaled_merged_and_undone_with_its_denoiser
     generator = torch.Generator().manual_seed(1)
     for name in learning:
         trained.vae.get_parameter(name).data = torch.randn(trained.vae.get_parameter(name).shape, generator=generator)
-    save(trained.unet, tmp_path / "a", "default")
-    save(trained.vae, tmp_path / "a" / "decoder", "default")
+    save_adapter(trained.unet, tmp_path / "a", "default")
+    save_adapter(trained.vae, tmp_path / "a" / "decoder", "default")
     base, pipeline = drawn(plain_model()), plain_model()
     attach(pipeline, [(tmp_path / "a", 1.0)])
     assert torch.equal(drawn(pipeline), drawn(trained.to("cpu"))) and not torch.equal(drawn(pipeline), base)
@@ -245,7 +247,7 @@ def test_a_scale_that_is_none(scale: str):
 
 
 def test_what_is_refused(tmp_path: Path):
-    with pytest.raises(NakawariError, match=r"absent is not an adapter: it holds no pytorch_lora_weights"):
+    with pytest.raises(NakawariError, match=r"absent is not an adapter: it holds neither pytorch_lora_weights"):
         attach(mini_model(), [(tmp_path / "absent", 1.0)])
     guided = adapter(tmp_path / "guided", target=r"input_blocks\.0\.0|guide_in\.3")
     with pytest.raises(NakawariError, match=r"made for another model: it adapts guide_in\.3, which this tooncrafter"):

@@ -3,4 +3,8 @@
 Importing the package is cheap; the heavy libraries load with the modules that need them.
 """
 
+from .names_for_diffusers import register
+
 __version__ = "0.1.0"
+
+register()

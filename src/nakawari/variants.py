@@ -123,7 +123,7 @@ def faster(name: str) -> str:
     if not has_faster(name):
         raise NakawariError(
             f"{parse(name).base} has neither a turbo adapter nor a smaller student of its own; draw without --fast, or "
-            "train one (recipes/distill) and name it."
+            "train one (nakawari recipes list) and name it."
         )
     if _has_turbo(name):
         return with_adapters(name, [TURBO])
@@ -141,7 +141,7 @@ def has_faster(name: str) -> bool:
 
 
 def _has_turbo(name: str) -> bool:
-    from .adapters import WEIGHTS
+    from .families.adapter_files import WEIGHTS
 
     return (_turbo_of(parse(name).base) / WEIGHTS).is_file()
 

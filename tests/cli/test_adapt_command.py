@@ -17,7 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import Result
 
-from nakawari.adapters import WEIGHTS, save
+from nakawari.families.adapter_files import WEIGHTS
+from nakawari.families.adapting import save_adapter
 from nakawari.media import read_frames
 from nakawari.training.lora import LoraParams, add_lora
 from tiny_models import mini_model
@@ -50,7 +51,8 @@ def test_an_adapter_is_trained_and_drawn_with(cli: Cli, base: Path, show: Path, 
     result = cli("adapt", "--data", show, "--model", base, *QUICK, "-o", run)
     assert result.exit_code == 0, result.stderr
     assert "finished at step 2" in result.stdout
-    files = ["pytorch_lora_weights.safetensors", "trained_on.json"]
+    files = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+    files += ["pytorch_lora_weights.safetensors", "trained_on.json"]
     assert sorted(path.name for path in (run / "best").iterdir()) == files
     saved = yaml.safe_load((run / "recipe.yaml").read_text())
     assert (saved["objective"]["kind"], saved["objective"]["lora"]["rank"]) == ("adapt", 2)
@@ -134,7 +136,7 @@ def test_a_recipe_of_another_kind_is_refused(cli: Cli, tmp_path: Path):
     ("adapter", "sentence"),
     [
         ("runs/a@abc", "'abc' is not a scale for adapter runs/a"),
-        ("absent@0.5", "absent is not an adapter: it holds no pytorch_lora_weights.safetensors"),
+        ("absent@0.5", "absent is not an adapter: it holds neither pytorch_lora_weights.safetensors"),
     ],
 )
 def test_wrong_adapters_get_one_sentence(
@@ -152,7 +154,7 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
     ):
         pipeline = mini_model()
         add_lora(pipeline, LoraParams(target="linear-and-convolution", rank=2))
-        save(pipeline.denoiser, tmp_path / name, "default")
+        save_adapter(pipeline.denoiser, tmp_path / name, "default")
         with safe_open(tmp_path / name / WEIGHTS, "pt") as file:
             tensors = {change(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
             about = file.metadata()

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from nakawari.families.clip_images import preprocess_clip_images
 from nakawari.families.framer.heatmaps import heatmaps, template
-from nakawari.families.framer.inputs import read_keys
 from nakawari.families.framer.matching import match_keys, track_points, whole_pixels
 from nakawari.families.framer.sampling import guidance_ramp
 from nakawari.families.framer.schedulers import make_scheduler
 from nakawari.families.framer.tracks import interpolate
+from nakawari.families.inputs import read_keys
 from parity.framer_parts import FAMILY, assert_close, config, group, picture, vectors
 from parity.vectors import case_params, parity_folder
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nakawari.adapters import adapted_layers, attach, merge, save
+from nakawari.adapters import adapted_layers, attach, merge
 from nakawari.errors import NakawariError, UsageError
+from nakawari.families.adapting import save_adapter
 from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.quantization import precisions
 from nakawari.quantization.folder import saved_parts, weights_hash
@@ -150,7 +151,7 @@ def test_adapters_stand_on_a_quantized_base(tmp_path: Path, precision: str):
     for name, parameter in full.unet.named_parameters():
         if ".lora_" in name:
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
-    save(full.unet, tmp_path / "a", "default")
+    save_adapter(full.unet, tmp_path / "a", "default")
     quantize(mini_model(), "tiny", precision, tmp_path / "q")
     bare = output(load(str(tmp_path / "q")).pipeline)
     adapted = load(f"{tmp_path / 'q'}+{tmp_path / 'a'}").pipeline
@@ -181,7 +182,7 @@ def test_an_adapter_on_a_base_that_is_packed_by_its_name(tmp_path: Path):
     for name, parameter in full.unet.named_parameters():
         if ".lora_" in name:
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.15
-    save(full.unet, tmp_path / "a", "default")
+    save_adapter(full.unet, tmp_path / "a", "default")
     named = load(f"{tmp_path / 'model'}+{tmp_path / 'a'}@1:int8").pipeline
     # Half of a level in 127 per layer, through all of mini's layers.
     assert (output(named) - output(full)).norm() < 0.03 * output(full).norm()

@@ -59,7 +59,7 @@ def gradients(objective: DenoiserObjective, **changes: Any) -> dict[str, Tensor]
 def fake(process: str, **params: Any) -> DenoiserObjective:
     """The objective on the smallest pipeline, whose denoiser answers what the test says."""
     pipeline = FakePipeline.make(PROCESSES[process])
-    pipeline.lora_presets = {}
+    pipeline.lora_patterns = {}
     return adapter_learns(
         Params(**({"lora": {"target": "encoder", "rank": 1}, "guide_dropout": 0} | params)),
         pipeline,
@@ -139,7 +139,10 @@ def test_the_decoder_has_an_adapter_of_its_own_and_its_base_stays(tmp_path: Path
     assert torch.equal(objective.draw_nothing(objective.held_out(values)), drawn)
     assert not torch.equal(objective.draw(objective.held_out(values)), drawn)
     objective.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == ["pytorch_lora_weights.safetensors"] * 2
+    files = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"]
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.safetensors")) == sorted(
+        Path(folder) / name for folder in ("", "decoder") for name in files
+    )
 
 
 def test_only_the_adapter_learns_and_the_base_stays_bit_for_bit():

@@ -12,9 +12,11 @@ import yaml
 from fake_pipeline import FakePipeline, clips
 from torch import Tensor
 
-from nakawari.adapters import SAMPLING, WEIGHTS, attach
+from nakawari.adapters import attach
 from nakawari.diffusion import EDMProcess, Process, VelocityProcess
 from nakawari.errors import NakawariError, UsageError
+from nakawari.families.adapter_files import WEIGHTS
+from nakawari.families.adapting import SAMPLING
 from nakawari.families.framer import build
 from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.schedulers import LCMSVDScheduler

@@ -20,6 +20,7 @@ import torch
 
 from ..adapters import adapter_folder
 from ..errors import NakawariError
+from ..families.adapter_files import PEFT_WEIGHTS, WEIGHTS
 from ..provenance import git_revision, machine, packages
 from ..quantization.layers import parameter_count
 from ..variants import SMALL, TURBO, load, model_folder, parse
@@ -153,7 +154,10 @@ def variant_bytes(variant: str) -> int:
     base = model_folder(spec.base)
     # The base's own adapter for few steps and its own smaller student count where they are used.
     files = [file for file in base.rglob("*") if not {base / TURBO, base / SMALL} & set(file.parents)]
-    files += [file for use in spec.adapters for file in adapter_folder(use.folder).rglob("*")]
+    for use in spec.adapters:
+        inside = adapter_folder(use.folder).rglob("*")
+        # What lies there twice, in diffusers' layout and in PEFT's, is one adapter.
+        files += [file for file in inside if file.name != PEFT_WEIGHTS or not (file.parent / WEIGHTS).is_file()]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

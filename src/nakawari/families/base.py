@@ -19,9 +19,12 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from ..diffusion import Process
-from ..errors import NakawariError
+from ..errors import NakawariError, UsageError
 from ..guide import Guide
+from .adapting import AdapterCalls
+from .cards import write_model_card
 from .former_names import present
+from .inputs import KeyFrames, read_pair
 
 
 @dataclass(frozen=True)
@@ -124,15 +127,14 @@ class InterpolationOutput(BaseOutput):
     frames: Any
 
 
-class InterpolationPipeline(DiffusionPipeline):
+class InterpolationPipeline(AdapterCalls, DiffusionPipeline):
     """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
 
     family: str
     denoiser_name: ClassVar[str] = "unet"
     """The component that `denoiser` is."""
-    lora_presets: Mapping[str, str]
     default_lora: str
-    """Preset name -> regular expression over the denoiser's module names; its linear and convolution layers count."""
+    """The preset that is adapted where nothing else is said."""
     condition_dropout: Mapping[str, float] = MappingProxyType({})
     """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
     without text and image, `image_only` with text alone, `guide` without motion guidance."""
@@ -162,23 +164,36 @@ class InterpolationPipeline(DiffusionPipeline):
     def denoiser(self) -> torch.nn.Module:
         """The one network that is adapted, distilled and quantized."""
 
-    def _keys(self, start: Tensor | None, end: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The keys of a call, on the device that it runs on. Raises `ValueError` where one is missing."""
+    def _keys(
+        self, start: KeyFrames | None, end: KeyFrames | None, height: int | None = None, width: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The keys of a call, (B, 3, H, W) on the device that it runs on; see `inputs.read_pair`."""
         if start is None or end is None:
-            raise ValueError("a call needs both keys, start and end, or a condition")
-        return start.to(self._execution_device), end.to(self._execution_device)
+            raise UsageError("A call needs both keys, start and end, or a condition.")
+        _, (first, last) = read_pair(start, end, height, width)
+        return first.to(self._execution_device), last.to(self._execution_device)
 
-    def _on_step(self, callback: StepCallback | None) -> Callable[[int, int, Tensor, Tensor], Tensor | None]:
-        """`callback_on_step_end` of a call, as a sampling run calls it."""
-
-        def on_step(number: int, time: int, x: Tensor, x0: Tensor) -> Tensor | None:
-            return (
-                None
-                if callback is None
-                else (callback(self, number, time, {"latents": x, "x0": x0}) or {}).get("latents")
+    def _call_back(
+        self, callback: StepCallback | None, number: int, time: Any, values: dict[str, Any], names: Sequence[str]
+    ) -> Any:
+        """Call `callback_on_step_end` with the values that are asked for; returns the latents to go on with."""
+        if callback is None:
+            return values["latents"]
+        if unknown := [name for name in names if name not in values]:
+            raise UsageError(
+                f"callback_on_step_end_tensor_inputs names {unknown[0]!r}; a {self.family} pipeline has "
+                f"{', '.join(values)}."
             )
+        answer = callback(self, number, time, {name: values[name] for name in names})
+        return (answer or {}).get("latents", values["latents"])
 
-        return on_step
+    def _on_step(self, callback: StepCallback | None, names: Sequence[str]) -> Callable[..., Tensor]:
+        """`_call_back` as a sampling run calls it."""
+        return lambda number, time, x, x0: self._call_back(callback, number, time, {"latents": x, "x0": x0}, names)
+
+    def _output(self, frames: Any, return_dict: bool) -> Any:
+        """What a call returns."""
+        return InterpolationOutput(frames=frames) if return_dict else (frames,)
 
     @property
     def _execution_device(self) -> torch.device:
@@ -244,6 +259,13 @@ class InterpolationPipeline(DiffusionPipeline):
         `chunk` bounds how many clips or frames are decoded at once, to bound memory.
         """
 
+    def save_pretrained(self, save_directory: str | Path, **how: Any) -> None:
+        """As diffusers', with a card beside the weights."""
+        super().save_pretrained(save_directory, **how)
+        parts = {name: part for name, part in self.components.items() if isinstance(part, torch.nn.Module)}
+        counts = {name: sum(value.numel() for value in part.parameters()) for name, part in parts.items()}
+        write_model_card(Path(save_directory), type(self).__name__, self.family, counts)
+
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
         """As diffusers', with the components of earlier revisions under their present names."""
@@ -271,7 +293,7 @@ class InterpolationPipeline(DiffusionPipeline):
         raise NakawariError(f"{folder} is for a model with an image tower and a projector; this one has none.")
 
 
-StepCallback = Callable[[InterpolationPipeline, int, int, dict[str, Tensor]], dict[str, Tensor] | None]
+StepCallback = Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any] | None]
 
 
 def default(value: Any, fallback: Any) -> Any:

@@ -9,13 +9,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from ..adapters import autoencoder
 from ..errors import UsageError
+from ..families.adapting import ADAPTABLE, autoencoder
 from ..families.base import InterpolationPipeline
 from .objectives import RecipePart
 
 ADAPTER = "default"
-_ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class LoraParams(RecipePart):
@@ -43,25 +42,6 @@ class LoraParams(RecipePart):
     decoder_rank: int = Field(0, ge=0)
 
 
-def target_layers(pipeline: InterpolationPipeline, target: str) -> list[str]:
-    """The names of the layers that a preset or a regular expression adapts; none at all raises `UsageError`."""
-    presets = ", ".join(sorted(pipeline.lora_presets))
-    try:
-        pattern = re.compile(pipeline.lora_presets.get(target, target))
-    except re.error as error:
-        raise UsageError(
-            f"{target!r} is neither a preset ({presets}) nor a regular expression ({error}); choose a preset."
-        ) from error
-    modules = pipeline.denoiser.named_modules()
-    names = [name for name, module in modules if pattern.fullmatch(name) and isinstance(module, _ADAPTABLE)]
-    if not names:
-        raise UsageError(
-            f"The target {target!r} matches no layer of this {pipeline.family} denoiser; "
-            f"presets are {presets}, and any regular expression over its module names will do."
-        )
-    return names
-
-
 def train_adapter(networks: nn.Module, mode: bool) -> None:
     """Dropout of the adapter only: the frozen base computes in training what it computes afterwards."""
     networks.eval()
@@ -79,12 +59,12 @@ def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
         UsageError: the target matches no layer.
         NakawariError: the model's decoder takes no adapter.
     """
-    names = target_layers(pipeline, params.target)
+    names = pipeline.lora_layers(params.target)
     _add(pipeline.denoiser, names, params.rank, params)
     if params.decoder_rank:
         vae = autoencoder(pipeline)
         # Convolutions along time have a constructor of their own, which PEFT cannot call.
-        inside = [name for name, layer in vae.named_modules() if type(layer) in _ADAPTABLE]
+        inside = [name for name, layer in vae.named_modules() if type(layer) in ADAPTABLE]
         layers = [name for name in inside if name.startswith("decoder.")]
         if not layers:
             raise UsageError("The decoder of this model has no networks to adapt; set decoder_rank to 0.")

@@ -16,7 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from nakawari.families.framer.blocks import OrderedTemporalBlock, context_rows
 from nakawari.families.framer.configs import FULL
 from nakawari.families.framer.controlnet import ControlNetSVD
-from nakawari.families.framer.unet import LORA_PRESETS, FramerUNet
+from nakawari.families.framer.unet import LORA_PATTERNS, FramerUNet
 from tiny_framer import tiny
 
 
@@ -64,7 +64,7 @@ def test_full_size_has_exactly_the_keys_and_shapes_of_the_release(
 def test_lora_presets_adapt_the_layers_they_name(preset: str, rank: int, layers: int, parameters: int | None) -> None:
     unet = full("unet")
     with torch.device("meta"):
-        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_PRESETS[preset]))
+        unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_PATTERNS[preset]))
     trainable = {name: value for name, value in unet.named_parameters() if value.requires_grad}
     assert sum("lora_A" in name for name in trainable) == layers
     if parameters is not None:
@@ -203,7 +203,7 @@ def test_an_adapter_is_saved_and_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         plain = unet(**told).sample
     unet.add_adapter(
-        LoraConfig(r=2, target_modules=LORA_PRESETS["attention+feed-forward"], init_lora_weights="gaussian")
+        LoraConfig(r=2, target_modules=LORA_PATTERNS["attention+feed-forward"], init_lora_weights="gaussian")
     )
     for name, value in unet.named_parameters():
         if "lora_B" in name:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
+from diffusers.utils.accelerate_utils import apply_forward_hook
+from torch import Tensor
 
+from ..tiling import DecodesInParts, Window, cut, in_parts
 from .blocks import set_norm_groups
 
 
-class FramerAutoencoder(AutoencoderKLTemporalDecoder):
+class FramerAutoencoder(DecodesInParts, AutoencoderKLTemporalDecoder):
     """`AutoencoderKLTemporalDecoder`, whose weights and other arguments it has.
 
     Args:
@@ -43,3 +47,17 @@ class FramerAutoencoder(AutoencoderKLTemporalDecoder):
             force_upcast=force_upcast,
         )
         set_norm_groups(self, norm_groups)
+
+    @apply_forward_hook
+    def decode(self, z: Tensor, num_frames: int, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
+        """As the base class, latents (B * F, C, h, w) of clips of `num_frames`; in parts where that is switched on."""
+        clips = z.unflatten(0, (-1, num_frames))
+
+        def decode(which: slice, window: Window) -> Tensor:
+            (part,) = cut([clips[which]], window, z.shape[-1])
+            drawn = super(FramerAutoencoder, self).decode(part.flatten(0, 1), num_frames, return_dict=False)[0]
+            return drawn.unflatten(0, part.shape[:2])
+
+        factor = 2 ** (len(self.config.block_out_channels) - 1)
+        drawn = in_parts(self, clips, factor, decode).flatten(0, 1)
+        return DecoderOutput(sample=drawn) if return_dict else (drawn,)

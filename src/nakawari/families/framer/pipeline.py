@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -23,20 +23,20 @@ from transformers import CLIPVisionModelWithProjection
 
 from ...diffusion import EDMProcess
 from ...errors import NakawariWarning, UsageError
-from ..base import Condition, InterpolationPipeline
+from ..base import Condition, InterpolationPipeline, StepCallback
 from ..cache import CacheLevel, cache_level
 from ..clip_images import preprocess_clip_images
+from ..inputs import KeyFrames, check_call, check_generators, picture_generators, read_pair
 from . import autoencoder as _autoencoder  # noqa: F401 (a saved folder names it, and diffusers finds what is imported)
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
-from .inputs import KeyFrames, check_call, check_generators, picture_generators, read_pair
 from .matching import Refinement
 from .names import DEFAULT_STEPS, SchedulerName
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
 from .schedulers import LCMSVDScheduler, make_scheduler, noise_levels
 from .tracks import Tracks
-from .unet import LORA_PRESETS, FramerUNet, FramerUNetOutput
+from .unet import LORA_PATTERNS, FramerUNet, FramerUNetOutput
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -67,7 +67,7 @@ class FramerPipeline(InterpolationPipeline):
     """
 
     family = "framer"
-    lora_presets: Mapping[str, str] = LORA_PRESETS
+    lora_patterns: Mapping[str, str] = LORA_PATTERNS
     default_lora: str = "attention+feed-forward"
     condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
     # The ControlNet runs at every step beside the UNet: in this line the two would send each other away.
@@ -380,6 +380,7 @@ class FramerPipeline(InterpolationPipeline):
         max_guidance_scale: float | None = None,
         middle_max_guidance: bool = False,
         prompt: str | Sequence[str] = "",
+        negative_prompt: str | Sequence[str] = "",
         height: int | None = None,
         width: int | None = None,
         fps: int | Sequence[int] | None = None,
@@ -394,7 +395,7 @@ class FramerPipeline(InterpolationPipeline):
         latents: Tensor | None = None,
         condition: Condition | None = None,
         output_type: str = "pil",
-        callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any]] | None = None,
+        callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         return_dict: bool = True,
         cache: str | CacheLevel | None = None,
@@ -410,7 +411,7 @@ class FramerPipeline(InterpolationPipeline):
             min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame; None = 1 and 3. Where
                 none is above 1, the unconditional branch is not computed.
             middle_max_guidance: rise to the middle frame and fall again.
-            prompt: for callers that have one for every family; Framer reads no text.
+            prompt, negative_prompt: for callers that have them for every family; Framer reads no text.
             height, width: resize the keys to this first (pictures and arrays only); None = leave them.
             fps: frames per second that the motion is meant for; None = 7.
             motion_bucket_id: how much motion, 1 to 255.
@@ -487,10 +488,8 @@ class FramerPipeline(InterpolationPipeline):
         for index, timestep in enumerate(self.progress_bar(timesteps)):
             output = denoiser(x, timestep, index)
             x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
-            if callback_on_step_end is not None:
-                values = {"latents": x, "tracks": denoiser.tracks}
-                chosen = {name: values[name] for name in callback_on_step_end_tensor_inputs}
-                x = callback_on_step_end(self, index, timestep, chosen).get("latents", x)
+            values = {"latents": x, "tracks": denoiser.tracks}
+            x = self._call_back(callback_on_step_end, index, timestep, values, callback_on_step_end_tensor_inputs)
 
         result: Any = x
         if output_type != "latent":

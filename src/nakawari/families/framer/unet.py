@@ -30,7 +30,7 @@ from .blocks import (
 
 _ATTENTION = r"to_q|to_k|to_v|to_out\.0"
 
-LORA_PRESETS: Mapping[str, str] = MappingProxyType(
+LORA_PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         "attention": rf".*\.({_ATTENTION})",
         "attention+feed-forward": rf".*\.({_ATTENTION}|proj_in|proj_out|ff\.net\.0\.proj|ff\.net\.2)",

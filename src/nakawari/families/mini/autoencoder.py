@@ -16,6 +16,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from ..former_names import without_constants
+from ..tiling import DecodesInParts, Window, cut, in_parts
 
 PATCH = 4
 """Pixels per latent cell, along each side."""
@@ -34,7 +35,7 @@ _UNREAD = ("num_res_blocks", "attn_levels", "mid_attention", "fusion_heads", "fu
 _UNREAD += ("guide_hidden", "zero_init_output")
 
 
-class LinearAutoencoder(ModelMixin, ConfigMixin):
+class LinearAutoencoder(DecodesInParts, ModelMixin, ConfigMixin):
     """Patches of 4 x 4 pixels to latents and back, linearly, by the lowest frequencies of the cosine transform until
     trained.
 
@@ -65,7 +66,12 @@ class LinearAutoencoder(ModelMixin, ConfigMixin):
     @apply_forward_hook
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, F, C, h, w) -> frames (B, F, 3, 4 h, 4 w), not clamped."""
-        return self.patches.to_pixels(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+
+        def decode(clips: slice, window: Window) -> Tensor:
+            (part,) = cut([latents[clips]], window, latents.shape[-1])
+            return self.patches.to_pixels(part.flatten(0, 1)).unflatten(0, part.shape[:2])
+
+        return in_parts(self, latents, PATCH, decode)
 
 
 class PatchMap(nn.Module):

@@ -21,6 +21,7 @@ from ...guide import Guide, still
 from ...guide.layout import pad_frames
 from ...guide.motion import MotionGuide
 from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCallback, default
+from ..inputs import KeyFrames
 from ..tooncrafter.sampling import Generators, OutputType, draw_noise, sample
 from ..tooncrafter.scheduler import Sampler, Spacing, ToonCrafterScheduler
 from .autoencoder import PATCH, LinearAutoencoder
@@ -38,8 +39,8 @@ _WHOLE = "keys"
 
 
 class MiniPipeline(InterpolationPipeline):
-    """The mini family. It knows neither words nor frame rate, and no guidance: `prompt`, `fps` and `guidance_scale`
-    change nothing.
+    """The mini family. It knows neither words nor frame rate, and no guidance: `prompt`, `negative_prompt`, `fps` and
+    `guidance_scale` change nothing.
 
     Args:
         unet, vae, scheduler, guide: its parts.
@@ -48,7 +49,7 @@ class MiniPipeline(InterpolationPipeline):
     """
 
     family = "mini"
-    lora_presets: ClassVar[dict[str, str]] = {
+    lora_patterns: ClassVar[dict[str, str]] = {
         "cross-attention": r".*attn2\.to_(q|k|v|out\.0)$",
         "linear-and-convolution": r"(?!guide_in|time_embed|out\.).*",
     }
@@ -212,8 +213,8 @@ class MiniPipeline(InterpolationPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        start: Tensor | None = None,
-        end: Tensor | None = None,
+        start: KeyFrames | None = None,
+        end: KeyFrames | None = None,
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -222,6 +223,9 @@ class MiniPipeline(InterpolationPipeline):
         sampler: Sampler | None = None,
         temperature: float = 1.0,
         prompt: str | Sequence[str] = "",
+        negative_prompt: str | Sequence[str] = "",
+        height: int | None = None,
+        width: int | None = None,
         fps: int | Sequence[int] | None = None,
         guided: bool = True,
         generator: Generators = None,
@@ -231,16 +235,19 @@ class MiniPipeline(InterpolationPipeline):
         condition: Condition | None = None,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
-    ) -> InterpolationOutput:
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents", "x0"),
+        return_dict: bool = True,
+    ) -> InterpolationOutput | tuple[Any]:
         """Draw the frames between two keys.
 
         Args:
-            start, end: keys (B, 3, H, W) in [-1, 1], any size; not needed with `condition`.
+            start, end: the keys, one or a batch, any size, see `inputs.read_keys`; not needed with `condition`.
             num_frames: length of the clip, both keys included; default the model's longest.
             num_inference_steps: sampling steps.
             eta: 0 deterministic, the default; 1 ancestral.
             spacing, sampler, temperature: see `ToonCrafterScheduler`.
-            prompt, fps, guidance_scale: see the class.
+            prompt, negative_prompt, fps, guidance_scale: see the class.
+            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
             guided: use motion guidance.
             generator: one per sample (results then do not depend on the batch), or one for all.
             latents: starting noise (B, F, C, h, w); drawn where absent.
@@ -248,15 +255,18 @@ class MiniPipeline(InterpolationPipeline):
             tracks: see `control` of `condition`.
             condition: what `condition` made of the keys, where that is known already.
             output_type: what `frames` holds.
-            callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
+            callback_on_step_end: called as `callback(pipeline, step, time, values)`; what it returns under "latents"
+                takes their place.
+            callback_on_step_end_tensor_inputs: which of "latents" and "x0" are in `values`.
+            return_dict: False gives a tuple.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, not {output_type!r}")
         if condition is None:
-            start, end = self._keys(start, end)
+            first, last = self._keys(start, end, height, width)
             frames = num_frames or self.config.max_frames
             asked = {"guided": guided, "generator": generator, "times": times, "control": tracks}
-            condition = self.condition(start, end, num_frames=frames, **asked)
+            condition = self.condition(first, last, num_frames=frames, **asked)
         self.scheduler.set_timesteps(num_inference_steps or self.config.default_steps, spacing=spacing, sampler=sampler)
         x = draw_noise(condition.latents, generator) if latents is None else latents
         looks: list[list[Look]] = []
@@ -268,16 +278,17 @@ class MiniPipeline(InterpolationPipeline):
             temperature=temperature,
             generator=generator,
             progress=self.progress_bar,
-            on_step=self._on_step(callback_on_step_end),
+            on_step=self._on_step(callback_on_step_end, callback_on_step_end_tensor_inputs),
         )
         if output_type == "latent":
             self.maybe_free_model_hooks()
-            return InterpolationOutput(frames=x)
+            return self._output(x, return_dict)
         frames = self.decode(x, condition, looks=looks).float()
         self.maybe_free_model_hooks()
         if output_type == "pt":  # in place: large frames are most of what is held
-            return InterpolationOutput(frames=frames.mul_(0.5).add_(0.5).clamp_(0, 1))
-        return InterpolationOutput(frames=self._video_processor.postprocess_video(frames.transpose(1, 2), output_type))
+            return self._output(frames.mul_(0.5).add_(0.5).clamp_(0, 1), return_dict)
+        pictures = self._video_processor.postprocess_video(frames.transpose(1, 2), output_type)
+        return self._output(pictures, return_dict)
 
     def _answer(self, x: Tensor, time: int, condition: Condition, looks: list[list[Look]]) -> Tensor:
         """One evaluation, after which `looks` are its own where `decode` wants them."""

@@ -20,7 +20,7 @@ VISUAL_PREFIX = IMAGE_PREFIX + "visual."
 RESAMPLER_PREFIX = "image_proj_model."
 
 _PLAIN_PREFIXES = {UNET_PREFIX: "unet", VAE_PREFIX: "vae", RESAMPLER_PREFIX: "resampler"}
-_UNET_RENAMES = {"framestride_embed": "fps_embedding", "temopral_conv": "temporal_conv"}
+UNET_RENAMES = {"framestride_embed": "fps_embedding", "temopral_conv": "temporal_conv"}
 _SCHEDULE_BUFFERS = {
     "betas",
     "alphas_cumprod",
@@ -84,7 +84,7 @@ def classify(key: str, unused_text_block: int = 23) -> Place | None:
 
 def _renamed(component: str, name: str) -> str:
     if component == "unet":
-        for old, new in _UNET_RENAMES.items():
+        for old, new in UNET_RENAMES.items():
             name = name.replace(old, new)
     return name
 

@@ -19,6 +19,8 @@ from ...diffusion import VelocityProcess
 from ...guide.layout import pad_frames
 from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCallback, default
 from ..cache import CachedBranches, CacheLevel, cache_level
+from ..inputs import KeyFrames
+from .checkpoint_layout import UNET_RENAMES
 from .guidance import Guidance
 from .image_adapter import ImageAdapter
 from .resampler import Resampler
@@ -45,11 +47,12 @@ class ToonCrafterPipeline(InterpolationPipeline):
     """
 
     family = "tooncrafter"
-    lora_presets: ClassVar[dict[str, str]] = {
+    lora_patterns: ClassVar[dict[str, str]] = {
         "cross-attention": rf".*{_ATTENTION}",
         "spatial-cross-attention": rf"((in|out)put_blocks\.\d+|middle_block)\.1\..*{_ATTENTION}",
         "linear-and-convolution": r"(?!time_embed|fps_embedding|out\.).*",
     }
+    layer_renames: ClassVar[dict[str, str]] = UNET_RENAMES
     default_lora: ClassVar[str] = "linear-and-convolution"
     condition_dropout: ClassVar[dict[str, float]] = {"text": 0.05, "image": 0.05, "image_only": 0.05}
     model_cpu_offload_seq = "text_encoder->image_encoder->image_adapter->resampler->unet->vae"
@@ -141,9 +144,11 @@ class ToonCrafterPipeline(InterpolationPipeline):
         guided: bool = True,
         generator: Generators = None,
         interpolate: bool = True,
+        negative_prompt: str | Sequence[str] = "",
     ) -> Condition:
         """See the contract; there is no motion guidance, so `guided` changes nothing. `interpolate=False` is the
-        reference's image-to-video layout: the start key everywhere."""
+        reference's image-to-video layout: the start key everywhere. `negative_prompt` is the text of the unconditional
+        branch."""
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None:
@@ -157,7 +162,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
             latents=_place(key_latents, num_frames, interpolate),
             references=tuple(level.unflatten(0, keys.shape[:2]) for level in hidden),
             fps=self._strides(fps, start),
-            **self._tokens(start, prompt, num_frames),
+            **self._tokens(start, prompt, negative_prompt, num_frames),
         )
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
@@ -190,8 +195,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        start: Tensor | None = None,
-        end: Tensor | None = None,
+        start: KeyFrames | None = None,
+        end: KeyFrames | None = None,
         num_frames: int | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -202,6 +207,9 @@ class ToonCrafterPipeline(InterpolationPipeline):
         sampler: Sampler | None = None,
         temperature: float = 1.0,
         prompt: str | Sequence[str] = "",
+        negative_prompt: str | Sequence[str] = "",
+        height: int | None = None,
+        width: int | None = None,
         fps: int | Sequence[int] | None = None,
         guided: bool = True,
         interpolate: bool = True,
@@ -212,12 +220,14 @@ class ToonCrafterPipeline(InterpolationPipeline):
         decode_chunk: int | None = 1,
         output_type: OutputType = "pil",
         callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents", "x0"),
+        return_dict: bool = True,
         cache: str | CacheLevel | None = None,
-    ) -> InterpolationOutput:
+    ) -> InterpolationOutput | tuple[Any]:
         """Draw the frames between two keys.
 
         Args:
-            start, end: keys (B, 3, H, W) in [-1, 1], any size; not needed with `condition`.
+            start, end: the keys, one or a batch, any size, see `inputs.read_keys`; not needed with `condition`.
             num_frames: length of the clip, both keys included; default the model's longest.
             num_inference_steps: sampling steps (the `uniform` spacing may add a few, see `spaced_timesteps`).
             guidance_scale: weight of text and image against neither; 1 switches guidance off.
@@ -228,6 +238,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
             sampler: "ddim", or "consistency" for weights distilled to few steps; see `ToonCrafterScheduler`.
             temperature: factor on the noise of each step.
             prompt: what is seen, one for all or one per sample.
+            negative_prompt: what guidance leads away from, as `prompt`.
+            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
             fps: frame stride, one for all or one per sample.
             guided: changes nothing, there is no motion guidance.
             interpolate: False gives the reference's image-to-video layout.
@@ -238,16 +250,20 @@ class ToonCrafterPipeline(InterpolationPipeline):
             cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
             decode_chunk: clips decoded at once.
             output_type: what `frames` holds.
-            callback_on_step_end: called as (pipeline, step, time, {"latents", "x0"}); may return changed latents.
+            callback_on_step_end: called as `callback(pipeline, step, time, values)`; what it returns under "latents"
+                takes their place.
+            callback_on_step_end_tensor_inputs: which of "latents" and "x0" are in `values`.
+            return_dict: False gives a tuple.
         """
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, not {output_type!r}")
         defaults = self.config
         if condition is None:
             condition = self.condition(
-                *self._keys(start, end),
+                *self._keys(start, end, height, width),
                 num_frames=num_frames or defaults.max_frames,
                 prompt=prompt,
+                negative_prompt=negative_prompt,
                 fps=fps,
                 generator=generator,
                 interpolate=interpolate,
@@ -277,18 +293,18 @@ class ToonCrafterPipeline(InterpolationPipeline):
             temperature=temperature,
             generator=generator,
             progress=self.progress_bar,
-            on_step=self._on_step(callback_on_step_end),
+            on_step=self._on_step(callback_on_step_end, callback_on_step_end_tensor_inputs),
         )
         if output_type == "latent":
             self.maybe_free_model_hooks()
-            return InterpolationOutput(frames=x)
+            return self._output(x, return_dict)
         twice = default(double_decode, defaults.double_decode)
         frames = (
             self.decode_twice(x, condition, decode_chunk) if twice else self.decode(x, condition, chunk=decode_chunk)
         )
         self.maybe_free_model_hooks()
         video = frames.float().transpose(1, 2)
-        return InterpolationOutput(frames=self._video_processor.postprocess_video(video, output_type))
+        return self._output(self._video_processor.postprocess_video(video, output_type), return_dict)
 
     def _branches(self, condition: Condition, guidance: Guidance) -> list[Condition]:
         if guidance.off or condition.null_tokens is None:
@@ -324,14 +340,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
         values = [values] * len(start) if isinstance(values, int) else list(values)
         return torch.tensor(values, device=start.device)
 
-    def _tokens(self, start: Tensor, prompt: str | Sequence[str], num_frames: int) -> dict[str, Tensor]:
+    def _tokens(
+        self, start: Tensor, prompt: str | Sequence[str], negative: str | Sequence[str], num_frames: int
+    ) -> dict[str, Tensor]:
         if self.text_encoder is None or self.image_encoder is None or self.resampler is None:
             return {}
         from .towers import encode_image
 
-        prompts = [prompt] * len(start) if isinstance(prompt, str) else list(prompt)
-        text = self._text(prompts, start.device)
-        empty = self._text([""], start.device).expand(len(start), -1, -1)
+        text = self._text([prompt] * len(start) if isinstance(prompt, str) else list(prompt), start.device)
+        negatives = [negative] if isinstance(negative, str) else list(negative)
+        empty = self._text(negatives, start.device).expand(len(start), -1, -1)
         # "No image" is mid-grey through the tower, not zero tokens.
         images = torch.cat([start, torch.zeros_like(start[:1])])
         seen = self.resampler(self._fitted(encode_image(self.image_encoder, images)), num_frames=num_frames)

@@ -21,6 +21,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from ..former_names import without_constants
+from ..tiling import DecodesInParts, Window, cut, in_parts
 from .vae_blocks import (
     SPATIAL_EPS,
     Combiner,
@@ -159,7 +160,7 @@ class Decoder(_Checkpointed):
         return self._run(self.attn_refinement[index], h, references[index])
 
 
-class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
+class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdapterMixin):
     """Encodes frames one by one and decodes clips with the help of their two key frames.
 
     Args:
@@ -225,8 +226,9 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
         The features are the output of each level's last block, level 0 first, then that of the first convolution.
         H and W are multiples of `spatial_factor`.
         """
-        moments, hidden = self.encoder(images)
-        return self.quant_conv(moments), hidden
+        parts = [self.encoder(image) for image in (images.split(1) if self.use_slicing else [images])]
+        hidden = [torch.cat(levels) for levels in zip(*(features for _, features in parts), strict=True)]
+        return self.quant_conv(torch.cat([moments for moments, _ in parts])), hidden
 
     def encode(
         self, frames: Tensor, return_hidden: bool = False
@@ -261,7 +263,13 @@ class DualReferenceAutoencoder(ModelMixin, ConfigMixin, PeftAdapterMixin):
             ValueError: when the references do not fit the levels or the batch.
         """
         self._check(latents, references)
-        return self.decoder(latents / self.config.scaling_factor, references)
+        unscaled, width = latents / self.config.scaling_factor, latents.shape[-1]
+
+        def decode(clips: slice, window: Window) -> Tensor:
+            own = tuple(reference[clips] for reference in references)
+            return self.decoder(*cut([unscaled[clips]], window, width), cut(own, window, width))
+
+        return in_parts(self, latents, self.spatial_factor, decode)
 
     def _check(self, latents: Tensor, references: Sequence[Tensor]) -> None:
         wanted = len(self.decoder.attn_refinement)

@@ -11,9 +11,9 @@ from typing import Literal, Self
 import torch
 from pydantic import Field, model_validator
 
-from ...adapters import DECODER, IMAGE_ADAPTER, autoencoder, save
 from ...diffusion import Weighting
 from ...errors import UsageError
+from ...families.adapting import DECODER, IMAGE_ADAPTER, autoencoder, save_adapter
 from ...families.base import InterpolationPipeline
 from ...quantization.layers import packed_layers
 from ...quantization.precisions import quantize_layers, uniform
@@ -103,9 +103,9 @@ def adapter_learns(params: Params, pipeline: InterpolationPipeline, target: Targ
 
     def write(folder: Path) -> None:
         """In diffusers' layout, and beside it the decoder's and the image adapter where there are such."""
-        save(pipeline.denoiser, folder, ADAPTER)
+        save_adapter(pipeline.denoiser, folder, ADAPTER)
         if params.lora.decoder_rank:
-            save(autoencoder(pipeline), folder / DECODER, ADAPTER)
+            save_adapter(autoencoder(pipeline), folder / DECODER, ADAPTER)
         if pipeline.components.get(IMAGE_ADAPTER) is not None:
             pipeline.components[IMAGE_ADAPTER].save_pretrained(folder / IMAGE_ADAPTER)
 

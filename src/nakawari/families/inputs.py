@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ...errors import UsageError
-from ...media import to_uint8
-from ...seeds import seed_from
+from ..errors import UsageError
+from ..media import to_uint8
+from ..seeds import seed_from
 
 KeyFrames = Image.Image | Sequence[Image.Image] | NDArray[np.uint8] | Tensor
 

@@ -1,0 +1,86 @@
+"""The card of a saved folder, `README.md`: what it is and how it is loaded. Facts of the folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files import write_text
+
+CARD = "README.md"
+_TAGS = ("frame-interpolation", "2d-animation", "nakawari")
+
+
+def write_model_card(folder: Path, name: str, family: str, parameters: Mapping[str, int]) -> None:
+    """Write the card of a whole model, where its folder has none.
+
+    Args:
+        name: of the pipeline's class.
+        family: see `families.FAMILIES`.
+        parameters: part -> how many numbers it has.
+    """
+    rows = "\n".join(f"| {part} | {count:,} |" for part, count in parameters.items())
+    _write(
+        folder,
+        {"library_name": "diffusers", "pipeline_tag": "image-to-video", "tags": [*_TAGS, family]},
+        f"""# {name}
+
+A model of the {family} family: it draws the frames between two key drawings.
+
+| part | parameters |
+| --- | ---: |
+{rows}
+
+```bash
+nakawari interpolate first.png last.png -o out --model THIS_FOLDER
+```
+
+```python
+import nakawari
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained("THIS_FOLDER")
+frames = pipeline(first, last, num_frames=5).frames[0]
+```
+""",
+    )
+
+
+def write_adapter_card(folder: Path, config: Mapping[str, Any], layers: int, parameters: int) -> None:
+    """Write the card of an adapter, where its folder has none.
+
+    Args:
+        config: PEFT's configuration.
+        layers: how many layers are adapted.
+        parameters: how many numbers the adapter has.
+    """
+    rank, alpha = config["r"], config["lora_alpha"]
+    divisor = "the square root of the rank" if config.get("use_rslora") else "the rank"
+    _write(
+        folder,
+        {"library_name": "peft", "tags": [*_TAGS, "lora"]},
+        f"""# LoRA adapter
+
+Rank {rank}, alpha {alpha:g}, {layers} layers, {parameters:,} parameters. Its output is multiplied by alpha over
+{divisor}; a scale multiplies that again, and 1 is how it was trained.
+
+```bash
+nakawari interpolate first.png last.png -o out --model BASE --adapter THIS_FOLDER@0.7
+```
+
+```python
+pipeline.load_lora_weights("THIS_FOLDER", adapter_name="show")  # a pipeline of nakawari
+pipeline.set_adapters("show", 0.7)
+unet.load_lora_adapter("THIS_FOLDER", prefix=None, use_safetensors=True)  # plain diffusers
+unet = peft.PeftModel.from_pretrained(unet, "THIS_FOLDER")  # plain PEFT
+```
+""",
+    )
+
+
+def _write(folder: Path, about: Mapping[str, Any], text: str) -> None:
+    import yaml
+
+    if not (folder / CARD).exists():
+        write_text(folder / CARD, f"---\n{yaml.safe_dump(dict(about), sort_keys=False)}---\n\n{text}")

@@ -32,6 +32,7 @@ COMMANDS = (
     "train",
     "adapt",
     "distill",
+    "recipes",
     "merge",
     "quantize",
     "plan",

@@ -50,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {path} is not text; give a YAML file.") from error
     value = _parse(text, f"The recipe {path}")
     if not isinstance(value, dict):
-        raise UsageError(f"The recipe {path} holds no mapping of keys to values; see recipes/ for examples.")
+        raise UsageError(f"The recipe {path} holds no mapping of keys to values; nakawari recipes list has examples.")
     return value
 
 

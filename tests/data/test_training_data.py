@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nakawari.data.augmentation import ALL, changed
 from nakawari.data.clips import Clip
 from nakawari.data.training_data import (
     ClipSource,
@@ -13,7 +14,6 @@ from nakawari.data.training_data import (
     MixedSource,
     SyntheticSource,
     TrainingSamples,
-    augmented,
     crop,
 )
 from nakawari.errors import NakawariError, UsageError
@@ -85,7 +85,7 @@ def test_static_windows_are_drawn_again() -> None:
 
 def test_keys_are_the_ends_of_an_even_window() -> None:
     frames = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None] * 6, (40, 16, 24, 3))
-    samples = stream(source=ClipSource([Clip("ramp", frames)]), augment=False, num_frames=(4,))
+    samples = stream(source=ClipSource([Clip("ramp", frames)]), num_frames=(4,))
     spans = set()
     for i in range(10):
         values = ((samples.sample(i)["frames"][:, 0, 0, 0] + 1) * 127.5).round()
@@ -112,7 +112,7 @@ def test_augmentation_treats_all_frames_alike() -> None:
     same = np.repeat(np.random.default_rng(1).integers(0, 255, (1, 6, 8, 3), np.uint8), 3, 0)
     seen = set()
     for seed in range(40):
-        out = augmented(same, np.random.default_rng(seed))
+        out = changed(same, ALL.draw(np.random.default_rng(seed)))
         np.testing.assert_array_equal(out[0], out[2])
         seen.add(out.tobytes())
     assert len(seen) > 15

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nakawari.data.augmentation import ALL
 from nakawari.errors import NakawariError, UsageError
 from nakawari.guide import Guide
 from nakawari.guide.motion import MotionGuide
 from nakawari.training.data_sources import held_out_samples, training_samples
 from nakawari.training.recipe import Recipe, parse_recipe
-from nakawari.training.windows import Windows, augmented, prepare_windows
+from nakawari.training.windows import Windows, changed, prepare_windows
 
 
 class Shifting:
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_window_has_the_guide_of_its_keys(folder: Path):
-    sample = Windows(folder, (64, 96), 0, augment=False).sample(0)
+    sample = Windows(folder, (64, 96), 0).sample(0)
     frames, times = sample["frames"], torch.linspace(0, 1, 5)
     guide = MotionGuide()(frames[:1], frames[-1:], times).stacked()[0]
     # Bytes in the pictures that the flow was made of, bytes in the guide.
@@ -48,7 +49,7 @@ def test_a_whole_window_has_the_guide_of_its_keys(folder: Path):
 
 
 def test_crops_and_mirrors_move_frames_and_guide_alike(folder: Path):
-    windows = Windows(folder, (32, 40), 1)
+    windows = Windows(folder, (32, 40), 1, ALL)
     for index in range(24):
         sample = windows.sample(index)
         frames, guide = sample["frames"], sample["guide"]
@@ -63,8 +64,9 @@ def test_crops_and_mirrors_move_frames_and_guide_alike(folder: Path):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_motion_points_where_the_mirrored_frames_move(folder: Path, seed: int):
-    whole = Windows(folder, (64, 96), 0, augment=False).sample(0)
-    frames, guide = augmented(whole["frames"], Guide.from_stacked(whole["guide"][None]), np.random.default_rng(seed))
+    whole = Windows(folder, (64, 96), 0).sample(0)
+    changes = ALL.draw(np.random.default_rng(seed))
+    frames, guide = changed(whole["frames"], Guide.from_stacked(whole["guide"][None]), changes)
     anew = MotionGuide()(frames[:1], frames[-1:], torch.linspace(0, 1, 5))
     inside = (0, 2, slice(None), slice(16, -16), slice(16, -16))
     assert (guide.motion[inside] - anew.motion[inside]).abs().mean() * 16 < 0.5

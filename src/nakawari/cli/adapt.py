@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .early import check
-from .training_run import fitted, train_and_show
+from .training_run import ShowData, fitted, train_and_show, write_samples
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -28,18 +28,19 @@ def command(
         str | None,
         typer.Option(help="Which layers: a preset of the model (default: its own), or a regular expression."),
     ] = None,
-    rank: Annotated[int, typer.Option(min=1, help="Width of the adapter.")] = 16,
+    rank: Annotated[int | None, typer.Option(min=1, help="Width of the adapter.")] = None,
     decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 200,
-    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 4,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 1e-3,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     frames: Annotated[
-        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default 5, of triplets 3.")
+        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default of triplets 3.")
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "128x96",
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = None,
     windows: Annotated[
-        int, typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop.")
-    ] = 400,
+        int | None,
+        typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -53,18 +54,22 @@ def command(
             "--plan", help="Print what it would take, and leave; two probe steps are timed, of a large model none."
         ),
     ] = False,
+    show_data: ShowData = None,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan or outcome as JSON.")] = False,
 ) -> None:
-    """LoRA: an adapter that makes a model better at one show."""
+    """LoRA: an adapter that makes a model better at one show; what is not said follows from the model."""
     from ..errors import UsageError
 
     if (recipe is None) == (data is None):
         raise UsageError("nakawari adapt needs either a RECIPE or --data FOLDER; see nakawari adapt --help.")
-    check(settings={"recipe": recipe}, folders=[data], variants=[model if data else None], output=output)
+    from ..training.shipped import recipe_file
+
+    recipe = recipe and recipe_file(recipe)
+    check(folders=[data], variants=[model if data else None], output=output)
     from ..training import guards
     from ..training.adaptation import Words, make_recipe
     from ..training.plan import make_plan
@@ -79,6 +84,9 @@ def command(
             model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank, windows
         )
         whole = make_recipe(words, changes)
+    if show_data is not None:
+        write_samples(whole, show_data)
+        return
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     if recipe is None or memory is not None:
         whole = fitted(whole, changes, memory, run if resume else None)
@@ -96,10 +104,12 @@ def _check_kind(recipe: Recipe, path: Path) -> None:
         raise UsageError(f"{path} has the objective {recipe.objective.kind}; train it with nakawari train {path}.")
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """Height and width from WIDTHxHEIGHT."""
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """Height and width from WIDTHxHEIGHT; None where nothing was said."""
     from ..errors import UsageError
 
+    if text is None:
+        return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if match is None:
         raise UsageError(f"{text!r} is not a size; give --size WIDTHxHEIGHT, such as 128x96.")
@@ -112,6 +122,8 @@ def show_plan(plan: Plan, as_json: bool) -> None:
         typer.echo(json.dumps(plan.to_json()))
         return
     typer.echo(f"trains {plan.trained:,} of {plan.parameters:,} parameters of the denoiser ({plan.share:.2%})")
+    typer.echo(f"run: {plan.run}")
+    typer.echo(f"samples: {plan.samples}")
     typer.echo("memory")
     for name, size in plan.memory.items():
         typer.echo(f"  {name:<20}{size / 2**20:>12.1f} MiB")

@@ -11,7 +11,7 @@ import typer
 from .adapt import show_plan, size_of
 from .early import check
 from .progress import Bar
-from .training_run import fitted, train_and_show
+from .training_run import ShowData, fitted, train_and_show, write_samples
 
 if TYPE_CHECKING:
     from ..training.distillation import Roles
@@ -37,16 +37,17 @@ def command(
         typer.Option(min=0.01, max=1, help="The student's channels over the teacher's; default 0.5, 1 with --remove."),
     ] = None,
     remove: Annotated[int, typer.Option(min=0, help="Leave out so many layers, those that matter least.")] = 0,
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 2000,
-    batch: Annotated[int, typer.Option(min=1, help="Clips per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 5e-4,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     frames: Annotated[
-        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default 5, of triplets 3.")
+        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default of triplets 3.")
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = "128x96",
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = None,
     windows: Annotated[
-        int, typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop.")
-    ] = 1000,
+        int | None,
+        typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
@@ -64,6 +65,7 @@ def command(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
     ] = False,
+    show_data: ShowData = None,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
     ] = None,
@@ -75,7 +77,10 @@ def command(
 
     if (recipe is None) == (data is None):
         raise UsageError("nakawari distill needs either a RECIPE or --data FOLDER; see nakawari distill --help.")
-    check(settings={"recipe": recipe}, folders=[data], variants=[teacher if data else None], output=output)
+    from ..training.shipped import recipe_file
+
+    recipe = recipe and recipe_file(recipe)
+    check(folders=[data], variants=[teacher if data else None], output=output)
     from ..training import guards
     from ..training.distillation import Words, make_recipe, roles
     from ..training.plan import make_plan
@@ -93,6 +98,9 @@ def command(
         crop = size_of(size)
         words = Words(teacher, data, kind, width, remove, steps, batch, learning_rate, frames, crop, seed, windows)
         whole = make_recipe(words, changes)
+    if show_data is not None:
+        write_samples(whole, show_data)
+        return
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     if remove:
         whole = _leave_out(whole, remove, run if resume else None, as_json)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .early import check
-from .training_run import train_and_show
+from .training_run import ShowData, train_and_show, write_samples
 
 
 def command(
@@ -20,15 +20,22 @@ def command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the recipe's name.")
     ] = None,
+    show_data: ShowData = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
     """Any recipe; what adapt and distill call. With --debug, tensors are checked at every step."""
-    check(settings={"recipe": recipe}, output=output)
+    from ..training.shipped import recipe_file
+
+    recipe = recipe_file(recipe)
+    check(output=output)
     from ..training import guards
     from ..training.recipe import load_recipe
 
     run = output or Path("runs") / recipe.stem
     whole = load_recipe(recipe, changes or [])
+    if show_data is not None:
+        write_samples(whole, show_data)
+        return
     with guards.enable(bool(context.obj)):
         train_and_show("training", whole, run, resume=resume, as_json=as_json)

@@ -6,10 +6,11 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .early import check_writable
 from .progress import Bars
 
 if TYPE_CHECKING:
@@ -39,6 +40,27 @@ def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: 
     found, chosen = fitting(recipe, budget, fixed)
     typer.echo(f"nakawari: {describe(found, chosen)}", err=True)
     return found
+
+
+ShowData = Annotated[
+    Path | None,
+    typer.Option(
+        "--show-data",
+        metavar="PICTURE",
+        help="Write a sheet of twelve samples as training will see them, and leave.",
+    ),
+]
+
+
+def write_samples(recipe: Recipe, path: Path) -> None:
+    """The sheet of `--show-data`, with a line that says what was changed."""
+    from ..media import write_image
+    from ..training.plan import described
+    from ..training.showing import samples_sheet
+
+    check_writable(path)
+    write_image(path, samples_sheet(recipe))
+    typer.echo(f"{path}: {described(recipe.data)}")
 
 
 def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_json: bool) -> None:

@@ -27,10 +27,10 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class TripletSource:
-    """Whole samples of a data set, from key to key, cropped. `augment` as in `ClipSource`."""
+    """Whole samples of a data set, from key to key, cropped. `random_crop` as in `ClipSource`."""
 
     samples: Sequence[Sample]
-    augment: bool = True
+    random_crop: bool = True
 
     def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
         sample = self.samples[int(rng.integers(len(self.samples)))]
@@ -39,7 +39,7 @@ class TripletSource:
                 f"{sample.name} has {len(sample.times) + 2} frames and data.frames asks for {num_frames}; "
                 "ask for at least as many as a sample has."
             )
-        frames = crop(sample.read(), size, rng if self.augment else None)
+        frames = crop(sample.read(), size, rng if self.random_crop else None)
         return spread(frames, sample.times, num_frames), sample.name
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import NakawariError, UsageError
+from .augmentation import NONE, Augmentation, changed
 from .clips import Clip
 from .synthetic import SyntheticScene
 from .workers import made
@@ -62,12 +63,12 @@ class SyntheticSource:
 class ClipSource:
     """Windows of clips, cropped. `span`: fewest and most source frames from key to key (log-uniform, rounded to a whole
     stride). `min_change`: mean absolute change between the keys, of 255, below which a window counts as static and is
-    drawn again. `augment` False takes the largest centred crop instead of a random one."""
+    drawn again. `random_crop` False takes the largest centred crop."""
 
     clips: Sequence[Clip]
     span: tuple[int, int] = (2, 30)
     min_change: float = 0.4
-    augment: bool = True
+    random_crop: bool = True
 
     def __post_init__(self) -> None:
         if not self.clips:
@@ -84,7 +85,7 @@ class ClipSource:
                 window = clip.sample_window(rng, num_frames, 1)
             if window is None:
                 continue
-            frames = crop(window, size, rng if self.augment else None)
+            frames = crop(window, size, rng if self.random_crop else None)
             moved = change(frames)
             if best is None or moved > best[0]:
                 best = moved, frames, clip.name
@@ -158,21 +159,6 @@ class MixedSource:
         return source.draw(rng, num_frames, size, motion)
 
 
-def augmented(frames: Frames, rng: Rng) -> Frames:
-    """Mirror, reverse in time, and exchange or invert colour channels, alike for all frames."""
-    if rng.random() < 0.5:
-        frames = frames[:, :, ::-1]
-    if rng.random() < 0.2:
-        frames = frames[:, ::-1]
-    if rng.random() < 0.5:
-        frames = frames[::-1]
-    if rng.random() < 0.5:
-        frames = frames[..., rng.permutation(3)]
-    if rng.random() < 0.1:
-        frames = 255 - frames
-    return frames
-
-
 @dataclass(frozen=True)
 class Curriculum:
     """`motion` grows from `start` to 1 over the first `samples` samples; 0 samples: 1 from the beginning."""
@@ -198,7 +184,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
     size: tuple[int, int]
     batch_size: int = 8
     seed: int = 0
-    augment: bool = True
+    augmentation: Augmentation = NONE
     curriculum: Curriculum = Curriculum()
 
     def __post_init__(self) -> None:
@@ -216,8 +202,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
         rng = _rng(self.seed, "sample", index)
         count = self.frames_of_batch(index // self.batch_size)
         frames, name = self.source.draw(rng, count, self.size, self.curriculum(index))
-        if self.augment:
-            frames = augmented(frames, rng)
+        frames = changed(frames, self.augmentation.draw(rng))
         tensor = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
         return {"frames": tensor.float() / 127.5 - 1, "name": name}
 

@@ -13,112 +13,101 @@ from ..data.clips import FEW_SOURCES, clip_name, find_clips, frame_count, share_
 from ..data.splits import for_training, part_of
 from ..data.triplets import open_for_training, parts_of
 from ..errors import NakawariError, NakawariWarning, UsageError
-from ..families import pipeline_class, read_index
+from ..families import read_index
+from ..families.base import default
 from ..media import is_clip
 from ..variants import model_folder, parse
+from .defaults import Defaults, defaults_of
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; sizes are (height, width), rates per optimizer step.
+    """The words of the command; sizes are (height, width), rates per optimizer step. None: as `defaults` says for the
+    model, and of triplets as many frames as each has.
 
-    `target` None: what the family adapts where nothing else is said.
-
-    `frames` None: as many as a triplet has, five of a clip. `windows`: so many whole frames get their guides once (see
-    `WindowsParams`), where the model has a guide and the data are clips; 0 = each crop gets its own."""
+    `windows`: so many whole frames get their guides once (see `WindowsParams`), where the model has a guide and the
+    data are clips; 0 = each crop gets its own."""
 
     model: str
     data: Path
-    target: str | None
-    rank: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    frames: int | None
-    size: tuple[int, int]
+    target: str | None = None
+    rank: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    frames: int | None = None
+    size: tuple[int, int] | None = None
     seed: int = 0
     decoder_rank: int = 0
-    windows: int = 0
+    windows: int | None = None
 
 
 WINDOW = 160, 256
-VALIDATED = 8
-"""Samples of a validation."""
-
-
-# The logarithm of the squared error is PSNR: clips that are nearly right count, too, up to 39 dB.
-PIXEL: dict[str, Any] = {
-    "weight": 1.0,
-    "frames": 1,
-    "l1": 0.0,
-    "log_l2": 1.0,
-    "log_floor": 5e-4,
-    "perceptual": "st-lpips",
-    "perceptual_weight": 2.0,
-}
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
-    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` words over it.
-
-    One of the model's own sampling steps is at the noisiest time: so is that share of training, nine tenths of it where
-    one step decides everything. A model that does not say its steps is trained as its family.
-    """
-    settings = _settings(words.model)
-    steps = settings.get("default_steps")
-    target = words.target or pipeline_class(settings["_class_name"]).default_lora
-    data, validated = crops_of(words.data, words.model, words.size, words.frames, words.windows)
+    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` words over it."""
+    chosen = defaults_of(words.model)
+    data, can_validate = crops_of(words, chosen, default(words.windows, chosen.windows[0]))
+    steps, batch = default(words.steps, chosen.steps), default(words.batch_size, chosen.batch)
+    if chosen.distinct:
+        data["distinct"] = chosen.distinct - chosen.distinct % batch
+    every = max(1, steps // 5)
     values: dict[str, Any] = {
         "name": words.data.name or "adapter",
         "seed": words.seed,
         "model": {"base": words.model},
         "objective": {
             "kind": "adapt",
-            "lora": {"target": target, "rank": words.rank, "decoder_rank": words.decoder_rank},
+            "lora": {
+                "target": words.target or chosen.target,
+                "rank": default(words.rank, chosen.rank),
+                "decoder_rank": words.decoder_rank,
+            },
             "inner_only": True,
-            "last_time_share": round(min(0.9, 1 / steps), 3) if steps else 0.0,
-            "pixel": dict(PIXEL),
-            "sampling": {"steps": min(8, steps or 8)},
-        },
+            "sampling": dict(chosen.sampling),
+        }
+        | dict(chosen.objective),
         "data": data,
-        "optim": {
-            "lr": words.learning_rate,
-            "steps": words.steps,
-            "batch_size": words.batch_size,
-            "schedule": "cosine",
-            "warmup_steps": min(20, words.steps // 10),
-            "floor": 0.05,
-            "ema": 0.98 if words.steps >= 100 else 0.0,
-            "mixed_precision": "bf16" if _has_fast_bf16() else "no",
-        },
-        "validation": {"every": max(1, words.steps // 5), "samples": validated},
-        "checkpoint": {"every": max(1, words.steps // 5)},
+        "optim": optim_of(steps, batch, default(words.learning_rate, chosen.rate))
+        | {"ema": 0.98 if steps >= 100 else 0.0},
+        "validation": {"every": every, "samples": chosen.validated if can_validate else 0},
+        "checkpoint": {"every": every},
+        "log": {"samples_every": steps},
         "workers": 1,
     }
     apply_overrides(values, changes)
     return parse_recipe(values, "The adaptation")
 
 
-def crops_of(
-    path: Path, model: str, size: tuple[int, int], frames: int | None, windows: int
-) -> tuple[dict[str, Any], int]:
-    """The `data` of a recipe for `model`, see `Words`, and on how many samples it can be validated."""
-    source = source_of(path)
+def optim_of(steps: int, batch: int, rate: float) -> dict[str, Any]:
+    """The `optim` of a recipe; the rate falls to a twentieth."""
+    return {
+        "lr": rate,
+        "steps": steps,
+        "batch_size": batch,
+        "schedule": "cosine",
+        "warmup_steps": min(20, steps // 10),
+        "floor": 0.05,
+        "mixed_precision": "bf16" if _has_fast_bf16() else "no",
+    }
+
+
+def crops_of(words: Any, chosen: Defaults, windows: int) -> tuple[dict[str, Any], bool]:
+    """The `data` of a recipe from a command's words, and whether there is anything to validate on."""
+    source = source_of(words.data, chosen.span)
     clips = source["kind"] == "clips"
-    count = frames or (5 if clips else 3)
-    share = held_out(path, clips, count) if path.is_dir() else 0.0
+    count = words.frames or (chosen.frames if clips else 3)
+    share = held_out(words.data, clips, count) if words.data.is_dir() else 0.0
     source["held_out"] = share or 0.0
-    data: dict[str, Any] = {"sources": [source], "size": list(size), "frames": [count]}
-    if clips and windows and (_settings(model).get("guide") or [None])[0]:
-        data["windows"] = {"count": windows, "size": list(WINDOW)}
-    return data, 0 if share == 0 else VALIDATED
-
-
-def _settings(model: str) -> dict[str, Any]:
-    """What the folder of a variant's base says of it: components, steps and the like."""
-    return read_index(model_folder(parse(model).base))
+    size = list(default(words.size, chosen.size))
+    data: dict[str, Any] = {"sources": [source], "size": size, "frames": [count]}
+    model = words.model if isinstance(words, Words) else words.teacher
+    if clips and windows and (read_index(model_folder(parse(model).base)).get("guide") or [None])[0]:
+        data["windows"] = {"count": windows, "size": [max(pair) for pair in zip(WINDOW, size, strict=True)]}
+    return data, share != 0
 
 
 def _has_fast_bf16() -> bool:
@@ -128,11 +117,11 @@ def _has_fast_bf16() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def source_of(path: Path) -> dict[str, Any]:
-    """Clips where there are videos or long sequences, else triplets."""
+def source_of(path: Path, span: tuple[int, int]) -> dict[str, Any]:
+    """Clips where there are videos or long sequences, else triplets; `span` as in `ClipsParams`."""
     if _has_triplets(path):
         return {"kind": "triplets", "path": str(path)}
-    return {"kind": "clips", "path": str(path), "min_change": 1.0, "span": [4, 24]}
+    return {"kind": "clips", "path": str(path), "min_change": 1.0, "span": list(span)}
 
 
 def held_out(path: Path, clips: bool, frames: int) -> float | None:

@@ -34,7 +34,7 @@ from ..errors import NakawariError, UsageError
 from ..files import fingerprint
 from ..media import is_image, is_video
 from ..trained_on import fingerprints
-from .recipe import ClipsParams, DataParams, TripletsParams
+from .data_params import ClipsParams, DataParams, TripletsParams
 
 CAPTIONS = "captions.csv"
 Preparing = Callable[[str, int, int], None]

@@ -14,7 +14,8 @@ from ..data.drag_scenes import DragSamples
 from ..data.training_data import ClipSource, Curriculum, MixedSource, SampleSource, SyntheticSource, TrainingSamples
 from ..errors import UsageError
 from .data_files import DataFiles, data_fingerprint, triplets_in_split
-from .recipe import ClipsParams, DragsParams, Recipe, SyntheticParams, TripletsParams, WindowsParams
+from .data_params import ClipsParams, DragsParams, SyntheticParams, TripletsParams, WindowsParams
+from .recipe import Recipe
 from .windows import Windows, prepare_windows
 
 _HELD_OUT_SEED = 2**31 - 1
@@ -54,17 +55,18 @@ def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None, fil
     if guide is None:
         raise UsageError("data.windows needs a model with a motion guide; this one has none.")
     whole = TrainingSamples(
-        source=MixedSource(_parts(files, range(len(data.sources)), "train", params.size, [params.size], augment=False)),
+        source=MixedSource(
+            _parts(files, range(len(data.sources)), "train", params.size, [params.size], random_crop=False)
+        ),
         num_frames=data.frames,
         size=params.size,
         seed=recipe.seed,
-        augment=False,
     )
     _captions(files)  # wrong ones are said before any window is made
     key = data_fingerprint(data.model_copy(update={"size": params.size}))
     show = partial(files.preparing, "making windows")
     folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers, show)
-    return _described(Windows(folder, data.size, recipe.seed, data.augment), files)
+    return _described(Windows(folder, data.size, recipe.seed, data.augment.shares()), files)
 
 
 def _by_batch(streams: Sequence[Stream], weights: Sequence[float], batch_size: int, seed: int) -> Stream:
@@ -79,7 +81,7 @@ def _stream(recipe: Recipe, parts: Sequence[tuple[SampleSource, float]], size: S
         size=size,
         batch_size=recipe.optim.batch_size,
         seed=recipe.seed,
-        augment=data.augment,
+        augmentation=data.augment.shares(),
         curriculum=Curriculum(data.curriculum.start, data.curriculum.samples),
     )
 
@@ -104,25 +106,24 @@ def held_out_samples(recipe: Recipe, files: DataFiles | None = None) -> list[dic
             size=size,
             batch_size=1,
             seed=_HELD_OUT_SEED,
-            augment=False,
         )
         described = _described(samples, files)
     return [described.sample(index) for index in range(recipe.validation.samples)]
 
 
 def _parts(
-    files: DataFiles, numbers: Sequence[int], split: Split, size: Size, sizes: Sequence[Size], augment: bool = True
+    files: DataFiles, numbers: Sequence[int], split: Split, size: Size, sizes: Sequence[Size], random_crop: bool = True
 ) -> list[tuple[SampleSource, float]]:
     """The sources that have something for frames of `size`, with their weights; cropped at random in training, where
-    `augment` and the recipe say so."""
-    augment = augment and split == "train" and files.data.augment
+    `random_crop` and the recipe say so."""
+    random_crop = random_crop and split == "train" and files.data.augment.crop
     found = []
     for number in numbers:
         params = files.data.sources[number]
         if isinstance(params, ClipsParams):
-            source, share = _clip_source(files, number, split, size, sizes, augment)
+            source, share = _clip_source(files, number, split, size, sizes, random_crop)
         elif isinstance(params, TripletsParams):
-            source, share = TripletSource(files.samples(number, split), augment), 1.0
+            source, share = TripletSource(files.samples(number, split), random_crop), 1.0
         elif isinstance(params, SyntheticParams):
             source, share = SyntheticSource(params.reach), 1.0
         else:
@@ -133,7 +134,7 @@ def _parts(
 
 
 def _clip_source(
-    files: DataFiles, number: int, split: Split, size: Size, sizes: Sequence[Size], augment: bool
+    files: DataFiles, number: int, split: Split, size: Size, sizes: Sequence[Size], random_crop: bool
 ) -> tuple[SampleSource | None, float]:
     """The clips nearest to `size` of all `sizes`, and what share of the source's clips they are."""
     params, clips = files.data.sources[number], files.clips(number, split)
@@ -141,7 +142,7 @@ def _clip_source(
     if not chosen:
         return None, 0.0
     groups = _shows(chosen) if params.balance else [chosen]
-    sources = [ClipSource(group, params.span, params.min_change, augment) for group in groups]
+    sources = [ClipSource(group, params.span, params.min_change, random_crop) for group in groups]
     return sources[0] if len(sources) == 1 else MixedSource([(s, 1.0) for s in sources]), len(chosen) / len(clips)
 
 

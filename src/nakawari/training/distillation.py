@@ -11,9 +11,11 @@ import torch
 
 from .. import variants
 from ..errors import UsageError
+from ..families.base import default
 from ..resources.empty import empty_pipeline
-from .adaptation import crops_of
+from .adaptation import crops_of, optim_of
 from .data_sources import training_samples
+from .defaults import defaults_of
 from .objectives.base import collate, sample_generator
 from .objectives.denoiser import DenoiserObjective
 from .objectives.imitate import Params, denoiser_imitates
@@ -42,13 +44,13 @@ class Words:
     regime: Literal["drawings", "answers"]
     width: float
     remove: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    frames: int | None
-    size: tuple[int, int]
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    frames: int | None = None
+    size: tuple[int, int] | None = None
     seed: int = 0
-    windows: int = 0
+    windows: int | None = None
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
@@ -56,17 +58,18 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
 
     `words.remove` is not in it yet: see `without_least_important`.
     """
-    spec = variants.parse(words.teacher)
+    spec, chosen = variants.parse(words.teacher), defaults_of(words.teacher)
     origin = "+".join([spec.base, *(f"{use.folder}@{use.scale:g}" for use in spec.adapters)])
-    every = max(1, words.steps // 5)
-    data, validated = crops_of(words.data, words.teacher, words.size, words.frames, words.windows)
+    steps, batch = default(words.steps, chosen.student_steps), default(words.batch_size, 2 * chosen.batch)
+    every = max(1, steps // 5)
+    data, can_validate = crops_of(words, chosen, default(words.windows, chosen.windows[1]))
     # Crops of windows hardly ever come again, and their guides, the dear part of a drawing, are made already.
     drawings: dict[str, Any] = {}
     if words.regime == "drawings" and "windows" in data:
         drawings = {"cache": None}
     elif words.regime == "drawings":
         # A drawing costs twenty steps of the teacher: it should come again.
-        data["distinct"] = 64 * words.batch_size
+        data["distinct"] = 64 * batch
     values: dict[str, Any] = {
         "name": f"{words.data.name or 'all'}-student",
         "seed": words.seed,
@@ -75,21 +78,14 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
             "kind": "imitate",
             "teacher": words.teacher,
             "regime": words.regime,
-            "sampling": {"steps": 1},
+            "sampling": {"steps": 1} if not chosen.large else dict(chosen.sampling),
         }
         | drawings,
         "data": data,
-        "optim": {
-            "lr": words.learning_rate,
-            "steps": words.steps,
-            "batch_size": words.batch_size,
-            "schedule": "cosine",
-            "warmup_steps": min(20, words.steps // 10),
-            "floor": 0.05,
-            "ema": 0.99,
-        },
-        "validation": {"every": every, "samples": validated},
+        "optim": optim_of(steps, batch, default(words.learning_rate, chosen.student_rate)) | {"ema": 0.99},
+        "validation": {"every": every, "samples": chosen.validated if can_validate else 0},
         "checkpoint": {"every": every},
+        "log": {"samples_every": steps},
         "workers": 1,
     }
     apply_overrides(values, changes)

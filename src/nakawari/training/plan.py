@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from ..memory import guarded
 from ..resources.ways import speed
 from .counting import counted
+from .data_params import DataParams
 from .data_sources import training_samples
 from .fitting import is_large, place
 from .loop import Trainer
 from .objectives.pipeline_objective import PipelineObjective
 from .recipe import Recipe
 from .run import SMALLER_RUN, build_objective, guide_of
+from .showing import with_few_windows
 
 PROBES = 2
 
@@ -38,6 +40,8 @@ class Plan:
         seconds_per_step: of the last probe step, data included; those before it warm up. Where nothing was measured,
             roughly, from the arithmetic and the speed of one convolution.
         need: where nothing was measured, bytes of the process at the worst moment, allowances included.
+        samples: how a sample is made: frames, size and changes, in words.
+        run: what learns and how, in words.
     """
 
     trained: int
@@ -46,6 +50,8 @@ class Plan:
     peak: int | None
     steps: int
     seconds_per_step: float
+    samples: str
+    run: str
     need: int | None = None
 
     @property
@@ -84,15 +90,15 @@ def _counted(recipe: Recipe, device: str) -> Plan:
         steps=recipe.optim.steps,
         seconds_per_step=need.flops / speed(device, torch.bfloat16 if half else torch.float32),
         need=need.peak(device),
+        samples=described(recipe.data),
+        run=run_in_words(recipe),
     )
 
 
 def _measured(recipe: Recipe) -> Plan:
     objective = build_objective(recipe)
-    if recipe.data.windows is not None:
-        # The run makes all of them, once; two steps need no more than these.
-        few = recipe.data.windows.model_copy(update={"count": PROBES * recipe.optim.batch_size})
-        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"windows": few})})
+    # The run makes all of them, once; two steps need no more than these.
+    recipe = with_few_windows(recipe, PROBES * recipe.optim.batch_size)
     samples = training_samples(recipe, guide_of(objective))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(recipe, objective, samples, [], Path(folder))
@@ -109,7 +115,24 @@ def _measured(recipe: Recipe) -> Plan:
         peak=torch.cuda.max_memory_allocated() if on_gpu else None,
         steps=recipe.optim.steps,
         seconds_per_step=entry["seconds"],
+        samples=described(recipe.data),
+        run=run_in_words(recipe),
     )
+
+
+def run_in_words(recipe: Recipe) -> str:
+    """What learns, how fast, and on how many clips it is validated."""
+    lora, o = getattr(recipe.objective, "lora", None), recipe.optim
+    what = recipe.objective.kind if lora is None else f"rank {lora.rank} on {lora.target}"
+    return f"{what}, {o.batch_size} clips a step, rate {o.lr:g}, validated on {recipe.validation.samples} clips"
+
+
+def described(data: DataParams) -> str:
+    """How a sample is made, in words."""
+    counts = " or ".join(str(count) for count in data.frames)
+    sizes = " or ".join(f"{width}x{height}" for height, width in data.buckets or [data.size])
+    crop = "random crops" if data.augment.crop else "centred crops"
+    return f"{counts} frames of {sizes}, {crop}; changed: {data.augment.shares().described()}"
 
 
 class Kept:

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.arranged import Stream
+from ..data.augmentation import NONE, Augmentation, Changes
 from ..data.workers import made
 from ..files import mapped_array, only_one, read_json, remove, write_json, write_text
 from ..guide import Guide, GuideMaker
@@ -138,13 +139,13 @@ class Windows:
     Args:
         folder: what `prepare_windows` made.
         size: height and width of a crop; never larger than the windows.
-        augment: mirror, reverse in time, exchange and invert colours, frames and guide alike.
+        augmentation: changes that frames and guide go through alike.
     """
 
     folder: Path
     size: Size
     seed: int
-    augment: bool = True
+    augmentation: Augmentation = NONE
 
     @cached_property
     def _pools(self) -> dict[str, NDArray[Any]]:
@@ -155,7 +156,7 @@ class Windows:
         return read_json(self.folder / _NAMES)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Windows, (self.folder, self.size, self.seed, self.augment)
+        return Windows, (self.folder, self.size, self.seed, self.augmentation)
 
     def sample(self, index: int) -> dict[str, Any]:
         """`frames` (F, 3, H, W), `guide` (F, 13, H, W), see `Guide.stacked`, and `name`."""
@@ -175,23 +176,22 @@ class Windows:
             guided=torch.ones(1),
         )
         guide = _with_keys(between, clip)
-        if self.augment:
-            clip, guide = augmented(clip, guide, rng)
+        clip, guide = changed(clip, guide, self.augmentation.draw(rng))
         return {"frames": clip, "guide": guide.stacked()[0], "name": self._names[window]}
 
 
-def augmented(frames: Tensor, guide: Guide, rng: np.random.Generator) -> tuple[Tensor, Guide]:
-    """Frames (F, 3, H, W) and their guide (of one clip), mirrored, reversed in time and with other colours, alike."""
-    if rng.random() < 0.5:
+def changed(frames: Tensor, guide: Guide, changes: Changes) -> tuple[Tensor, Guide]:
+    """Frames (F, 3, H, W) and their guide (of one clip) with `changes`, alike."""
+    if changes.mirror:
         frames, guide = frames.flip(-1), _mirrored(guide, -1, torch.tensor([-1.0, 1.0]))
-    if rng.random() < 0.2:
+    if changes.flip:
         frames, guide = frames.flip(-2), _mirrored(guide, -2, torch.tensor([1.0, -1.0]))
-    if rng.random() < 0.5:
+    if changes.reverse:
         frames, guide = frames.flip(0), _reversed(guide)
-    if rng.random() < 0.5:
-        order = torch.from_numpy(rng.permutation(3))
+    if changes.channels is not None:
+        order = torch.tensor(changes.channels)
         frames, guide = frames[:, order], replace(guide, start=guide.start[:, :, order], end=guide.end[:, :, order])
-    if rng.random() < 0.1:
+    if changes.invert:
         frames, guide = -frames, replace(guide, start=-guide.start, end=-guide.end)
     return frames, guide
 

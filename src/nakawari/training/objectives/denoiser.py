@@ -100,6 +100,7 @@ class DenoiserObjective(PipelineObjective):
         extras: Extras | None = None,
     ) -> None:
         super().__init__(pipeline)
+        self.nothing = "base" if learner.over_base else self.nothing
         self.params, self.learner, self.target, self.terms = params, learner, target, terms
         self.extras = extras or Extras()
         self.pixel = PixelLoss(params.pixel) if params.pixel else None

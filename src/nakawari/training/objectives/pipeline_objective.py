@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...families.base import Condition, InterpolationPipeline
 from .base import Batch, Objective, sample_generator
 from .conditions import condition_of, drawn_by_nothing
-from .pixels import mean_scores, middle_psnr, write_rows
+from .pixels import mean_scores, middle_psnr, write_comparison
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class PipelineObjective(Objective):
         networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
         self.networks = nn.ModuleDict(networks).requires_grad_(False)
 
+    nothing = "nothing added"
+    """What `draw_nothing` draws, in words."""
+
     @abstractmethod
     def draw(self, held_out: HeldOut) -> Tensor:
         """The clips of a batch as the model draws them for validation, (B, F, 3, H, W) in [-1, 1]."""
@@ -75,11 +78,12 @@ class PipelineObjective(Objective):
 
     @torch.no_grad()
     def sample(self, batches: Sequence[Batch], folder: Path) -> None:
-        """One picture per batch, rows: truth, drawn, what adding nothing draws."""
+        """A picture and a GIF per batch: truth, what adding nothing draws, what was trained."""
         for number, batch in enumerate(batches):
             held_out = self.held_out(batch)
-            rows = (batch["frames"][0], self.draw(held_out)[0], self.draw_nothing(held_out)[0])
-            write_rows(folder / f"{number:03d}.png", rows)
+            drawn = {self.nothing: self.draw_nothing(held_out), "trained": self.draw(held_out)}
+            clips = {"truth": batch["frames"][0]} | {label: clip[0] for label, clip in drawn.items()}
+            write_comparison(folder / f"{number:03d}", clips)
 
     def held_out(self, batch: Batch, guided: bool = True) -> HeldOut:
         """A batch with its condition, with motion guidance everywhere or nowhere."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from . import RecipePart
 
+COMPARISON_FPS = 4
+"""Slow enough to see each frame."""
 Perceptual = Literal["none", "st-lpips", "lpips-vgg", "lpips-alex"]
 
 
@@ -79,11 +81,11 @@ def mean_scores(scores: Sequence[dict[str, Tensor]]) -> dict[str, float]:
     return {name: torch.cat([batch[name] for batch in scores]).double().mean().item() for name in scores[0]}
 
 
-def write_rows(path: Path, rows: Sequence[Tensor]) -> None:
-    """One picture: each row a clip (F, 3, H, W) in [-1, 1], its frames side by side."""
-    import numpy as np
+def write_comparison(stem: Path, clips: Mapping[str, Tensor]) -> None:
+    """Clips (F, 3, H, W) in [-1, 1] by label: `stem`.png with a row for each, `stem`.gif with them side by side."""
+    from ...media import contact_sheet, to_uint8, write_gif, write_image
 
-    from ...media.tensors import to_uint8
-    from ...media.write import write_image
-
-    write_image(path, np.concatenate([np.concatenate(list(to_uint8(row)), axis=1) for row in rows]))
+    rows = {label: list(to_uint8(clip)) for label, clip in clips.items()}
+    write_image(stem.with_suffix(".png"), contact_sheet(list(rows.values()), list(rows)))
+    moments = [contact_sheet([moment], captions=[list(rows)]) for moment in zip(*rows.values(), strict=True)]
+    write_gif(stem.with_suffix(".gif"), moments, COMPARISON_FPS)

@@ -53,6 +53,16 @@ def free(device: torch.device | str = "cpu") -> int:
     return min([psutil.virtual_memory().available, *_left_in_group()])
 
 
+def used() -> int:
+    """Bytes that this process takes: on the GPU the most so far, where it computes there, else of the CPU's memory."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    return psutil.Process().memory_info().rss
+
+
 def _left_in_group() -> Iterator[int]:
     for limit, use in zip(_GROUP_LIMITS, _GROUP_USE, strict=True):
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .early import check
-from .training_run import ShowData, fitted, train_and_show, write_samples
+from .training_run import LogWith, ShowData, fitted, train_and_show, with_trackers, write_samples
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -55,6 +55,7 @@ def command(
         ),
     ] = False,
     show_data: ShowData = None,
+    log_with: LogWith = None,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
     ] = None,
@@ -75,7 +76,7 @@ def command(
     from ..training.plan import make_plan
     from ..training.recipe import load_recipe
 
-    changes = changes or []
+    changes = with_trackers(changes, log_with)
     if recipe is not None:
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)

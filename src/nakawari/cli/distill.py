@@ -11,7 +11,7 @@ import typer
 from .adapt import show_plan, size_of
 from .early import check
 from .progress import Bar
-from .training_run import ShowData, fitted, train_and_show, write_samples
+from .training_run import LogWith, ShowData, fitted, train_and_show, with_trackers, write_samples
 
 if TYPE_CHECKING:
     from ..training.distillation import Roles
@@ -66,6 +66,7 @@ def command(
         bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
     ] = False,
     show_data: ShowData = None,
+    log_with: LogWith = None,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
     ] = None,
@@ -86,7 +87,7 @@ def command(
     from ..training.plan import make_plan
     from ..training.recipe import load_recipe
 
-    changes = changes or []
+    changes = with_trackers(changes, log_with)
     if recipe is not None:
         whole = load_recipe(recipe, changes)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .early import check
-from .training_run import ShowData, train_and_show, write_samples
+from .training_run import LogWith, ShowData, train_and_show, with_trackers, write_samples
 
 
 def command(
@@ -21,6 +21,7 @@ def command(
         Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the recipe's name.")
     ] = None,
     show_data: ShowData = None,
+    log_with: LogWith = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
@@ -33,7 +34,7 @@ def command(
     from ..training.recipe import load_recipe
 
     run = output or Path("runs") / recipe.stem
-    whole = load_recipe(recipe, changes or [])
+    whole = load_recipe(recipe, with_trackers(changes, log_with))
     if show_data is not None:
         write_samples(whole, show_data)
         return

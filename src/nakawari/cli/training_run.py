@@ -42,6 +42,19 @@ def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: 
     return found
 
 
+LogWith = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-with", metavar="TRACKER", help="Also tell tensorboard or wandb (extra track); may be repeated."
+    ),
+]
+
+
+def with_trackers(changes: list[str] | None, trackers: list[str] | None) -> list[str]:
+    """The words of `--set`, and those that `--log-with` stands for."""
+    return [*(changes or []), *([f"log.trackers=[{','.join(trackers)}]"] if trackers else [])]
+
+
 ShowData = Annotated[
     Path | None,
     typer.Option(
@@ -65,14 +78,16 @@ def write_samples(recipe: Recipe, path: Path) -> None:
 
 def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_json: bool) -> None:
     """Train `recipe` into the folder `run`, and print how it ended; an interrupted run ends with status 130."""
+    from .. import memory
     from ..training.run import train_recipe
 
     with Bars("step") as bars:
 
         def show(progress: Progress) -> None:
             loss = progress.entry.get("loss")
-            note = f"loss {loss:.4g}" if isinstance(loss, float) else ""
-            bars.show(what, progress.step, progress.steps, note)
+            notes = [f"loss {loss:.4g}"] if isinstance(loss, float) else []
+            notes += [f"{progress.entry['samples_per_second']:.3g} clips/s", memory.words(memory.used())]
+            bars.show(what, progress.step, progress.steps, ", ".join(notes))
 
         outcome = train_recipe(recipe, run, resume=resume, progress=show, preparing=bars.show)
     if as_json:

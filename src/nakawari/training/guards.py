@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,3 +75,17 @@ def finite_or_none(value: float) -> float | None:
 
 def _sentence(tensor: Tensor) -> str:
     return ", ".join(f"{key} {value}" for key, value in statistics(tensor).items())
+
+
+PATIENCE_WITHOUT_GRADIENT = 20
+"""Steps in which everything that is trained must have had a part in the loss; a source may be drawn seldom."""
+
+
+def without_gradient(names: Collection[str], trained: int) -> str:
+    """One sentence about tensors that are trained and get no gradient."""
+    parts = sorted({".".join(name.split(".")[:2]).removeprefix("networks.") for name in names})
+    return (
+        f"{len(names)} of the {trained} tensors that are trained have no part in the loss (in {', '.join(parts[:4])}; "
+        f"such as {min(names)}): give data that use them, such as clips with tracks for point control, or do not train "
+        "them."
+    )

@@ -25,7 +25,7 @@ from ..processes import on_cpu
 from . import checkpoints
 from .batches import Samples, StepIndices, batches
 from .ema import WeightAverage
-from .guards import finite_or_none, statistics
+from .guards import PATIENCE_WITHOUT_GRADIENT, finite_or_none, statistics, without_gradient
 from .objectives.base import Batch, Objective, StepOutput, collate, sample_generator
 from .recipe import Recipe
 from .run_log import RunLog
@@ -33,6 +33,7 @@ from .run_state import PATIENCE_WITH_NONFINITE, Outcome, Progress, RunState
 from .schedule import learning_rate
 from .stop_signal import StopSignal
 from .tensors import whole_folder
+from .trackers import FOLDER, Trackers, check_installed
 
 
 def train(
@@ -82,20 +83,23 @@ class Trainer:
         self.parameters = objective.trainable_parameters()
         if not self.parameters:
             raise UsageError(f"The objective {recipe.objective.kind} has nothing to train; check its parameters.")
-        self.accelerator = _accelerator(self.optim.mixed_precision)
+        self.accelerator = _accelerator(self.optim.mixed_precision, recipe.log.trackers, run / FOLDER)
         self.model, self.optimizer = self.accelerator.prepare(objective, _adamw(recipe, self.parameters))
         self.average = WeightAverage(self.parameters, self.optim.ema) if self.optim.ema else None
         self.samples = samples
         self.held_out = [
             self._to_device(collate([{**sample, "index": index}])) for index, sample in enumerate(held_out)
         ]
-        self.state = RunState()
+        self.state, self.first = RunState(), 0
+        self.idle: set[str] | None = set(self.parameters)
+        """What has had no gradient so far; None once everything has had one."""
 
     def step(self, data: Iterator[Batch]) -> dict[str, Any]:
         """One optimizer step; returns its log entry."""
         began = time.perf_counter()
         rate = self._set_learning_rate()
         passes = [self._micro_batch(next(data), last=n == 0) for n in reversed(range(self.optim.accumulation))]
+        self._note_gradients()
         loss, logs = self._means([output for _, output in passes])
         norm = float(self.accelerator.clip_grad_norm_(self.parameters.values(), self.optim.grad_clip or float("inf")))
         self.state.step += 1
@@ -111,6 +115,16 @@ class Trainer:
             entry["skipped"] = True
         return entry | {"seconds": round(seconds, 4), "samples_per_second": round(self.optim.batch_size / seconds, 3)}
 
+    def _note_gradients(self) -> None:
+        """Refuse to train what has no part in the loss; who gets none in `PATIENCE_WITHOUT_GRADIENT` steps has none."""
+        if self.idle is None:
+            return
+        self.idle = {name for name in self.idle if self.parameters[name].grad is None}
+        if not self.idle:
+            self.idle = None
+        elif self.state.step + 1 - self.first >= PATIENCE_WITHOUT_GRADIENT:
+            raise NakawariError(without_gradient(self.idle, len(self.parameters)))
+
     def _micro_batch(self, batch: Batch, last: bool) -> tuple[Batch, StepOutput]:
         batch = self._to_device(batch)
         generators = [sample_generator(self.recipe.seed, index) for index in batch["index"]]
@@ -118,6 +132,8 @@ class Trainer:
         _seed_global(sample_generator(self.recipe.seed, -1 - batch["index"][0]).initial_seed())
         with nullcontext() if last else self.accelerator.no_sync(self.model):
             output = self.model(batch, generators)
+            if not output.loss.requires_grad:
+                raise NakawariError(without_gradient(self.parameters, len(self.parameters)))
             self.accelerator.backward(output.loss / self.optim.accumulation)
         return batch, output
 
@@ -152,6 +168,7 @@ class Trainer:
         """Go on from the checkpoint of `step`."""
         values = checkpoints.load(self.folder, step, self.parameters, self.optimizer.optimizer, self.average)
         self.state = RunState(**{name: values[name] for name in RunState().to_json()})
+        self.first = step
         if self.accelerator.scaler is not None and self.state.scaler:
             self.accelerator.scaler.load_state_dict(self.state.scaler)
 
@@ -160,6 +177,7 @@ class Trainer:
         state, first, began = self.state, self.state.step, time.perf_counter()
         main = self.accelerator.is_main_process
         log = RunLog(self.folder / "log.jsonl", state.step) if main else None
+        self.trackers = Trackers(self.accelerator, self.recipe.name)
         outcome = self._outcome(None, None)
         data = self.data()
         with StopSignal() as signal, log or nullcontext():
@@ -168,6 +186,7 @@ class Trainer:
                 reason = self._validate_and_save_samples(entry)
                 if log is not None:
                     log.write(entry)
+                self.trackers.log(entry)
                 if main and progress is not None:
                     left = (self.optim.steps - state.step) * (time.perf_counter() - began) / (state.step - first)
                     progress(Progress(state.step, self.optim.steps, left, entry))
@@ -179,6 +198,7 @@ class Trainer:
                 if outcome is not None or due:
                     self.checkpoint()
         self._finish(outcome)
+        self.trackers.end()
         return outcome
 
     def checkpoint(self) -> None:
@@ -226,6 +246,7 @@ class Trainer:
             with self._as_saved(), whole_folder(self.folder / "samples" / f"step-{step}") as folder:
                 if self.accelerator.is_main_process:
                     self.objective.sample(self.held_out, folder)
+            self.trackers.pictures(self.folder / "samples" / f"step-{step}", step)
         return reason
 
     def _validate(self) -> dict[str, float | None]:
@@ -319,11 +340,18 @@ class Trainer:
         return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
-def _accelerator(mixed_precision: str) -> Accelerator:
+def _accelerator(mixed_precision: str, trackers: Sequence[str], logs: Path) -> Accelerator:
+    check_installed(trackers)
     # accelerate keeps one state per process and refuses a second run with another precision.
     AcceleratorState._reset_state()
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    accelerator = Accelerator(cpu=on_cpu(), mixed_precision=mixed_precision, kwargs_handlers=handlers)
+    accelerator = Accelerator(
+        cpu=on_cpu(),
+        mixed_precision=mixed_precision,
+        kwargs_handlers=handlers,
+        log_with=list(trackers) or None,
+        project_dir=logs if trackers else None,
+    )
     check_whole_weights(accelerator.distributed_type)
     return accelerator
 

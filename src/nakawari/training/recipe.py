@@ -138,9 +138,11 @@ class LogParams(RecipePart):
 
     Args:
         samples_every: steps between two pictures of validation samples; None = never.
+        trackers: who is told of every step and shown the pictures; what they keep on disk goes into the run's logs.
     """
 
     samples_every: Positive | None = None
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
 
 class Recipe(RecipePart):

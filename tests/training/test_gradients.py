@@ -1,0 +1,54 @@
+"""What is trained must have a part in the loss: else the run stops and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from toy_training import Params, Samples, Toy, recipe
+
+from nakawari.errors import NakawariError
+from nakawari.training.guards import PATIENCE_WITHOUT_GRADIENT
+from nakawari.training.loop import train
+from nakawari.training.objectives.base import Batch, StepOutput
+
+
+class Idle(Toy):
+    """Trains a layer, too, that takes part from step `from_step` on; None = never."""
+
+    def __init__(self, from_step: int | None) -> None:
+        super().__init__(Params(kind="toy"))
+        self.control, self.from_step = nn.Linear(4, 4), from_step
+
+    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        output = super().forward(batch, generators)
+        if self.from_step is None or batch["index"][0] // 4 < self.from_step:
+            return output
+        return StepOutput(output.loss + self.control(batch["x"]).square().mean(), output.logs, output.details)
+
+
+class Detached(Toy):
+    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
+        output = super().forward(batch, generators)
+        return StepOutput(output.loss.detach(), output.logs, output.details)
+
+
+LONG = {"optim__steps": PATIENCE_WITHOUT_GRADIENT + 5, "validation": {"samples": 0}}
+
+
+def test_a_layer_without_a_part_in_the_loss_is_named(tmp_path: Path):
+    with pytest.raises(NakawariError, match=r"2 of the 6 tensors .* no part in the loss \(in control\.\w+.*tracks"):
+        train(recipe(**LONG), Idle(None), Samples(), [], tmp_path)
+
+
+def test_a_layer_that_takes_part_seldom_is_trained(tmp_path: Path):
+    late = PATIENCE_WITHOUT_GRADIENT // 2
+    assert train(recipe(**LONG), Idle(late), Samples(), [], tmp_path).status == "finished"
+
+
+def test_a_loss_that_nothing_has_a_part_in_is_one_sentence(tmp_path: Path):
+    with pytest.raises(NakawariError, match="4 of the 4 tensors that are trained have no part in the loss"):
+        train(recipe(**LONG), Detached(Params(kind="toy")), Samples(), [], tmp_path)

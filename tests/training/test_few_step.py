@@ -15,7 +15,7 @@ from torch import Tensor
 from nakawari.adapters import attach
 from nakawari.diffusion import EDMProcess, Process, VelocityProcess
 from nakawari.errors import NakawariError, UsageError
-from nakawari.families.adapter_files import WEIGHTS
+from nakawari.families.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS, WEIGHTS
 from nakawari.families.adapting import SAMPLING
 from nakawari.families.framer import build
 from nakawari.families.framer.configs import TINY
@@ -271,7 +271,8 @@ def test_a_run_goes_on_where_it_was_cut_and_leaves_a_turbo_adapter(recipe: Path,
 
 def assert_is_turbo(base: Path, best: Path) -> None:
     """An adapter that our loader and plain diffusers use alike."""
-    assert sorted(path.name for path in best.iterdir()) == [WEIGHTS, SAMPLING]
+    layouts = ["README.md", PEFT_CONFIG, PEFT_WEIGHTS, WEIGHTS]
+    assert sorted(path.name for path in best.iterdir()) == [*layouts, SAMPLING]
     words = json.loads((best / SAMPLING).read_text())
     assert words == {"sampler": "consistency", "num_inference_steps": 2, "guidance_scale": 1.0}
     ours = load(f"{base}+{best}").pipeline

@@ -15,6 +15,7 @@ STEPS = ("step", "_step", "global_step", "trainer/global_step", "iteration")
 LOSSES = (
     *("loss", "train_loss", "train/loss", "train_loss_step", "train/loss_step", "step_loss", "avr_loss", "avg_loss"),
     *("loss/current", "loss/average", "value"),
+    "train_latent",  # ToonCrafter-KDQ
 )
 RATES = ("lr", "learning_rate", "train/learning_rate", "train/lr")
 _RATE_PREFIXES = ("lr-", "lr/")
@@ -56,8 +57,12 @@ def from_trainer_state(text: str) -> list[Entry]:
 
 
 def from_table(text: str) -> list[Entry]:
-    """A CSV with a column of steps and one of losses; rows without a loss (validation) do not count."""
-    found = (_entry({k: v for k, v in row.items() if k and v}) for row in csv.DictReader(io.StringIO(text)))
+    """A CSV with a column of steps, or of epochs alone, and one of losses; rows without a loss (validation) do not
+    count."""
+    table = csv.DictReader(io.StringIO(text))
+    by_epoch = not any(name.strip().lower() in STEPS for name in table.fieldnames or () if name)
+    rows = ({k: v for k, v in row.items() if k and v} for row in table)
+    found = (_entry({"step": row["epoch"], **row} if by_epoch and "epoch" in row else row) for row in rows)
     return [entry for entry in found if entry and (entry.loss is not None or entry.nonfinite)]
 
 

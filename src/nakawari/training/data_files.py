@@ -154,7 +154,7 @@ def _with_truth(dataset: Dataset) -> list[Sample]:
 
 def _not_counted(data: DataParams) -> Any:
     """Keys that came later count only where they are used, so that a run begun before them can be resumed."""
-    unused = {name for name in ("buckets", "distinct", "windows") if not getattr(data, name)}
+    unused = {name for name in ("buckets", "distinct", "tracks", "windows") if not getattr(data, name)}
     plain = {number: {"balance"} for number, s in enumerate(data.sources) if not getattr(s, "balance", False)}
     return dict.fromkeys(unused | {"cache"}, True) | ({"sources": plain} if plain else {})
 

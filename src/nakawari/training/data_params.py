@@ -167,6 +167,8 @@ class DataParams(RecipePart):
             own aspect; validation keeps to `size`.
         distinct: so many samples, then the same ones again in another order, which makes a cache worth its while;
             0 = always new ones.
+        tracks: so many points at most of each clip are followed through it, for point control to be learnt from; 0 =
+            none, where a source has no tracks of its own.
         windows: whole frames whose guides are made once; None = frames and guides are made anew for every sample.
     """
 
@@ -180,6 +182,7 @@ class DataParams(RecipePart):
     cache: Path = Path("~/.cache/nakawari/pools")
     buckets: tuple[tuple[Positive, Positive], ...] = ()
     distinct: Count = 0
+    tracks: Count = 0
     windows: WindowsParams | None = None
 
     @model_validator(mode="after")
@@ -188,6 +191,8 @@ class DataParams(RecipePart):
             return self
         if any(source.kind not in ("clips", "synthetic") for source in self.sources):
             raise ValueError("data.windows takes clips and synthetic scenes alone")
+        if self.tracks:
+            raise ValueError("data.windows goes without data.tracks; set one of them alone")
         if self.buckets or self.distinct or len(self.frames) > 1:
             raise ValueError("data.windows goes with one frame count, without buckets and distinct")
         if any(want > have for want, have in zip(self.size, self.windows.size, strict=True)):

@@ -11,6 +11,7 @@ from torch import nn
 from ..data.arranged import Bucketed, Described, Repeated, Stream, TripletSource, nearest_size
 from ..data.clips import Clip, Split
 from ..data.drag_scenes import DragSamples
+from ..data.footage_tracks import Tracked
 from ..data.training_data import ClipSource, Curriculum, MixedSource, SampleSource, SyntheticSource, TrainingSamples
 from ..errors import UsageError
 from .data_files import DataFiles, data_fingerprint, triplets_in_split
@@ -44,10 +45,15 @@ def training_samples(recipe: Recipe, guide: nn.Module | None = None, files: Data
             if isinstance(source, DragsParams) and source.weight:
                 streams.append(DragSamples(data.frames, size, batch_size, recipe.seed, source.look, source.window))
                 weights.append(source.weight)
-    stream = _by_batch(streams, weights, batch_size, recipe.seed)
+    stream = _tracked(_by_batch(streams, weights, batch_size, recipe.seed), recipe)
     if data.distinct:
         stream = Repeated(stream, data.distinct, batch_size, recipe.seed)
     return _described(stream, files)
+
+
+def _tracked(stream: Stream, recipe: Recipe) -> Stream:
+    """`stream` with tracks where the recipe wants some found."""
+    return Tracked(stream, recipe.data.tracks, recipe.seed) if recipe.data.tracks else stream
 
 
 def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None, files: DataFiles) -> Stream:
@@ -107,7 +113,7 @@ def held_out_samples(recipe: Recipe, files: DataFiles | None = None) -> list[dic
             batch_size=1,
             seed=_HELD_OUT_SEED,
         )
-        described = _described(samples, files)
+        described = _tracked(_described(samples, files), recipe)
     return [described.sample(index) for index in range(recipe.validation.samples)]
 
 

@@ -21,6 +21,9 @@ from .tracks import Tracks, interpolate
 MatchRule = Literal["random", "max_dist", "max_score", "max_score_even"]
 Match = tuple[NDArray[np.float32], NDArray[np.float32], float]
 
+_ALL = 10_000
+_STILL = 1.5
+"""Pixels between the keys below which a point counts as one that stands still."""
 _EVEN_SPACING = 50.0
 """Pixels between the starting points that `max_score_even` keeps."""
 
@@ -100,9 +103,15 @@ def _choose(matches: list[Match], rule: MatchRule, count: int, seed: int) -> lis
 def automatic_tracks(
     start: NDArray[np.uint8], end: NDArray[np.uint8], num_frames: int, *, seed: int = 0, count: int = 5
 ) -> Tracks | None:
-    """Straight tracks between matching points of the two keys, (F, P, 2); None when nothing matches."""
-    ends = match_keys(start, end, seed=seed, count=count)
-    return None if ends is None else interpolate(ends, num_frames)
+    """Straight tracks between matching points of the two keys, (F, P, 2); None when nothing matches.
+
+    Points that move are taken before those of a still ground, which say nothing that the keys do not.
+    """
+    ends = match_keys(start, end, seed=seed, count=_ALL)
+    if ends is None:
+        return None
+    still = np.linalg.norm(ends[1] - ends[0], axis=1) < _STILL
+    return interpolate(ends[:, np.argsort(still, kind="stable")[:count]], num_frames)
 
 
 def track_points(query: Tensor, features: Tensor, current: NDArray[np.floating], radius: int) -> NDArray[np.float64]:

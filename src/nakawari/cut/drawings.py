@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NakawariError, UsageError
-from ..media import is_image, is_unreadable_drawing
+from ..media import LAYERED, is_image, is_unreadable_drawing, layer_names
 from .sheet import Level, Mark, Sheet, written
 
 _NUMBER = re.compile(r"0*(\d+)(.*)", re.DOTALL)
@@ -17,7 +18,8 @@ def find_drawings(folder: Path, sheet: Sheet) -> list[dict[str, Path]]:
     """For every level the files of its drawings, by the names in the sheet.
 
     Looked for are `LEVEL/NAME`, and `LEVEL` and the name with nothing, a dot, a dash or a low line between them, in
-    the level's folder and in `folder` itself. Zeros before a number do not count: 0001 is drawing 1.
+    the level's folder and in `folder` itself; and layers with the name of the level in the layered files `NAME.psd` and
+    `NAME.ora` there. Zeros before a number do not count: 0001 is drawing 1.
 
     Raises:
         NakawariError: no such folder, two files for one drawing, a drawing in a format that cannot be read, or a level
@@ -27,7 +29,8 @@ def find_drawings(folder: Path, sheet: Sheet) -> list[dict[str, Path]]:
     if not folder.is_dir():
         raise NakawariError(f"{folder} is not a folder; give the one that holds the drawings.")
     _check_names(sheet)
-    return [_of_level(folder, level, _wanted(level, sheet.duration)) for level in sheet.levels]
+    layers = _Layers.of(folder, sheet)
+    return [_of_level(folder, level, _wanted(level, sheet.duration), layers) for level in sheet.levels]
 
 
 def _wanted(level: Level, duration: int) -> set[str]:
@@ -47,8 +50,8 @@ def _check_names(sheet: Sheet) -> None:
         seen |= {level.name.casefold(): level.name} if names else {}
 
 
-def _of_level(folder: Path, level: Level, wanted: set[str]) -> dict[str, Path]:
-    found: dict[str, list[Path]] = {}
+def _of_level(folder: Path, level: Level, wanted: set[str], layers: _Layers) -> dict[str, Path]:
+    found = layers.of_level(level.name)
     closed: list[Path] = []
     for path in _candidates(folder, level.name):
         name = _name_of(path, level.name, in_own=path.parent != folder)
@@ -70,10 +73,34 @@ def _of_level(folder: Path, level: Level, wanted: set[str]) -> dict[str, Path]:
             )
     if wanted and not any(_plain(name) in found for name in wanted):
         raise NakawariError(
-            f"Level {level.name} has no drawings in {folder}: looked for were {level.name}/{min(wanted)}.png and "
-            f"{level.name}0001.png; put its keys there, or take the level off the sheet."
+            f"Level {level.name} has no drawings in {folder}: looked for were {level.name}/{min(wanted)}.png, "
+            f"{level.name}0001.png and {min(wanted)}.psd or .ora with a layer {level.name}; put its keys there, or "
+            "take the level off the sheet."
         )
     return _Names({name: paths[0] for name, paths in found.items()})
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The layers of the layered files in a folder: level by level, in lower case, the layers by the names of files."""
+
+    named: Mapping[str, Mapping[str, list[Path]]]
+
+    @classmethod
+    def of(cls, folder: Path, sheet: Sheet) -> _Layers:
+        """Of the files that are named as drawings of the sheet, and not as those of one level."""
+        wanted = {_plain(name) for level in sheet.levels for name in _wanted(level, sheet.duration)}
+        named: dict[str, dict[str, list[Path]]] = {}
+        for path in sorted(folder.iterdir()):
+            layered = path.suffix.lower() in LAYERED and _plain(path.stem) in wanted and path.is_file()
+            if layered and not any(_name_of(path, level.name, in_own=False) for level in sheet.levels):
+                for name in layer_names(path):
+                    if "/" not in name:
+                        named.setdefault(name.casefold(), {}).setdefault(_plain(path.stem), []).append(path / name)
+        return cls(named)
+
+    def of_level(self, level: str) -> dict[str, list[Path]]:
+        return {name: list(paths) for name, paths in self.named.get(level.casefold(), {}).items()}
 
 
 class _Names(dict[str, Path]):

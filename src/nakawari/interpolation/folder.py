@@ -15,16 +15,16 @@ import numpy as np
 
 from ..errors import NakawariError, NakawariWarning, UsageError
 from ..files import atomic_path, read_json
-from ..media import read_picture
+from ..media import file_of, read_picture
 
 if TYPE_CHECKING:
     from .drawn import Gap
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file, None where there is none."""
+    """SHA-256 of a file, None where there is none; of a layer that of its file."""
     try:
-        with path.open("rb") as file:
+        with file_of(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

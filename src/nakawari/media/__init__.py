@@ -17,6 +17,7 @@ from .formats import (
     pair_role,
     refuse_unreadable,
 )
+from .layers import LAYERED, file_of, layer_names
 from .overlay import overlay_tracks
 from .picture import Picture, read_picture, read_pictures
 from .read import flatten, iter_frames, read_frames, read_image, read_rgb
@@ -27,11 +28,13 @@ from .write import write_gif, write_image, write_mov, write_sequence, write_vide
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LAYERED",
     "VIDEO_SUFFIXES",
     "Picture",
     "VideoTrack",
     "contact_sheet",
     "encoded",
+    "file_of",
     "flatten",
     "frame_rate",
     "is_clip",
@@ -41,6 +44,7 @@ __all__ = [
     "is_video",
     "iter_frames",
     "iter_video",
+    "layer_names",
     "list_images",
     "natural_key",
     "open_mov",

@@ -17,6 +17,7 @@ from ..errors import NakawariError
 from .colour import pixels_to_srgb, space_of, to_srgb
 from .exr import read_exr
 from .formats import check_readable
+from .layers import is_layer, read_layer
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 _WITH_PAGES = frozenset({"GIF", "TIFF", "PNG", "WEBP"})
@@ -58,8 +59,9 @@ def read_pictures(path: Path | str) -> list[Picture]:
 
     Palette, grey, CMYK and 1-bit pictures become RGB, RGBA where the file has transparency; 16 bits are rounded to 8
     (and kept in `deep`), EXR becomes 16 bits of sRGB. Of a layered file (PSD, OpenRaster, Krita) the merged picture is
-    read. Raises `NakawariError` when the file is missing, unreadable, empty, truncated, not an image, or of 32-bit
-    pixels.
+    read; a path such as `walk.psd/A` names one layer of it.
+
+    Raises `NakawariError` when the file is missing, unreadable, empty, truncated, not an image, or of 32-bit pixels.
     """
     return list(_pictures(Path(path)))
 
@@ -74,6 +76,9 @@ def read_picture(path: Path | str) -> Picture:
 
 
 def _pictures(path: Path) -> Iterator[Picture]:
+    if is_layer(path):
+        yield Picture(read_layer(path))
+        return
     check_readable(path)
     if path.suffix.lower() == ".exr":
         deep = read_exr(path)

@@ -1,12 +1,13 @@
-"""`nakawari cut`: a whole cut from its time sheet."""
+"""`nakawari cut`: a whole cut from its time sheet, or from a plain folder of keys."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,15 +19,30 @@ from .memory_options import Memory, memory, show_way
 from .option_groups import with_options
 from .progress import Bar
 
+if TYPE_CHECKING:
+    from ..cut.plan import Cut
+
 
 @with_options("memory", memory)
 @with_options("drawing", drawing)
 def command(
-    sheet: Annotated[Path, typer.Argument(metavar="SHEET", help="The time sheet, .xdts or .csv.")],
-    drawings: Annotated[
-        Path, typer.Option(help="The folder of the drawings: LEVEL/NAME.png, or LEVEL0001.png and the like.")
+    source: Annotated[
+        Path, typer.Argument(metavar="SHEET|FOLDER", help="The time sheet, .xdts or .csv, or a plain folder of keys.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")],
+    drawings: Annotated[
+        Path | None,
+        typer.Option(help="Of a sheet, the folder of the drawings: LEVEL/NAME.png, LEVEL0001.png and so on."),
+    ] = None,
+    between: Annotated[
+        str | None, typer.Option(help="Of a folder, in-betweens per gap.  [default: as the names say, else 7]")
+    ] = None,
+    exposure: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of a folder, frames for which a drawing stands.  [default: 1]")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=1, max=120, help="Of a folder, frames per second.  [default: 24]")
+    ] = None,
     names: Annotated[
         Naming, typer.Option(help='Write in-betweens beside the keys ("1a"), or number every level anew.')
     ] = Naming.beside,
@@ -41,17 +57,15 @@ def command(
     drawing: Drawing,
 ) -> None:
     """Draw what a time sheet lacks, level by level; sheet, preview and contact sheets beside it."""
-    from ..cut.files import read_sheet
-
-    kinds, model = _previews(preview), drawing.variant(memory)
-    read = read_sheet(sheet)  # before what takes seconds to import
-    check(variants=[model], files=[drawings, ground], output=output)
-    from ..cut.plan import Target, plan_cut
+    kinds, model = previews(preview), drawing.variant(memory)
+    check(files=[source, drawings, ground])
+    cut_of = _reader(source, drawings, names, between, exposure, fps)  # reads a sheet before what is slow to import
+    check(variants=[model], output=output)
+    from ..cut.plan import Target
     from ..cut.work import draw_cut
     from ..interpolation import Settings
 
-    target = Target(output, ground, kinds, overwrite)
-    cut = plan_cut(sheet, read, drawings, names)
+    target, cut = Target(output, ground, kinds, overwrite), cut_of()
     target.check(cut)
     way, fingerprint = None, ""
     if cut.missing:
@@ -88,7 +102,35 @@ def command(
             typer.echo(f"  {output / name}")
 
 
-def _previews(text: str) -> tuple[str, ...]:
+def _reader(
+    source: Path, drawings: Path | None, names: Naming, between: str | None, exposure: int | None, fps: float | None
+) -> Callable[[], Cut]:
+    """What makes the cut of a sheet or a folder; `UsageError` for words that say nothing about it."""
+    from ..errors import UsageError
+
+    if source.is_dir():
+        if drawings is not None:
+            raise UsageError(
+                f"{source} is a folder of keys, to which --drawings says nothing; give a sheet, or leave it."
+            )
+        from ..cut.plan import cut_of_keys
+
+        return partial(cut_of_keys, source, names, between, exposure or 1, fps)
+    for name, value in {"--between": between, "--exposure": exposure, "--fps": fps}.items():
+        if value is not None:
+            raise UsageError(f"{source} is a sheet, which says itself what {name} would say; leave it out.")
+    if drawings is None:
+        raise UsageError(f"{source} is a sheet, whose drawings are somewhere; give their folder with --drawings.")
+    from ..cut.files import read_sheet
+
+    sheet = read_sheet(source)
+    from ..cut.plan import cut_of
+
+    return partial(cut_of, source, sheet, drawings, names)
+
+
+def previews(text: str) -> tuple[str, ...]:
+    """The kinds of preview that a comma-separated list names; raises `UsageError`."""
     from ..errors import UsageError
 
     kinds = tuple(dict.fromkeys(text.replace(" ", "").split(",")))

@@ -29,6 +29,7 @@ COMMANDS = (
     "interpolate",
     "sheet",
     "cut",
+    "episode",
     "train",
     "adapt",
     "distill",

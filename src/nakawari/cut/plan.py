@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ..interpolation.folder import Earlier
 from ..media import read_picture
 from .drawings import find_drawings
 from .filling import Naming, names_of
+from .keys import sheet_of_keys
 from .placing import Drawing, Exposures, Way, place
 from .sheet import Level, Sheet
 
@@ -55,7 +56,7 @@ class Cut:
     """A cut to draw.
 
     Args:
-        path: the file of its sheet.
+        path: the file of its sheet, or its folder of keys.
         sheet: as read from there.
         levels: bottom first.
         naming: how drawings are called in the end.
@@ -65,6 +66,11 @@ class Cut:
     sheet: Sheet
     levels: tuple[CutLevel, ...]
     naming: Naming
+
+    @property
+    def file_name(self) -> str:
+        """What its sheet is called."""
+        return f"{self.path.name}.xdts" if self.path.is_dir() else self.path.name
 
     @property
     def missing(self) -> int:
@@ -80,20 +86,32 @@ class Cut:
         return (max(shape[0] for shape in sizes), max(shape[1] for shape in sizes)), counts
 
     def sources(self) -> list[Path]:
-        """The sheet and the drawings that are used."""
+        """The drawings that are used, and the sheet where it is a file."""
         used = [level.files[d.name] for level in self.levels for d in level.exposures.drawings if not d.way]
-        return [self.path, *used]
+        return used if self.path.is_dir() else [self.path, *used]
 
 
-def plan_cut(path: Path, sheet: Sheet, drawings: Path, naming: Naming) -> Cut:
-    """Find the drawings of the sheet in the file `path`, and place those that are missing; raises as these do."""
+def cut_of(source: Path, sheet: Sheet, drawings: Path, naming: Naming) -> Cut:
+    """The cut of a sheet that was read from `source`, with the drawings in a folder; raises as these do."""
+    return _placed(source, sheet, find_drawings(drawings, sheet), naming)
+
+
+def cut_of_keys(
+    folder: Path, naming: Naming, between: str | None = None, exposure: int = 1, rate: float | None = None
+) -> Cut:
+    """The cut of a plain folder of keys; see `sheet_of_keys`."""
+    sheet, files = sheet_of_keys(folder, between, exposure, rate)
+    return _placed(folder.resolve(), sheet, [files], naming)
+
+
+def _placed(source: Path, sheet: Sheet, files: Sequence[Mapping[str, Path]], naming: Naming) -> Cut:
     levels = []
-    for level, files in zip(sheet.levels, find_drawings(drawings, sheet), strict=True):
-        exposures = place(level, sheet.duration, files.__contains__)
-        levels.append(CutLevel(level, exposures, names_of(exposures, naming), files))
+    for level, own in zip(sheet.levels, files, strict=True):
+        exposures = place(level, sheet.duration, own.__contains__)
+        levels.append(CutLevel(level, exposures, names_of(exposures, naming), own))
     if not any(level.exposures.drawings for level in levels):
-        raise UsageError(f"{path} shows no drawings; expose some in the sheet.")
-    return Cut(path, sheet, tuple(levels), naming)
+        raise UsageError(f"{source} shows no drawings; expose some in the sheet.")
+    return Cut(source, sheet, tuple(levels), naming)
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ def _key_of(cut: Cut, target: Target, settings: Settings, fingerprint: str) -> s
     words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
     inputs = [file_hash(path) for path in (*cut.sources(), *([target.ground] if target.ground else []))]
     names = [[level.level.name, level.names] for level in cut.levels]
-    return hash_of([__version__, words, fingerprint, inputs, names, cut.naming, cut.path.name, target.previews])
+    said = [cut.naming, cut.file_name, target.previews, cut.sheet.rate, [one.exposures for one in cut.levels]]
+    return hash_of([__version__, words, fingerprint, inputs, names, said])
 
 
 def _used(settings: Settings, levels: Sequence[WrittenLevel]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _gap_entry(gap: LevelGap, found: Gap, files: Mapping[str, str]) -> dict[str,
 def write_cut(folder: Path, cut: Cut, target: Target, levels: Sequence[WrittenLevel]) -> dict[str, Any]:
     """Write the sheet and the previews of a cut whose levels are written; returns the record but for what was used."""
     sheet = filled(cut.sheet, [level.exposures for level in cut.levels], cut.naming)
-    write_sheet(folder / cut.path.name, sheet)
+    write_sheet(folder / cut.file_name, sheet)
     ground = read_image(target.ground) if target.ground else None
     shown = [(one.level.exposures.shown(sheet.duration), one.shown) for one in levels]
     for kind in target.previews:

@@ -1,0 +1,207 @@
+"""`nakawari episode`: many cuts, on this machine or on many."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..cut.filling import Naming
+from .drawing_options import Drawing, drawing
+from .early import check
+from .memory_options import Memory, memory
+from .option_groups import GroupedCommand, with_options
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..episode.engines import Wish
+    from ..episode.plan import Episode
+
+app = typer.Typer(no_args_is_help=True, help="Many cuts, on this machine or on many.")
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the episode's results.")]
+
+
+class Engine(StrEnum):
+    """The keys of `episode.engines.ENGINES`."""
+
+    local = "local"
+    ray = "ray"
+    openjd = "openjd"
+    slurm = "slurm"
+    opencue = "opencue"
+    deadline = "deadline"
+
+
+EngineOption = Annotated[
+    Engine, typer.Option(help="What starts workers. Files for opencue and deadline are only written, and untested.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=10000, help="How many; default: one for each GPU, else as the engine finds.")
+]
+Chunk = Annotated[int, typer.Option(min=1, help="Cuts in one task of openjd, opencue and deadline.")]
+Address = Annotated[str | None, typer.Option(help="Of a Ray cluster; default: one of its own here.")]
+Emit = Annotated[bool, typer.Option("--emit", help="Only write the files of the engine, start nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+
+@app.command("submit", cls=GroupedCommand)
+@with_options("memory", memory)
+@with_options("drawing", drawing)
+def submit(
+    source: Annotated[Path, typer.Argument(metavar="EPISODE.yaml|FOLDER", help="A list of cuts, or a folder of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the episode's results.")],
+    engine: EngineOption = Engine.local,
+    workers: Workers = None,
+    chunk: Chunk = 10,
+    address: Address = None,
+    emit: Emit = False,
+    names: Annotated[Naming, typer.Option(help="As for nakawari cut.")] = Naming.beside,
+    preview: Annotated[str, typer.Option(help="Some of mp4,gif, or none.")] = "mp4",
+    as_json: Json = False,
+    *,
+    memory: Memory,
+    drawing: Drawing,
+) -> None:
+    """Draw all cuts of an episode; what is done already is not done again."""
+    from ..errors import UsageError
+    from .cut import previews
+
+    kinds, model = previews(preview), drawing.variant(memory)
+    given = [name for name in ("--memory", "--offload") if memory.given()[name] is not None]
+    if given:
+        raise UsageError(f"{given[0]} plans for one machine, an episode may have many; name a --precision instead.")
+    if drawing.family is not None:
+        raise UsageError("--family says nothing to an episode; give --model.")
+    check(files=[source], output=output)
+    from ..episode.plan import Episode, units_of
+
+    units = units_of(source)
+    check(variants=[model])
+    options = {**drawing.options(model), **memory.options(model, None)}
+    words = {**drawing.words, "size": memory.size, "options": options}
+    episode = Episode(output, units, model, drawing.device.value, words, names.value, kinds)
+    _check_folder(episode)
+    episode.save()
+    _run(episode, engine, workers, chunk, address, emit, as_json)
+
+
+def _check_folder(episode: Episode) -> None:
+    """Refuse a folder of others; in one of ours, let every cut be looked at again."""
+    from ..episode.plan import PLAN
+    from ..episode.unit import refresh
+    from ..errors import UsageError
+
+    if (episode.folder / PLAN).exists():
+        refresh(episode)
+    elif episode.folder.exists() and any(episode.folder.iterdir()):
+        raise UsageError(f"{episode.folder} holds files of others; give another output folder.")
+
+
+def _run(
+    episode: Episode, engine: Engine, workers: int | None, chunk: int, address: str | None, emit: bool, as_json: bool
+) -> None:
+    from ..episode.engines import Wish
+    from ..episode.engines import submit as start
+    from ..episode.status import counts_of, rows_of
+
+    wish: Wish = Wish(workers or 0, chunk, address, emit)
+    with Bar("episode", "cut") as bar:
+        said = start(engine.value, episode, wish, bar.show)
+    rows = rows_of(episode)
+    counts = counts_of(rows)
+    if as_json:
+        typer.echo(json.dumps({"engine": engine.value, "said": said, "cuts": counts, "folder": str(episode.folder)}))
+    else:
+        typer.echo(f"{said}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+        for row in rows:
+            if row.manifest.sentence:
+                typer.echo(f"  {row.manifest.name}: {row.manifest.sentence}")
+    if counts.get("failed"):
+        raise typer.Exit(1)
+
+
+@app.command("status")
+def status(
+    folder: Folder,
+    page: Annotated[bool, typer.Option("--page", help="Also write a page with all contact sheets.")] = False,
+    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of a worker: adds costs to the page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How far an episode is; what needs a look comes first."""
+    from ..episode.plan import Episode
+    from ..episode.status import lines_of, rows_of, write_page
+
+    episode = Episode.load(folder)
+    rows = rows_of(episode)
+    written = write_page(episode, rows, price) if page or price is not None else None
+    if as_json:
+        typer.echo(json.dumps({"cuts": [row.plain() for row in rows], "page": str(written) if written else None}))
+        return
+    for line in lines_of(rows):
+        typer.echo(line)
+    if written:
+        typer.echo(f"  {written}")
+
+
+@app.command("retry")
+def retry(
+    folder: Folder,
+    cuts: Annotated[list[str] | None, typer.Argument(metavar="CUT", help="Failed cuts; default: all of them.")] = None,
+    engine: EngineOption = Engine.local,
+    workers: Workers = None,
+    chunk: Chunk = 10,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Draw failed cuts again, and whatever is left."""
+    from ..episode.plan import Episode
+    from ..episode.status import retry as let_wait
+
+    episode = Episode.load(folder)
+    let_wait(episode, cuts or [])
+    _run(episode, engine, workers, chunk, address, False, as_json)
+
+
+@app.command("collect")
+def collect(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Put all finished cuts into one folder."""
+    from ..episode.plan import Episode
+    from ..episode.status import collect as put
+
+    cuts, lacking = put(Episode.load(folder), output)
+    if as_json:
+        typer.echo(json.dumps({"cuts": cuts, "lacking": lacking, "folder": str(output)}))
+    else:
+        typer.echo(f"{cuts} cuts in {output}" + (f"; {lacking} are not finished" if lacking else ""))
+
+
+@app.command("work")
+def work(
+    folder: Folder,
+    share: Annotated[
+        str, typer.Option(metavar="NUMBER/WORKERS", help="Which of how many workers this is, from 0.")
+    ] = "0/1",
+    cuts: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Only these, by their places in the plan: 0-9, 12.")
+    ] = None,
+) -> None:
+    """Be a worker: take cuts until none is left. Engines start this."""
+    from ..episode.plan import Episode
+    from ..episode.worker import Share, numbers_of
+    from ..episode.worker import work as take
+    from ..errors import NakawariError
+
+    own = Share.parse(share)
+    names = None
+    if cuts is not None:
+        units = Episode.load(folder).units
+        names = [units[number].name for number in numbers_of(cuts, len(units))]
+    if lost := take(folder, own, names):
+        raise NakawariError(f"What became of {lost} cuts could not be written; free some space, and submit again.")

@@ -1,0 +1,39 @@
+"""Job files for farms that are not here. They are only written; no one has run them: they are untested."""
+
+from __future__ import annotations
+
+from ...files import write_text
+from ..plan import Episode
+from . import Watch, Wish
+
+_UNTESTED = "Written by nakawari, never run by its authors: try it on a few cuts first."
+
+
+def opencue(episode: Episode, wish: Wish, watch: Watch) -> str:
+    """Write a script for OpenCue's PyOutline: a layer whose frames are the numbers of the cuts."""
+    folder, last = episode.folder.resolve(), len(episode.units) - 1
+    path = episode.folder / "opencue.py"
+    command = f'["nakawari", "episode", "work", {str(folder)!r}, "--cuts", "#IFRAME#"]'
+    write_text(
+        path,
+        f"# {_UNTESTED}\n"
+        "import outline\nimport outline.cuerun\nimport outline.modules.shell\n\n"
+        f'job = outline.Outline("nakawari", frame_range="0-{last}")\n'
+        f'job.add_layer(outline.modules.shell.Shell("draw", command={command}, chunk={wish.chunk}, range="0-{last}"))\n'
+        "outline.cuerun.launch(job, use_pycuerun=False)\n",
+    )
+    return f"wrote {path}, which is untested"
+
+
+def deadline(episode: Episode, wish: Wish, watch: Watch) -> str:
+    """Write the two files that `deadlinecommand` takes for a job of its plug-in CommandLine."""
+    folder = episode.folder.resolve()
+    info, plugin = episode.folder / "deadline-job.txt", episode.folder / "deadline-plugin.txt"
+    write_text(
+        info,
+        f"Plugin=CommandLine\nName=nakawari {folder.name}\nComment={_UNTESTED}\n"
+        f"Frames=0-{len(episode.units) - 1}\nChunkSize={wish.chunk}\nOutputDirectory0={folder}\n",
+    )
+    arguments = f'episode work "{folder}" --cuts <STARTFRAME>-<ENDFRAME>'
+    write_text(plugin, f"Executable=nakawari\nArguments={arguments}\nShellExecute=False\n")
+    return f"wrote {info} and {plugin}, which are untested"

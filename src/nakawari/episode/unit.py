@@ -1,0 +1,162 @@
+"""One cut of an episode drawn: planned, drawn where it is not there yet, and what became of it written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import Interrupted, NakawariError
+from ..files import remove
+from ..memory import ran_out
+from .manifest import DONE, FAILED, MOST_DEATHS, RUNNING, WAITING, Manifest, Manifests, worker_name
+from .plan import Episode, Unit
+
+CUTS = "cuts"
+"""The folder of the finished cuts in that of the episode."""
+
+
+class Models:
+    """The pipeline of an episode, loaded once per worker, when a cut first needs it."""
+
+    def __init__(self, load: Callable[[str, str], Any] | None = None) -> None:
+        self._load = load or _load
+        self._loaded: dict[tuple[str, str], Any] = {}
+        self._fingerprints: dict[str, str] = {}
+        self.seconds = 0.0
+        """That loading took, all together."""
+
+    def pipeline(self, model: str, device: str) -> Any:
+        """The pipeline of a variant on a device."""
+        if (model, device) not in self._loaded:
+            started = time.monotonic()
+            self._loaded[model, device] = self._load(model, device)
+            self.seconds += time.monotonic() - started
+        return self._loaded[model, device]
+
+    def fingerprint(self, model: str) -> str:
+        """The hash of a variant."""
+        if model not in self._fingerprints:
+            from ..variants import fingerprint
+
+            self._fingerprints[model] = fingerprint(model)
+        return self._fingerprints[model]
+
+    def forget(self) -> None:
+        """Free the memory that the pipelines hold."""
+        self._loaded.clear()
+
+
+def _load(model: str, device: str) -> Any:
+    import torch
+
+    from ..variants import load
+
+    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    return load(model, place).pipeline
+
+
+def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
+    """Draw a cut, unless another worker has it (None) or it has ended; returns and writes down what became of it.
+
+    A cut that fails does so by name and with its sentence; only interruption goes on upwards. What a worker that died
+    had finished of the cut is taken from where it is.
+    """
+    manifests = Manifests(episode.folder)
+    before = manifests.get(unit.name)
+    if before.ended:
+        return before
+    with manifests.taken(unit.name) as ours:
+        if not ours:
+            return None
+        before = manifests.get(unit.name)
+        if before.ended:
+            return before
+        deaths = before.deaths + (before.state == RUNNING)
+        now = Manifest(unit.name, RUNNING, worker=worker_name(), deaths=deaths)
+        if deaths >= MOST_DEATHS:
+            sentence = (
+                f"{deaths} workers died while they drew it, killed or out of memory; give it more memory, and retry."
+            )
+            ended = replace(now, state=FAILED, sentence=sentence)
+        else:
+            manifests.put(now)
+            _sweep(folder_of(episode, unit))
+            try:
+                ended = _drawn(episode, unit, models, now)
+            except (KeyboardInterrupt, Interrupted):
+                manifests.put(before)
+                raise
+        if ended.state == DONE and not ended.drawn:  # it was whole already: what it took is known from then
+            ended = replace(ended, drawn=before.drawn, seconds=before.seconds or ended.seconds)
+        manifests.put(ended)
+        return ended
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what workers that were killed left half written of a cut; finished gaps stay."""
+    for left in folder.parent.glob(f".{folder.name}.????????"):
+        remove(left)
+
+
+def _drawn(episode: Episode, unit: Unit, models: Models, now: Manifest) -> Manifest:
+    started, loading, drawn = time.monotonic(), models.seconds, 0
+    state, sentence = DONE, ""
+    try:
+        drawn = draw_unit(episode, unit, models)
+    except Interrupted:
+        raise
+    except Exception as error:
+        if ran_out(error):
+            models.forget()
+        state, sentence = FAILED, _sentence(error)
+    seconds = time.monotonic() - started - (models.seconds - loading)
+    return replace(now, state=state, sentence=sentence, drawn=drawn, seconds=round(seconds, 3))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, NakawariError):
+        return " ".join(str(error).split())
+    if ran_out(error):
+        return "Memory ran out; give the worker more of it, and retry."
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'without a word'}"
+
+
+def draw_unit(episode: Episode, unit: Unit, models: Models) -> int:
+    """Draw a cut into its folder; returns how many drawings were drawn. Raises as `cut_of` and `draw_cut`."""
+    from ..cut.filling import Naming
+    from ..cut.plan import Target, cut_of, cut_of_keys
+    from ..cut.work import draw_cut
+    from ..interpolation import Settings
+
+    naming = Naming(episode.naming)
+    if unit.source.is_dir():
+        cut = cut_of_keys(unit.source, naming, unit.between, unit.exposure)
+    else:
+        from ..cut.files import read_sheet
+
+        cut = cut_of(unit.source, read_sheet(unit.source), unit.drawings or unit.source.parent, naming)
+    target = Target(folder_of(episode, unit), unit.ground, episode.previews)
+    target.check(cut)
+    fingerprint = models.fingerprint(episode.model) if cut.missing else ""
+    settings = Settings((), **episode.words)
+    load = partial(models.pipeline, episode.model, episode.device)
+    return draw_cut(cut, target, settings, episode.model, fingerprint, load).drawn
+
+
+def folder_of(episode: Episode, unit: Unit) -> Path:
+    """Where a cut goes."""
+    return episode.folder / CUTS / unit.name
+
+
+def refresh(episode: Episode) -> None:
+    """Before an episode is submitted again: cuts that have ended wait again. What of them is the same is found by its
+    hash, and not drawn twice."""
+    manifests = Manifests(episode.folder)
+    for unit in episode.units:
+        ended = manifests.get(unit.name)
+        if ended.ended:
+            manifests.put(replace(ended, state=WAITING, sentence="", deaths=0))

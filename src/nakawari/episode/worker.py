@@ -1,0 +1,82 @@
+"""A worker: one process that holds the model and takes cut after cut. Every engine does no more than start some."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ..errors import Interrupted, NakawariError, UsageError
+from .manifest import FAILED, Manifest
+from .plan import Episode, Unit
+from .unit import Models, carry_out
+
+
+@dataclass(frozen=True)
+class Share:
+    """Worker `number` (from 0) of `workers`: each begins at its own place in the list, so that they seldom meet."""
+
+    number: int = 0
+    workers: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """From `NUMBER/WORKERS`; raises `UsageError`."""
+        number, slash, workers = text.partition("/")
+        if not (slash and number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
+            raise UsageError(f"The share {text!r} is not NUMBER/WORKERS with numbers from 0, as in 0/2.")
+        return cls(int(number), int(workers))
+
+    def of(self, units: Sequence[Unit]) -> list[Unit]:
+        """All units, from this worker's own on."""
+        first = len(units) * self.number // self.workers
+        return [*units[first:], *units[:first]]
+
+
+def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = None, models: Models | None = None) -> int:
+    """Take the cuts of the episode in `folder`, or of them those named, until none is left.
+
+    Cuts that another worker has are passed over, and looked at once more at the end: it may have died. A cut that fails
+    says so in its manifest and hinders no other; returned is how many could not even do that, because nothing could be
+    written.
+    """
+    episode = Episode.load(folder)
+    units = share.of(episode.units if names is None else [episode.unit(name) for name in names])
+    models = models or Models()
+    import_module("nakawari.cut.work")  # what takes seconds to import is no part of the first cut
+    lost, held = _round(episode, units, models)
+    again, _ = _round(episode, held, models)
+    return lost + again
+
+
+def _round(episode: Episode, units: Iterable[Unit], models: Models) -> tuple[int, list[Unit]]:
+    lost, held = 0, []
+    for unit in units:
+        try:
+            became = carry_out(episode, unit, models)
+        except Interrupted:
+            raise
+        except NakawariError as error:
+            lost += 1
+            became = Manifest(unit.name, FAILED, str(error))
+        if became is None:
+            held.append(unit)
+        elif became.state == FAILED:
+            print(f"nakawari: {unit.name}: {became.sentence}", file=sys.stderr, flush=True)
+    return lost, held
+
+
+def numbers_of(text: str, count: int) -> list[int]:
+    """The numbers in a list such as `0-9,12`, each below `count`; raises `UsageError`."""
+    numbers: list[int] = []
+    for piece in text.replace(" ", "").split(","):
+        first, dash, last = piece.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < count):
+            raise UsageError(
+                f"The cuts {text!r} are not numbers of this plan; they are 0 to {count - 1}, as in 0-9,12."
+            )
+        numbers += range(int(first), int(last) + 1)
+    return numbers

@@ -12,12 +12,12 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import pytest
-from cut_sheets import document, spelled, write
 from PIL import Image
 from psd_tools import PSDImage
 from typer.testing import Result
 
 from crossfade import CrossFade
+from cut_sheets import document, spelled, write
 from nakawari.media import layer_names, read_image
 
 Cli = Callable[..., Result]

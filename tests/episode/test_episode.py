@@ -321,11 +321,11 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path):
         "import os, pathlib, signal, sys\n"
         "mark = pathlib.Path(sys.argv[1])\n"
         "if not mark.exists():\n    mark.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "pathlib.Path(sys.argv[2]).mkdir(exist_ok=True)\n"
+        "pathlib.Path(sys.argv[2]).mkdir(parents=True)\n"
         '(pathlib.Path(sys.argv[2]) / \'a.json\').write_text(\'{"name": "a", "state": "done"}\')\n'
     )
     seen: list[int] = []
-    command = [sys.executable, "-c", script, str(tmp_path / "mark"), str(tmp_path / "manifests")]
+    command = [sys.executable, "-c", script, str(tmp_path / "mark"), str(tmp_path / "manifests" / "ended")]
     supervise(episode, [command], [{}], lambda ended, cuts: seen.append(ended))
     assert Manifests(tmp_path).get("a") == Manifest("a", "done")
     assert (seen[0], seen[-1]) == (0, 1)

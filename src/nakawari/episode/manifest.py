@@ -46,25 +46,40 @@ class Manifest:
 
 
 class Manifests:
-    """The manifests in the folder of an episode."""
+    """The manifests in the folder of an episode. Those of cuts that ended lie in a folder of their own: one listing
+    of it says what is left, however many cuts and workers there are."""
 
     def __init__(self, episode: Path) -> None:
         self._folder = episode / "manifests"
+        self._ended = self._folder / "ended"
+
+    def ended(self) -> set[str]:
+        """The names of all cuts that have ended."""
+        try:
+            with os.scandir(self._ended) as entries:
+                return {one.name.removesuffix(".json") for one in entries if not one.name.startswith(".")}
+        except OSError:
+            return set()
 
     def get(self, name: str) -> Manifest:
         """The manifest of a cut; one that waits where there is none, or none that is whole."""
-        try:
-            return Manifest(**json.loads(self._path(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return Manifest(name)
+        for folder in (self._ended, self._folder):
+            try:
+                return Manifest(**json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError):
+                continue
+        return Manifest(name)
 
     def put(self, manifest: Manifest) -> None:
         """Write a manifest, whole or not at all; raises `NakawariError`."""
-        write_text(self._path(manifest.name), json.dumps(asdict(manifest), indent=1) + "\n")
+        there, other = (self._ended, self._folder) if manifest.ended else (self._folder, self._ended)
+        write_text(there / f"{manifest.name}.json", json.dumps(asdict(manifest), indent=1) + "\n")
+        (other / f"{manifest.name}.json").unlink(missing_ok=True)
 
     def forget(self, name: str) -> None:
         """Let a cut wait again."""
-        self._path(name).unlink(missing_ok=True)
+        for folder in (self._folder, self._ended):
+            (folder / f"{name}.json").unlink(missing_ok=True)
 
     @contextmanager
     def taken(self, name: str) -> Iterator[bool]:
@@ -88,9 +103,6 @@ class Manifests:
                 yield False
                 return
             yield True
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.json"
 
 
 def worker_name() -> str:

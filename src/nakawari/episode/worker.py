@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import Interrupted, NakawariError, UsageError
-from .manifest import FAILED, Manifest
+from .manifest import FAILED, Manifest, Manifests
 from .plan import Episode, Unit
 from .unit import Models, carry_out
 
@@ -29,10 +29,10 @@ class Share:
             raise UsageError(f"The share {text!r} is not NUMBER/WORKERS with numbers from 0, as in 0/2.")
         return cls(int(number), int(workers))
 
-    def of(self, units: Sequence[Unit]) -> list[Unit]:
-        """All units, from this worker's own on."""
-        first = len(units) * self.number // self.workers
-        return [*units[first:], *units[:first]]
+    def of(self, units: Sequence[Unit]) -> tuple[list[Unit], list[Unit]]:
+        """This worker's own units, and those of the others, from its own place on."""
+        first, after = (len(units) * number // self.workers for number in (self.number, self.number + 1))
+        return list(units[first:after]), [*units[after:], *units[:first]]
 
 
 def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = None, models: Models | None = None) -> int:
@@ -43,17 +43,21 @@ def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = Non
     written.
     """
     episode = Episode.load(folder)
-    units = share.of(episode.units if names is None else [episode.unit(name) for name in names])
+    own, others = share.of(episode.units if names is None else [episode.unit(name) for name in names])
     models = models or Models()
     import_module("nakawari.cut.work")  # what takes seconds to import is no part of the first cut
-    lost, held = _round(episode, units, models)
-    again, _ = _round(episode, held, models)
-    return lost + again
+    lost, held = _round(episode, own, models)
+    more, also_held = _round(episode, others, models)
+    again, _ = _round(episode, [*held, *also_held], models)
+    return lost + more + again
 
 
 def _round(episode: Episode, units: Iterable[Unit], models: Models) -> tuple[int, list[Unit]]:
-    lost, held = 0, []
+    """Take what has not ended; returns how many are lost as in `work`, and the units that others have."""
+    lost, held, ended = 0, [], Manifests(episode.folder).ended()
     for unit in units:
+        if unit.name in ended:
+            continue
         try:
             became = carry_out(episode, unit, models)
         except Interrupted:

@@ -27,7 +27,9 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from nakawari.episode.engines.processes import ended_of
 from nakawari.episode.plan import Episode, units_of
+from nakawari.episode.status import counts_of, rows_of
 from nakawari.episode.unit import CUTS, Models, draw_unit
 from nakawari.files import file_digest, read_json, write_json
 
@@ -130,7 +132,7 @@ def submit(engine: str, source: Path, folder: Path, workers: int, model: str, ch
     """The command as a user gives it."""
     words = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder), "--engine", engine]
     words += ["--workers", str(workers), "--chunk", str(chunk), "--model", model, "--steps", "1", "--device", "cpu"]
-    return subprocess.Popen([*words, "--json", *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen([*words, *more], stdout=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
@@ -176,13 +178,16 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         watcher.start()
         started = time.monotonic()
         process = submit(words.engine, source, folder, words.workers, words.model, words.chunk, more)
-        mark, under = ("ray::Drawer", None) if words.engine == "ray" else ("episode work", process.pid)
+        mark, under = ("ray::Drawer" if words.engine == "ray" else f"episode work {folder}"), process.pid
+        under = None if words.engine in ("ray", "slurm") else under  # daemons of the engine start these
         killer = Killer(words.every, mark, under) if words.every else None
         if killer:
             killer.start()
         if kill_node and words.every:
             threading.Timer(2.5 * words.every, kill_node).start()
-        out, _ = process.communicate()
+        process.wait()
+        while words.engine == "slurm" and ended_of(Episode.load(folder)) < words.cuts:
+            time.sleep(0.5)  # submitting does not wait for the job
         seconds = time.monotonic() - started
         if killer:
             killer.finish()
@@ -195,7 +200,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         "kills": killer.kills if killer else 0,
         "node killed": bool(kill_node and words.every),
         "exit status": process.returncode,
-        "states": json.loads(out)["cuts"] if out else None,
+        "states": counts_of(rows_of(Episode.load(folder))),
         "files": len(theirs),
         "files that are the same": sum(ours.get(name) == own for name, own in theirs.items()),
         "files too many": len(ours.keys() - theirs.keys()),
@@ -208,7 +213,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=["local", "ray", "openjd"])
+    parser.add_argument("engine", choices=["local", "ray", "openjd", "slurm"])
     parser.add_argument("--cuts", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--chunk", type=int, default=10)

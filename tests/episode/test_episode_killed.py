@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 import episode_chaos
 
-NEEDS = {"local": None, "ray": "ray", "openjd": "openjd.cli"}
+NEEDS = {"local": None, "ray": "ray", "openjd": "openjd.cli", "slurm": None}
 
 
 @pytest.mark.slow
@@ -18,6 +19,8 @@ NEEDS = {"local": None, "ray": "ray", "openjd": "openjd.cli"}
 def test_nothing_is_lost_and_nothing_drawn_twice(engine: str, tmp_path: Path):
     if NEEDS[engine]:
         pytest.importorskip(NEEDS[engine])
+    if engine == "slurm" and shutil.which("sbatch") is None:
+        pytest.skip("needs sbatch, and a cluster of two nodes")
     # Kept between engines, where that is asked for: all are held against one uncut run.
     place = Path(os.environ.get("NAKAWARI_CHAOS", tmp_path))
     words = {"cuts": int(os.environ.get("NAKAWARI_CHAOS_CUTS", 200)), "workers": 2, "chunk": 20, "every": 15.0}

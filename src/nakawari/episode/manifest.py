@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import NakawariError
 from ..files import fcntl, write_text
 
-DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
+DONE, FAILED, STARTING, RUNNING, WAITING = "done", "failed", "starting", "running", "waiting"
 MOST_DEATHS = 5
 """A cut during which so many workers died is not given to another."""
 
@@ -23,12 +23,12 @@ class Manifest:
 
     Args:
         name: of the cut.
-        state: done, failed, running (or its worker died), waiting.
+        state: waiting, starting (its worker loads the model), running (it draws, or died at it), done or failed.
         sentence: why it failed.
         worker: who has, or had, it last.
         seconds: that it took, without the loading of the model.
         drawn: drawings that were drawn now; 0 for a cut that was whole already.
-        deaths: workers that died during it.
+        deaths: workers that died while they drew it; those that died before may have died of anything.
     """
 
     name: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import NakawariError, UsageError
 from ..files import atomic_path, read_json, write_text
-from .manifest import DONE, FAILED, RUNNING, Manifest, Manifests
+from .manifest import DONE, FAILED, RUNNING, STARTING, Manifest, Manifests
 from .plan import Episode, Unit
 from .unit import folder_of
 
@@ -44,7 +44,7 @@ def rows_of(episode: Episode) -> list[Row]:
     finished ones without one, then the rest."""
     manifests = Manifests(episode.folder)
     rows = [_row(episode, unit, manifests.get(unit.name)) for unit in episode.units]
-    order = {FAILED: 0, DONE: 1, RUNNING: 2}
+    order = {FAILED: 0, DONE: 1, RUNNING: 2, STARTING: 2}
     return sorted(
         rows,
         key=lambda row: (order.get(row.manifest.state, 3), 2.0 if row.confidence is None else row.confidence),

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import Interrupted, NakawariError
 from ..files import remove
 from ..memory import ran_out
-from .manifest import DONE, FAILED, MOST_DEATHS, RUNNING, WAITING, Manifest, Manifests, worker_name
+from .manifest import DONE, FAILED, MOST_DEATHS, RUNNING, STARTING, WAITING, Manifest, Manifests, worker_name
 from .plan import Episode, Unit
 
 CUTS = "cuts"
@@ -76,7 +76,7 @@ def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
         if before.ended:
             return before
         deaths = before.deaths + (before.state == RUNNING)
-        now = Manifest(unit.name, RUNNING, worker=worker_name(), deaths=deaths)
+        now = Manifest(unit.name, STARTING, worker=worker_name(), deaths=deaths)
         if deaths >= MOST_DEATHS:
             sentence = (
                 f"{deaths} workers died while they drew it, killed or out of memory; give it more memory, and retry."
@@ -86,7 +86,7 @@ def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
             manifests.put(now)
             _sweep(folder_of(episode, unit))
             try:
-                ended = _drawn(episode, unit, models, now)
+                ended = _drawn(episode, unit, models, now, partial(manifests.put, replace(now, state=RUNNING)))
             except (KeyboardInterrupt, Interrupted):
                 manifests.put(before)
                 raise
@@ -102,11 +102,11 @@ def _sweep(folder: Path) -> None:
         remove(left)
 
 
-def _drawn(episode: Episode, unit: Unit, models: Models, now: Manifest) -> Manifest:
+def _drawn(episode: Episode, unit: Unit, models: Models, now: Manifest, begins: Callable[[], None]) -> Manifest:
     started, loading, drawn = time.monotonic(), models.seconds, 0
     state, sentence = DONE, ""
     try:
-        drawn = draw_unit(episode, unit, models)
+        drawn = draw_unit(episode, unit, models, begins)
     except Interrupted:
         raise
     except Exception as error:
@@ -125,8 +125,11 @@ def _sentence(error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'without a word'}"
 
 
-def draw_unit(episode: Episode, unit: Unit, models: Models) -> int:
-    """Draw a cut into its folder; returns how many drawings were drawn. Raises as `cut_of` and `draw_cut`."""
+def draw_unit(episode: Episode, unit: Unit, models: Models, begins: Callable[[], None] | None = None) -> int:
+    """Draw a cut into its folder; returns how many drawings were drawn. Raises as `cut_of` and `draw_cut`.
+
+    `begins` is called when the model is there and drawing begins; not where nothing is to be drawn.
+    """
     from ..cut.filling import Naming
     from ..cut.plan import Target, cut_of, cut_of_keys
     from ..cut.work import draw_cut
@@ -143,7 +146,13 @@ def draw_unit(episode: Episode, unit: Unit, models: Models) -> int:
     target.check(cut)
     fingerprint = models.fingerprint(episode.model) if cut.missing else ""
     settings = Settings((), **episode.words)
-    load = partial(models.pipeline, episode.model, episode.device)
+
+    def load() -> Any:
+        pipeline = models.pipeline(episode.model, episode.device)
+        if begins:
+            begins()
+        return pipeline
+
     return draw_cut(cut, target, settings, episode.model, fingerprint, load).drawn
 
 

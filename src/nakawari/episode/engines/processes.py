@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import NakawariError
-from ..manifest import MOST_DEATHS, Manifests
+from ..manifest import Manifests
 from ..plan import Episode
 from . import Watch
 
 LOG = "workers.log"
 """What workers print, in the folder of the episode; what fails is said on stderr."""
+MOST_FRUITLESS = 20
+"""Deaths per worker, without a cut that ended in between, after which no more are started."""
 PAUSE = 0.2
 """Seconds between two looks at the processes."""
 
@@ -57,7 +59,7 @@ def supervise(
                 del running[number]
                 if died(status) and now < len(episode.units):
                     fruitless += 1
-                    if fruitless > MOST_DEATHS * len(commands):
+                    if fruitless > MOST_FRUITLESS * len(commands):
                         raise NakawariError(
                             f"Workers died {fruitless} times, the last with status {status}, and no cut ended; see "
                             "whether memory and disk suffice, and submit again."

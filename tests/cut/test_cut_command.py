@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cut_sheets import document, spelled, write
 from PIL import Image
 from typer.testing import Result
 
 from crossfade import CrossFade
+from cut_sheets import document, spelled, write
 from nakawari.cut.xdts import read_xdts
 from nakawari.media import read_frames, read_image
 
@@ -292,3 +293,23 @@ def test_a_cut_takes_the_options_that_choose_how_is_drawn(cli: Cli, stub: CrossF
     assert (record["model"], record["seed"]) == ("mini+show@0.7:int8", 3)
     refused = run(cli, cut, "--seed", 4, "--offload", "model")
     assert (refused.exit_code, "--offload is for a GPU" in refused.stderr) == (2, True)
+
+
+def test_the_record_says_how_sure_every_drawing_is(cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch):
+    from nakawari.cut import work
+
+    draw = work.draw
+
+    def sure(*words: Any) -> Any:
+        drawn = draw(*words)
+        count = len(drawn.frames) - 2
+        return replace(
+            drawn, used=(dict(drawn.used[0]) | {"confidence": [0.9 - 0.2 * number for number in range(count)]},)
+        )
+
+    monkeypatch.setattr(work, "draw", sure)
+    assert run(cli, cut).exit_code == 0
+    record = json.loads((cut["out"] / "cut.json").read_text())
+    drawn = {one["name"]: one["confidence"] for one in record["levels"][0]["drawings"] if "share" in one}
+    assert drawn == {"1a": 0.9, "1b": pytest.approx(0.7)}
+    assert record["gaps"][0]["confidence"] == [0.9, pytest.approx(0.7)]

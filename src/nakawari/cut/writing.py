@@ -24,6 +24,9 @@ from .plan import RECORD, TOOL, Cut, CutLevel, Target
 if TYPE_CHECKING:
     from .work import LevelGap
 
+_OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes")
+"""What is said of every gap by whoever drew it, where it says so."""
+
 
 @dataclass(frozen=True)
 class WrittenLevel:
@@ -59,6 +62,11 @@ def write_level(
         gaps: the gaps in which they were drawn.
     """
     entries, shown, files = [], {}, {}
+    sure = {
+        drawing.name: how_sure
+        for gap, found in gaps
+        for drawing, how_sure in zip(gap.drawings, found.used.get("confidence") or (), strict=False)
+    }
     for number, (drawing, name) in enumerate(zip(level.exposures.drawings, level.names, strict=True)):
         files[drawing.name] = f"{level.level.name}/{name}.png"
         source = None if drawing.way else level.files[drawing.name]
@@ -66,7 +74,7 @@ def write_level(
         key = keys.get(drawing.name)
         picture = pictures[drawing.name] if key is None else key.picture or Picture(key.pixels)
         shown[number] = picture.srgb()
-        entries.append(_entry(drawing, name, files[drawing.name], source))
+        entries.append(_entry(drawing, name, files[drawing.name], source, sure.get(drawing.name)))
     if shown:
         title = f"{level.level.name}: {len(shown)} drawings, {len(pictures)} of them drawn"
         captions, there = [entry["name"] for entry in entries], [not d.way for d in level.exposures.drawings]
@@ -89,18 +97,19 @@ def _write_drawing(path: Path, source: Path | None, picture: Picture | None) -> 
         write_image(path, read_picture(source))
 
 
-def _entry(drawing: Drawing, name: str, file: str, source: Path | None) -> dict[str, Any]:
+def _entry(drawing: Drawing, name: str, file: str, source: Path | None, sure: float | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": name, "in_sheet": drawing.name if drawing.numbered else None, "file": file}
     if drawing.way:
         way = drawing.way
-        return entry | {"between": [way.start, way.end], "share": round(way.share, 6)}
+        return entry | {"between": [way.start, way.end], "share": round(way.share, 6), "confidence": sure}
     return entry | {"source": str(source), "sha256": file_hash(source) if source else None}
 
 
 def _gap_entry(gap: LevelGap, found: Gap, files: Mapping[str, str]) -> dict[str, Any]:
     asked = [drawing.way.share for drawing in gap.drawings if drawing.way]
     names = [files[drawing.name] for drawing in gap.drawings]
-    return {"key": gap.key, "asked": asked, "shares": list(found.shares), "files": names}
+    said = {name: found.used[name] for name in _OF_GAP if name in found.used}
+    return {"key": gap.key, "asked": asked, "shares": list(found.shares), "files": names} | said
 
 
 def write_cut(folder: Path, cut: Cut, target: Target, levels: Sequence[WrittenLevel]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -313,3 +314,20 @@ def test_the_record_says_how_sure_every_drawing_is(cli: Cli, stub: CrossFade, cu
     drawn = {one["name"]: one["confidence"] for one in record["levels"][0]["drawings"] if "share" in one}
     assert drawn == {"1a": 0.9, "1b": pytest.approx(0.7)}
     assert record["gaps"][0]["confidence"] == [0.9, pytest.approx(0.7)]
+
+
+def test_a_full_disk_is_told_by_the_place_that_was_asked_for(
+    cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch
+):
+    save = Image.Image.save
+
+    def full(self: Image.Image, path: Any, **options: Any) -> None:
+        if "contact-B" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(self, path, **options)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    result = run(cli, cut)
+    assert result.exit_code == 1
+    assert f"Could not write {cut['out']}/contact-B.png: No space left on device" in result.stderr
+    assert "2 of 2 gaps are kept" in result.stderr

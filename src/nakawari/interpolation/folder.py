@@ -133,13 +133,24 @@ def filling(earlier: Earlier) -> Iterator[Path]:
     path = earlier.folder.resolve()
     if earlier.strangers():
         # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging, _named_as(path, staging):
             yield Path(staging)
             _merge(Path(staging), path, earlier.files)
     else:
-        with atomic_path(path) as temporary:
+        with atomic_path(path) as temporary, _named_as(path, str(temporary)):
             temporary.mkdir()
             yield temporary
+
+
+@contextmanager
+def _named_as(path: Path, staging: str) -> Iterator[None]:
+    """Let errors name the place that was asked for, and not the one where its files are made."""
+    try:
+        yield
+    except NakawariError as error:
+        if staging not in str(error):
+            raise
+        raise type(error)(str(error).replace(staging, str(path))) from error
 
 
 def _merge(made: Path, folder: Path, ours: set[str]) -> None:

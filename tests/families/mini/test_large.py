@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -53,6 +54,21 @@ def test_a_drawing_is_drawn_alike_at_any_size(monkeypatch: pytest.MonkeyPatch, o
     apart = functional.interpolate(wide[1:2], SIZE, mode="area")[0] - small[1]
     moved = (small[0] - small[2]).square().mean()
     assert apart.square().mean() < 0.03 * moved
+
+
+@torch.no_grad()
+def test_points_led_by_hand_lead_large_keys_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "MOST_PIXELS", SIZE[0] * SIZE[1])
+    pipeline, guides = load("mini").pipeline, []
+    for times in (1, 4):
+        middle = (times - 1) / 2  # of a pixel that becomes several
+        points = np.array([[[24.0, 30.0]], [[44.0, 36.0]]]) * times + middle
+        guides.append(pipeline.condition(*keys(times), num_frames=3, control=[points]).guide)
+    free = pipeline.condition(*keys(1), num_frames=3).guide
+    for guide in guides:  # half-way, in units of 16 pixels
+        assert torch.allclose(guide.motion[0, 1, :, 33, 34], torch.tensor([20.0, 6.0]) / 16, atol=0.02)
+    led = (guides[0].motion - free.motion).abs().mean()
+    assert (guides[1].motion - guides[0].motion).abs().mean() < 0.1 * led
 
 
 @pytest.mark.parametrize("size", [(360, 640), (1080, 1920), (2160, 3840), (3000, 200), (97, 5001)])

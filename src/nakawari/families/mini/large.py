@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,6 +41,12 @@ def at_working_size(frames: Tensor) -> Tensor:
         return frames
     flat = frames.reshape(-1, *frames.shape[-3:])
     return functional.interpolate(flat, size, mode="bilinear", antialias=True).reshape(*frames.shape[:-2], *size)
+
+
+def points_at_working_size(points: NDArray[np.floating], size: Size) -> NDArray[np.floating]:
+    """Points (..., 2), x and y in pixels of keys of `size`, in those of their working size."""
+    height, width = working_size(size)
+    return (points + 0.5) * (width / size[1], height / size[0]) - 0.5
 
 
 def frames_of(looks: Sequence[Sequence[Look]]) -> list[list[Look]]:

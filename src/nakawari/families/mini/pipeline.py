@@ -25,7 +25,7 @@ from ..inputs import KeyFrames
 from ..tooncrafter.sampling import Generators, OutputType, draw_noise, sample
 from ..tooncrafter.scheduler import Sampler, Spacing, ToonCrafterScheduler
 from .autoencoder import PATCH, LinearAutoencoder
-from .large import at_working_size, drawn_large, frames_of, working_size
+from .large import at_working_size, drawn_large, frames_of, points_at_working_size, working_size
 from .redraw import Keys, Look
 from .unet import MiniUNet
 
@@ -139,7 +139,9 @@ class MiniPipeline(InterpolationPipeline):
         keys = pad_frames(keys, *self._lacking(keys))
         times = torch.linspace(0, 1, num_frames) if times is None else times
         if guide is None or not guided:
-            led = {} if control is None else {"led": [None if own is None else own[[0, -1]] for own in control]}
+            led = {}
+            if control is not None:
+                led["led"] = [None if own is None else points_at_working_size(own[[0, -1]], size) for own in control]
             guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times, **led)
         guide = guide.pad(*self._lacking(guide.start)).map(lambda tensor: tensor.to(self.vae.dtype))
         encoded = self.vae.encode(keys.to(self.vae.dtype))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cut_sheets import Dense, dense_levels, document, sheets, spelled, write
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from cut_sheets import Dense, dense_levels, document, sheets, spelled, write
 from nakawari.cut.filling import Naming, filled, names_of
 from nakawari.cut.placing import place
 from nakawari.cut.sheet import Level, Sheet

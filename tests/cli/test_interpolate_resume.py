@@ -35,7 +35,7 @@ module = ModuleType("nakawari.variants")
 module.load = lambda name, device: SimpleNamespace(name=name, pipeline=Fatal(noise=0.2))
 module.fingerprint = lambda name: f"hash of {name}"
 module.check_name = lambda name: None
-module.weights_bytes = lambda name: 0
+module.weights_bytes, module.LARGE = lambda name: 0, 1_000_000_000
 sys.modules["nakawari.variants"] = module
 from nakawari.cli.main import run
 run()

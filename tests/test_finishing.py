@@ -69,6 +69,8 @@ def test_a_still_title_over_a_moving_ground_stays_whole():
     assert (torn[mask] != 255).any()
     assert (made[mask] == 255).all()
     assert np.array_equal(made[~mask & (keys[0] != keys[1]).any(2)], torn[~mask & (keys[0] != keys[1]).any(2)])
+    passed = hold((keys[0], keys[1]), torn, torn=False)
+    assert np.array_equal(passed, torn), "parts tear nothing: what they draw over a still thing passes over it"
 
 
 def few(left: int, mode: str) -> np.ndarray:

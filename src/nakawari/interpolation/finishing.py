@@ -20,17 +20,18 @@ def finished_gap(pair: Pair, gap: Gap, settings: Settings) -> Gap:
     if gap.used.get("drawn_by") in ON_CUT:
         return gap
     kept = is_kept(pair, settings.palette)
-    frames = [_finished(pair, frame, kept) for frame in gap.frames]
+    torn = gap.used.get("drawn_by") != "parts"
+    frames = [_finished(pair, frame, kept, torn) for frame in gap.frames]
     keys = Keys(pair)
     sure = [round(keys.judge(frame, share).frame, 4) for frame, share in zip(frames, gap.shares, strict=True)]
     said = {"palette": "keep" if kept else "free", "confidence": sure}
     return replace(gap, frames=frames, used=dict(gap.used) | said)
 
 
-def _finished(pair: Pair, frame: NDArray[np.uint8], kept: bool) -> NDArray[np.uint8]:
+def _finished(pair: Pair, frame: NDArray[np.uint8], kept: bool, torn: bool) -> NDArray[np.uint8]:
     if _hard(pair):
         frame = np.concatenate([frame[..., :3], np.where(frame[..., 3:] < 128, 0, 255).astype(np.uint8)], axis=2)
-    return hold(pair, in_colours(pair, frame) if kept else frame)
+    return hold(pair, in_colours(pair, frame) if kept else frame, torn)
 
 
 def _hard(pair: Pair) -> bool:

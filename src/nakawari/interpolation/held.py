@@ -22,15 +22,21 @@ STANDING = 0.8
 """Least share of the edges of still pixels that stand in both keys: a thing that moves has its edges at two places."""
 
 
-def hold(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An in-between (H, W, 3 or 4) of two keys of its shape, with what stands still taken from the first key."""
+def hold(
+    pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], frame: NDArray[np.uint8], torn: bool = True
+) -> NDArray[np.uint8]:
+    """An in-between (H, W, 3 or 4) of two keys of its shape, with what stands still taken from the first key.
+
+    `torn` says whether a still thing may have been torn, as a model or a flow does; parts that move never tear one, so
+    that what differs there passes over it.
+    """
     first, last = pair
     still = same_at(first, last)
     if still.all():
         return first.copy()
     near = np.abs(_seen(frame) - _seen(first)).max(axis=2) <= NEAR
     held = still & near
-    if (still & ~near).any():
+    if torn and (still & ~near).any():
         held |= still & standing(pair, still)
     return np.where(held[..., None], first, frame)
 

@@ -106,7 +106,9 @@ def test_maps_stand_beside_the_frames_and_go_when_they_are_not_asked_for(
     cli: Cli, stub: CrossFade, cut: list[Path], tmp_path: Path
 ):
     out, words = tmp_path / "out", ("interpolate", *cut[:2], "-o", tmp_path / "out", "--between", 2)
-    assert cli(*words, "--confidence").exit_code == 0
+    result = cli(*words, "--confidence")
+    assert result.exit_code == 0, result.stderr
+    assert "0001.png ... 0004.png" in result.stdout
     assert sorted(path.name for path in (out / "confidence").iterdir()) == ["0002.png", "0003.png"]
     shown = read_image(out / "confidence" / "0002.png")
     assert shown.shape == (100, 160, 3)

@@ -200,7 +200,7 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
     if by_parts:
         typer.echo(f"  {by_parts} of {gaps} gaps drawn by their parts, not by the model (--no-parts: all by the model)")
     frames = {frame["file"] for frame in record["frames"]}
-    sequence = [file for file in files if file.name in frames]
+    sequence = [file for file in files if file.name in frames and file.parent == files[-1].parent]
     if sequence:
         typer.echo(f"  {sequence[0]} ... {sequence[-1].name}")
     for file in files:

@@ -87,14 +87,14 @@ def test_openjd_runs_its_template_here(cli: Cli, stub: CrossFade, shots: Path, t
     pytest.importorskip("openjd.cli")
     result = submitted(cli, shots, tmp_path / "out", "openjd", "--workers", 2, "--chunk", 2, "--json")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["cuts"] == {"done": 3}
+    assert json.loads(result.stdout.splitlines()[-1])["cuts"] == {"done": 3}  # in one process Ray prints before it
 
 
 def test_ray_draws_on_a_cluster_of_its_own(cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path):
     pytest.importorskip("ray")
     result = submitted(cli, shots, tmp_path / "out", "ray", "--workers", 2, "--json")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["cuts"] == {"done": 3}
+    assert json.loads(result.stdout.splitlines()[-1])["cuts"] == {"done": 3}  # in one process Ray prints before it
 
 
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("openjd", "openjd-cli")])

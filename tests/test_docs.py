@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,11 @@ def test_links_lead_somewhere():
             there = page.parent / target if target else page
             assert there.exists(), f"{page.name} links to {target}"
             assert not anchor or anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def test_every_extra_that_is_named_can_be_installed():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = [*PAGES, *(path for room in ("src", "hosts", "benchmarks") for path in (ROOT / room).rglob("*.py"))]
+    named = {name: path for path in told for name in re.findall(r"nakawari\[(\w+)\]", path.read_text(encoding="utf-8"))}
+    assert named
+    assert {name: path for name, path in named.items() if name not in extras} == {}

@@ -171,7 +171,7 @@ def test_a_framer_is_adapted_by_its_own_defaults(cli: Cli, framer_model: Path, s
     result = cli("adapt", "--data", show, "--model", framer_model, *words, "-o", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     saved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
-    assert saved["objective"]["lora"]["target"] == "attention+feed-forward"
+    assert (saved["objective"]["lora"]["target"], saved["objective"]["lora"]["rank"]) == (".*", 8)  # a small one
 
 
 def test_an_adapter_is_validated_and_the_best_is_kept_without_being_asked(

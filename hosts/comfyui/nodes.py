@@ -146,9 +146,9 @@ class SheetIn(io.ComfyNode):
     def execute(cls, sheet: str, drawings: str) -> io.NodeOutput:
         from nakawari.cut.files import read_sheet
         from nakawari.cut.filling import Naming
-        from nakawari.cut.plan import plan_cut
+        from nakawari.cut.plan import cut_of
 
-        return io.NodeOutput(plan_cut(Path(sheet), read_sheet(Path(sheet)), Path(drawings), Naming.beside))
+        return io.NodeOutput(cut_of(Path(sheet), read_sheet(Path(sheet)), Path(drawings), Naming.beside))
 
 
 class SheetOut(io.ComfyNode):

@@ -89,7 +89,7 @@ OUTPUTS = {
     "a file": (2, "file", "is a file"),
     "below a file": (1, "file/out", "is not a folder"),
     "the keys' own folder": (2, ".", "holds the key drawing"),
-    "unknown suffix": (2, "clip.mov", "cannot be written as .mov"),
+    "unknown suffix": (2, "clip.avi", "cannot be written as .avi"),
     "file that exists": (2, "clip.mp4", "exists already"),
     "format for one file": (2, "new.gif --format png", "--format says nothing"),
 }

@@ -82,7 +82,7 @@ def test_frames_of_sequences_have_a_table_of_their_own(tmp_path, triplets):
     """One line for each true frame; the mean of a sample's lines is its number; cut off and gone on with: the same."""
     pairs = zip(triplets[::2], triplets[1::2], strict=True)
     long = [replace(a, truth=(*a.truth, *b.truth), times=(1 / 3, 2 / 3)) for a, b in pairs]
-    protocol = Protocol(name="tiny", metrics=("psnr", "flicker"), scored="all")
+    protocol = Protocol(name="tiny", metrics=("psnr", "flicker"), scored="all", num_frames=4)
     run(tmp_path / "out", long, protocol=protocol)
     lines = list(csv.DictReader((tmp_path / "out/stub/frames-0.csv").open()))
     assert [line["name"] for line in lines] == [f"{one.name}@{t}" for one in long for t in ("0.3333", "0.6667")]
@@ -91,7 +91,7 @@ def test_frames_of_sequences_have_a_table_of_their_own(tmp_path, triplets):
     each = np.array([float(line["psnr"]) for line in lines]).reshape(-1, 2)
     np.testing.assert_allclose(each.mean(1), means, atol=1e-6)
     with pytest.raises(NakawariError, match="failed on sample"):
-        run(tmp_path / "cut", long, [Model("stub", StubPipeline(bad=[1]))], protocol)
+        run(tmp_path / "cut", long, [Model("stub", StubPipeline(bad=[2]))], protocol)
     assert not (tmp_path / "cut/stub/frames-0.csv").exists()
     run(tmp_path / "cut", long, protocol=protocol)
     whole = contents(tmp_path / "out")

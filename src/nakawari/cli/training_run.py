@@ -86,7 +86,8 @@ def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_jso
         def show(progress: Progress) -> None:
             loss = progress.entry.get("loss")
             notes = [f"loss {loss:.4g}"] if isinstance(loss, float) else []
-            notes += [f"{progress.entry['samples_per_second']:.3g} clips/s", memory.words(memory.used())]
+            rate = progress.entry.get("samples_per_second")
+            notes += [f"{rate:.3g} clips/s", memory.words(memory.used())] if rate else []
             bars.show(what, progress.step, progress.steps, ", ".join(notes))
 
         outcome = train_recipe(recipe, run, resume=resume, progress=show, preparing=bars.show)

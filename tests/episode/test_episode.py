@@ -248,10 +248,11 @@ def test_a_page_with_contact_sheets_least_sure_first_and_a_folder_to_hand_over(
 ):
     out = tmp_path / "out"
     assert cli("episode", "submit", shots, "-o", out, "--preview", "none").exit_code == 0
-    for name, sure in (("a", 0.9), ("b", 0.2)):
+    for name, sure in (("a", 0.9), ("b", 0.2), ("c", None)):
         path = out / "cuts" / name / "cut.json"
         record = json.loads(path.read_text())
-        record["levels"][0]["drawings"][1]["confidence"] = sure
+        for drawing in (drawing for level in record["levels"] for drawing in level["drawings"]):
+            drawing["confidence"] = sure
         path.write_text(json.dumps(record))
     assert cli("episode", "status", out, "--page", "--price", "2").exit_code == 0
     page = (out / "status.html").read_text()

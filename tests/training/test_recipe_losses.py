@@ -68,7 +68,12 @@ def tiny_recipe(name: str, folder: Path) -> dict[str, Any]:
     framer = "framer" in name
     source = {"kind": "drags"} if "drags" in kinds else {"kind": "synthetic"}
     values["model"] = {"base": base}
-    values["data"] = {"sources": [source], "size": [64, 96] if framer else [32, 48], "frames": [5 if framer else 3]}
+    values["data"] = {
+        "sources": [source],
+        "size": [64, 96] if framer else [32, 48],
+        "frames": [5 if framer else 3],
+        "augment": True,
+    }
     values["optim"] |= {"steps": 2, "batch_size": 2, "accumulation": 1, "mixed_precision": "no", "warmup_steps": 0}
     values["validation"] = {"every": 2, "samples": 1}
     return values | {"workers": 0, "log": {}}

@@ -15,8 +15,8 @@ from typer.testing import Result
 
 import tiny_framer
 from nakawari import variants
-from nakawari.adapters import save
 from nakawari.errors import NakawariError, UsageError
+from nakawari.families.adapting import save_adapter
 from nakawari.families.base import Condition, InterpolationPipeline
 from nakawari.families.cache import CacheLevel, Carried
 from nakawari.quantization.precisions import weight_bytes
@@ -143,7 +143,7 @@ def test_adapters_count_beside_the_model(tmp_path: Path):
     pipeline = towered_model(8)
     pipeline.save_pretrained(tmp_path / "model")
     add_lora(pipeline, LoraParams(target="cross-attention", rank=2))
-    save(pipeline.denoiser, tmp_path / "adapter", ADAPTER)
+    save_adapter(pipeline.denoiser, tmp_path / "adapter", ADAPTER)
     size = Size(5, 32, 48, 2)
     name = f"{tmp_path / 'model'}+{tmp_path / 'adapter'}"
     (with_it,) = (way for way in ways(f"{name}:fp32", size, 2, "cpu") if way.together)

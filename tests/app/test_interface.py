@@ -128,14 +128,14 @@ def test_two_users_do_not_see_each_other(client: Any, server: Any, tmp_path: Pat
         except urllib.error.HTTPError as error:
             return error.code
 
-    assert status_of(f"work/{first}/previews/a.png.png") == 200
+    assert status_of(f"own/{first}/previews/a.png.png") == 200
     climbs = [
-        f"work/{second}/../{first}/previews/a.png.png",
-        f"work/{second}/%2e%2e/{first}/previews/a.png.png",
-        f"work/{second}/..%2f{first}%2fpreviews/a.png.png",
+        f"own/{second}/../{first}/previews/a.png.png",
+        f"own/{second}/%2e%2e/{first}/previews/a.png.png",
+        f"own/{second}/..%2f{first}%2fpreviews/a.png.png",
         f"shared/users/{first}/previews/a.png.png",
-        f"shared/%2e%2e/work/users/{first}/previews/a.png.png",
-        f"work/{first}/work.json",
+        f"shared/%2e%2e/users/{first}/previews/a.png.png",
+        f"own/{first}/work.json",
         "shared/worker.log",
         f"gradio_api/file={server.work}/users/{first}/previews/a.png.png",
         f"gradio_api/file={server.work}/worker.log",

@@ -48,7 +48,7 @@ def application(site: Site) -> FastAPI:
     def script(name: str) -> Response:
         return FileResponse(STATIC / name) if name in (*SCRIPTS, STYLE) else PlainTextResponse("", 404)
 
-    @app.get("/work/{token}/{path:path}")
+    @app.get("/own/{token}/{path:path}")
     def own(token: str, path: str) -> Response:
         return _file(lambda: site.works.open(token).inside(path))
 

@@ -47,7 +47,6 @@ def test_what_is_alive_at_once_is_counted():
     assert found == Work(peak=640, flops=2 * 4 * 8 * 16)
 
 
-@pytest.mark.xfail(reason="red at the end of 2026-11-28 and not yet understood", strict=False)
 def test_attention_has_no_matrix_of_scores():
     query = torch.empty(2, 4, 1000, 8, device="meta", dtype=torch.bfloat16)
     _, found = track(lambda: functional.scaled_dot_product_attention(query, query, query))
@@ -75,7 +74,6 @@ def test_an_empty_model_is_the_model_without_its_numbers(saved: Path, precision:
         assert all(value.is_meta for value in networks(empty)[name].parameters())
 
 
-@pytest.mark.xfail(reason="red at the end of 2026-11-28 and not yet understood", strict=False)
 def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved: Path):
     """The same count over real tensors, which are there."""
     size = Size(frames=5, height=32, width=48, branches=2)
@@ -91,10 +89,13 @@ def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved
         decoding = track(lambda: pipeline.decode(noisy, condition))[1]
     assert found["step together"].flops == step.flops == 2 * found["step"].flops
     assert found["decode"].flops == decoding.flops
-    assert found["step together"].peak == pytest.approx(step.peak, rel=0.02)
-    if pipeline.family == "mini":  # it reads at which times its frames stand, and without numbers all stand at 0
+    if pipeline.family == "mini":
+        # A CPU takes its frames a few at a time, which the meta device, standing for a GPU too, does not; and it reads
+        # at which times frames stand, which all are 0 without numbers.
+        assert step.peak <= found["step together"].peak <= 1.25 * step.peak
         assert found["decode"].peak >= decoding.peak
     else:
+        assert found["step together"].peak == pytest.approx(step.peak, rel=0.02)
         assert found["decode"].peak == pytest.approx(decoding.peak, rel=0.02)
     assert found["step"].peak < found["step together"].peak
 
@@ -141,7 +142,6 @@ def test_what_a_cache_level_keeps_is_what_the_sampler_keeps(tmp_path: Path, monk
     assert counted is not None and sum(storages.values()) == pytest.approx(counted.bytes, rel=0.05)
 
 
-@pytest.mark.xfail(reason="red at the end of 2026-11-28 and not yet understood", strict=False)
 def test_adapters_count_beside_the_model(tmp_path: Path):
     pipeline = towered_model(8)
     pipeline.save_pretrained(tmp_path / "model")

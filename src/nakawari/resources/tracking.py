@@ -54,7 +54,8 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, mode: _AsOnADevice, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         output = query.new_empty(*query.shape[:-1], value.shape[-1])
         ctx.mode = mode
-        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:-1], dtype=torch.float32))
         mode.flops += _attention_flops(query, key, value)
         return output
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import NakawariError, UsageError
+from ..families.adapter_files import PEFT_WEIGHTS, WEIGHTS
 from ..memory import words
 from ..variants import parse, with_precision
 from ..weights import header
@@ -74,6 +75,8 @@ def ways(model: str, size: Size, steps: int, device: str, offloads: tuple[Offloa
 def adapter_bytes(name: str) -> int:
     """What the adapters of a variant take, which stand in float32 on their base."""
     files = (file for use in parse(name).adapters for file in use.folder.rglob("*.safetensors"))
+    # Saved in both layouts, an adapter is loaded once.
+    files = (file for file in files if file.name != PEFT_WEIGHTS or not file.with_name(WEIGHTS).exists())
     return sum(4 * tensor.count for file in files for tensor in header(file).values())
 
 

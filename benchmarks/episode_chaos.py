@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -172,7 +173,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         more, kill_node = [], None
         if words.engine == "ray":
-            address, kill_node = stack.enter_context(ray_nodes(Path("/tmp/ray-episode")))
+            address, kill_node = stack.enter_context(ray_nodes(Path(tempfile.gettempdir()) / "ray-episode"))
             more = ["--address", address]
         watcher = Watcher(folder)
         watcher.start()

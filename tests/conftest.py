@@ -42,6 +42,18 @@ def keys(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
+def show(tmp_path: Path) -> Path:
+    """One clip of 12 frames, a square that moves."""
+    folder = tmp_path / "show" / "clip"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        picture = np.full((40, 48, 3), 230, np.uint8)
+        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
+        Image.fromarray(picture).save(folder / f"frame{number:02d}.png")
+    return tmp_path / "show"
+
+
+@pytest.fixture
 def cli() -> Callable[..., Result]:
     """Runs the program in this process: `cli("interpolate", key1, key2, "-o", out)`."""
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

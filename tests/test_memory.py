@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 from typer.testing import Result
 
@@ -63,17 +62,6 @@ def test_every_way_of_running_out_is_known():
 def base(tmp_path: Path) -> Path:
     mini_model().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
-
-
-@pytest.fixture
-def show(tmp_path: Path) -> Path:
-    folder = tmp_path / "show" / "clip"
-    folder.mkdir(parents=True)
-    for number in range(12):
-        picture = np.full((40, 48, 3), 230, np.uint8)
-        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
-        Image.fromarray(picture).save(folder / f"frame{number:02d}.png")
-    return tmp_path / "show"
 
 
 SIZE = ("--size", "32x32", "--frames", "3", "--steps", "2", "--batch", "1", "--windows", "0")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import Result
@@ -32,18 +31,6 @@ QUICK += ["--frames", "3", "--windows", "0"]
 def base(tmp_path: Path) -> Path:
     mini_model().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
-
-
-@pytest.fixture
-def show(tmp_path: Path) -> Path:
-    """One clip of 12 frames, a square that moves."""
-    folder = tmp_path / "show" / "clip"
-    folder.mkdir(parents=True)
-    for number in range(12):
-        picture = np.full((40, 48, 3), 230, np.uint8)
-        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
-        Image.fromarray(picture).save(folder / f"frame{number:02d}.png")
-    return tmp_path / "show"
 
 
 def test_an_adapter_is_trained_and_drawn_with(cli: Cli, base: Path, show: Path, keys: list[Path], tmp_path: Path):

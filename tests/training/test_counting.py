@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from typer.testing import Result
 
 import tiny_framer
@@ -30,17 +28,6 @@ MODELS = {"towered": lambda: towered_model(8), "framer": tiny_framer.tiny}
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     MODELS[request.param]().save_pretrained(tmp_path / "base")
     return tmp_path / "base"
-
-
-@pytest.fixture
-def show(tmp_path: Path) -> Path:
-    folder = tmp_path / "show" / "clip"
-    folder.mkdir(parents=True)
-    for number in range(12):
-        picture = np.full((40, 48, 3), 230, np.uint8)
-        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
-        Image.fromarray(picture).save(folder / f"frame{number:02d}.png")
-    return tmp_path / "show"
 
 
 def recipe_of(base: Path, objective: dict[str, object] | None = None, **optim: object) -> Recipe:

@@ -28,7 +28,7 @@ def url_of(work: Work, file: Path) -> str:
     """Where the page finds a file of the user's folder, or of a common one; another address once it has changed."""
     own = file.is_relative_to(work.folder)
     place = f"own/{work.token}/{file.relative_to(work.folder).as_posix()}" if own else ""
-    return f"{place or 'shared/' + file.relative_to(work.works.root).as_posix()}?v={file.stat().st_mtime_ns}"
+    return f"{place or 'common/' + file.relative_to(work.works.root).as_posix()}?v={file.stat().st_mtime_ns}"
 
 
 def player_value(work: Work, folder: Path) -> dict[str, Any] | None:

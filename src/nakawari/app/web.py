@@ -52,8 +52,8 @@ def application(site: Site) -> FastAPI:
     def own(token: str, path: str) -> Response:
         return _file(lambda: site.works.open(token).inside(path))
 
-    @app.get("/shared/{path:path}")
-    def shared(path: str) -> Response:
+    @app.get("/common/{path:path}")
+    def common(path: str) -> Response:
         return _file(lambda: site.works.shared(path))
 
     @app.get("/take/{token}/{kind}")

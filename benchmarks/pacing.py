@@ -18,11 +18,12 @@ import numpy as np
 from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.contestants import Contestant, Model, Task
 from nakawari.evaluation.floors import Floor, average, dis_both_ways
-from nakawari.evaluation.metrics import METRICS, Frames, Scored
+from nakawari.evaluation.metrics import METRICS
 from nakawari.evaluation.pacing import FLAGGED
 from nakawari.evaluation.peers import installed_peers
 from nakawari.evaluation.protocol import Protocol
 from nakawari.evaluation.samples import Prepared, prepare
+from nakawari.evaluation.scored import Frames, Scored
 from nakawari.files import write_json
 from nakawari.provenance import git_revision, machine, packages
 from nakawari.variants import load

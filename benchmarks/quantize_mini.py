@@ -22,10 +22,10 @@ from nakawari.data.samples import Sample, spread
 from nakawari.data.triplets import open_dataset
 from nakawari.evaluation.contestants import Contestant, Model, Task
 from nakawari.evaluation.floors import GuideAlone
-from nakawari.evaluation.metrics import Frames
 from nakawari.evaluation.protocol import Protocol, load_protocol
 from nakawari.evaluation.runner import evaluate
 from nakawari.evaluation.samples import prepare
+from nakawari.evaluation.scored import Frames
 from nakawari.files import write_json
 from nakawari.provenance import git_revision, machine, packages
 from nakawari.quantization import formats, plans

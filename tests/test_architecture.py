@@ -83,9 +83,15 @@ def test_no_room_imports_from_its_own_row_or_from_above_it() -> None:
     assert wrong == []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_modules_import_each_other_in_a_circle_not_even_for_types() -> None:
+    """A package's face may hand on what its own files hold."""
+    known = {
+        name: imported(name, path.read_text("utf-8").replace("if TYPE_CHECKING:", "if True:")) - {name}
+        for name, path in MODULES.items()
+        if path.name != "__init__.py"
+    }
     try:
-        TopologicalSorter(IMPORTS).prepare()
+        TopologicalSorter(known).prepare()
     except CycleError as error:
         raise AssertionError(" -> ".join(error.args[1])) from error
 

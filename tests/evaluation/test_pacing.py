@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from nakawari.evaluation.metrics import METRICS, Scored
+from nakawari.evaluation.metrics import METRICS
 from nakawari.evaluation.pacing import FLAGGED
+from nakawari.evaluation.scored import Scored
 
 COUNT = 16
 

@@ -13,7 +13,7 @@ from ..interpolation.record import earlier_in
 from ..media import list_images, read_rgb
 
 if TYPE_CHECKING:
-    from ..evaluation.metrics import Scored
+    from ..evaluation.scored import Scored
 
 MATCHES = 8
 
@@ -58,7 +58,7 @@ def score(sides: list[str], truth: str) -> list[dict[str, str]]:
 
 
 def _scored(folder: Path, truth: Sequence[np.ndarray]) -> Scored:
-    from ..evaluation.metrics import Scored
+    from ..evaluation.scored import Scored
 
     drawn = [(read_rgb(folder / frame["file"]), frame["key"]) for frame in earlier_in(folder).record["frames"]]
     between = [pixels for pixels, key in drawn if key is None]

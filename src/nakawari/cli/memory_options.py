@@ -136,6 +136,29 @@ def memory(
 def show_way(way: Way) -> None:
     """Print on stderr in what way a model will draw."""
     from ..memory import words
-    from .plan import describe
 
     typer.echo(f"nakawari: {describe(way)[0]}; needs {words(way.need)}", err=True)
+
+
+def describe(way: Way) -> list[str]:
+    """What was chosen, in words."""
+    from ..memory import words
+
+    waits = {
+        "none": "everything stays on the device",
+        "towers": "text and image towers wait in the CPU's memory after the condition",
+        "model": "every network waits in the CPU's memory until it is wanted",
+        "sequential": "every layer waits in the CPU's memory until it is wanted: slow",
+    }
+    chosen = [f"model {way.model}", waits[way.offload]]
+    chosen.append("guidance in one batch" if way.together else "guidance one branch at a time")
+    if way.decode_chunk is not None:
+        chosen.append(f"{way.decode_chunk} frames decoded at once")
+    weights = ", ".join(f"{name} {words(size)}" for name, size in way.parts.items() if size > 1e6)
+    step = way.made["step together" if way.together else "step"]
+    return [
+        f"chosen: {'; '.join(chosen)}",
+        f"weights: {weights or 'less than 1 MB'}",
+        f"beside them: {words(way.made['condition'])} for the condition, {words(step)} for a step, "
+        f"{words(way.made['decode'])} for decoding",
+    ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .drawing_options import Cache
+from .memory_options import describe
 
 if TYPE_CHECKING:
     from ..resources.ways import Way
@@ -58,30 +59,6 @@ def command(
     if seconds is not None:
         typer.echo(f"takes roughly {_duration(seconds)} on this machine when it is idle")
     typer.echo(f"needs {words(way.need)}" + (f" of {words(budget)}" if budget else f"; {words(free(place))} are free"))
-
-
-def describe(way: Way) -> list[str]:
-    """What was chosen, in words."""
-    from ..memory import words
-
-    waits = {
-        "none": "everything stays on the device",
-        "towers": "text and image towers wait in the CPU's memory after the condition",
-        "model": "every network waits in the CPU's memory until it is wanted",
-        "sequential": "every layer waits in the CPU's memory until it is wanted: slow",
-    }
-    chosen = [f"model {way.model}", waits[way.offload]]
-    chosen.append("guidance in one batch" if way.together else "guidance one branch at a time")
-    if way.decode_chunk is not None:
-        chosen.append(f"{way.decode_chunk} frames decoded at once")
-    weights = ", ".join(f"{name} {words(size)}" for name, size in way.parts.items() if size > 1e6)
-    step = way.made["step together" if way.together else "step"]
-    return [
-        f"chosen: {'; '.join(chosen)}",
-        f"weights: {weights or 'less than 1 MB'}",
-        f"beside them: {words(way.made['condition'])} for the condition, {words(step)} for a step, "
-        f"{words(way.made['decode'])} for decoding",
-    ]
 
 
 def _table(found: list[Way], budget: int | None) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..files import write_json
-from ..interpolation import Drawn, Key, Settings, draw, read_keys
+from ..interpolation import Drawn, Settings, draw
 from ..interpolation.colour import as_written
 from ..interpolation.drawn import Gap
 from ..interpolation.folder import Earlier, file_hash, filling
-from ..interpolation.gaps import GapStore, gap_key, hash_of
+from ..interpolation.gaps import GapStore, hash_of
 from ..interpolation.job import Count, keeping
-from ..interpolation.spacing import even
-from ..media import Picture, read_picture
-from .placing import Drawing
+from ..media import Picture
+from .gaps import level_gaps, read_level
 from .plan import RECORD, TOOL, Cut, CutLevel, Target
 from .writing import WrittenLevel, write_cut, write_level
 
@@ -99,37 +96,6 @@ class Loaded:
         if self._pipeline is None:
             self._pipeline = self._load()
         return self._pipeline
-
-
-@dataclass(frozen=True)
-class LevelGap:
-    """A gap of a level: what is drawn in it, between which two keys, how, and under which key it is kept."""
-
-    drawings: Sequence[Drawing]
-    pair: tuple[Key, Key]
-    settings: Settings
-    key: str
-
-
-def level_gaps(level: CutLevel, settings: Settings, fingerprint: str) -> Iterator[LevelGap]:
-    """The gaps of a level, each as a job of its own."""
-    gaps = level.gaps()
-    keys = read_level(level) if gaps else {}
-    for way, drawings in gaps:
-        pair = (keys[way.start], keys[way.end])
-        shares = tuple(drawing.way.share for drawing in drawings if drawing.way)
-        uneven = None if np.allclose(shares, even(len(shares)), atol=1e-9) else (shares,)
-        own = replace(settings, counts=(len(drawings),), loop=False, shares=uneven)
-        key = gap_key((pair[0].pixels, pair[1].pixels), own.of_gap(0), fingerprint)
-        yield LevelGap(drawings, pair, own, key)
-
-
-def read_level(level: CutLevel) -> dict[str, Key]:
-    """The drawings of a level that are there, by their names in the sheet; of one size and one kind."""
-    names = [drawing.name for drawing in level.exposures.drawings if not drawing.way]
-    for name in names:
-        read_picture(level.files[name])  # refuses a file of several pictures
-    return dict(zip(names, read_keys([level.files[name] for name in names]), strict=True))
 
 
 def _write(

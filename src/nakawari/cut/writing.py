@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..interpolation import Key
-from ..interpolation.drawn import Gap
+from ..interpolation.drawn import OF_GAP, Gap
 from ..interpolation.folder import file_hash
 from ..media import Picture, read_image, read_picture, write_image
 from .files import write_sheet
@@ -22,10 +22,7 @@ from .placing import Drawing
 from .plan import RECORD, TOOL, Cut, CutLevel, Target
 
 if TYPE_CHECKING:
-    from .work import LevelGap
-
-_OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes")
-"""What is said of every gap by whoever drew it, where it says so."""
+    from .gaps import LevelGap
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def _entry(drawing: Drawing, name: str, file: str, source: Path | None, sure: fl
 def _gap_entry(gap: LevelGap, found: Gap, files: Mapping[str, str]) -> dict[str, Any]:
     asked = [drawing.way.share for drawing in gap.drawings if drawing.way]
     names = [files[drawing.name] for drawing in gap.drawings]
-    said = {name: found.used[name] for name in _OF_GAP if name in found.used}
+    said = {name: found.used[name] for name in OF_GAP if name in found.used}
     return {"key": gap.key, "asked": asked, "shares": list(found.shares), "files": names} | said
 
 

@@ -20,9 +20,9 @@ from ..interpolation import Key, Settings, draw
 from ..media import to_uint8
 from ..seeds import seed_from
 from .fitting import Placement
-from .metrics import Frames
 from .protocol import Protocol
 from .schema import Identity, Role
+from .scored import Frames
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from ..files import atomic_path, combined, file_digest
 from ..media import read_rgb
 from .contestants import Contestant, Task
 from .fitting import fit_frame, frame_around
-from .metrics import Frames
 from .protocol import Protocol, selection
 from .samples import Prepared, distinct_folder_name, keep_keys, prepare
 from .schema import DRAWN, Identity
+from .scored import Frames
 
 COLUMNS = ("sample", "start", "end", "time", "picture", "width", "height")
 

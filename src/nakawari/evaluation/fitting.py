@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from .metrics import Box, Frames
+from .scored import Box, Frames
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "area"]

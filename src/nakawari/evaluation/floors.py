@@ -10,8 +10,8 @@ import torch
 
 from ..media import to_uint8
 from .contestants import Contestant, Role, Task, keys_of
-from .metrics import Frames
 from .protocol import Protocol
+from .scored import Frames
 
 
 def copy_nearest(start: Frames, end: Frames, t: float) -> Frames:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,31 +19,10 @@ from torch import Tensor
 from ..decibels import psnr_of
 from ..errors import NakawariError, UsageError
 from . import pacing
-
-Frames = np.ndarray[Any, np.dtype[np.uint8]]
-Box = tuple[int, int, int, int]
+from .scored import Frames, Scored
 
 IDENTICAL_PSNR = 100.0
 """The PSNR of two equal frames, in dB: finite, so that a still clip has a mean."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What the metrics see of one sample.
-
-    Args:
-        output: (F, H, W, 3), the generated frames that are scored, in order of time.
-        truth: (F, H, W, 3), the true frames that they stand for.
-        keys: (2, H, W, 3), the start and the end key that were given.
-        ends: (2, H, W, 3), the first and the last frame of the output.
-        box: region of interest as x, y, width, height in pixels of these frames; None where there is none.
-    """
-
-    output: Frames
-    truth: Frames
-    keys: Frames
-    ends: Frames
-    box: Box | None = None
 
 
 @dataclass(frozen=True)

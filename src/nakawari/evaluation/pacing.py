@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .metrics import Frames, Scored
+    from .scored import Frames, Scored
 
 STEPS = 7
 """Fewer steps than this from key to key have no pace to speak of."""

@@ -27,9 +27,9 @@ from ..errors import NakawariError
 from ..media import to_uint8
 from ..quantization.folder import weights_hash
 from .contestants import Contestant, Task, keys_of
-from .metrics import Frames
 from .protocol import Protocol
 from .schema import Identity
+from .scored import Frames
 
 Between = Callable[[Any, Tensor, float], Tensor]
 """(network, keys (1, 6, H, W) in [0, 1], t) -> frame (1, 3, H, W)."""

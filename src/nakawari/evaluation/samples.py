@@ -16,8 +16,9 @@ from ..files import combined, file_digest
 from ..media import read_rgb, write_image
 from .contestants import Contestant, Task
 from .fitting import Placement, content, fit_frame, place
-from .metrics import Box, Frames, Metric, Scored
+from .metrics import Metric
 from .protocol import Protocol, selection
+from .scored import Box, Frames, Scored
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..families.framer.tracks import Drag
 from .cuts import OnCut
 from .palette import Palette
 from .spacing import Shares
-from .tracks import Drags
+
+Drags = Mapping[int, Sequence[Drag]]
+"""Gap number, counted from 0, -> the drags of that gap, in pixels of the key drawings."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,7 @@ from ..errors import NakawariWarning, UsageError
 from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, drags_to_tracks, interpolate, parse_drag
 from ..files import read_json
 from .plan import Pass
-
-if TYPE_CHECKING:
-    from .settings import Settings
-
-Drags = Mapping[int, Sequence[Drag]]
-"""Gap number, counted from 0, -> the drags of that gap, in pixels of the key drawings."""
+from .settings import Settings
 
 _NUMBERED = re.compile(r"\s*(\d+)\s*:(.*)")
 

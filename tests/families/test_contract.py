@@ -22,7 +22,7 @@ from nakawari.families.adapting import save_adapter
 from nakawari.families.base import InterpolationPipeline
 from nakawari.families.tiling import DecodesInParts, in_parts
 from nakawari.training.lora import LoraParams, add_lora
-from nakawari.variants import load
+from nakawari.variants import load, model_folder
 from tiny_framer import tiny
 from tiny_models import mini_model, plain_model, towered_model
 
@@ -156,6 +156,16 @@ def test_diffusers_loads_a_saved_folder_by_its_own_name(make: Make, tmp_path: Pa
     assert type(found) is type(pipeline)
     found.set_progress_bar_config(disable=True)
     assert torch.equal(draw(found).frames, draw(pipeline).frames)
+
+
+@pytest.mark.parametrize("name", ["mini", "mini/small", "framer-tiny"])
+def test_diffusers_loads_every_model_that_ships(name: str):
+    found, ours = DiffusionPipeline.from_pretrained(model_folder(name)), load(name).pipeline
+    assert type(found) is type(ours)
+    for part, module in ours.components.items():
+        if isinstance(module, torch.nn.Module):
+            saved = found.components[part].state_dict()
+            assert all(torch.equal(saved[key].float(), value.float()) for key, value in module.state_dict().items())
 
 
 def test_importing_us_is_cheap_and_enough(tmp_path: Path):

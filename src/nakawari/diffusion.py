@@ -97,6 +97,11 @@ class Process(ABC):
         """x at the times `following` (B,), one solver step from x_t = `noisy` (Song et al. 2021, eq. 12, no noise)."""
         return self.add_noise(self.x0(output, noisy, t), self.noise(output, noisy, t), following)
 
+    def renoise(self, x0: Tensor, following: Tensor | None, noise: Tensor | None) -> Tensor:
+        """x at the times `following` (B,), one step of consistency sampling (Song et al. 2023, algorithm 1): an
+        estimate of x0 with fresh noise; x0 itself where no time follows."""
+        return x0 if following is None or noise is None else self.add_noise(x0, noise, following)
+
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio of x_t for data of unit variance, shape of `t`."""
         return (self.signal(t) / self.sigma(t)) ** 2

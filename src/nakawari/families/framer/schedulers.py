@@ -22,6 +22,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
+from ...diffusion import EDMProcess
 from ...errors import UsageError
 from .names import SCHEDULERS, SchedulerName
 
@@ -108,7 +109,7 @@ class LCMSVDOutput(BaseOutput):
 
 
 class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
-    """Few-step consistency sampling on the EDM schedule: clean the sample, add noise of the next level, repeat.
+    """Few-step consistency sampling over an `EDMProcess`: clean the sample, add noise of the next level, repeat.
 
     Right for weights whose single answer is already a sample. Ordinary weights answer with a mean, and the result is
     blurred and low in contrast.
@@ -116,7 +117,6 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
     Args:
         num_train_timesteps: length of the schedule that the weights were distilled on; steps are taken from it.
         sigma_min, sigma_max: ends of that schedule.
-        sigma_data: standard deviation of the data that the network was trained for.
         rho: curvature of the schedule.
     """
 
@@ -128,9 +128,9 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         num_train_timesteps: int = 40,
         sigma_min: float = 0.002,
         sigma_max: float = 700.0,
-        sigma_data: float = 1.0,
         rho: float = 7.0,
     ) -> None:
+        self.process = EDMProcess(sigma_max=sigma_max, sigma_min=sigma_min, rho=rho)
         self.init_noise_sigma = (sigma_max**2 + 1) ** 0.5
         self.set_timesteps(num_train_timesteps)
 
@@ -167,8 +167,11 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
         """`sample` as the network wants to see it at the current step."""
-        sigma = self._levels[self.step_index]
-        return sample / (sigma**2 + self.config.sigma_data**2) ** 0.5
+        return self.process.network_input(sample, self._level(sample, self.step_index))
+
+    def _level(self, sample: Tensor, index: int) -> Tensor:
+        """The noise level of a step, one per sample of the batch."""
+        return torch.full((len(sample),), self._levels[index], device=sample.device)
 
     def step(
         self,
@@ -180,17 +183,14 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
     ) -> LCMSVDOutput | tuple[Tensor, ...]:
         """One step; `generator` (one, or one per sample) draws the noise that is added back, where `draw_noises` has
         not."""
-        sigma = self._levels[self.step_index]
-        following = self._levels[self.step_index + 1]
-        data = self.config.sigma_data
-        total = sigma**2 + data**2
-        denoised = data**2 / total * sample - sigma * data / total**0.5 * model_output
-        previous = denoised
-        if following > 0:
+        denoised = self.process.x0(model_output, sample, self._level(sample, self.step_index))
+        following, noise = None, None
+        if self._levels[self.step_index + 1] > 0:
+            following = self._level(sample, self.step_index + 1)
             noise = self._noises.pop(self.step_index, None)
             if noise is None:
                 noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
-            previous = denoised + following * noise
+        previous = self.process.renoise(denoised, following, noise)
         self.step_index += 1
         output = LCMSVDOutput(prev_sample=previous, denoised=denoised)
         return output if return_dict else output.to_tuple()

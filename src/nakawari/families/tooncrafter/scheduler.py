@@ -134,7 +134,10 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
             raise ValueError(f"a step of the {self.sampler} sampler with eta {eta:g} needs its noise")
         x0, epsilon = self._predictions(model_output, sample, time)
         if self.sampler == "consistency":
-            previous = self._noised_again(x0, time, noise, temperature).to(sample.dtype)
+            following = self._following(time)
+            there = None if following is None else torch.full((len(x0),), following, device=x0.device)
+            fresh = None if noise is None else temperature * noise.float()
+            previous = self.process.renoise(x0, there, fresh).to(sample.dtype)
         else:
             previous = self._ddim(x0, epsilon, time, eta, noise, temperature).to(sample.dtype)
         return DDIMOutput(prev_sample=previous, pred_original_sample=x0) if return_dict else (previous, x0)
@@ -142,13 +145,6 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
     def wants_noise(self, time: int, eta: float) -> bool:
         """Whether the step from `time` draws fresh noise."""
         return self._following(time) is not None if self.sampler == "consistency" else eta > 0
-
-    def _noised_again(self, x0: Tensor, time: int, noise: Tensor | None, temperature: float) -> Tensor:
-        following = self._following(time)
-        if following is None or noise is None:
-            return x0
-        times = torch.full((len(x0),), following, device=x0.device)
-        return self.process.add_noise(x0, temperature * noise.float(), times)
 
     def _ddim(
         self, x0: Tensor, epsilon: Tensor, time: int, eta: float, noise: Tensor | None, temperature: float

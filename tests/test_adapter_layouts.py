@@ -18,7 +18,8 @@ from nakawari.errors import NakawariError
 from nakawari.families.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS, WEIGHTS
 from nakawari.families.adapting import save_adapter
 from nakawari.families.base import InterpolationPipeline
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from nakawari.variants import load
 from tiny_framer import tiny
 from tiny_models import plain_model

@@ -31,7 +31,8 @@ from nakawari.families.tooncrafter.pipeline import ToonCrafterPipeline
 from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from nakawari.variants import load, parse, with_adapters
 from tiny_models import VAE, mini_model, plain_model
 

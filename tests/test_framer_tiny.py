@@ -10,7 +10,8 @@ import torch
 
 from nakawari.data.drag_scenes import DragSamples
 from nakawari.files import read_json
-from nakawari.training.teacher import Teacher, TeacherParams
+from nakawari.training.objectives.params_parts import TeacherParams
+from nakawari.training.teacher import Teacher
 from nakawari.variants import SHIPPED, load
 
 

@@ -24,7 +24,8 @@ from nakawari.resources.empty import empty_pipeline
 from nakawari.resources.need import Need, Size, need_of
 from nakawari.resources.tracking import Work, track
 from nakawari.resources.ways import choose, parse_memory, ways
-from nakawari.training.lora import ADAPTER, LoraParams, add_lora
+from nakawari.training.lora import ADAPTER, add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from tiny_models import mini_model, towered_model
 
 Cli = Callable[..., Result]

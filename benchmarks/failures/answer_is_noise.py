@@ -11,7 +11,7 @@ from nakawari.training.objectives.denoiser import DenoiserObjective
 from nakawari.training.recipe import Recipe
 
 
-class Params(imitate.Params):
+class Params(imitate.ImitateParams):
     """As those of `imitate`."""
 
     kind: Literal["answer-is-noise"] = "answer-is-noise"  # type: ignore[assignment]

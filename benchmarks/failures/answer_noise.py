@@ -20,7 +20,7 @@ from nakawari.training.objectives.targets import marked
 from nakawari.training.recipe import Recipe
 
 
-class Params(adapt.Params):
+class Params(adapt.AdaptParams):
     """As those of `adapt`."""
 
     kind: Literal["answer-noise"] = "answer-noise"  # type: ignore[assignment]

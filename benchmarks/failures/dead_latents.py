@@ -14,7 +14,7 @@ from nakawari.training.objectives.terms import LatentTerms
 from nakawari.training.recipe import Recipe
 
 
-class Params(imitate.Params):
+class Params(imitate.ImitateParams):
     """As those of `imitate`."""
 
     kind: Literal["dead-latents"] = "dead-latents"  # type: ignore[assignment]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nakawari.families.base import Condition, InterpolationPipeline
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 
 from . import models
 from .session import Found, Session, clean, peak, synchronise, timed

@@ -17,13 +17,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Weighting = Literal["native", "x0", "noise", "min-snr"]
+from .weighting import Weighting
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from typer.testing import Result
 from nakawari.families.adapter_files import WEIGHTS
 from nakawari.families.adapting import save_adapter
 from nakawari.media import read_frames
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from tiny_models import mini_model
 
 Cli = Callable[..., Result]

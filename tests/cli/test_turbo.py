@@ -19,7 +19,8 @@ from nakawari.errors import NakawariError
 from nakawari.evaluation.efficiency import variant_bytes
 from nakawari.families.adapter_files import PEFT_WEIGHTS
 from nakawari.media import read_frames, read_image
-from nakawari.training.lora import ADAPTER, LoraParams, add_lora
+from nakawari.training.lora import ADAPTER, add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from nakawari.variants import MINI, SMALL, TURBO, faster, load, model_folder, parse
 from tiny_models import mini_model
 

@@ -21,7 +21,8 @@ from nakawari.errors import NakawariError, UsageError
 from nakawari.families.adapting import save_adapter
 from nakawari.families.base import InterpolationPipeline
 from nakawari.families.tiling import DecodesInParts, in_parts
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from nakawari.variants import load, model_folder
 from tiny_framer import tiny
 from tiny_models import mini_model, plain_model, towered_model

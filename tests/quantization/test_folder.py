@@ -18,7 +18,8 @@ from nakawari.quantization import precisions
 from nakawari.quantization.folder import saved_parts, weights_hash
 from nakawari.quantization.layers import packable
 from nakawari.quantization.make import quantize
-from nakawari.training.lora import LoraParams, add_lora
+from nakawari.training.lora import add_lora
+from nakawari.training.objectives.params_parts import LoraParams
 from nakawari.variants import load, parent_of
 from tiny_models import mini_model
 

@@ -17,10 +17,11 @@ from nakawari.adapters import adapted_layers, attach
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.errors import UsageError
 from nakawari.training.condition_cache import ConditionCache
-from nakawari.training.objectives.adapt import Params, adapter_learns, build
+from nakawari.training.objectives.adapt import adapter_learns, build
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.decoded import random_places
 from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.params import AdaptParams
 from nakawari.training.objectives.targets import Target, true_latents
 from nakawari.training.offload import Offload
 from nakawari.training.plan import make_plan
@@ -46,7 +47,7 @@ def generators(values: dict[str, Any]) -> list[torch.Generator]:
 
 def adapting(model: Any = None, **params: Any) -> DenoiserObjective:
     torch.manual_seed(0)
-    words = Params(**({"lora": LORA} | params))
+    words = AdaptParams(**({"lora": LORA} | params))
     return adapter_learns(words, model or mini_model(), Target(true_latents)).train()
 
 
@@ -61,7 +62,7 @@ def fake(process: str, **params: Any) -> DenoiserObjective:
     pipeline = FakePipeline.make(PROCESSES[process])
     pipeline.lora_patterns = {}
     return adapter_learns(
-        Params(**({"lora": {"target": "encoder", "rank": 1}, "guide_dropout": 0} | params)),
+        AdaptParams(**({"lora": {"target": "encoder", "rank": 1}, "guide_dropout": 0} | params)),
         pipeline,
         Target(true_latents),
     )
@@ -119,9 +120,9 @@ def test_the_pixel_term_alone_teaches_the_adapter():
 
 def test_nothing_to_learn_from_is_refused():
     with pytest.raises(ValueError, match="nothing to learn from"):
-        Params(noise_l1=0)
+        AdaptParams(noise_l1=0)
     with pytest.raises(ValueError, match="decoder_rank needs a pixel term"):
-        Params(lora={"decoder_rank": 2})
+        AdaptParams(lora={"decoder_rank": 2})
 
 
 def test_the_decoder_has_an_adapter_of_its_own_and_its_base_stays(tmp_path: Path):

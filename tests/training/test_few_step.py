@@ -23,7 +23,8 @@ from nakawari.families.framer.schedulers import LCMSVDScheduler
 from nakawari.families.mini.pipeline import MiniPipeline
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.denoiser import DenoiserObjective
-from nakawari.training.objectives.few_step import Params, student_jumps
+from nakawari.training.objectives.few_step import student_jumps
+from nakawari.training.objectives.params import FewStepParams
 from nakawari.training.objectives.targets import random_times
 from nakawari.training.run import train_from_recipe
 from nakawari.training.teacher import Teacher
@@ -91,7 +92,7 @@ def distilling(process: str, student: Any, **params: Any) -> DenoiserObjective:
         p, posterior_mean(p, x, t, MEAN * float(master.fake.seen[-1].tokens.mean()) / 2), x, t
     )
     return student_jumps(
-        Params(teacher="exact", **({"grid": 8, "huber": None} | params)), pupil, Teacher(master, "exact")
+        FewStepParams(teacher="exact", **({"grid": 8, "huber": None} | params)), pupil, Teacher(master, "exact")
     )
 
 
@@ -158,7 +159,7 @@ def test_times_stand_on_the_path_and_a_share_of_them_at_its_beginning():
 def student(**params: Any) -> DenoiserObjective:
     torch.manual_seed(0)
     words = {"teacher": "t", "teacher_sampling": {"steps": 2}} | params
-    return student_jumps(Params(**words), mini_model(), Teacher(mini_model(), "t")).train()
+    return student_jumps(FewStepParams(**words), mini_model(), Teacher(mini_model(), "t")).train()
 
 
 def batch(count: int = 2) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def test_a_student_and_a_teacher_of_other_latents_are_refused():
     with pytest.raises(UsageError, match="has another autoencoder than the student"):
         other = mini_model()
         other.vae.patches.to_pixels.weight.data *= 2
-        student_jumps(Params(teacher="t"), mini_model(), Teacher(other, "t"))
+        student_jumps(FewStepParams(teacher="t"), mini_model(), Teacher(other, "t"))
 
 
 RECIPE: dict[str, Any] = {
@@ -310,7 +311,9 @@ def test_framer_learns_and_remembers_it_too(tmp_path: Path):
         return build(**TINY)
 
     frames = torch.rand(1, 3, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    params = Params(teacher="t", lora={"target": "temporal-attention", "rank": 1}, guidance=2.0, sampling={"steps": 2})
+    params = FewStepParams(
+        teacher="t", lora={"target": "temporal-attention", "rank": 1}, guidance=2.0, sampling={"steps": 2}
+    )
     objective = student_jumps(
         params, framer(), Teacher(framer(), "t", params.teacher_sampling.model_copy(update={"steps": 1}))
     )

@@ -19,14 +19,12 @@ from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.families.framer.sampling import GuidedDenoiser
 from nakawari.families.tooncrafter.guidance import Guidance
-from nakawari.training.objectives.adapt import Params as AdaptParams
 from nakawari.training.objectives.adapt import adapter_learns
 from nakawari.training.objectives.autoencode import Autoencode
-from nakawari.training.objectives.autoencode import Params as AutoencodeParams
 from nakawari.training.objectives.base import collate, sample_generator
-from nakawari.training.objectives.denoise import Params as DenoiseParams
 from nakawari.training.objectives.denoise import parts_learn
 from nakawari.training.objectives.denoiser import DenoiserObjective
+from nakawari.training.objectives.params import AdaptParams, AutoencodeParams, DenoiseParams
 from nakawari.training.objectives.targets import Noised, Target, guided_answer, true_latents
 from nakawari.training.run import train_from_recipe
 from nakawari.training.teacher import Teacher

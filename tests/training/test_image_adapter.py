@@ -10,9 +10,10 @@ from torch import Tensor
 
 from nakawari.adapters import attach
 from nakawari.errors import UsageError
-from nakawari.training.objectives.adapt import Params, adapter_learns
+from nakawari.training.objectives.adapt import adapter_learns
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.conditions import without_image
+from nakawari.training.objectives.params import AdaptParams
 from nakawari.training.objectives.targets import Target, true_latents
 from tiny_models import towered_model
 
@@ -24,7 +25,7 @@ def keys() -> tuple[Tensor, Tensor]:
 
 def test_it_is_made_trained_and_saved_beside_the_adapter(tmp_path: Path):
     pipeline = towered_model()
-    params = Params(lora={"target": "cross-attention", "rank": 2}, image_dropout=0.0)
+    params = AdaptParams(lora={"target": "cross-attention", "rank": 2}, image_dropout=0.0)
     objective = adapter_learns(params, pipeline, Target(true_latents)).train()
     named = objective.trainable_parameters()
     layer = {name: value for name, value in named.items() if "image_adapter" in name}
@@ -46,7 +47,7 @@ def test_none_is_made_where_the_widths_fit_and_no_cache_is_kept_where_one_learns
     assert not towered_model(projector=8).add_image_adapter()
     with pytest.raises(UsageError, match="cannot keep conditions while an image adapter learns"):
         adapter_learns(
-            Params(lora={"target": "cross-attention"}, cache=tmp_path), towered_model(), Target(true_latents)
+            AdaptParams(lora={"target": "cross-attention"}, cache=tmp_path), towered_model(), Target(true_latents)
         )
 
 

@@ -13,13 +13,15 @@ from safetensors import safe_open
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.errors import UsageError
 from nakawari.families.tooncrafter.scheduler import ToonCrafterScheduler
-from nakawari.training.collapse import CollapseWatch, WatchParams
+from nakawari.training.collapse import CollapseWatch
 from nakawari.training.objectives.base import Batch, sample_generator
 from nakawari.training.objectives.denoiser import DenoiserObjective
-from nakawari.training.objectives.imitate import Params, denoiser_imitates
+from nakawari.training.objectives.imitate import denoiser_imitates
+from nakawari.training.objectives.params import ImitateParams
+from nakawari.training.objectives.params_parts import TeacherSampling, WatchParams
 from nakawari.training.recipe import Recipe, parse_recipe
 from nakawari.training.run import train_recipe
-from nakawari.training.teacher import Teacher, TeacherSampling
+from nakawari.training.teacher import Teacher
 from tiny_models import mini_model
 
 PIXEL = {"weight": 1.0, "frames": 1, "perceptual": "none"}
@@ -35,7 +37,7 @@ def generators(values: Batch) -> list[torch.Generator]:
 
 
 def imitating(tmp_path: Path, student: Any = None, teacher: Any = None, **changes: Any) -> DenoiserObjective:
-    params = Params.model_validate({"teacher": "t", "pixel": PIXEL, "cache": tmp_path / "cache"} | changes)
+    params = ImitateParams.model_validate({"teacher": "t", "pixel": PIXEL, "cache": tmp_path / "cache"} | changes)
     who = Teacher(teacher or mini_model(), "t", TeacherSampling(steps=2))
     return denoiser_imitates(params, student or mini_model(), who).train()
 

@@ -13,7 +13,8 @@ from nakawari.errors import UsageError
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 from nakawari.training.objectives import autoencode
 from nakawari.training.objectives.base import sample_generator
-from nakawari.training.objectives.pixels import PixelLoss, PixelParams
+from nakawari.training.objectives.params_parts import PixelParams
+from nakawari.training.objectives.pixels import PixelLoss
 from nakawari.training.objectives.targets import random_times
 from tiny_models import mini_model, plain_model
 
@@ -40,12 +41,12 @@ def test_a_share_of_training_stands_at_the_last_time(process: Process, last: flo
 
 def test_the_autoencoder_of_mini_is_not_trained() -> None:
     with pytest.raises(UsageError, match=r"autoencoder of a mini is a fixed linear map; .* tooncrafter and framer"):
-        autoencode.build(autoencode.Params(), mini_model(), None)
+        autoencode.build(autoencode.AutoencodeParams(), mini_model(), None)
 
 
 def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
     pipeline = plain_model()
-    objective = autoencode.Autoencode(autoencode.Params(latent_std=0.5), pipeline)
+    objective = autoencode.Autoencode(autoencode.AutoencodeParams(latent_std=0.5), pipeline)
     batch, before = clips(count=3, frames=4), pipeline.vae.config.scaling_factor
     measured = objective.validate([batch])["latent_std"]
     objective.save(tmp_path)

@@ -21,7 +21,7 @@ def generators(batch, seed=0):
 
 def denoising(process="velocity", oracle=False, tokens=False, guided_model=True, **params) -> DenoiserObjective:
     pipeline = FakePipeline.make(PROCESSES[process], guided_model=guided_model, tokens=tokens)
-    objective = denoise.parts_learn(denoise.Params(**params), pipeline)
+    objective = denoise.parts_learn(denoise.DenoiseParams(**params), pipeline)
     if oracle:
         install_oracle(pipeline, lambda p, x0, noise, t: p.output(x0, noise, t))
     return objective
@@ -144,7 +144,7 @@ def test_inner_only_leaves_the_keys_out():
 
 def test_a_perfect_autoencoder_scores_its_own_blur_and_the_base_is_the_baseline():
     batch = clips()
-    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline.make(VelocityProcess()))
+    objective = autoencode.Autoencode(autoencode.AutoencodeParams(), FakePipeline.make(VelocityProcess()))
     output = objective(batch, generators(batch))
     assert output.loss < 0.5 * output.logs["baseline"]
     output.loss.backward()
@@ -155,7 +155,7 @@ def test_a_perfect_autoencoder_scores_its_own_blur_and_the_base_is_the_baseline(
 def test_dropped_latents_leave_the_base_alone():
     batch = clips()
     pipeline = FakePipeline.make(VelocityProcess())
-    objective = autoencode.Autoencode(autoencode.Params(latent_dropout=1.0), pipeline)
+    objective = autoencode.Autoencode(autoencode.AutoencodeParams(latent_dropout=1.0), pipeline)
     condition = objective.held_out(batch).condition
     zeros = torch.zeros_like(pipeline.encode(batch["frames"]))
     expected = (pipeline.decode(zeros, condition) - batch["frames"]).abs().mean()
@@ -165,7 +165,7 @@ def test_dropped_latents_leave_the_base_alone():
 def test_noise_on_the_latents_costs():
     batch = clips()
     losses = [
-        autoencode.Autoencode(autoencode.Params(latent_noise=level), FakePipeline.make(VelocityProcess()))(
+        autoencode.Autoencode(autoencode.AutoencodeParams(latent_noise=level), FakePipeline.make(VelocityProcess()))(
             batch, generators(batch)
         ).loss
         for level in (0.0, 1.0)
@@ -178,7 +178,7 @@ def test_validation_scores_beside_nothing():
     scores = denoising().validate([batch])
     assert scores.keys() == {"psnr", "psnr_nothing", "psnr_unguided"}
     assert denoising(guided_model=False).validate([batch]).keys() == {"psnr", "psnr_nothing"}
-    objective = autoencode.Autoencode(autoencode.Params(), FakePipeline.make(VelocityProcess()))
+    objective = autoencode.Autoencode(autoencode.AutoencodeParams(), FakePipeline.make(VelocityProcess()))
     assert objective.validate([batch])["psnr"] > objective.validate([batch])["psnr_nothing"]
 
 

@@ -11,7 +11,8 @@ import torch
 from nakawari.errors import UsageError
 from nakawari.quantization.layers import packed_layers
 from nakawari.training.objectives.base import sample_generator
-from nakawari.training.objectives.repair import Params, adapter_repairs
+from nakawari.training.objectives.params import RepairParams
+from nakawari.training.objectives.repair import adapter_repairs
 from nakawari.training.recipe import load_recipe
 from nakawari.training.teacher import Teacher
 from nakawari.variants import load
@@ -35,7 +36,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_what_four_bits_took_comes_back(model: Path) -> None:
     teacher = Teacher(load(str(model)).pipeline, "full")
-    objective = adapter_repairs(Params.model_validate(SETTINGS), load(f"{model}:int4").pipeline, teacher)
+    objective = adapter_repairs(RepairParams.model_validate(SETTINGS), load(f"{model}:int4").pipeline, teacher)
     frames = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     batch = {"frames": frames, "index": [0, 1]}
 
@@ -59,9 +60,9 @@ def test_what_four_bits_took_comes_back(model: Path) -> None:
 def test_a_full_base_has_nothing_to_repair(model: Path) -> None:
     teacher = Teacher(load(str(model)).pipeline, "full")
     with pytest.raises(UsageError, match=r"is for a quantized base; set model\.base to one, such as mini:int4"):
-        adapter_repairs(Params.model_validate(SETTINGS), load(str(model)).pipeline, teacher)
+        adapter_repairs(RepairParams.model_validate(SETTINGS), load(str(model)).pipeline, teacher)
 
 
 def test_the_recipe_is_one() -> None:
     recipe = load_recipe(RECIPES / "quantize" / "repair-int4.yaml", [])
-    assert isinstance(recipe.objective, Params) and recipe.model.base == "mini:int4"
+    assert isinstance(recipe.objective, RepairParams) and recipe.model.base == "mini:int4"

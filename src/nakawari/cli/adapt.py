@@ -71,16 +71,16 @@ def command(
 
     recipe = recipe and recipe_file(recipe)
     check(folders=[data], variants=[model if data else None], output=output)
-    from ..training import guards
-    from ..training.adaptation import Words, make_recipe
-    from ..training.plan import make_plan
-    from ..training.recipe import load_recipe
+    from ..training.recipe import check_changes, load_recipe
 
     changes = with_trackers(changes, log_with)
     if recipe is not None:
         whole = load_recipe(recipe, changes)
         _check_kind(whole, recipe)
     else:
+        check_changes(changes, "adapt", "The adaptation")
+        from ..training.adaptation import Words, make_recipe
+
         words = Words(
             model, data, target, rank, steps, batch, learning_rate, frames, size_of(size), seed, decoder_rank, windows
         )
@@ -91,6 +91,9 @@ def command(
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
     if recipe is None or memory is not None:
         whole = fitted(whole, changes, memory, run if resume else None)
+    from ..training import guards
+    from ..training.plan import make_plan
+
     if plan:
         show_plan(make_plan(whole), as_json)
         return

@@ -82,10 +82,7 @@ def command(
 
     recipe = recipe and recipe_file(recipe)
     check(folders=[data], variants=[teacher if data else None], output=output)
-    from ..training import guards
-    from ..training.distillation import Words, make_recipe, roles
-    from ..training.plan import make_plan
-    from ..training.recipe import load_recipe
+    from ..training.recipe import check_changes, load_recipe
 
     changes = with_trackers(changes, log_with)
     if recipe is not None:
@@ -95,6 +92,9 @@ def command(
             raise UsageError(f"{regime!r} is not a regime; --regime takes drawings (or a) and answers (or b).")
         if width is None:
             width = 1.0 if remove else 0.5
+        check_changes(changes, "imitate", "The distillation")
+        from ..training.distillation import Words, make_recipe
+
         kind = REGIMES[regime]
         crop = size_of(size)
         words = Words(teacher, data, kind, width, remove, steps, batch, learning_rate, frames, crop, seed, windows)
@@ -103,6 +103,10 @@ def command(
         write_samples(whole, show_data)
         return
     run = output or Path("runs") / (recipe.stem if recipe is not None else whole.name)
+    from ..training import guards
+    from ..training.distillation import roles
+    from ..training.plan import make_plan
+
     if remove:
         whole = _leave_out(whole, remove, run if resume else None, as_json)
     if recipe is None or memory is not None:

@@ -58,13 +58,14 @@ def check(
 ) -> None:
     """Read a recipe, and say whether its keys, its model and its data are right; nothing is loaded or trained."""
     from ..errors import NakawariError
-    from ..training.checking import problems
-    from ..training.plan import described
     from ..training.recipe import load_recipe
     from ..training.shipped import recipe_file
 
     path = recipe_file(recipe)
     whole = load_recipe(path, changes or [])
+    from ..training.checking import problems
+    from ..training.plan import described
+
     typer.echo(f"{path}: {whole.objective.kind}, {whole.optim.steps} steps of {whole.optim.batch_size} samples")
     typer.echo(f"samples: {described(whole.data)}")
     found = problems(whole)

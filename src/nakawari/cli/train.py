@@ -30,7 +30,6 @@ def command(
 
     recipe = recipe_file(recipe)
     check(output=output)
-    from ..training import guards
     from ..training.recipe import load_recipe
 
     run = output or Path("runs") / recipe.stem
@@ -38,5 +37,7 @@ def command(
     if show_data is not None:
         write_samples(whole, show_data)
         return
+    from ..training import guards
+
     with guards.enable(bool(context.obj)):
         train_and_show("training", whole, run, resume=resume, as_json=as_json)

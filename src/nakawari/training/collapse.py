@@ -11,27 +11,12 @@ import math
 from collections.abc import Callable
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ..diffusion import Process
-from .objectives import RecipePart
+from .objectives.params_parts import WatchParams
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-
-
-class WatchParams(RecipePart):
-    """Args:
-    every: steps between two looks.
-    band: the factor up or down that the deviation may lie from the teacher's; 2^0.5 is half or twice the variance.
-    start: steps without stopping; looks before this one are only logged.
-    patience: so many looks outside the band in a row stop the run; 0 = only log.
-    """
-
-    every: int = Field(50, ge=1)
-    band: float = Field(2**0.5, gt=1)
-    start: int = Field(200, ge=0)
-    patience: int = Field(3, ge=0)
 
 
 class CollapseWatch:

@@ -19,10 +19,11 @@ from .objectives import module_of
 from .objectives.adapt import base_formats, only_for_conditions
 from .objectives.base import sample_generator
 from .objectives.denoiser import DenoiserObjective
+from .objectives.params_parts import TeacherParams
 from .objectives.pipeline_objective import PipelineObjective
 from .recipe import Recipe
 from .students import make_student
-from .teacher import Teacher, TeacherParams
+from .teacher import Teacher
 
 OPTIMIZER = 8
 """Bytes that AdamW keeps for each number that learns."""

@@ -18,12 +18,14 @@ from .data_sources import training_samples
 from .defaults import defaults_of
 from .objectives.base import collate, sample_generator
 from .objectives.denoiser import DenoiserObjective
-from .objectives.imitate import Params, denoiser_imitates
+from .objectives.imitate import denoiser_imitates
+from .objectives.params import ImitateParams
+from .objectives.params_parts import TeacherParams
 from .recipe import Recipe, parse_recipe
 from .recipe_yaml import apply_overrides
 from .run import build_objective, guide_of
 from .students import Copied, importance, make_student, removable
-from .teacher import Teacher, TeacherParams
+from .teacher import Teacher
 
 KINDS = ("imitate", "few_step")
 """The objectives that learn from a teacher."""
@@ -137,11 +139,11 @@ def importances(recipe: Recipe, count: int) -> dict[str, float]:
     origin = recipe.model.student.of
     pipeline = variants.load(origin, formats={"default": torch.float32}).pipeline
     _check_count(count, len(removable(pipeline.denoiser)))
-    params = Params(
+    params = ImitateParams(
         teacher=origin,
         regime="answers",
         pixel=None,
-        cache=getattr(recipe.objective, "cache", Params.model_fields["cache"].default),
+        cache=getattr(recipe.objective, "cache", ImitateParams.model_fields["cache"].default),
     )
     objective = denoiser_imitates(params, pipeline, Teacher.load(params)).eval()
     samples = training_samples(recipe, guide_of(objective))

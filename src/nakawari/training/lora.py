@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from ..errors import UsageError
 from ..families.adapting import ADAPTABLE, autoencoder
 from ..families.base import InterpolationPipeline
-from .objectives import RecipePart
+from .objectives.params_parts import LoraParams
 
 ADAPTER = "default"
-
-
-class LoraParams(RecipePart):
-    """Args:
-    target: a preset of the family by name, or a regular expression over the denoiser's module names; of what it
-        matches, linear and convolution layers are adapted.
-    rank: width of the adapter.
-    alpha: the adapter's output is multiplied by alpha / rank; None = rank.
-    dropout: share of the adapter's inputs set to zero in training.
-    init: how the inner matrix starts; the outer one starts at zero. What PEFT has beside these changes the base.
-    rslora: multiply by alpha / sqrt(rank) instead (Kalajdzievski 2023).
-    dora: learn each output's magnitude apart (Liu et al. 2024).
-    decoder_rank: width of a second adapter, on the linear layers and the convolutions within a frame of the
-        autoencoder's decoder; it learns from the pixel term. 0 = none. For models whose decoder decides much of what
-        is seen.
-    """
-
-    target: str = "cross-attention"
-    rank: int = Field(16, ge=1)
-    alpha: float | None = Field(None, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    init: Literal["kaiming", "gaussian"] = "kaiming"
-    rslora: bool = False
-    dora: bool = False
-    decoder_rank: int = Field(0, ge=0)
 
 
 def train_adapter(networks: nn.Module, mode: bool) -> None:

@@ -191,6 +191,23 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(values, f"The recipe {path}")
 
 
+def check_changes(changes: Sequence[str], kind: str, what: str) -> None:
+    """Whether overrides name keys that a recipe of this kind has, before there is a recipe to put them over.
+
+    Raises:
+        UsageError: the first that does not, with `what` as the sentence's subject.
+    """
+    values: dict[str, Any] = {"objective": {"kind": kind}}
+    apply_overrides(values, changes)
+    for model, part, prefix in ((params_class(kind), values.pop("objective"), ("objective",)), (Recipe, values, ())):
+        try:
+            model.model_validate(part)
+        except ValidationError as error:
+            unknown = [one for one in error.errors() if one["type"] == "extra_forbidden"]
+            if unknown:
+                raise UsageError(f"{what} {_sentence(model, unknown[0], prefix)}") from error
+
+
 def parse_recipe(values: dict[str, Any], what: str = "The recipe") -> Recipe:
     """A recipe from nested plain values. Raises `UsageError` with `what` as the sentence's subject."""
     values = dict(values)

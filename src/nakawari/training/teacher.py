@@ -10,43 +10,16 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from .. import variants
 from ..errors import UsageError
 from ..families.base import Condition, InterpolationPipeline
 from ..families.calling import settings_for
-from .objectives import RecipePart
 from .objectives.base import Batch, sample_generator
 from .objectives.conditions import condition_of
+from .objectives.params_parts import TeacherParams, TeacherSampling
 from .tensors import hash_states
-
-
-class TeacherSampling(RecipePart):
-    """How the teacher draws.
-
-    Args:
-        steps: of sampling.
-        guidance: scale; None = the family's own.
-        eta: noise of the sampler; 0 = DDIM.
-    """
-
-    steps: int = Field(20, ge=1)
-    guidance: float | None = None
-    eta: float = Field(0.0, ge=0)
-
-
-class TeacherParams(RecipePart):
-    """Keys of every objective that learns from a teacher.
-
-    Args:
-        teacher: a variant, `BASE[+ADAPTER@SCALE][:PRECISION]`.
-        teacher_sampling: how it draws, where its drawings are wanted.
-    """
-
-    teacher: str
-    teacher_sampling: TeacherSampling = TeacherSampling()
 
 
 class Teacher:

@@ -1,6 +1,6 @@
-"""What a training step minimises. An objective is a module with a `Params` class and a `build` function.
+"""What a training step minimises. An objective is a module with a `build` function; its keys stand in `params`.
 
-The registry holds names only: an objective is imported when a recipe asks for it.
+The registry holds names only: an objective is imported when a recipe is run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OBJECTIVES: dict[str, str] = {
     "imitate": "nakawari.training.objectives.imitate",
     "repair": "nakawari.training.objectives.repair",
 }
-"""Value of `objective.kind` in a recipe -> module with `Params` and `build(params, pipeline, recipe)`."""
+"""Value of `objective.kind` in a recipe -> module with `build(params, pipeline, recipe)`; others have `Params` too."""
 
 
 class RecipePart(BaseModel):
@@ -40,4 +40,6 @@ def module_of(kind: str) -> ModuleType:
 
 def params_class(kind: str) -> type[ObjectiveParams]:
     """The parameters that recipes of this kind may set; KeyError for an unknown kind."""
-    return module_of(kind).Params
+    from .params import PARAMS
+
+    return PARAMS[kind] if kind in PARAMS else module_of(kind).Params

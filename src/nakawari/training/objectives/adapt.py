@@ -6,12 +6,9 @@ noise_l1 * |noise' - noise| + a weighted squared error + pixel.weight * pixel lo
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
 
 import torch
-from pydantic import Field, model_validator
 
-from ...diffusion import Weighting
 from ...errors import UsageError
 from ...families.adapting import DECODER, IMAGE_ADAPTER, autoencoder, save_adapter
 from ...families.base import InterpolationPipeline
@@ -19,69 +16,19 @@ from ...quantization.layers import packed_layers
 from ...quantization.precisions import quantize_layers, uniform
 from ...variants import parse
 from ..condition_cache import ConditionCache
-from ..lora import ADAPTER, LoraParams, add_lora
+from ..lora import ADAPTER, add_lora
 from ..offload import Offload
 from ..recipe import Recipe
 from .denoiser import DenoiserObjective, Extras, Learner
-from .params import DenoisingParams, WeightParams
-from .prior import Prior, PriorParams
+from .params import AdaptParams
+from .prior import Prior
 from .targets import Target, true_latents
 from .terms import LatentTerms
 
-Rate = float | None
 
-
-class Params(DenoisingParams):
-    """Args:
-    lora: the adapter.
-    noise_l1: weight of the mean absolute error of the noise.
-    weighting: as in `DenoisingParams`, added to it; {} = no squared term.
-    guide_dropout, text_dropout, image_dropout, image_only_dropout: None = as the family was trained.
-    prior: a loss on the base model's own drawings, against forgetting; None = none.
-    gradient_checkpointing: forget activations and compute them again: less memory, more time.
-    base_dtype: the frozen denoiser and towers in this precision; bf16 needs optim.mixed_precision bf16. With int8 the
-        denoiser's linear and convolution layers are packed (`nakawari.quantization`) and unpacked as they are used, and
-        the rest stays. Adapters are always float32.
-    cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
-    offload: what only makes conditions (towers, guide; the autoencoder, too, where there is no pixel term) waits in
-        the CPU's memory until a clip is encoded. For one GPU.
-
-    The others as in `DenoisingParams`.
-    """
-
-    kind: Literal["adapt"] = "adapt"
-    lora: LoraParams = LoraParams()
-    noise_l1: float = Field(1.0, ge=0)
-    weighting: Weighting | WeightParams = Field(default_factory=dict)
-    guide_dropout: Rate = Field(None, ge=0, le=1)
-    text_dropout: Rate = Field(None, ge=0, le=1)
-    image_dropout: Rate = Field(None, ge=0, le=1)
-    image_only_dropout: Rate = Field(None, ge=0, le=1)
-    prior: PriorParams | None = None
-    gradient_checkpointing: bool = False
-    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
-    cache: Path | None = None
-    offload: bool = False
-
-    @model_validator(mode="after")
-    def _learns(self) -> Self:
-        if not (self.noise_l1 or any(self.weights.values()) or self.pixel):
-            raise ValueError("nothing to learn from: noise_l1 and weighting are zero and there is no pixel term")
-        if self.lora.decoder_rank and self.pixel is None:
-            raise ValueError("lora.decoder_rank needs a pixel term to learn from")
-        return self
-
-    def with_rates_of(self, pipeline: InterpolationPipeline) -> Self:
-        """The same with the family's own rates where none are given."""
-        rates = {
-            f"{name}_dropout": pipeline.condition_dropout.get(name, 0.0)
-            for name in ("guide", "text", "image", "image_only")
-            if getattr(self, f"{name}_dropout") is None
-        }
-        return type(self).model_validate(self.model_dump() | rates)
-
-
-def adapter_learns(params: Params, pipeline: InterpolationPipeline, target: Target, seed: int = 0) -> DenoiserObjective:
+def adapter_learns(
+    params: AdaptParams, pipeline: InterpolationPipeline, target: Target, seed: int = 0
+) -> DenoiserObjective:
     """The objective of an adapter on the denoiser, and of a linear layer behind an image tower that needs one.
 
     Args:
@@ -124,7 +71,7 @@ def adapter_learns(params: Params, pipeline: InterpolationPipeline, target: Targ
     )
 
 
-def _check_conditions_may_change(params: Params) -> None:
+def _check_conditions_may_change(params: AdaptParams) -> None:
     for option in ("cache", "offload"):
         if getattr(params, option):
             raise UsageError(
@@ -133,7 +80,7 @@ def _check_conditions_may_change(params: Params) -> None:
             )
 
 
-def only_for_conditions(pipeline: InterpolationPipeline, params: Params) -> list[torch.nn.Module]:
+def only_for_conditions(pipeline: InterpolationPipeline, params: AdaptParams) -> list[torch.nn.Module]:
     """The networks that training steps need for conditions alone."""
     parts = pipeline.components
     needed = {pipeline.denoiser} | ({parts["vae"]} if params.pixel is not None else set())
@@ -166,7 +113,7 @@ def shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
                 torch.nn.Module.to(part, torch.bfloat16)
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
+def build(params: AdaptParams, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
     """The objective for any family."""
     if params.base_dtype == "bf16" and recipe.optim.mixed_precision != "bf16":
         raise UsageError("objective.base_dtype bf16 computes in bf16; set optim.mixed_precision to bf16, too.")

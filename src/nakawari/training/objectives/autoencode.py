@@ -4,48 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ...errors import UsageError
 from ...families.base import InterpolationPipeline
 from ..guards import check
 from ..recipe import Recipe
-from . import ObjectiveParams
 from .base import Batch, StepOutput, rand, randn
 from .conditions import condition_of, drawn_by_nothing, inner
+from .params import AutoencodeParams
 from .pipeline_objective import HeldOut, PipelineObjective
-from .pixels import PixelLoss, PixelParams
-
-
-class Params(ObjectiveParams):
-    """Args:
-    pixel: the reconstruction loss.
-    latent_noise: noise of a level uniform in [0, this] is added to the latents, so that the decoder tolerates a
-        denoiser's errors.
-    latent_dropout: share of samples whose latents are zero: the decoder alone.
-    guide_dropout: share of samples without motion guidance.
-    inner_only: leave the two key frames out of the loss.
-    latent_std: the standard deviation that the in-betweens' latents get, as the denoiser will see them, measured on
-        the held-out samples by each validation and written into the saved model's `scaling_factor`; None leaves it.
-    """
-
-    kind: Literal["autoencode"] = "autoencode"
-    pixel: PixelParams = PixelParams()
-    latent_noise: float = Field(0.0, ge=0)
-    latent_dropout: float = Field(0.0, ge=0, le=1)
-    guide_dropout: float = Field(0.0, ge=0, le=1)
-    inner_only: bool = False
-    latent_std: float | None = Field(None, gt=0)
+from .pixels import PixelLoss
 
 
 class Autoencode(PipelineObjective):
     """Trains the pipeline's `vae`; gradient reaches the encoder through latents, references and base."""
 
-    def __init__(self, params: Params, pipeline: InterpolationPipeline) -> None:
+    def __init__(self, params: AutoencodeParams, pipeline: InterpolationPipeline) -> None:
         super().__init__(pipeline)
         self.params = params
         self.networks["vae"].requires_grad_(True)
@@ -100,7 +77,7 @@ class Autoencode(PipelineObjective):
         return self.pipeline.decode(latents, held_out.condition)
 
 
-def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:
+def build(params: AutoencodeParams, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:
     """The objective for a pipeline with a `vae`. Raises `UsageError` for one without a scale of its latents, as mini's,
     which is one linear map that its denoiser was trained with."""
     if "scaling_factor" not in pipeline.components["vae"].config:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...families.base import InterpolationPipeline
 from .base import Batch
 from .conditions import drawn_by_nothing, inner, pick, some_frames
-from .params import PixelTerm
+from .params_parts import PixelTerm
 from .pixels import PixelLoss
 from .targets import Noised, choose
 

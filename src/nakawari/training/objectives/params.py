@@ -1,46 +1,30 @@
-"""Recipe keys that all objectives on noisy latents have."""
+"""Recipe keys of every kind of objective. They are known without the objectives, so that a wrong key costs nothing."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...diffusion import Weighting
+from ...weighting import Weighting
 from . import ObjectiveParams, RecipePart
-from .pixels import PixelParams
+from .params_parts import (
+    LoraParams,
+    Perceptual,
+    PixelParams,
+    PixelTerm,
+    PriorParams,
+    Sampling,
+    TeacherParams,
+    WatchParams,
+)
+
+if TYPE_CHECKING:
+    from ...families.base import InterpolationPipeline
 
 WeightParams = dict[Weighting, float]
-
-
-class PixelTerm(PixelParams):
-    """A loss on decoded frames.
-
-    Args:
-        weight: of the pixel loss.
-        frames: how many random in-betweens of each clip are decoded.
-    """
-
-    weight: float = Field(gt=0)
-    frames: int = Field(2, ge=1)
-
-
-class Sampling(RecipePart):
-    """How validation draws.
-
-    Args:
-        steps: of sampling.
-        guidance: scale; 1 = none.
-        eta: noise of the sampler; 0 = DDIM.
-    """
-
-    steps: int = Field(8, ge=1)
-    guidance: float = 1.0
-    eta: float = Field(0.0, ge=0)
-
-    def words(self) -> dict[str, Any]:
-        """The same in the words of a pipeline's call."""
-        return {"num_inference_steps": self.steps, "guidance_scale": self.guidance, "eta": self.eta}
+Rate = float | None
 
 
 class DenoisingParams(ObjectiveParams):
@@ -81,3 +65,220 @@ class DenoisingParams(ObjectiveParams):
     def weights(self) -> WeightParams:
         """The weighting as a sum."""
         return {self.weighting: 1.0} if isinstance(self.weighting, str) else self.weighting
+
+
+class AdaptParams(DenoisingParams):
+    """Args:
+    lora: the adapter.
+    noise_l1: weight of the mean absolute error of the noise.
+    weighting: as in `DenoisingParams`, added to it; {} = no squared term.
+    guide_dropout, text_dropout, image_dropout, image_only_dropout: None = as the family was trained.
+    prior: a loss on the base model's own drawings, against forgetting; None = none.
+    gradient_checkpointing: forget activations and compute them again: less memory, more time.
+    base_dtype: the frozen denoiser and towers in this precision; bf16 needs optim.mixed_precision bf16. With int8 the
+        denoiser's linear and convolution layers are packed (`nakawari.quantization`) and unpacked as they are used, and
+        the rest stays. Adapters are always float32.
+    cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
+    offload: what only makes conditions (towers, guide; the autoencoder, too, where there is no pixel term) waits in
+        the CPU's memory until a clip is encoded. For one GPU.
+
+    The others as in `DenoisingParams`.
+    """
+
+    kind: Literal["adapt"] = "adapt"
+    lora: LoraParams = LoraParams()
+    noise_l1: float = Field(1.0, ge=0)
+    weighting: Weighting | WeightParams = Field(default_factory=dict)
+    guide_dropout: Rate = Field(None, ge=0, le=1)
+    text_dropout: Rate = Field(None, ge=0, le=1)
+    image_dropout: Rate = Field(None, ge=0, le=1)
+    image_only_dropout: Rate = Field(None, ge=0, le=1)
+    prior: PriorParams | None = None
+    gradient_checkpointing: bool = False
+    base_dtype: Literal["fp32", "bf16", "int8"] = "fp32"
+    cache: Path | None = None
+    offload: bool = False
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not (self.noise_l1 or any(self.weights.values()) or self.pixel):
+            raise ValueError("nothing to learn from: noise_l1 and weighting are zero and there is no pixel term")
+        if self.lora.decoder_rank and self.pixel is None:
+            raise ValueError("lora.decoder_rank needs a pixel term to learn from")
+        return self
+
+    def with_rates_of(self, pipeline: InterpolationPipeline) -> Self:
+        """The same with the family's own rates where none are given."""
+        rates = {
+            f"{name}_dropout": pipeline.condition_dropout.get(name, 0.0)
+            for name in ("guide", "text", "image", "image_only")
+            if getattr(self, f"{name}_dropout") is None
+        }
+        return type(self).model_validate(self.model_dump() | rates)
+
+
+class AutoencodeParams(ObjectiveParams):
+    """Args:
+    pixel: the reconstruction loss.
+    latent_noise: noise of a level uniform in [0, this] is added to the latents, so that the decoder tolerates a
+        denoiser's errors.
+    latent_dropout: share of samples whose latents are zero: the decoder alone.
+    guide_dropout: share of samples without motion guidance.
+    inner_only: leave the two key frames out of the loss.
+    latent_std: the standard deviation that the in-betweens' latents get, as the denoiser will see them, measured on
+        the held-out samples by each validation and written into the saved model's `scaling_factor`; None leaves it.
+    """
+
+    kind: Literal["autoencode"] = "autoencode"
+    pixel: PixelParams = PixelParams()
+    latent_noise: float = Field(0.0, ge=0)
+    latent_dropout: float = Field(0.0, ge=0, le=1)
+    guide_dropout: float = Field(0.0, ge=0, le=1)
+    inner_only: bool = False
+    latent_std: float | None = Field(None, gt=0)
+
+
+class DenoiseParams(DenoisingParams):
+    """Args:
+    train_denoiser: False leaves the denoiser as it is, for training point control alone.
+    train_control: what follows tracks learns, too.
+    train_decoder: the autoencoder's decoder learns too, from the pixel term.
+    cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
+
+    The others as in `DenoisingParams`.
+    """
+
+    kind: Literal["denoise"] = "denoise"
+    train_denoiser: bool = True
+    train_control: bool = False
+    train_decoder: bool = False
+    cache: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.train_decoder and self.pixel is None:
+            raise ValueError("train_decoder needs a pixel term to learn from")
+        if not (self.train_denoiser or self.train_control or self.train_decoder):
+            raise ValueError("nothing learns; set one of train_denoiser, train_control and train_decoder")
+        return self
+
+
+class FewSteps(RecipePart):
+    """How the student draws.
+
+    Args:
+        steps: in validation, and where a call does not say.
+    """
+
+    steps: int = Field(4, ge=1)
+
+
+class FewStepPixels(PixelTerm):
+    """A loss on decoded frames.
+
+    Args:
+        against: the true frames, or what the student's target decodes to.
+    """
+
+    against: Literal["truth", "target"] = "truth"
+
+
+class FewStepParams(DenoisingParams, TeacherParams):
+    """Args:
+    lora: the student is its base with this adapter ("turbo adapter"); None = the whole denoiser learns.
+    grid: how many times there are on a path; the teacher goes from each to the next in one DDIM step. A multiple of
+        the steps that the student is to take: its sampler then stands where it was trained.
+    guidance: scale of the teacher's guidance, which the student learns by heart; 1 = none.
+    guidance_rescale: 0 to 1, as in the family's sampler.
+    huber: the distance of latents is sqrt(e^2 + huber^2) - huber, quadratic below and linear above this error;
+        None = squared error.
+    weighting: factor on that distance, by the names of `DenoisingParams`.
+    pixel: adds a loss on decoded frames.
+    sampling: the steps that the student is for.
+
+    The others as in `DenoisingParams` and `TeacherParams`. `teacher_sampling` is how the teacher draws the pictures
+    that validation compares with.
+    """
+
+    kind: Literal["few_step"] = "few_step"
+    lora: LoraParams | None = None
+    grid: int = Field(40, ge=2, le=1000)
+    guidance: float = Field(1.0, ge=0)
+    guidance_rescale: float = Field(0.0, ge=0, le=1)
+    huber: float | None = Field(0.001, gt=0)
+    weighting: Weighting | WeightParams = "x0"
+    pixel: FewStepPixels | None = None
+    sampling: FewSteps = FewSteps()
+
+
+class TeacherPixels(PixelTerm):
+    """A loss on decoded frames against the teacher's: by default 1.0 of L1 and 0.5 of the perceptual distance."""
+
+    weight: float = Field(1.0, gt=0)
+    perceptual: Perceptual = "st-lpips"
+    perceptual_weight: float = Field(0.5, ge=0)
+
+
+class ImitateParams(TeacherParams, DenoisingParams):
+    """Args:
+    regime: `drawings` (regime A) or `answers` (regime B).
+    pixel: on decoded frames, against the teacher's; None = none.
+    smooth_l1: weight of the smooth L1 distance of clean latents; None = 0 for drawings, 0.5 for answers.
+    weighting: as in `DenoisingParams`, added; None = nothing for drawings, 0.25 of `noise` for answers, which is
+        0.25 |noise' - noise_T|^2.
+    features: weight of the relative squared error of the blocks' outputs that student and teacher have in one shape.
+    truth: share of samples that learn from the true frames instead of the teacher.
+    cache: where drawings are kept; None = each is made when it is wanted, which suits a teacher of one step.
+    watch: over the latents' variance.
+
+    The others as in `DenoisingParams`, `TeacherParams`.
+    """
+
+    kind: Literal["imitate"] = "imitate"
+    regime: Literal["drawings", "answers"] = "drawings"
+    pixel: TeacherPixels | None = TeacherPixels()
+    smooth_l1: float | None = Field(None, ge=0)
+    weighting: Weighting | WeightParams | None = None
+    features: float = Field(0.0, ge=0)
+    truth: float = Field(0.0, ge=0, le=1)
+    cache: Path | None = Path("~/.cache/nakawari/drawings")
+    watch: WatchParams = WatchParams()
+
+    @model_validator(mode="after")
+    def _learns(self) -> Self:
+        if not (self.latent_weight or any(self.weights.values()) or self.pixel or self.features):
+            raise ValueError("nothing to learn from: give a pixel term, smooth_l1, weighting or features a weight")
+        return self
+
+    @property
+    def latent_weight(self) -> float:
+        """Weight of the smooth L1 term in this regime."""
+        return {"drawings": 0.0, "answers": 0.5}[self.regime] if self.smooth_l1 is None else self.smooth_l1
+
+    @property
+    def weights(self) -> WeightParams:
+        """The weighting as a sum."""
+        if self.weighting is None:
+            return {} if self.regime == "drawings" else {"noise": 0.25}
+        return super().weights
+
+
+class RepairParams(TeacherParams, AdaptParams):
+    """Args:
+    teacher: the full-precision model that the base was quantized from.
+
+    The others as in `AdaptParams`; a pixel term still looks at the true frames.
+    """
+
+    kind: Literal["repair"] = "repair"  # type: ignore[assignment]
+
+
+PARAMS: dict[str, type[ObjectiveParams]] = {
+    "adapt": AdaptParams,
+    "autoencode": AutoencodeParams,
+    "denoise": DenoiseParams,
+    "few_step": FewStepParams,
+    "imitate": ImitateParams,
+    "repair": RepairParams,
+}
+"""Value of `objective.kind` -> what such a recipe may set."""

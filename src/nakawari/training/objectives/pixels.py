@@ -4,42 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from . import RecipePart
+from .params_parts import PixelParams
 
 COMPARISON_FPS = 4
 """Slow enough to see each frame."""
-Perceptual = Literal["none", "st-lpips", "lpips-vgg", "lpips-alex"]
-
-
-class PixelParams(RecipePart):
-    """The loss between drawn and true frames: l1 * mean absolute error + l2 * mean squared error
-    + log_l2 * log10(mean squared error + log_floor) + perceptual_weight * perceptual distance.
-
-    Squared error looks at what moved, in the clips where most is wrong. Its logarithm is PSNR: a clip that is nearly
-    right counts as much as a hopeless one, so noise on a held background costs. The floor keeps it finite, and clips
-    that are better than it from ruling over the others; frames span 2, so 4e-5 is 50 dB and 2e-3 is 33 dB.
-
-    Args:
-        l1: weight of the mean absolute error.
-        l2: weight of the mean squared error.
-        log_l2: weight of its logarithm, which is PSNR.
-        log_floor: is added before the logarithm; clips better than this do not count more.
-        perceptual: the perceptual distance.
-        perceptual_weight: its weight.
-    """
-
-    l1: float = Field(1.0, ge=0)
-    l2: float = Field(0.0, ge=0)
-    log_l2: float = Field(0.0, ge=0)
-    log_floor: float = Field(4e-5, gt=0)
-    perceptual: Perceptual = "none"
-    perceptual_weight: float = Field(1.0, ge=0)
 
 
 class PixelLoss(nn.Module):

@@ -9,26 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ...adapters import adapted_networks, disabled
 from ...families.base import InterpolationPipeline
-from . import RecipePart
 from .base import Batch, sample_generator
 from .conditions import keys_of
-
-
-class PriorParams(RecipePart):
-    """Args:
-    weight: of the loss on these clips beside that on the show.
-    clips: how many different ones there are; their keys are from synthetic scenes.
-    steps: sampling steps of a drawing.
-    """
-
-    weight: float = Field(1.0, gt=0)
-    clips: int = Field(32, ge=1)
-    steps: int = Field(8, ge=1)
+from .params_parts import PriorParams
 
 
 class Prior:

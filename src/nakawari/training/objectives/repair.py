@@ -7,30 +7,19 @@ Dettmers et al. 2023, with the parent in the place of the data).
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ...errors import UsageError
 from ...families.base import InterpolationPipeline
 from ...quantization.layers import packed_layers
 from ..recipe import Recipe
-from ..teacher import Teacher, TeacherParams, check_shared_latents
+from ..teacher import Teacher, check_shared_latents
 from . import adapt
 from .denoiser import DenoiserObjective
+from .params import RepairParams
 from .targets import Target, teacher_estimate
 
 
-class Params(TeacherParams, adapt.Params):
-    """Args:
-    teacher: the full-precision model that the base was quantized from.
-
-    The others as in `adapt.Params`; a pixel term still looks at the true frames.
-    """
-
-    kind: Literal["repair"] = "repair"  # type: ignore[assignment]
-
-
 def adapter_repairs(
-    params: Params, pipeline: InterpolationPipeline, teacher: Teacher, seed: int = 0
+    params: RepairParams, pipeline: InterpolationPipeline, teacher: Teacher, seed: int = 0
 ) -> DenoiserObjective:
     """The objective of an adapter that learns a teacher's clean latents. Raises `UsageError` for a base in full."""
     if not packed_layers(pipeline.denoiser):
@@ -41,7 +30,7 @@ def adapter_repairs(
 
 
 def build(
-    params: Params, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
+    params: RepairParams, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
 ) -> DenoiserObjective:
     """The objective for any family; loads the teacher where none is given."""
     return adapter_repairs(params, pipeline, teacher or Teacher.load(params), recipe.seed)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch.nn import functional
 
-from ...diffusion import Process, Weighting
+from ...diffusion import Process
+from ...weighting import Weighting
 from .conditions import inner
 
 Weights = Mapping[Weighting, float]

@@ -1,4 +1,4 @@
-"""Tracks over a sequence: per gap, per pass, corrected; and what is drawn of them."""
+"""Tracks over a sequence: per gap, per pass; and what is drawn of them."""
 
 from __future__ import annotations
 
@@ -48,15 +48,6 @@ def test_a_point_outside_during_a_pass_is_left_out_there():
     assert line(7, (5, 5), (50, 5)).cut(late) is None
     with pytest.raises(UsageError, match="never enters"):
         line(7, (50, 5), (60, 5))
-
-
-def test_a_correction_leads_what_lies_between_and_nothing_else():
-    tracks = line(7, (0, 0), (16, 0))
-    before = tracks.rows.copy()
-    tracks.correct(Pass(0, 0, 4, (2,)), np.array([[[0, 0]], [[4, 6]], [[8, 0]]], dtype=float))
-    assert tracks.rows[2, 0].tolist() == [4, 6]
-    assert 0 < tracks.rows[1, 0, 1] < 6
-    np.testing.assert_array_equal(tracks.rows[4:], before[4:])
 
 
 def test_an_overlay_marks_the_point_and_leaves_the_rest():

@@ -79,7 +79,6 @@ def test_every_option_changes_the_output(drawn: Callable, plain: dict, words: tu
         ("--control-scale", "0.2"),
         ("--control-range", "0,0.4"),
         ("--control-range", "0.5,1"),
-        ("--refine-tracks",),
         ("--track", "80,50"),
     ],
     ids=lambda words: " ".join(words),
@@ -119,7 +118,7 @@ def test_every_control_option_changes_the_output(
 
 def test_the_same_command_makes_the_same_bytes(draw: Callable, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        assert draw(*INSIDE, "--refine-tracks", output=name).exit_code == 0
+        assert draw(*INSIDE, output=name).exit_code == 0
     first, second = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("a", "b"))
     assert first == second
 
@@ -155,7 +154,7 @@ def test_tracks_of_every_gap_over_several_passes(
     image.save(keys[0])
     (tmp_path / "tracks.json").write_text(json.dumps({"2": [[[1, 1], [20, 12]], [[5, 5]]]}))
     words = ("--track", tmp_path / "tracks.json", "--track", "1: 3,3 15,9", "--between", "5,1", "--steps", 1)
-    result = cli("interpolate", *keys, "-o", tmp_path / "out", "--model", framer_model, *words, "--refine-tracks")
+    result = cli("interpolate", *keys, "-o", tmp_path / "out", "--model", framer_model, *words)
     assert result.exit_code == 0, result.stderr
     assert [frame.shape for frame in read_frames(tmp_path / "out")] == [(14, 22, 4)] * 9
     tracks = json.loads((tmp_path / "out/interpolation.json").read_text())["tracks"]
@@ -208,7 +207,6 @@ WRONG = {
     "no such file": (("--track", "nowhere.json"), "nowhere.json does not exist"),
     "scale without tracks": (("--control-scale", "2"), "says nothing without tracks"),
     "range without tracks": (("--control-range", "0,1"), "says nothing without tracks"),
-    "refinement without tracks": (("--refine-tracks",), "says nothing without tracks"),
     "range upside down": ((*INSIDE, "--control-range", "0.8,0.2"), "0 <= FROM <= TO <= 1"),
     "scheduler": (("--scheduler", "ddim"), "no scheduler 'ddim'"),
     "schedulers alone": (("--schedulers", "euler,lcm"), "add --compare"),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nakawari.families.clip_images import preprocess_clip_images
 from nakawari.families.framer.heatmaps import heatmaps, template
-from nakawari.families.framer.matching import match_keys, track_points, whole_pixels
+from nakawari.families.framer.matching import match_keys
 from nakawari.families.framer.sampling import guidance_ramp
 from nakawari.families.framer.schedulers import make_scheduler
 from nakawari.families.framer.tracks import interpolate
@@ -85,18 +85,6 @@ def test_matching() -> None:
         found = match_keys(*keys, rule=rule, ratio=page["sift"]["thr"], count=page["sift"]["topk"])
         assert found is not None
         np.testing.assert_allclose(found, points.numpy(), rtol=1e-5)
-
-
-def test_point_tracking() -> None:
-    tensors, _ = vectors("helpers")
-    own = group(tensors, "pt")
-    pixels = whole_pixels(own["handle_init"].numpy(), own["F0"].shape[-2:])
-    query = own["F0"][0][:, pixels[:, 1], pixels[:, 0]].T
-    results = [name for name in own if name.startswith("out_dist")]
-    assert results
-    for name in results:
-        found = track_points(query, own["F1"][0], own["handle"].numpy(), int(name.removeprefix("out_dist")))
-        np.testing.assert_array_equal(found, own[name].numpy())
 
 
 @pytest.mark.parametrize(("file", "stem"), [("aa_src.png", "out"), ("aa_small_src.png", "small_out")])

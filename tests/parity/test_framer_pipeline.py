@@ -13,7 +13,6 @@ from torch import Tensor
 
 from nakawari.families.framer import pipeline as pipeline_module
 from nakawari.families.framer import schedulers as schedulers_module
-from nakawari.families.framer.matching import Refinement
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.families.framer.schedulers import LCMSVDScheduler, make_scheduler
 from parity.framer_parts import FAMILY, assert_close, config, numbered, part, picture, vectors
@@ -59,12 +58,6 @@ def options(words: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]
     told = {RENAMED.get(name, name): value for name, value in words.items() if name not in OWN_WORDS}
     if words["with_control"]:
         told["tracks"] = tensors["point_tracks"].numpy()
-    if words.get("sift_track_update"):
-        told["refine_tracks"] = Refinement(
-            features=tuple(words["sift_track_feat_idx"]),
-            radius=words["sift_track_dist"],
-            tolerance=words["sift_track_double_check_thr"],
-        )
     return told
 
 
@@ -94,23 +87,15 @@ def test_pipeline(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedulers_module, "randn_tensor", draws)
 
     told = options(page["pipeline_kwargs"], tensors)
-    if "refine_tracks" in told:
-        # The reference refines its tracks and never draws them again.
-        size = (told["height"], told["width"])
-        maps = pipeline.draw_tracks([told["tracks"]], told["num_frames"], size)
-        monkeypatch.setattr(pipeline, "draw_tracks", lambda *_: maps)
-
     inputs: list[dict[str, Tensor]] = []
     controls: list[Tensor] = []
     latents: list[Tensor] = []
-    tracks: list[Any] = []
 
     def see_unet(_: Any, words: tuple, __: dict) -> None:
         inputs.append(dict(zip(("sample", "time", "tokens", "ids"), words, strict=True)))
 
     def step_end(_: Any, __: int, ___: Any, values: dict) -> dict:
         latents.append(values["latents"])
-        tracks.append(values["tracks"][0])
         return {}
 
     hooks = [
@@ -122,7 +107,6 @@ def test_pipeline(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             *(Image.open(picture(f"pipe_image_{key}.png")) for key in ("first", "last")),
             output_type="np",
             callback_on_step_end=step_end,
-            callback_on_step_end_tensor_inputs=["latents", "tracks"],
             **told,
         )
     finally:
@@ -141,6 +125,3 @@ def test_pipeline(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_close(ours, reference, 2e-5)
     if "frames_np" in tensors:
         np.testing.assert_allclose(made.frames[0], tensors["frames_np"].float().numpy(), atol=1e-3)
-    # The reference notes the tracks that a step used, we the tracks that it found.
-    for ours, reference in zip(tracks, numbered(tensors, "point_tracks_step")[1:], strict=False):
-        np.testing.assert_array_equal(ours, reference.numpy())

@@ -56,9 +56,6 @@ def framer(
         _Option(metavar="TRACK", help='"x,y x,y ...", "GAP: x,y ..." or a JSON file; repeated, they add up.'),
     ] = None,
     auto_tracks: Annotated[bool, _Option("--auto-tracks", help="Match points between the keys and lead them.")] = False,
-    refine_tracks: Annotated[
-        bool, _Option("--refine-tracks", help="Let the tracks follow the picture while it appears.")
-    ] = False,
     control_scale: Annotated[float | None, _Option(min=0, max=10, help="How strongly tracks are followed.")] = None,
     control_range: Annotated[
         str | None, _Option(metavar="FROM,TO", help="In which share of the steps tracks are followed, as 0,0.5.")
@@ -88,12 +85,11 @@ def framer(
         raise UsageError("--schedulers says what --compare compares; add --compare, or give one --scheduler.")
     if scheduler is not None and compare:
         raise UsageError("--scheduler and --compare exclude each other; name the schedulers with --schedulers.")
-    led = {"--refine-tracks": refine_tracks, "--control-scale": control_scale, "--control-range": control_range}
+    led = {"--control-scale": control_scale, "--control-range": control_range}
     for name, value in led.items():
-        if value not in (None, False) and not track and not auto_tracks:
+        if value is not None and not track and not auto_tracks:
             raise UsageError(f"{name} says nothing without tracks; add --track or --auto-tracks.")
     given = {
-        "refine_tracks": refine_tracks or None,
         "control_scale": control_scale,
         "control_range": None if control_range is None else _range(control_range),
         "min_guidance_scale": min_guidance,

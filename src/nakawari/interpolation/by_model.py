@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -23,8 +23,6 @@ from .plan import GapPlan, Pass
 from .settings import Settings
 from .tracks import GapTracks, tracks_of_gaps
 
-REFINE = "refine_tracks"
-"""The option under which tracks come back other than they went in."""
 SMALLER_JOB = "lower --batch or --between, give smaller drawings, or name the model with :bf16 or :int8 behind it"
 FAINTEST = 3
 """Matte levels this near to 0 or 255 are noise of the model and become 0 or 255."""
@@ -58,9 +56,8 @@ def draw_by_model(
     tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].drawn for gap in pairs})
     layers = _fill(colours, plans, settings, pipeline, counter, tracks)
     if has_alpha:
-        fixed = replace(settings, options={k: v for k, v in settings.options.items() if k != REFINE})
         matted = {gap: _both(matte, pair) for gap, pair in pairs.items() if transparent(pair)}
-        alphas = _fill(matted, plans, fixed, pipeline, counter, tracks)
+        alphas = _fill(matted, plans, settings, pipeline, counter, tracks)
         for gap, frames in layers.items():
             layers[gap] = [
                 _joined(frame, alphas[gap][place] if gap in alphas else None) for place, frame in enumerate(frames)
@@ -167,8 +164,7 @@ def _run(
     rates: Mapping[int, float],
     more: Mapping[str, Any],
 ) -> list[list[np.ndarray]]:
-    """Run the model once, with `more` arguments; per task the frames it drew, keys left out. Refined tracks go back
-    into `tracks`."""
+    """Run the model once, with `more` arguments; per task the frames it drew, keys left out."""
     frames = len(batch[0].spec.places) + 2
     options: dict[str, Any] = (
         {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt"} | dict(settings.options) | dict(more)
@@ -191,13 +187,9 @@ def _run(
     height, width = start.shape[1:3]
     doing = f"drawing {len(batch)} x {frames} frames of {width}x{height}"
     with torch.no_grad(), guarded(doing, SMALLER_JOB, pipeline.device):
-        output = pipeline(to_tensor(start), to_tensor(end), **options)
-    made = output.frames
+        made = pipeline(to_tensor(start), to_tensor(end), **options).frames
     if not torch.isfinite(made).all():
         raise NakawariError("The model drew values that are not finite; run it in fp32, or choose other --steps.")
-    for number, task in enumerate(batch):
-        if settings.options.get(REFINE) and control[number] is not None:
-            tracks[task.gap].correct(task.spec, output.tracks[number])
     whole = boards[batch[0].gap][0].shape[:2]
     return [[_fitted(to_uint8(frame * 2 - 1), whole) for frame in clip[1:-1]] for clip in made]
 

@@ -34,7 +34,7 @@ def draw(
 
     RGBA keys are drawn in two layers with the same seeds: the colour, bled out under the transparent parts so that no
     backdrop seeps in, and the matte as a grey picture; a gap between two full mattes needs no second layer. The matte
-    follows the tracks that the colour followed in the end.
+    follows the tracks that the colour follows.
 
     Args:
         keys: two or more drawings of one size, all RGB or all RGBA.

@@ -1,4 +1,4 @@
-"""Tracks over a sequence: read for every gap, cut for every pass, corrected by what a pass found."""
+"""Tracks over a sequence: read for every gap, cut for every pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NakawariWarning, UsageError
-from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, drags_to_tracks, interpolate, parse_drag
+from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, drags_to_tracks, parse_drag
 from ..files import read_json
 from .plan import Pass
 from .settings import Settings
@@ -85,16 +85,6 @@ class GapTracks:
         rows = self.rows[_places(spec)]
         seen = self._seen(rows)
         return rows[:, seen] if seen.any() else None
-
-    def correct(self, spec: Pass, found: Tracks) -> None:
-        """Take over where a pass really put its points, and lead the tracks between its frames through them.
-
-        Nothing outside the pass changes, so passes that run together do not depend on each other.
-        """
-        places, length = _places(spec), spec.end - spec.start
-        seen = np.flatnonzero(self._seen(self.rows[places]))
-        times = [(place - spec.start) / length for place in places]
-        self.rows[spec.start : spec.end + 1, seen] = interpolate(found, length + 1, times)
 
     def _seen(self, rows: Tracks) -> NDArray[np.bool_]:
         return ((rows >= 0) & (rows < self._limits)).all(axis=2).any(axis=0)

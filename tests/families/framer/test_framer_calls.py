@@ -14,7 +14,6 @@ from torch import Tensor
 
 from nakawari.errors import NakawariError, UsageError
 from nakawari.families.base import Condition
-from nakawari.families.framer.matching import Refinement
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.families.framer.sampling import guidance_ramp
 from nakawari.families.framer.schedulers import make_scheduler
@@ -62,22 +61,6 @@ def test_other_tracks_make_another_clip(sample: Sample, tracks: np.ndarray) -> N
     assert not torch.allclose(sample(tracks=tracks), sample(tracks=tracks[:, ::-1] + 3), atol=1e-4)
 
 
-def test_refined_tracks_are_drawn_anew(sample: Sample, tracks: np.ndarray) -> None:
-    settings = Refinement(features=(1,), radius=3, tolerance=1e9)
-    assert not torch.allclose(sample(tracks=tracks), sample(tracks=tracks, refine_tracks=settings), atol=1e-4)
-
-
-def test_refinement_that_finds_nothing_changes_nothing(sample: Sample, tracks: np.ndarray) -> None:
-    settings = Refinement(features=(1,), radius=3, tolerance=0.0)
-    assert torch.equal(sample(tracks=tracks), sample(tracks=tracks, refine_tracks=settings))
-
-
-def test_refinement_works_without_guidance(sample: Sample, tracks: np.ndarray) -> None:
-    settings = Refinement(features=(0, 1), radius=3, tolerance=1e9)
-    plain = sample(tracks=tracks, guidance_scale=1.0)
-    assert not torch.allclose(plain, sample(tracks=tracks, guidance_scale=1.0, refine_tracks=settings), atol=1e-4)
-
-
 def test_control_at_scale_zero_or_in_no_step_is_no_control(sample: Sample, tracks: np.ndarray) -> None:
     free = sample()
     torch.testing.assert_close(sample(tracks=tracks, control_scale=0.0), free, atol=1e-5, rtol=1e-5)
@@ -99,11 +82,10 @@ def test_guidance_of_at_most_one_costs_one_branch(
 @pytest.mark.parametrize("context", ["interleaved", "blocked"])
 def test_a_clip_does_not_depend_on_its_batch(context: str, keys: tuple[Tensor, Tensor], tracks: np.ndarray) -> None:
     pipeline = tiny(context)
-    options = {"num_frames": 5, "num_inference_steps": 2, "output_type": "latent", "refine_tracks": True}
+    options = {"num_frames": 5, "num_inference_steps": 2, "output_type": "latent"}
     control = [tracks, tracks[:, :1] + 2]
     pipeline.scheduler = make_scheduler("lcm")
     pipeline.register_to_config(few_step=True)
-    options["refine_tracks"] = Refinement(features=(1,))
     both = pipeline(*keys, tracks=control, generator=generators(3, 4), **options).frames
     for index, seed in enumerate((3, 4)):
         own = slice(index, index + 1)
@@ -440,8 +422,3 @@ def test_a_models_own_guidance_gives_way_to_any_that_is_asked_for(pipeline: Fram
     pipeline.register_to_config(default_guidance=1.0)
     assert not torch.allclose(sample(), ramp, atol=1e-4)
     assert torch.equal(sample(max_guidance_scale=3.0), ramp)
-
-
-def test_refinement_by_a_block_that_is_not_there_gets_one_sentence(sample: Sample, tracks: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="this model has 2, so give -2 to 1"):
-        sample(tracks=tracks, refine_tracks=Refinement(features=(2,)))

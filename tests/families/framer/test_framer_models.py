@@ -138,15 +138,6 @@ def test_a_copy_keeps_its_own_order() -> None:
 
 
 @torch.no_grad()
-def test_features_are_what_the_up_blocks_made() -> None:
-    unet = tiny().unet
-    answer = unet(**inputs(1, unet), return_features=True)
-    assert [tuple(level.shape) for level in answer.features] == [(3, 64, 4, 6), (3, 32, 4, 6)]
-    assert unet(**inputs(1, unet)).features == ()
-    last = unet.conv_out(unet.conv_act(unet.conv_norm_out(answer.features[-1])))
-    torch.testing.assert_close(last, answer.sample[0])
-
-
 @torch.no_grad()
 def test_a_fresh_controlnet_says_nothing_and_is_a_copy_of_the_encoder() -> None:
     unet = tiny().unet

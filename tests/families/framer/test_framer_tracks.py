@@ -1,4 +1,4 @@
-"""Tracks: words and files to points, points to every frame, frames to heatmaps; matching, following, refining."""
+"""Tracks: words and files to points, points to every frame, frames to heatmaps; matching."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nakawari.errors import NakawariError, UsageError
 from nakawari.families.framer.heatmaps import STAMP_RADIUS, heatmaps, template
-from nakawari.families.framer.matching import (
-    Refinement,
-    TrackRefiner,
-    automatic_tracks,
-    match_keys,
-    track_points,
-)
-from nakawari.families.framer.tracks import check_tracks, drags_to_tracks, interpolate, parse_drag, read_drags
+from nakawari.families.framer.matching import automatic_tracks, match_keys
+from nakawari.families.framer.tracks import check_tracks, drags_to_tracks, parse_drag, read_drags
 
 SIZE = (60, 80)
 
@@ -137,33 +130,3 @@ def test_nothing_to_match_is_none(rule: str) -> None:
     assert match_keys(blank, blank, rule=rule) is None
     assert match_keys(picture(0), blank, rule=rule) is None
     assert automatic_tracks(blank, blank, 5) is None
-
-
-def test_points_are_found_again_at_borders_too() -> None:
-    features = torch.rand(4, 20, 30, generator=torch.Generator().manual_seed(0))
-    places = np.array([[0.0, 0.0], [29.0, 19.0], [12.0, 7.0]])
-    query = torch.stack([features[:, int(y), int(x)] for x, y in places])
-    moved = places + np.array([[2, 1], [-2, -2], [1.9, -1.2]])
-    np.testing.assert_array_equal(track_points(query, features, moved, 3), places)
-    far = np.array([[-50.0, 400.0]] * 3)
-    assert track_points(query, features, far, 2).shape == (3, 2)
-
-
-def test_refined_tracks_follow_what_moves() -> None:
-    """A bright spot goes another way than the straight track between its two ends; the track learns it."""
-    frames, truth = 5, np.array([[10, 10], [13, 15], [18, 17], [25, 15], [30, 10]])
-    maps = torch.zeros(frames, 3, 30, 40)
-    for frame, (x, y) in enumerate(truth):
-        maps[frame, :, y, x] = torch.tensor([1.0, 2.0, 3.0])
-    straight = interpolate(truth[[0, -1]][:, None].astype(float), frames)
-    refiner = TrackRefiner(straight, Refinement(radius=8, tolerance=2.0))
-    refiner.update(lambda frame: maps[frame])
-    np.testing.assert_allclose(refiner.tracks[:, 0], truth, atol=1e-5)
-
-
-def test_disagreement_leaves_a_track_as_it_was() -> None:
-    maps = torch.rand(4, 3, 30, 40, generator=torch.Generator().manual_seed(0))
-    straight = interpolate(np.array([[[5.0, 5.0]], [[20.0, 15.0]]]), 4)
-    refiner = TrackRefiner(straight, Refinement(radius=4, tolerance=0.0))
-    refiner.update(lambda frame: maps[frame])
-    np.testing.assert_allclose(refiner.tracks, straight, atol=1e-5)

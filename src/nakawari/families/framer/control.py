@@ -1,16 +1,15 @@
-"""Point control of a batch: tracks made certain, drawn for the ControlNet, and refined while a clip is sampled."""
+"""Point control of a batch: tracks made certain, and drawn for the ControlNet."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate as resize
 from torch.nn.functional import pad
 
 from ...errors import NakawariWarning, UsageError
@@ -74,33 +73,3 @@ def control_maps(
     empty = np.zeros((num_frames, *size), np.uint8)
     maps = np.stack([empty if own is None else heatmaps(own, size) for own in tracks])
     return pad(torch.from_numpy(maps)[:, :, None].float(), (0, padding[1], 0, padding[0]))
-
-
-def frame_features(
-    levels: Sequence[Tensor], clip: int, branches: int, guidance: Tensor, size: tuple[int, int]
-) -> Callable[[int], Tensor]:
-    """Features of one frame at picture size, made when they are asked for: all at once would fill any memory.
-
-    Args:
-        levels: up-block outputs, (branches * B * F, C, h, w) each.
-        clip: which clip of the batch.
-        branches: 2 under guidance (unconditional first), else 1; two are combined as the denoiser's answers are.
-        guidance: (F,), the guidance of every frame.
-        size: height and width that the tracks count in, padding included.
-
-    Returns:
-        frame number -> (sum of C, H, W).
-    """
-    frames = len(guidance)
-
-    def one(frame: int) -> Tensor:
-        maps = []
-        for level in levels:
-            both = level.unflatten(0, (branches, -1, frames))[:, clip, frame]
-            maps.append(resize(both.float(), size, mode="bilinear", align_corners=False))
-        features = torch.cat(maps, dim=1)
-        if branches == 1:
-            return features[0]
-        return features[0] + guidance[frame].to(features) * (features[1] - features[0])
-
-    return one

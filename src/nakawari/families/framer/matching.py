@@ -1,21 +1,12 @@
-"""Tracks without a hand: matching the two keys, and following points through the model's own features.
-
-Sources: Lowe 2004 (SIFT and its ratio test); Pan et al. 2023 (DragGAN, point tracking by nearest feature); Wang et
-al. 2024 (Framer, both together).
-"""
+"""Tracks without a hand: points that are the same in both keys (Lowe 2004, SIFT and its ratio test)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ...errors import UsageError
 from .tracks import Tracks, interpolate
 
 MatchRule = Literal["random", "max_dist", "max_score", "max_score_even"]
@@ -112,99 +103,3 @@ def automatic_tracks(
         return None
     still = np.linalg.norm(ends[1] - ends[0], axis=1) < _STILL
     return interpolate(ends[:, np.argsort(still, kind="stable")[:count]], num_frames)
-
-
-def track_points(query: Tensor, features: Tensor, current: NDArray[np.floating], radius: int) -> NDArray[np.float64]:
-    """Where each point's feature is found again, near where the point is now.
-
-    Args:
-        query: (P, C), the feature of each point.
-        features: (C, H, W), the frame to search.
-        current: (P, 2), x and y; truncated to whole pixels and clamped into the frame.
-        radius: how far to look along each axis, in pixels.
-
-    Returns:
-        (P, 2), whole pixels: the nearest feature in the window by L1 distance, the first in reading order.
-    """
-    found = []
-    for feature, (x, y) in zip(query, whole_pixels(current, features.shape[-2:]), strict=True):
-        top, left = max(y - radius, 0), max(x - radius, 0)
-        window = features[:, top : y + radius + 1, left : x + radius + 1]
-        distance = (window - feature[:, None, None]).abs().sum(dim=0)
-        row, column = divmod(int(distance.argmin()), distance.shape[1])
-        found.append((left + column, top + row))
-    return np.asarray(found, dtype=np.float64).reshape(-1, 2)
-
-
-def whole_pixels(points: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.int64]:
-    """Points as indices into an image of `size` (height, width)."""
-    limits = np.array([size[1] - 1, size[0] - 1])
-    return np.clip(np.trunc(points).astype(np.int64), 0, limits)
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """How tracks are refined while sampling.
-
-    Args:
-        features: which up blocks of the UNet give the features, the last but one by default.
-        radius: how far a point may move in one step, in pixels.
-        tolerance: the tracking from the start key and that from the end key must agree to this many pixels.
-    """
-
-    features: tuple[int, ...] = (-2,)
-    radius: int = 5
-    tolerance: float = 2.0
-
-    def check(self, blocks: int) -> None:
-        """Raise `UsageError` where `features` names a block that a UNet of so many up blocks has not."""
-        for index in self.features:
-            if not -blocks <= index < blocks:
-                raise UsageError(
-                    f"Tracks cannot be refined by the features of up block {index}; this model has {blocks}, "
-                    f"so give {-blocks} to {blocks - 1}."
-                )
-
-
-class TrackRefiner:
-    """Tracks of one clip that follow the picture while it appears.
-
-    Each update looks for the points of both keys in every in-between; where the two answers agree, their mean becomes
-    an anchor, and the tracks are drawn anew through the anchors. The keys are anchors from the first.
-    """
-
-    def __init__(self, tracks: Tracks, settings: Refinement) -> None:
-        self.tracks = tracks.astype(np.float32)
-        self.settings = settings
-        self._anchors = self.tracks.copy()
-        self._anchored = np.zeros(self.tracks.shape[:2], dtype=bool)
-        self._anchored[[0, -1]] = True
-
-    @torch.no_grad()
-    def update(self, features: Callable[[int], Tensor]) -> None:
-        """Look for the points once; `features(frame)` gives (C, H, W) at the size that the tracks count in."""
-        last = len(self.tracks) - 1
-        from_start, from_end = (self._query(features(frame), self.tracks[frame]) for frame in (0, last))
-        for frame in range(1, last):
-            current = features(frame)
-            ahead, back = (
-                track_points(query, current, self.tracks[frame], self.settings.radius)
-                for query in (from_start, from_end)
-            )
-            agree = np.linalg.norm(ahead - back, axis=1) < self.settings.tolerance
-            self._anchors[frame, agree] = ((ahead + back) / 2)[agree]
-            self._anchored[frame] |= agree
-        self.tracks = self._redrawn()
-
-    @staticmethod
-    def _query(features: Tensor, points: NDArray[np.floating]) -> Tensor:
-        pixels = torch.from_numpy(whole_pixels(points, features.shape[-2:])).to(features.device)
-        return features[:, pixels[:, 1], pixels[:, 0]].T
-
-    def _redrawn(self) -> NDArray[np.float32]:
-        frames = len(self.tracks)
-        times = np.linspace(0, 1, frames)
-        columns = [
-            interpolate(self._anchors[kept, point], frames, times[kept]) for point, kept in enumerate(self._anchored.T)
-        ]
-        return np.stack(columns, axis=1).astype(np.float32)

@@ -31,7 +31,6 @@ from . import autoencoder as _autoencoder  # noqa: F401 (a saved folder names it
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
-from .matching import Refinement
 from .names import DEFAULT_STEPS, SchedulerName
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
 from .schedulers import LCMSVDScheduler, make_scheduler, noise_levels
@@ -314,7 +313,6 @@ class FramerPipeline(InterpolationPipeline):
         condition: Condition,
         *,
         branches: int,
-        return_features: bool = False,
         depth: int = 0,
         deep: tuple[Tensor, ...] | None = None,
     ) -> tuple[FramerUNetOutput, tuple[Tensor, ...]]:
@@ -345,17 +343,16 @@ class FramerPipeline(InterpolationPipeline):
                 down, middle = deep[1:], None
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
         # As a tuple: offload hooks take an output object apart and cannot put it together again.
-        sample, features, *below = self.unet(
+        sample, *below = self.unet(
             *told,
             **residuals,
             branches=branches,
-            return_features=return_features,
             deep=None if deep is None else deep[0],
             depth=depth,
             return_dict=False,
         )
         kept = (*below, *residuals.get("down_block_additional_residuals", ())[:depth]) if depth else ()
-        return FramerUNetOutput(sample=sample, features=features), kept
+        return FramerUNetOutput(sample=sample), kept
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """See the contract; the decoder looks across the frames of a chunk, so `chunk` changes the picture a little."""
@@ -389,7 +386,6 @@ class FramerPipeline(InterpolationPipeline):
         tracks: Control = None,
         control_scale: float = 1.0,
         control_range: tuple[float, float] = (0.0, 1.0),
-        refine_tracks: bool | Refinement = False,
         decode_chunk_size: int | None = None,
         generator: Generators = None,
         latents: Tensor | None = None,
@@ -419,7 +415,6 @@ class FramerPipeline(InterpolationPipeline):
             tracks: see `control.Control`; pixels of the output.
             control_scale: factor on what the ControlNet adds.
             control_range: from and up to which share of the steps the ControlNet works.
-            refine_tracks: let the tracks follow the picture while it appears; True = `Refinement()`.
             decode_chunk_size: how many frames are decoded at once, to bound memory; see `decode`.
             generator: one, or one per clip: with one per clip, a clip does not depend on its batch. None = torch's
                 global one.
@@ -445,8 +440,6 @@ class FramerPipeline(InterpolationPipeline):
         generator = torch.default_generator if generator is None else generator
         followed: Sequence[Tracks | None]
         if condition is not None:
-            if refine_tracks:
-                raise UsageError("A condition that is known already holds no tracks to refine; give keys and tracks.")
             check_generators(generator, condition.batch)
             followed = [None] * condition.batch
         elif start is None or end is None:
@@ -471,10 +464,7 @@ class FramerPipeline(InterpolationPipeline):
         if guidance_scale is None and not middle_max_guidance and min_guidance_scale is max_guidance_scale is None:
             guidance_scale = self.config.default_guidance
         guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)
-        refinement = Refinement() if refine_tracks is True else refine_tracks or None
-        denoiser = GuidedDenoiser(
-            self, condition, guidance, followed, refinement, control_range, steps, cache_level(cache)
-        )
+        denoiser = GuidedDenoiser(self, condition, guidance, control_range, steps, cache_level(cache))
 
         # On the CPU: diffusers reads every level back from where it makes them.
         self.scheduler.set_timesteps(steps)
@@ -488,7 +478,7 @@ class FramerPipeline(InterpolationPipeline):
         for index, timestep in enumerate(self.progress_bar(timesteps)):
             output = denoiser(x, timestep, index)
             x = self.scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
-            values = {"latents": x, "tracks": denoiser.tracks}
+            values = {"latents": x, "tracks": followed}
             x = self._call_back(callback_on_step_end, index, timestep, values, callback_on_step_end_tensor_inputs)
 
         result: Any = x
@@ -496,7 +486,7 @@ class FramerPipeline(InterpolationPipeline):
             video = self.decode(x, condition, chunk=decode_chunk_size)
             result = self._video_processor.postprocess_video(video.transpose(1, 2), output_type)
         self.maybe_free_model_hooks()
-        made = FramerPipelineOutput(frames=result, tracks=denoiser.tracks)
+        made = FramerPipelineOutput(frames=result, tracks=list(followed))
         return made if return_dict else made.to_tuple()
 
     def _warn_undistilled(self) -> None:

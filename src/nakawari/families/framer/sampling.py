@@ -1,8 +1,7 @@
-"""One call's way from noise to latents: the guidance ramp, the guided denoiser, the tracks that follow the picture."""
+"""One call's way from noise to latents: the guidance ramp and the guided denoiser."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +14,6 @@ from torch.nn.functional import interpolate
 
 from ..base import Condition
 from ..cache import CacheLevel, Carried
-from .control import frame_features
-from .matching import Refinement, TrackRefiner
 from .tracks import Tracks
 
 
@@ -27,7 +24,7 @@ class FramerPipelineOutput(BaseOutput):
     Args:
         frames: "pil": a list of frames per clip; "np": (B, F, H, W, 3) and "pt": (B, F, 3, H, W), both in [0, 1];
             "latent": (B, F, C, h, w), padding included.
-        tracks: per clip the tracks that were followed last, (F, P, 2) in pixels, or None.
+        tracks: per clip the tracks that were followed, (F, P, 2) in pixels, or None.
     """
 
     frames: list[list[Image.Image]] | np.ndarray | Tensor
@@ -59,9 +56,7 @@ class Networks(Protocol):
     scheduler: Any
     unet: Any
 
-    def network(
-        self, scaled: Tensor, time: Tensor, condition: Condition, *, branches: int, return_features: bool = False
-    ) -> Any:
+    def network(self, scaled: Tensor, time: Tensor, condition: Condition, *, branches: int) -> Any:
         """ControlNet and UNet once."""
         ...
 
@@ -69,20 +64,14 @@ class Networks(Protocol):
         """The other branch of guidance."""
         ...
 
-    def draw_tracks(self, tracks: Sequence[Tracks | None], num_frames: int, size: tuple[int, int]) -> Tensor:
-        """Heatmaps (B, F, 1, H, W) of tracks."""
-        ...
-
 
 class GuidedDenoiser:
-    """The denoiser under classifier-free guidance and point control, and the tracks that it follows.
+    """The denoiser under classifier-free guidance and point control.
 
     Args:
         pipeline: whose networks and scheduler are used.
         condition: of the clips.
         guidance: (F,), the guidance of every frame; where none is above 1, one branch is computed.
-        tracks: per clip (F, P, 2) in pixels, or None.
-        refinement: how tracks follow the picture; None = they stay.
         control_range: from and up to which share of the steps the ControlNet works.
         steps: of the call.
         level: what is left out. Branches read each other's tokens in interleaved context, so all are always evaluated,
@@ -94,25 +83,16 @@ class GuidedDenoiser:
         pipeline: Networks,
         condition: Condition,
         guidance: Tensor,
-        tracks: Sequence[Tracks | None],
-        refinement: Refinement | None,
         control_range: tuple[float, float],
         steps: int,
         level: CacheLevel | None,
     ) -> None:
-        self.tracks = list(tracks)
         self._pipeline = pipeline
         self._guidance = guidance.to(condition.latents.device)
         self._branches = 2 if float(guidance.max()) > 1 else 1
         self._range = control_range
         self._steps, self._level = steps, level
         self._deep, self._was_active = Carried(), False
-        self._refinement = refinement
-        if refinement is not None:
-            refinement.check(len(pipeline.unet.config.up_block_types))
-        self._refiners = [
-            None if own is None or refinement is None else TrackRefiner(own, refinement) for own in tracks
-        ]
         self._condition = condition
         if self._branches == 2:
             self._condition = Condition.cat([pipeline.unconditional(condition), condition])
@@ -120,37 +100,22 @@ class GuidedDenoiser:
     def __call__(self, x: Tensor, timestep: Tensor, index: int) -> Tensor:
         """The guided answer for x_t = `x` (B, F, C, h, w) at step `index`."""
         active = self._range[0] <= index / self._steps < self._range[1] and self._condition.control is not None
-        refine = active and any(self._refiners)
         if active != self._was_active:  # what was kept is of a network with the ControlNet, or of one without
             self._deep, self._was_active = Carried(), active
-        whole = self._level is None or self._level.whole(index, self._steps) or refine or not self._deep.known
+        whole = self._level is None or self._level.whole(index, self._steps) or not self._deep.known
         scaled = self._pipeline.scheduler.scale_model_input(x, timestep)
         answer, deep = self._pipeline.network(
             torch.cat([scaled] * self._branches),
             timestep,
             self._condition if active else self._condition.replace(control=None),
             branches=self._branches,
-            return_features=refine,
             depth=0 if self._level is None else self._level.depth,
             deep=None if whole else self._deep.at(index),
         )
         if whole and self._level is not None:
             self._deep.keep(index, deep)
-        if refine and self._refinement is not None:
-            self._refine([answer.features[index] for index in self._refinement.features])
         output = answer.sample.to(x.dtype)
         if self._branches == 1:
             return output
         without, told = output.chunk(2)
         return without + self._guidance.reshape(1, -1, 1, 1, 1) * (told - without)
-
-    def _refine(self, levels: Sequence[Tensor]) -> None:
-        condition = self._condition
-        assert condition.control is not None
-        height, width = condition.control.shape[-2:]
-        for clip, refiner in enumerate(self._refiners):
-            if refiner is not None:
-                refiner.update(frame_features(levels, clip, self._branches, self._guidance, (height, width)))
-                self.tracks[clip] = refiner.tracks
-        maps = self._pipeline.draw_tracks(self.tracks, condition.num_frames, condition.size)
-        self._condition = condition.replace(control=torch.cat([maps] * self._branches))

@@ -46,12 +46,10 @@ class FramerUNetOutput(BaseOutput):
 
     Args:
         sample: (B, F, C, h, w), the raw answer F of the EDM process.
-        features: per up block its output (B*F, C', h', w'), after its upsampler; empty unless asked for.
         deep: what lies below the outermost layers (B*F, C', h, w); None unless asked for.
     """
 
     sample: Tensor
-    features: tuple[Tensor, ...] = ()
     deep: Tensor | None = None
 
 
@@ -131,7 +129,6 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         mid_block_additional_residual: Tensor | None = None,
         *,
         branches: int | None = None,
-        return_features: bool = False,
         deep: Tensor | None = None,
         depth: int = 0,
         return_dict: bool = True,
@@ -147,7 +144,6 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             mid_block_additional_residual: the ControlNet residual after the middle block.
             branches: guidance branches stacked in the batch (branch-major); matters for interleaved context only.
                 None takes every batch element for a branch, as the reference does.
-            return_features: also return what each up block made.
             depth: 0, or how many layers of the last up block read what is computed anew beside `deep`, by the shortest
                 way through the first down block.
             deep: what lay below them at an earlier evaluation, in place of all else; it goes with one residual of the
@@ -182,7 +178,6 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         if mid_block_additional_residual is not None:
             hidden = hidden + mid_block_additional_residual
 
-        features = []
         if deep is None:
             for block in self.up_blocks[: -1 if depth else None]:
                 split = len(skips) - len(block.resnets)
@@ -195,8 +190,6 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
                     image_only_indicator=still,
                     **context,
                 )
-                if return_features:
-                    features.append(hidden)
         if depth:
             last = self.up_blocks[-1]
             layers = len(last.resnets)
@@ -206,11 +199,9 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             hidden = deep
             for layer in range(layers - depth, layers):
                 hidden = _layer(last, layer, torch.cat([hidden, skips.pop()], dim=1), *told)
-            if return_features:
-                features.append(hidden)
 
         hidden = self.conv_out(self.conv_act(self.conv_norm_out(hidden)))
-        output = FramerUNetOutput(sample=hidden.unflatten(0, (batch, frames)), features=tuple(features), deep=deep)
+        output = FramerUNetOutput(sample=hidden.unflatten(0, (batch, frames)), deep=deep)
         return output if return_dict else output.to_tuple()
 
 

@@ -9,16 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nakawari.families.abilities import Abilities
+
+
+class Anything(frozenset[str]):
+    """Contains every name."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
 
 @dataclass
-class CrossFade:
+class CrossFade(Abilities):
     """Called as an interpolation pipeline is; remembers how."""
 
     max_frames: int = 16
     noise: float = 0.0
     device: str = "cpu"
     draws_any_time: bool = False
+    frames_learnt: int | None = None
     calls: list[dict[str, Any]] = field(default_factory=list)
+
+    family = "cross-fade"
+    call_settings = Anything()
+    is_guided = True
+    reads_words = True
 
     @property
     def config(self) -> SimpleNamespace:

@@ -175,20 +175,19 @@ def test_progress_counts_every_frame_to_the_end():
 
 
 def test_values_that_are_not_finite_and_lack_of_memory_are_one_sentence():
-    def broken(*_args: object, **_options: object):
-        made = CrossFade()(
-            torch.zeros(1, 3, 4, 6), torch.zeros(1, 3, 4, 6), num_frames=3, generator=[torch.Generator()]
-        )
-        made.frames[0, 1] = float("nan")
-        return made
+    class Broken(CrossFade):
+        def __call__(self, *args: object, **options: object):
+            made = super().__call__(*args, **options)
+            made.frames[0, 1] = float("nan")
+            return made
 
-    def exhausted(*_args: object, **_options: object):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    class Exhausted(CrossFade):
+        def __call__(self, *_args: object, **_options: object):
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
-    for function, words in ((broken, "not finite"), (exhausted, "--batch")):
-        function.config, function.device = CrossFade().config, "cpu"
+    for model, words in ((Broken(), "not finite"), (Exhausted(), "--batch")):
         with pytest.raises(NakawariError, match=words):
-            draw(ramp(0, 9), Settings((1,)), function)
+            draw(ramp(0, 9), Settings((1,)), model)
 
 
 # --- transparency -------------------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def test_what_changes_nothing_is_said_and_not_recorded(cli: Cli, tmp_path: Path)
 def test_a_model_that_learnt_from_longer_clips_is_said(
     cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(stub, "frames_learnt", 16, raising=False)
+    monkeypatch.setattr(stub, "frames_learnt", 16)
     result = cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 7)
     assert "learnt from clips of 16 frames and draws 9 here" in result.stderr
     assert "--between 14" in result.stderr

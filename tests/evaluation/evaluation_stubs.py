@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from nakawari.families.abilities import Abilities
 
-class StubPipeline:
+
+class StubPipeline(Abilities):
     """Mixes the keys and adds noise from each sample's own generator; counts its calls and breaks where it is told."""
+
+    family = "stub"
 
     def __init__(self, noise=0.05, bad=(), poison=(), device="cpu"):
         self.noise, self.bad, self.poison, self.calls, self.settings = noise, bad, poison, 0, {}

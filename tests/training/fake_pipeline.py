@@ -31,6 +31,7 @@ class Net(ModelMixin, ConfigMixin, PeftAdapterMixin):
 
 class FakePipeline(InterpolationPipeline):
     family = "fake"
+    call_settings = ("num_inference_steps", "guidance_scale", "eta")
 
     def __init__(self, unet: Net, vae: Net) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -126,7 +125,7 @@ class Model(Contestant):
         start, end = keys_of(tasks)
         generators = [sample_generator(seed, task.name) for task in tasks]
         settings = call_settings(self.pipeline, protocol, self.guided)
-        if protocol.captions and "prompt" in inspect.signature(self.pipeline.__call__).parameters:
+        if protocol.captions and "prompt" in self.pipeline.call_settings:
             settings["prompt"] = [task.caption for task in tasks]
         with torch.no_grad(), self._autocast(protocol.precision):
             made = self.pipeline(
@@ -155,13 +154,12 @@ class Interpolated(Model):
     def _clip(self, task: Task, protocol: Protocol, seed: int) -> Frames:
         options = call_settings(self.pipeline, protocol, self.guided)
         steps, guidance = options.pop("num_inference_steps", None), options.pop("guidance_scale", None)
-        reads = getattr(self.pipeline, "components", {}).get("text_encoder") is not None
         settings = Settings(
             (task.num_frames - 2,),
             steps=steps,
             guidance=guidance,
             seed=seed_from(f"{seed}/{task.name}"),
-            prompt=task.caption if protocol.captions and reads else "",
+            prompt=task.caption if protocol.captions and self.pipeline.reads_words else "",
             options=options,
         )
         keys = [Key(Path(f"{task.name}/{number}"), key) for number, key in enumerate(task.keys)]

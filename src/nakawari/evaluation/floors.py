@@ -127,5 +127,5 @@ def standard_floors() -> list[Contestant]:
 
 def companions(name: str, pipeline: Any) -> list[Contestant]:
     """The rows that stand beside one model: its guide alone where it has one, and its autoencoder's ceiling."""
-    guide = [GuideAlone(f"{name}: guide alone", pipeline)] if getattr(pipeline, "guide", None) is not None else []
+    guide = [GuideAlone(f"{name}: guide alone", pipeline)] if pipeline.guide is not None else []
     return [*guide, RoundTrip(f"{name}: autoencoder", pipeline)]

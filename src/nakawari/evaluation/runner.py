@@ -272,7 +272,7 @@ def _name(variant: str | Variant | Contestant) -> str:
 
 
 def _modes(variant: Variant, protocol: Protocol, parent: str | None) -> Iterator[Contestant]:
-    guideable = getattr(variant.pipeline, "guide", None) is not None
+    guideable = variant.pipeline.guide is not None
 
     def row(kind: type[Model], tag: str, *, guided: bool = True) -> Model:
         name, own = variant.name + tag, parent and parent + tag

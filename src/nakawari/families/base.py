@@ -21,6 +21,7 @@ from torch import Tensor
 from ..diffusion import Process
 from ..errors import NakawariError, UsageError
 from ..guide import Guide
+from .abilities import Abilities
 from .adapting import AdapterCalls
 from .cards import write_model_card
 from .former_names import present
@@ -127,10 +128,9 @@ class InterpolationOutput(BaseOutput):
     frames: Any
 
 
-class InterpolationPipeline(AdapterCalls, DiffusionPipeline):
+class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
     """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
 
-    family: str
     denoiser_name: ClassVar[str] = "unet"
     """The component that `denoiser` is."""
     default_lora: str
@@ -138,21 +138,6 @@ class InterpolationPipeline(AdapterCalls, DiffusionPipeline):
     condition_dropout: Mapping[str, float] = MappingProxyType({})
     """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
     without text and image, `image_only` with text alone, `guide` without motion guidance."""
-
-    @property
-    def draws_any_time(self) -> bool:
-        """Whether a call takes `times` (F,), rising from 0 to 1: where on the way each frame stands. Where not, frames
-        are evenly spaced."""
-        return False
-
-    @property
-    def frames_learnt(self) -> int | None:
-        """How many frames, keys included, every clip of its training had; None where that varied."""
-        return None
-
-    def reads_noise(self, steps: int | None = None) -> bool:
-        """Whether the starting noise, and so the seed, changes what a call of so many steps (None: its own) draws."""
-        return True
 
     @property
     @abstractmethod

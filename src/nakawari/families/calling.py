@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import UsageError
+from .abilities import Abilities
 
 
 def settings_for(
-    pipeline: Any, wanted: Mapping[str, Any], asker: str, dispensable: Collection[str] = ("guided",)
+    pipeline: Abilities, wanted: Mapping[str, Any], asker: str, dispensable: Collection[str] = ("guided",)
 ) -> dict[str, Any]:
     """The keyword arguments for a call of `pipeline`; None leaves a setting to the pipeline.
 
@@ -22,10 +22,8 @@ def settings_for(
     Raises:
         UsageError: a setting that the pipeline does not know.
     """
-    parameters = inspect.signature(pipeline.__call__).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     given = {name: value for name, value in wanted.items() if value is not None}
-    unknown = [] if open_ended else [name for name in given if name not in parameters]
+    unknown = [name for name in given if name not in pipeline.call_settings]
     for name in unknown:
         if name not in dispensable:
             raise UsageError(f"{asker} sets {name}, which {type(pipeline).__name__} does not know; leave it out.")

@@ -18,7 +18,7 @@ from ..seeds import seed_from
 from .counting import Counter
 from .drawn import Gap, Pair, gap_of
 from .keys import bled_colour, matte, transparent
-from .options import is_guided, notes_of, reads_noise
+from .options import notes_of
 from .plan import GapPlan, Pass
 from .settings import Settings
 from .tracks import GapTracks, tracks_of_gaps
@@ -72,13 +72,13 @@ def _used(pipeline: Any, settings: Settings, plan: GapPlan) -> dict[str, Any]:
     """What the model really took: of the job's choices those that it knows, its own where the job makes none."""
     scheduler = getattr(pipeline, "scheduler", None)
     own = pipeline.config
-    guided = settings.guidance if is_guided(pipeline) else None
+    guided = settings.guidance if pipeline.is_guided else None
     return {
         "drawn_by": "model",
         "steps": settings.steps or getattr(own, "default_steps", None),
         "guidance": getattr(own, "default_guidance", None) if guided is None else guided,
         "scheduler": settings.scheduler or (None if scheduler is None else type(scheduler).__name__),
-        "seed": settings.seed if reads_noise(pipeline, settings) else None,
+        "seed": settings.seed if pipeline.reads_noise(settings.steps) else None,
         "notes": notes_of(pipeline, settings, min(len(spec.places) for spec in plan.passes)),
     }
 
@@ -109,7 +109,7 @@ def _fill(
     """The in-betweens, uint8 (H, W, 3), of every gap in `ends` (gap number -> its two keys)."""
     boards: dict[int, dict[int, np.ndarray]] = {}
     tasks: list[_Task] = []
-    timed = any_time(pipeline)
+    timed = pipeline.draws_any_time
     for gap, (first, last) in ends.items():
         plan = plans[gap]
         boards[gap] = {0: first, plan.drawn + 1: last}
@@ -204,8 +204,3 @@ def _fitted(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 def _rate(spec: Pass, fps: float) -> int:
     """Frames per second of one pass: a coarse pass steps over frames, so it is slower than the sequence."""
     return max(1, round(fps * (len(spec.places) + 1) / (spec.end - spec.start)))
-
-
-def any_time(pipeline: Any) -> bool:
-    """Whether the model draws at any time of the way, and not at fixed places only."""
-    return getattr(pipeline, "draws_any_time", False)

@@ -66,7 +66,7 @@ def compare(
     Raises:
         NakawariError: as `draw`, or a family with one sampler only.
     """
-    if not hasattr(pipeline, "scheduled"):
+    if not pipeline.schedulers:
         raise UsageError(f"A {pipeline.family} model has one scheduler, so there is nothing to compare; take a Framer.")
     entries: list[Entry] = []
     for name in schedulers:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .by_model import any_time, draw_by_model, most_between, together
+from .by_model import draw_by_model, most_between, together
 from .by_parts import frames_by_parts
 from .counting import Counter, Progress, Watch
 from .cuts import across, is_cut
@@ -85,7 +85,7 @@ def _plan(gap: int, settings: Settings, pipeline: Any) -> GapPlan:
         settings.counts[gap],
         settings.shares[gap] if settings.shares else None,
         most_between(pipeline),
-        any_time=any_time(pipeline),
+        any_time=pipeline.draws_any_time,
     )
 
 

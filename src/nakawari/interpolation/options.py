@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..families.abilities import Abilities
     from .settings import Settings
 
 
-def check_settings(pipeline: Any, settings: Settings) -> None:
-    """Hold the settings that are a family's own against the signature of the pipeline's call.
+def check_settings(pipeline: Abilities | None, settings: Settings) -> None:
+    """Hold the settings that are a family's own against what the pipeline says that it can do.
 
     Raises:
         UsageError: the first setting that this pipeline does not know.
     """
     if pipeline is None:
         return
-    parameters = inspect.signature(pipeline.__call__).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return
-    family = getattr(pipeline, "family", type(pipeline).__name__)
+    family = pipeline.family
     wanted = [*settings.options, *["tracks"] * bool(settings.drags or settings.auto_tracks)]
     for name in wanted:
-        if name not in parameters:
+        if name not in pipeline.call_settings:
             raise UsageError(
                 f"A {family} model knows no {name.replace('_', ' ')}; leave it out, or take another model."
             )
-    if settings.auto_tracks and "control_scale" not in parameters:
+    if settings.auto_tracks and pipeline.tracks == "matches":
         raise UsageError(
             f"A {family} model matches its keys by itself; leave --auto-tracks out, or lead points by --track."
         )
     if settings.size and (settings.drags or settings.auto_tracks):
         raise UsageError("Tracks are in pixels of the keys, which --size changes; leave one of the two out.")
-    if settings.scheduler and not hasattr(pipeline, "scheduled"):
+    if settings.scheduler and not pipeline.schedulers:
         raise UsageError(f"A {family} model has one scheduler; leave the scheduler out, or take another model.")
-    components = getattr(pipeline, "components", {})
-    if settings.guidance not in (None, 1.0) and not is_guided(pipeline):
+    if settings.guidance not in (None, 1.0) and not pipeline.is_guided:
         raise UsageError("This model has nothing that guidance could weigh; leave --guidance out.")
-    if settings.prompt and components.get("text_encoder") is None:
+    if settings.prompt and not pipeline.reads_words:
         raise UsageError("This model reads no words; leave the prompt out, or take a model with a text tower.")
 
 
-def notes_of(pipeline: Any, settings: Settings, between: int) -> list[str]:
+def notes_of(pipeline: Abilities, settings: Settings, between: int) -> list[str]:
     """What the model makes of the settings that whoever gave them may not expect, a sentence each.
 
     Args:
         between: how many in-betweens the shortest pass has.
     """
-    family = getattr(pipeline, "family", type(pipeline).__name__)
+    family = pipeline.family
     notes = []
-    if settings.seed and not reads_noise(pipeline, settings):
+    if settings.seed and not pipeline.reads_noise(settings.steps):
         notes.append(
             f"A {family} model draws the same whatever the seed is, so --seed {settings.seed} changes nothing."
         )
-    if settings.guidance is not None and not is_guided(pipeline):
+    if settings.guidance is not None and not pipeline.is_guided:
         notes.append(f"A {family} model has no guidance, so --guidance {settings.guidance:g} changes nothing.")
-    learnt = getattr(pipeline, "frames_learnt", None)
+    learnt = pipeline.frames_learnt
     if learnt is not None and 0 < between < learnt - 2:
         notes.append(
             f"This {family} model learnt from clips of {learnt} frames and draws {between + 2} here, which it is less "
             f"good at; --between {learnt - 2} is what it knows best."
         )
     return notes
-
-
-def reads_noise(pipeline: Any, settings: Settings) -> bool:
-    """Whether the seed changes what the model draws."""
-    ask = getattr(pipeline, "reads_noise", None)
-    return ask is None or ask(settings.steps)
-
-
-def is_guided(pipeline: Any) -> bool:
-    """Whether a condition can be taken away from the model: it has an image tower, as every Framer has."""
-    return getattr(pipeline, "components", {"image_encoder": True}).get("image_encoder") is not None

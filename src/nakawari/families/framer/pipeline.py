@@ -31,7 +31,7 @@ from . import autoencoder as _autoencoder  # noqa: F401 (a saved folder names it
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
-from .names import DEFAULT_STEPS, SchedulerName
+from .names import DEFAULT_STEPS, SCHEDULERS, SchedulerName
 from .sampling import FramerPipelineOutput, GuidedDenoiser, guidance_ramp
 from .schedulers import LCMSVDScheduler, make_scheduler, noise_levels
 from .tracks import Tracks
@@ -69,6 +69,8 @@ class FramerPipeline(InterpolationPipeline):
     lora_patterns: Mapping[str, str] = LORA_PATTERNS
     default_lora: str = "attention+feed-forward"
     condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
+    tracks = "control"
+    schedulers = SCHEDULERS
     # The ControlNet runs at every step beside the UNet: in this line the two would send each other away.
     model_cpu_offload_seq = "image_encoder->unet->vae"
     _optional_components = ["controlnet"]  # noqa: RUF012 (diffusers compares it with lists)
@@ -107,6 +109,11 @@ class FramerPipeline(InterpolationPipeline):
         self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)
         self._process = EDMProcess()
+
+    @property
+    def is_guided(self) -> bool:
+        """See the contract: the image can be taken away."""
+        return True
 
     @property
     def process(self) -> EDMProcess:

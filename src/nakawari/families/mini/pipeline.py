@@ -55,6 +55,7 @@ class MiniPipeline(InterpolationPipeline):
     }
     default_lora: ClassVar[str] = "linear-and-convolution"
     condition_dropout: Mapping[str, float] = MappingProxyType({"guide": 0.1})
+    tracks = "matches"
     model_cpu_offload_seq = "unet->vae"
     # Nothing in it has weights, which accelerate's hooks look for.
     _exclude_from_cpu_offload: ClassVar[list[str]] = ["guide"]

@@ -115,6 +115,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return self.config.max_frames
 
     @property
+    def reads_words(self) -> bool:
+        """See the contract."""
+        return self.text_encoder is not None
+
+    @property
+    def is_guided(self) -> bool:
+        """See the contract: words and image can be taken away."""
+        return self.image_encoder is not None
+
+    @property
     def process(self) -> VelocityProcess:
         return self.scheduler.process
 

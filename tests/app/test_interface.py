@@ -53,6 +53,22 @@ def test_a_program_draws(client: Any, server: Any, tmp_path: Path) -> None:
         assert zipped.read(2) == b"PK"
 
 
+def test_pairs_are_drawn_one_by_one(client: Any, server: Any, tmp_path: Path) -> None:
+    user = call(client, "start")
+    names = {"b_end": 120, "a_end": 60, "b_start": 100, "a_start": 40}
+    files = [client_of.handle_file(ball(tmp_path / f"{name}.png", place)) for name, place in names.items()]
+    assert call(client, "add_keys", user, files)["complaints"] == []
+    asked = call(client, "ask", user, {"between": [2, 5, 1], "on_cut": "hold"})
+    assert [key["name"] for key in asked["keys"]] == ["b_start.png", "b_end.png", "a_start.png", "a_end.png"]
+    assert asked["between"] == [2, 0, 1]
+    call(client, "draw", user)
+    done = call(client, "wait", user, "draw", 120)
+    assert done["state"] == "done", done
+    assert [frame["of"] for frame in done["result"]["frames"] if frame["key"] is None] == ["pair 1", "pair 1", "pair 2"]
+    with pytest.raises(Exception, match="'never' is not offered as on_cut"):
+        call(client, "ask", user, {"on_cut": "never"})
+
+
 def test_a_program_compares_with_the_truth(client: Any, server: Any, tmp_path: Path) -> None:
     user = with_two_keys(client, tmp_path)
     call(client, "ask", user, {"between": [1]})

@@ -17,6 +17,7 @@ from nakawari.app.jobs import Queue, words_job
 from nakawari.app.process import Ended
 from nakawari.app.sequence import player_value, sheet_of
 from nakawari.app.status import of_ticket
+from nakawari.app.ways import gap_choices
 from nakawari.app.words import interpolate_words
 from nakawari.app.work import Work, Works
 from nakawari.errors import UsageError
@@ -107,6 +108,23 @@ def test_what_is_on_the_page_as_words(work: Work) -> None:
     assert [words[at + 1] for at, word in enumerate(words) if word == "--spacing"] == ["even", "0.2,0.9"]
 
 
+def test_pairs_and_cuts_as_words(work: Work) -> None:
+    for number, name in enumerate(("a_end.png", "a_start.png", "b_end.png", "b_start.png")):
+        work.add_key(ball(work.works.uploads / name, 30 + 20 * number), name)
+    work.order_pairs()
+    strip.act(work, {"action": "between", "gap": 2, "count": 3})
+    with work.changing() as asked:
+        asked.on_cut = "fade"
+    words = interpolate_words(work.asked())
+    assert words[1:5] == ["keys/a_start.png", "keys/a_end.png", "keys/b_start.png", "keys/b_end.png"]
+    assert words[words.index("--between") + 1] == "7,3"
+    assert words[words.index("--on-cut") + 1] == "fade"
+    assert [gap["name"] for gap in strip.strip_value(work)["gaps"] if not gap["apart"]] == ["pair 1", "pair 2"]
+    assert gap_choices(work.asked())[1] == ("Pair 2: b_start.png to b_end.png", 3)
+    work.remove_key(3)
+    assert work.asked().between == [7, 0] and not work.asked().pairs()
+
+
 def test_the_core_does_not_import_the_app() -> None:
     code = "import nakawari, nakawari.cli.main, sys; print([m for m in sys.modules if 'gradio' in m or '.app.' in m])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -115,17 +133,18 @@ def test_the_core_does_not_import_the_app() -> None:
 
 def test_the_player_hears_what_the_record_doubts(work: Work) -> None:
     (work.output).mkdir()
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         ball(work.output / f"000{number}.png", 30 * number)
-    names = [("a.png", 1), (None, 2), ("b.png", 3)]
+    names = [("a.png", 1), (None, 2), ("b.png", 3), ("c.png", 4)]
+    nothing = {"shares": [], "drawn_by": None, "confidence": None, "cut": None, "notes": None}
     record = {
         "tool": "nakawari interpolate",
         "files": [],
         "frames": [{"file": f"000{n}.png", "number": n, "length": 1, "key": key} for key, n in names],
-        "gaps": [{"shares": [0.5], "drawn_by": "model", "confidence": [0.25], "cut": True, "notes": []}],
+        "gaps": [{"shares": [0.5], "drawn_by": "model", "confidence": [0.25], "cut": True, "notes": []}, nothing],
     } | {"fps": 12, "size": [160, 96], "channels": "RGB", "loop": False, "model": "mini", "seed": 0}
     (work.output / "interpolation.json").write_text(json.dumps(record))
     value = player_value(work, work.output)
     assert value is not None
-    assert [frame.get("confidence") for frame in value["frames"]] == [None, 0.25, None]
+    assert [frame.get("confidence") for frame in value["frames"]] == [None, 0.25, None, None]
     assert value["warnings"] == ["Gap 1: a cut? Little of one key is found again in the other."]

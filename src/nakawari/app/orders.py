@@ -32,7 +32,9 @@ def draw_again(site: Site, work: Work, file: str) -> Ticket:
     if frame is None or frame["key"] is not None:
         raise UsageError("Choose an in-between in the player first; its gap is drawn again.")
     seed = secrets.randbelow(AGAIN)
-    return _draw(site, work, interpolate_words(work.asked(), only=f"gap:{frame['gap']}", seed=seed))
+    asked = work.asked()
+    number = (frame["gap"] + 1) // 2 if asked.pairs() else frame["gap"]
+    return _draw(site, work, interpolate_words(asked, only=f"gap:{number}", seed=seed))
 
 
 def _draw(site: Site, work: Work, words: list[str]) -> Ticket:

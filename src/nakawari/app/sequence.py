@@ -12,10 +12,12 @@ from ..cut.sheet import Cell, Level, Mark, Role, Sheet
 from ..cut.xdts import write_xdts
 from ..errors import UsageError
 from ..files import atomic_path
+from ..interpolation.pairs import are_pairs
 from ..interpolation.record import RECORD, earlier_in
 from .work import Work
 
 LEVEL = "A"
+_ON_CUT = {"hold": ", so the nearer key is held", "fade": ", so one is faded into the other"}
 KINDS = {"png": "PNG (zip)", "mp4": "MP4", "gif": "GIF", "xdts": "XDTS"}
 
 
@@ -37,15 +39,23 @@ def player_value(work: Work, folder: Path) -> dict[str, Any] | None:
     frames = [frame for frame in record.get("frames", ()) if frame["file"] and (folder / frame["file"]).is_file()]
     if not frames:
         return None
-    gap, place, found = -1, 0, []
+    gap, place, found, names = -1, 0, list[dict[str, Any]](), gap_names(record)
     for frame in frames:
         is_key = frame["key"] is not None
         gap, place = (gap + 1, 0) if is_key else (gap, place + 1)
         one = {name: frame[name] for name in ("number", "length", "key")}
         one |= {"url": url_of(work, folder / frame["file"]), "gap": gap + 1, "file": frame["file"]}
+        one["of"] = names[gap] if gap < len(names) else ""
         found.append(one if is_key else one | _about(record["gaps"][gap], place - 1))
     about = {name: record[name] for name in ("fps", "size", "channels", "loop", "model", "seed")}
     return about | {"frames": found, "warnings": _warnings(record)}
+
+
+def gap_names(record: Mapping[str, Any]) -> list[str]:
+    """What a user calls every gap of a record."""
+    keys = [Path(frame["key"]) for frame in record["frames"] if frame["key"] is not None]
+    pairs = are_pairs(keys)
+    return [f"pair {gap // 2 + 1}" if pairs else f"gap {gap + 1}" for gap in range(len(record["gaps"]))]
 
 
 def _about(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
@@ -61,10 +71,11 @@ def _about(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
 def _warnings(record: Mapping[str, Any]) -> list[str]:
     """What the record doubts, a sentence each."""
     found = []
-    for number, gap in enumerate(record.get("gaps", ()), 1):
+    for name, gap in zip(gap_names(record), record["gaps"], strict=True):
         if gap.get("cut"):
-            found.append(f"Gap {number}: a cut? Little of one key is found again in the other.")
-        found += [f"Gap {number}: {note}" for note in gap.get("notes", ())]
+            stands = _ON_CUT.get(gap["drawn_by"], "")
+            found.append(f"{name.capitalize()}: a cut? Little of one key is found again in the other{stands}.")
+        found += [f"{name.capitalize()}: {note}" for note in gap.get("notes") or ()]
     return found
 
 

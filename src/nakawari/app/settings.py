@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
+from ..interpolation.cuts import ON_CUT
 from ..interpolation.plan import MAX_BETWEEN
 from ..interpolation.spacing import SPACINGS
 from .models import adapter_choices, model_choices, precision_choices
 from .strip import shares_of
 from .work import Asked, Work
 
-SETTINGS = ("model", "adapter", "scale", "precision", "steps", "seed", "prompt", "exposure", "fps", "loop", "parts")
+SETTINGS = (
+    *("model", "adapter", "scale", "precision", "steps", "seed", "prompt"),
+    *("exposure", "fps", "loop", "parts", "on_cut"),
+)
 _RANGES = {"scale": (0, 4), "steps": (0, 1000), "seed": (0, 2**31), "exposure": (1, 100), "fps": (1, 120)}
 _WHOLE = ("steps", "seed", "exposure")
 LONGEST_PROMPT = 2000
@@ -37,6 +41,8 @@ def _checked(work: Work, counts: list[int], name: str, value: Any) -> Any:
     if name in _RANGES:
         return _number(name, value)
     if name in ("loop", "parts") and isinstance(value, bool):
+        return value
+    if name == "on_cut" and value in ON_CUT:
         return value
     if name == "prompt" and isinstance(value, str):
         return value[:LONGEST_PROMPT]

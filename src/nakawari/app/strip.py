@@ -29,6 +29,7 @@ def strip_value(work: Work) -> dict[str, Any]:
         curve = spacing if isinstance(spacing, str) else ""
         shares = list(eased(curve, even(count))) if curve else spacing
         gaps.append({"between": count, "curve": curve, "shares": shares, "closing": gap == len(keys) - 1})
+        gaps[-1] |= {"apart": asked.is_apart(gap), "name": asked.name_of(gap)}
     return {"keys": keys, "gaps": gaps}
 
 
@@ -114,6 +115,7 @@ def _add(work: Work, files: Any) -> list[str]:
             sent.unlink(missing_ok=True)
         except NakawariError as error:
             complaints.append(work.sentence(str(error)).replace("keys/", ""))
+    work.order_pairs()
     for sent, name in sheets:
         try:
             apply_sheet(work, sent, name)

@@ -72,6 +72,8 @@ def ways_value(work: Work, gap: int) -> dict[str, Any] | None:
 
 
 def gap_choices(asked: Asked) -> list[tuple[str, int]]:
-    """(label, gap) of every gap."""
+    """(label, gap counted from 1) of every gap that is drawn."""
     keys = [key.name for key in asked.keys]
-    return [(f"Gap {gap}: {keys[gap - 1]} to {keys[gap % len(keys)]}", gap) for gap in range(1, asked.gaps() + 1)]
+    drawn = [gap for gap in range(asked.gaps()) if not asked.is_apart(gap)]
+    ends = {gap: f"{keys[gap]} to {keys[(gap + 1) % len(keys)]}" for gap in drawn}
+    return [(f"{asked.name_of(gap).capitalize()}: {ends[gap]}", gap + 1) for gap in drawn]

@@ -32,8 +32,10 @@ def interpolate_words(asked: Asked, *, output: str = OUT, only: str = "", seed: 
     if len(asked.keys) < 2:
         raise UsageError("In-betweens need two or more key drawings; add key drawings.")
     words = ["interpolate", *(f"keys/{key.name}" for key in asked.keys), "-o", output]
-    words += ["--between", ",".join(map(str, asked.between)), "--format", FORMATS]
-    for one in [asked.spacing[0]] if _alike(asked.spacing) else asked.spacing:
+    every = 2 if asked.pairs() and not asked.loop else 1  # of two gaps one is drawn, and the command counts no other
+    between, spacing = asked.between[::every], asked.spacing[::every]
+    words += ["--between", ",".join(map(str, between)), "--format", FORMATS]
+    for one in [spacing[0]] if _alike(spacing) else spacing:
         words += ["--spacing", spacing_word(one)]
     words += ["--model", variant_of(asked), "--seed", str(asked.seed if seed is None else seed)]
     words += ["--fps", f"{asked.fps:g}"]
@@ -44,6 +46,7 @@ def interpolate_words(asked: Asked, *, output: str = OUT, only: str = "", seed: 
     if asked.prompt:
         words += ["--prompt", asked.prompt]
     words += ["--loop"] * asked.loop + ["--no-parts"] * (not asked.parts)
+    words += ["--on-cut", asked.on_cut] if asked.on_cut != "draw" else []
     words += ["--track", TRACKS] if asked.tracks else []
     return words + (["--only", only] if only else [])
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import NakawariError, UsageError
 from ..files import read_json, write_json
 from ..interpolation import read_keys
+from ..interpolation.pairs import are_pairs, start_before_end
 from ..media import Picture, is_image, read_pictures, write_image
 
 USERS, STATE = "users", "work.json"
@@ -44,7 +45,8 @@ class Asked:
 
     Args:
         keys: in order.
-        between, spacing: per gap, the loop's last; `spacing` a curve's name or shares of the way.
+        between, spacing: per gap, the loop's last; `spacing` a curve's name or shares of the way. Between two pairs
+            (`NAME_start`, `NAME_end`) stands no in-between.
         tracks: gap, counted from 1, as a word -> ways, each a list of [x, y] in pixels of the keys.
     """
 
@@ -54,6 +56,7 @@ class Asked:
     tracks: dict[str, list[list[list[float]]]] = field(default_factory=dict)
     loop: bool = False
     parts: bool = True
+    on_cut: str = "draw"
     model: str = "mini"
     adapter: str = ""
     scale: float = 1.0
@@ -68,11 +71,26 @@ class Asked:
         """How many there are between the keys, the loop's included."""
         return max(0, len(self.keys) - 1 + (self.loop and len(self.keys) > 1))
 
+    def pairs(self) -> bool:
+        """Whether the keys are pairs by their names, as the command line takes them."""
+        return are_pairs([Path(key.name) for key in self.keys])
+
+    def name_of(self, gap: int) -> str:
+        """What a user calls a gap, counted from 0."""
+        return f"pair {gap // 2 + 1}" if self.pairs() else f"gap {gap + 1}"
+
+    def is_apart(self, gap: int) -> bool:
+        """Whether a gap, counted from 0, lies between two pairs, so that nothing is drawn in it."""
+        return gap % 2 == 1 and self.pairs()
+
     def fit(self) -> None:
         """Give every gap a count and a spacing, and forget those of gaps that are gone."""
         gaps = self.gaps()
         self.between = (self.between + [7] * gaps)[:gaps]
         self.spacing = (self.spacing + ["even"] * gaps)[:gaps]
+        if self.pairs():
+            between = len(self.between[1::2])
+            self.between[1::2], self.spacing[1::2] = [0] * between, ["even"] * between
         self.tracks = {gap: ways for gap, ways in self.tracks.items() if ways and 1 <= int(gap) <= gaps}
 
 
@@ -225,6 +243,17 @@ class Work:
         height, width = picture.pixels.shape[:2]
         write_preview(self.folder / "previews" / f"{file.name}.png", picture)
         return KeyFile(file.name, width, height)
+
+    def order_pairs(self) -> None:
+        """Put every `NAME_start` before its `NAME_end`, where all keys are such; others stay as they are."""
+        with self.changing() as asked:
+            by_name = {Path(key.name): key for key in asked.keys}
+            try:
+                order = [by_name[path] for path in start_before_end(list(by_name))]
+            except UsageError:
+                return
+            if order != asked.keys:
+                asked.keys, asked.tracks = order, {}
 
     def remove_key(self, place: int) -> None:
         """Take a key away, with its file and its gap's settings."""

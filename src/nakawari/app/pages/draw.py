@@ -18,6 +18,7 @@ from ..work import Asked, Work
 from .events import Changes, answers, quiet
 from .following import TICK, follow
 
+CUTS = [("draw all the same", "draw"), ("hold the nearer key", "hold"), ("fade", "fade")]
 KEYED = "is a key now; Draw draws what is left beside it."
 
 
@@ -63,9 +64,11 @@ class Draw:
         with gr.Row():
             steps = gr.Number(label="Steps (0: auto)", minimum=0, maximum=1000, precision=0, min_width=120)
             seed = gr.Number(label="Seed", minimum=0, maximum=2**31, precision=0, min_width=120)
+        on_cut = gr.Dropdown(CUTS, label="Between keys of two scenes", min_width=120)
         prompt = gr.Textbox(label="Prompt", visible=False)
         own = locals()
         self.settings = [own[name] for name in SETTINGS]
+        self.prompt = prompt
         self.links = part("links", elem_id="downloads")
         label = "The same on the command line, in the work folder"
         self.command = gr.Textbox(label=label, lines=2, max_lines=6, interactive=False, buttons=["copy"])
@@ -79,7 +82,7 @@ class Draw:
             one.input(
                 self.on_settings,
                 [self.user, *self.settings],
-                [self.strip, self.status, self.command, self.settings[6]],
+                [self.strip, self.status, self.command, self.prompt],
                 **quiet,
             )
         clicks = {self.go: self.on_draw, self.stop: self.on_cancel, self.again: self.on_again, self.keyed: self.on_key}
@@ -125,7 +128,7 @@ class Draw:
         if asked == before:
             return {self.command: command_of(asked)}
         reads = models.reads_words(asked.model)
-        return self._keys(work) | {self.settings[6]: gr.Textbox(visible=reads), self.status: status.words()}
+        return self._keys(work) | {self.prompt: gr.Textbox(visible=reads), self.status: status.words()}
 
     @answers
     def on_draw(self, work: Work, picked: str) -> Changes:
@@ -148,16 +151,12 @@ class Draw:
     @answers
     def on_key(self, work: Work, picked: str) -> Changes:
         make_key(work, picked)
-        return self._keys(work) | {
-            self.status: status.words("The frame is a key now; Draw draws what is left beside it.")
-        }
+        return self._keys(work) | {self.status: status.words(f"The frame {KEYED}")}
 
     @answers
     def on_mended(self, work: Work, picked: str, file: str) -> Changes:
         make_key(work, picked, (work.works.uploaded(file), Path(file).name))
-        return self._keys(work) | {
-            self.status: status.words("Your drawing is a key now; Draw draws what is left beside it.")
-        }
+        return self._keys(work) | {self.status: status.words(f"Your drawing {KEYED}")}
 
     @answers
     def on_tick(self, work: Work) -> Changes:
@@ -189,4 +188,5 @@ def settings_of(work: Work, asked: Asked) -> list[Any]:
         asked.fps,
         asked.loop,
         asked.parts,
+        asked.on_cut,
     ]

@@ -65,7 +65,7 @@
       const words = [`Frame ${frame.number}`];
       if (frame.key !== null) words.push(`key ${frame.key}`);
       else {
-        words.push(`in-between of gap ${frame.gap}${frame.share === null ? "" : `, ${Math.round(frame.share * 100)} % of the way`}`);
+        words.push(`in-between of ${frame.of}${frame.share === null ? "" : `, ${Math.round(frame.share * 100)} % of the way`}`);
         if (frame.drawn_by === "parts") words.push("drawn by its parts");
         if (typeof frame.confidence === "number") words.push(`confidence ${Math.round(frame.confidence * 100)} %`);
       }

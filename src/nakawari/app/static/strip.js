@@ -74,7 +74,7 @@
 
     function chart(one, gap) {
       const shares = [...one.shares];
-      const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "nk-chart", role: "group", "aria-label": `Timing of gap ${gap + 1}` });
+      const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "nk-chart", role: "group", "aria-label": `Timing of ${one.name}` });
       const at = (share) => ROOM + share * (WIDTH - 2 * ROOM);
       svg.append(draw("line", { x1: at(0), x2: at(1), y1: 15, y2: 15, class: "nk-way" }));
       for (const end of [0, 1]) svg.append(draw("line", { x1: at(end), x2: at(end), y1: 3, y2: 27, class: "nk-end" }));
@@ -105,16 +105,18 @@
       return svg;
     }
 
+    const capital = (text) => text[0].toUpperCase() + text.slice(1);
     function gap(one, number) {
-      const count = make("input", { type: "number", min: 0, max: 1000, value: one.between, "aria-label": `In-betweens of gap ${number + 1}`,
+      if (one.apart) return make("div", { class: "nk-apart", role: "listitem", title: "Nothing is drawn between two pairs" });
+      const count = make("input", { type: "number", min: 0, max: 1000, value: one.between, "aria-label": `In-betweens of ${one.name}`,
         onchange: () => say("between", { gap: number, count: Math.round(Number(count.value)) }) });
-      const by = (step) => make("button", { class: "nk-small", text: step > 0 ? "+" : "−", "aria-label": `${step > 0 ? "More" : "Fewer"} in-betweens in gap ${number + 1}`,
+      const by = (step) => make("button", { class: "nk-small", text: step > 0 ? "+" : "−", "aria-label": `${step > 0 ? "More" : "Fewer"} in-betweens in ${one.name}`,
         onclick: () => say("between", { gap: number, count: Math.max(0, one.between + step) }) });
-      const curve = make("select", { "aria-label": `Spacing of gap ${number + 1}`, onchange: () => say("curve", { gap: number, curve: curve.value }) });
+      const curve = make("select", { "aria-label": `Spacing of ${one.name}`, onchange: () => say("curve", { gap: number, curve: curve.value }) });
       for (const name of one.curve ? CURVES : ["own", ...CURVES]) curve.append(make("option", { value: name, text: name === "own" ? "by hand" : name }));
       curve.value = one.curve || "own";
       return make("div", { class: "nk-gap", role: "listitem" },
-        make("div", { class: "nk-label", text: one.closing ? `Gap ${number + 1}, back to the first` : `Gap ${number + 1}` }),
+        make("div", { class: "nk-label", text: one.closing ? `${capital(one.name)}, back to the first` : capital(one.name) }),
         make("div", { class: "nk-row" }, by(-1), count, by(1)), chart(one, number), curve);
     }
 

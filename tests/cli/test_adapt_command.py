@@ -168,6 +168,7 @@ def test_an_adapter_is_validated_and_the_best_is_kept_without_being_asked(
     result = cli("adapt", "--data", show, "--model", base, *QUICK, "--steps", "5", "-o", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    scores = {entry["step"]: entry["validation"]["psnr"] for entry in log}
+    scores = {entry["step"]: entry["validation"]["psnr"] for entry in log} | {0: log[0]["validation"]["psnr_nothing"]}
     best = json.loads((tmp_path / "run" / "summary.json").read_text())["best"]
     assert best == {"score": max(scores.values()), "step": max(scores, key=scores.get)}
+    assert ("nothing was better than the base" in result.stdout) == (best["step"] == 0)

@@ -182,6 +182,19 @@ def test_lower_is_better_when_the_recipe_says_so(tmp_path):
     assert outcome.best == {"score": 1.0, "step": 8}
 
 
+@pytest.mark.parametrize(("scores", "best"), [([2.0, 2.4, 1.0, 2.1], 0), ([2.0, 2.4, 2.6, 2.7], 12)])
+def test_a_base_is_kept_where_nothing_is_better_by_more_than_the_error(tmp_path, scores, best):
+    """The second run gains 0.6 at step 8 and, once the base is left behind, every gain counts."""
+    recipe = toy_training.recipe(validation={"every": 4, "samples": 2})
+    toy = toy_training.Toy(recipe.objective)
+    toy.over_base, toy.scores, toy.error = True, list(scores), 0.5
+    begun = {name: value.clone() for name, value in toy.net.state_dict().items()}
+    outcome = train(recipe, toy, toy_training.Samples(), toy_training.held_out(), tmp_path)
+    assert outcome.best == {"score": scores[best // 4], "step": best}
+    saved = load_file(tmp_path / "best" / "net.safetensors")
+    assert all(torch.equal(saved[name], begun[name]) for name in saved) == (best == 0)
+
+
 def test_patience_stops_early_with_reason(tmp_path):
     recipe = toy_training.recipe(validation={"every": 2, "samples": 2, "patience": 2})
     toy = toy_training.Toy(recipe.objective)

@@ -53,3 +53,12 @@ def test_saved_latents_get_the_asked_deviation(tmp_path: Path) -> None:
     assert pipeline.vae.config.scaling_factor == before
     saved = DualReferenceAutoencoder.from_pretrained(tmp_path / "vae").config.scaling_factor
     assert saved == pytest.approx(before * 0.5 / measured)
+
+
+def test_all_that_is_trained_of_an_autoencoder_has_a_part_in_the_loss() -> None:
+    """The checkpoint holds a convolution that is never applied."""
+    pipeline = plain_model()
+    objective = autoencode.Autoencode(autoencode.AutoencodeParams(), pipeline)
+    objective(clips(count=2, frames=3), [sample_generator(0, n) for n in range(2)]).loss.backward()
+    assert [name for name, value in objective.trainable_parameters().items() if value.grad is None] == []
+    assert not pipeline.vae.post_quant_conv.weight.requires_grad

@@ -36,6 +36,7 @@ class Toy(Objective):
             self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(params.dropout), nn.Linear(8, 4))
             self.frozen = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).requires_grad_(False)
         self.scores: list[float] = []
+        self.error: float | None = None
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         time.sleep(self.params.pause)
@@ -49,7 +50,8 @@ class Toy(Objective):
 
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         if self.scores:
-            return {"psnr": self.scores.pop(0)}
+            error = {} if self.error is None else {"psnr_error": self.error}
+            return {"psnr": self.scores.pop(0)} | error
         errors = [(self.net(batch["x"]) - 2 * batch["x"]).square().mean() for batch in batches]
         return {"psnr": -10 * torch.stack(errors).mean().log10().item()}
 

@@ -97,6 +97,8 @@ def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_jso
         typer.echo(f"{outcome.status} at step {outcome.step}: {outcome.reason}")
         for name, value in outcome.best.items():
             typer.echo(f"  best {name:<20}{value:>12.5g}")
+        if outcome.best.get("step") == 0:
+            typer.echo(f"nothing was better than the base on what was held out: {run}/best changes nothing")
         typer.echo(f"  {run}")
     if outcome.status == "interrupted":
         raise typer.Exit(130)

@@ -181,6 +181,8 @@ class Trainer:
         outcome = self._outcome(None, None)
         data = self.data()
         with StopSignal() as signal, log or nullcontext():
+            if state.step == 0 and self.held_out and self.objective.over_base:
+                self._validate()
             while outcome is None:
                 entry = self.step(data)
                 reason = self._validate_and_save_samples(entry)
@@ -258,7 +260,8 @@ class Trainer:
             if rule.metric not in scores:
                 allowed = ", ".join(sorted(scores))
                 raise UsageError(f"validation.metric '{rule.metric}' is not measured; allowed are {allowed}.")
-            if self.state.improves(scores[rule.metric], rule.mode):
+            error = scores.get(f"{rule.metric}_error", 0.0)
+            if self.state.improves(scores[rule.metric], rule.mode, error):
                 self._save_best()
         return {name: finite_or_none(score) for name, score in scores.items()}
 

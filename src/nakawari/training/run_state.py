@@ -30,10 +30,11 @@ class RunState:
     best: dict[str, float] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
 
-    def improves(self, score: float, mode: Literal["max", "min"]) -> bool:
-        """Take note of a validation score; True when it is the best so far."""
+    def improves(self, score: float, mode: Literal["max", "min"], error: float = 0.0) -> bool:
+        """Take note of a validation score; True when it is the best, over that of step 0 by more than `error`."""
+        margin = error if self.best.get("step") == 0 else 0.0
         old = self.best.get("score", -math.inf if mode == "max" else math.inf)
-        better = score > old if mode == "max" else score < old
+        better = score > old + margin if mode == "max" else score < old - margin
         self.stale = 0 if better else self.stale + 1
         if better:
             self.best = {"score": score, "step": self.step}

@@ -204,8 +204,14 @@ class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdap
         self.encoder = Encoder(in_channels, *shared)
         self.decoder = Decoder(out_channels, *shared, attn_levels, fusion_heads, fusion_head_dim)
         self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
-        # In the checkpoint, but the published inference never applies it.
+        # In the checkpoint, but the published inference never applies it, so it cannot be trained.
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As `nn.Module.requires_grad_`, of what has a part in what is drawn."""
+        super().requires_grad_(requires_grad)
+        self.post_quant_conv.requires_grad_(False)
+        return self
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:

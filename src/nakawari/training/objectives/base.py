@@ -35,6 +35,9 @@ class StepOutput(NamedTuple):
 class Objective(nn.Module):
     """A module whose forward pass is the loss. It owns the networks; those that stay frozen require no gradient."""
 
+    over_base = False
+    """What is trained begins as an adapter that changes nothing, and its base may stay the best."""
+
     @abstractmethod
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         """The loss of a batch. Every random number comes from the sample's own generator, so that a sample's loss

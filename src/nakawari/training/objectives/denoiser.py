@@ -100,6 +100,7 @@ class DenoiserObjective(PipelineObjective):
         extras: Extras | None = None,
     ) -> None:
         super().__init__(pipeline)
+        self.over_base = learner.over_base
         self.nothing = "base" if learner.over_base else self.nothing
         self.params, self.learner, self.target, self.terms = params, learner, target, terms
         self.extras = extras or Extras()
@@ -228,7 +229,7 @@ class DenoiserObjective(PipelineObjective):
 
     def draw_nothing(self, held_out: HeldOut) -> Tensor:
         """What the base draws, for an adapter over it; else what stands there when nothing is added."""
-        if not self.learner.over_base:
+        if not self.over_base:
             return super().draw_nothing(held_out)
         return self._once("base", held_out, self._draw_base)
 

@@ -61,8 +61,14 @@ class PipelineObjective(Objective):
 
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """`psnr` of the middle frames; where the model takes a guide also `psnr_unguided`; `psnr_nothing` beside it."""
-        return mean_scores([self.scores(self.held_out(batch)) for batch in batches])
+        """`psnr` of the middle frames, and `psnr_nothing` beside it; with a guide also `psnr_unguided`,
+        over a base also `psnr_error`, the standard error of the gain."""
+        scores = [self.scores(self.held_out(batch)) for batch in batches]
+        found = mean_scores(scores)
+        if self.over_base and len(batches) > 1:
+            gains = torch.cat([batch["psnr"] - batch["psnr_nothing"] for batch in scores]).double()
+            found["psnr_error"] = (gains.std() / len(gains) ** 0.5).item()
+        return found
 
     def scores(self, held_out: HeldOut) -> dict[str, Tensor]:
         """The scores of a batch, per sample (B,); see `validate`."""

@@ -16,6 +16,7 @@ from nakawari.cli.adapt import command, size_of
 from nakawari.errors import NakawariError, NakawariWarning
 from nakawari.training.adaptation import Words, make_recipe
 from nakawari.training.data_files import DataFiles
+from nakawari.training.defaults import defaults_of
 from nakawari.training.recipe import Recipe, load_recipe
 from nakawari.variants import load
 
@@ -154,3 +155,10 @@ def test_a_published_model_is_adapted_as_it_was_trained(
 def test_validation_leaves_pictures_at_the_end(tmp_path: Path):
     made = make_recipe(words(write_clips(tmp_path / "show", 5)), [])
     assert made.log.samples_every == made.optim.steps
+
+
+def test_a_plan_of_precisions_is_measured_on_what_the_model_draws(tmp_path: Path):
+    assert defaults_of("mini").measured == (4, 4, (64, 96))
+    assert defaults_of("framer-tiny").measured == (4, 3, (80, 96))
+    assert defaults_of(str(published(tmp_path / "framer", "Framer", 14))).measured == (2, 14, (320, 512))
+    assert defaults_of(str(published(tmp_path / "tooncrafter", "ToonCrafter", 16))).measured == (2, 16, (320, 512))

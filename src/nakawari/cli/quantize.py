@@ -12,6 +12,9 @@ import typer
 from .early import check
 from .progress import Bar
 
+DEFAULT = "int8"
+"""A quarter of fp32, and the nearest to it of what is smaller than 16 bits, for either family."""
+
 if TYPE_CHECKING:
     from ..families.base import InterpolationPipeline
     from ..quantization.planning import Planned
@@ -21,7 +24,8 @@ def command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE[+ADAPTER@SCALE]; adapters are merged.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     precision: Annotated[
-        str | None, typer.Option(help="fp16, bf16, int8, int8-dynamic, fp8, fp8-dynamic or int4, for every layer.")
+        str | None,
+        typer.Option(help="fp16, bf16, int8 (the default), int8-dynamic, fp8, fp8-dynamic or int4, for every layer."),
     ] = None,
     parts: Annotated[
         str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all (but the motion guide).")
@@ -41,9 +45,16 @@ def command(
     calibrate: Annotated[
         Path | None, typer.Option(help="With --plan: a folder of clips to measure on; default: synthetic scenes.")
     ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="With --plan: clips to measure on.")] = 4,
-    frames: Annotated[int, typer.Option(min=3, help="With --plan: frames per clip, both keys included.")] = 4,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", help="With --plan: their size.")] = "96x64",
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="With --plan: clips to measure on; default: the model's.")
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=3, help="With --plan: frames per clip, both keys included; default: the model's."),
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WIDTHxHEIGHT", help="With --plan: their size; default: the model's.")
+    ] = None,
     times: Annotated[int, typer.Option(min=1, help="With --plan: noise levels per clip.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="With --plan: another seed, other clips.")] = 0,
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
@@ -52,8 +63,8 @@ def command(
     """A smaller, faster variant, or a plan for one."""
     from ..errors import UsageError
 
-    if sum([precision is not None, plan_file is not None, plan]) != 1:
-        raise UsageError("nakawari quantize needs one of --precision, --plan-file and --plan.")
+    if sum([precision is not None, plan_file is not None, plan]) > 1:
+        raise UsageError("nakawari quantize takes one of --precision, --plan-file and --plan.")
     if not plan and (budget is not None or min_psnr is not None or calibrate is not None):
         raise UsageError("--budget, --min-psnr-to-parent and --calibrate go with --plan.")
     if export_checkpoint and precision is None:
@@ -61,14 +72,17 @@ def command(
     if parts not in ("denoiser", "all"):
         raise UsageError(f"{parts!r} is not a value for --parts; it may be denoiser or all.")
     check(variants=[variant], settings={"plan": plan_file}, folders=[calibrate], output=output)
-    if precision is not None:
+    if plan_file is None and not plan:
+        precision = precision or DEFAULT
         from ..quantization.precisions import check_name
 
         check_name(precision)
     if plan:
         from ..quantization.sensitivity import Settings
 
-        settings = Settings(clips, frames, _size(size), times, seed, calibrate)
+        own_clips, own_frames, own_size = _measured(variant)
+        shape = own_size if size is None else _size(size)
+        settings = Settings(clips or own_clips, frames or own_frames, shape, times, seed, calibrate)
         _plan(
             _load(variant, device, runs=True), variant, output, budget, min_psnr, _names(candidates), settings, as_json
         )
@@ -94,6 +108,13 @@ def _load(variant: str, device: str, *, runs: bool) -> InterpolationPipeline:
     from ..variants import load
 
     return load(variant, device, runs=runs).pipeline
+
+
+def _measured(variant: str) -> tuple[int, int, tuple[int, int]]:
+    """Clips, frames and (height, width) that a model of this family and size is measured on."""
+    from ..training.defaults import defaults_of
+
+    return defaults_of(variant).measured
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What `adapt` and `distill` do where nothing is said: one choice for each kind of model, by its family and size.
+"""What `adapt`, `distill` and `quantize` do where nothing is said, for each kind of model, by its family and size.
 
 The published models are trained near what they were trained on before: their size, frames and loss, a low rate, latents
 alone, conditions kept on disk. Models small enough for a laptop learn faster at a high rate, and from decoded frames.
@@ -46,6 +46,7 @@ class Defaults:
         objective: other entries of an adapter's objective.
         sampling: how validation draws, and on how many samples.
         validated: samples of a validation.
+        measured: clips, frames of each, and their (height, width), on which a plan of precisions is measured.
         distinct: so many samples that come again, for the cache of conditions; 0 = always new ones.
         large: a published model, whose memory `fitting` plans.
     """
@@ -64,6 +65,7 @@ class Defaults:
     objective: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     validated: int = 8
+    measured: tuple[int, int, tuple[int, int]] = (4, 4, (64, 96))
     distinct: int = 0
     large: bool = False
 
@@ -121,6 +123,7 @@ def _small(family: str, steps: int | None, longest: int) -> Defaults:
         }
         | ({"image_dropout": 0.0} if framer else {}),
         sampling={"steps": min(10, steps or 10)},
+        measured=(4, min(4, longest), (80, 96) if framer else (64, 96)),
     )
 
 
@@ -146,6 +149,7 @@ def _large(family: str, size: tuple[int, int], longest: int) -> Defaults:
         },
         sampling={"steps": 25, "guidance": 2.0 if framer else 7.5, "eta": 0.0 if framer else 1.0},
         validated=4,
+        measured=(2, longest, size),
         distinct=256,
         large=True,
     )

@@ -16,7 +16,7 @@ from nakawari.errors import NakawariError, UsageError
 from nakawari.families.base import Condition
 from nakawari.families.framer.pipeline import FramerPipeline
 from nakawari.families.framer.sampling import guidance_ramp
-from nakawari.families.framer.schedulers import make_scheduler
+from nakawari.families.framer.schedulers import SVD_SCHEDULE, make_scheduler
 from tiny_framer import SIZE, tiny
 
 Sample = Callable[..., Tensor]
@@ -295,6 +295,17 @@ def test_every_sampler_is_reproducible_by_its_seed(pipeline: FramerPipeline, sam
     assert torch.equal(first, sample())
     assert torch.isfinite(first).all()
     assert not torch.allclose(first, sample(seed=1), atol=1e-4)
+
+
+def test_noise_levels_stand_once_for_training_and_sampling(pipeline: FramerPipeline) -> None:
+    pipeline.scheduler = make_scheduler("euler", config={**SVD_SCHEDULE, "sigma_max": 80.0, "sigma_min": 0.01})
+    assert (pipeline.process.last_time, pipeline.process.sigma_min) == (80.0, 0.01)
+    with pipeline.scheduled("dpm++"):
+        pipeline.scheduler.set_timesteps(5)
+        assert float(pipeline.scheduler.sigmas[0]) == pytest.approx(80.0)
+        assert pipeline.process.last_time == 80.0
+    pipeline.sample_in_few_steps(2)
+    assert pipeline.process.last_time == pipeline.scheduler.config.sigma_max == 80.0
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,6 @@ class FramerPipeline(InterpolationPipeline):
         scale = 2 ** (len(vae.config.block_out_channels) - 1)
         self._size_multiple = scale * 2 ** (len(unet.config.block_out_channels) - 1)
         self._video_processor = VideoProcessor(do_resize=False, vae_scale_factor=scale)
-        self._process = EDMProcess()
 
     @property
     def is_guided(self) -> bool:
@@ -117,7 +116,9 @@ class FramerPipeline(InterpolationPipeline):
 
     @property
     def process(self) -> EDMProcess:
-        return self._process
+        """See the contract; its range of noise levels stands in the scheduler's configuration, and nowhere else."""
+        levels = noise_levels(self.scheduler)
+        return EDMProcess(sigma_max=levels["sigma_max"], sigma_min=levels["sigma_min"])
 
     @property
     def denoiser(self) -> FramerUNet:

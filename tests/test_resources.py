@@ -75,6 +75,16 @@ def test_an_empty_model_is_the_model_without_its_numbers(saved: Path, precision:
         assert all(value.is_meta for value in networks(empty)[name].parameters())
 
 
+@pytest.mark.parametrize("make", [towered_model, tiny_framer.tiny])
+def test_a_setting_that_is_a_list_is_no_network(make: Callable[[], InterpolationPipeline], tmp_path: Path):
+    """A converted model says its trained size so."""
+    pipeline = make()
+    pipeline.register_to_config(trained_size=(32, 48))
+    pipeline.save_pretrained(tmp_path)
+    empty = empty_pipeline(str(tmp_path), "cpu")
+    assert list(empty.config.trained_size) == [32, 48] and empty.components.keys() == pipeline.components.keys()
+
+
 def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved: Path):
     """The same count over real tensors, which are there."""
     size = Size(frames=5, height=32, width=48, branches=2)

@@ -38,7 +38,7 @@ def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | 
     formats = _formats(folder, spec.precision, device, formats)
     try:
         parts = {
-            key: _part(folder / key, *value) for key, value in index.items() if isinstance(value, list) and value[0]
+            key: _part(folder / key, *value) for key, value in index.items() if _is_part(value) and value[0] is not None
         }
     except (OSError, KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -47,12 +47,18 @@ def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | 
         if isinstance(part, nn.Module):
             # Also what the constructor made of numbers, which torch.device does not reach.
             nn.Module.to(part, "meta", formats.get(key, formats.get("default", torch.float32))).eval()
-    settings = {key: value for key, value in index.items() if not (isinstance(value, list) or key.startswith("_"))}
+    settings = {key: value for key, value in index.items() if not (_is_part(value) or key.startswith("_"))}
     pipeline = pipeline_class(index.get("_class_name", ""))(**parts, **settings)
     packed = _packed_layers(folder, spec.precision, pipeline.denoiser)
     pack_layers(pipeline.denoiser, packed)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _is_part(value: Any) -> bool:
+    """Whether an entry of an index is a component: library and class, both None where it is left out. A setting may be
+    a list, too."""
+    return isinstance(value, list) and len(value) == 2 and all(word is None or isinstance(word, str) for word in value)
 
 
 def _part(folder: Path, library: str, class_name: str) -> Any:

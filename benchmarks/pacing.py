@@ -28,7 +28,17 @@ from nakawari.files import write_json
 from nakawari.provenance import git_revision, machine, packages
 from nakawari.variants import load
 
-NAMES = ("pacing", "strobe", "lag1", "key-step", "line-fade", "line-count", "new-colours")
+NAMES = (
+    "pacing",
+    "strobe",
+    "lag1",
+    "key-step",
+    "line-fade",
+    "line-count",
+    "new-colours",
+    "new-colours-region",
+    "confidence",
+)
 PROTOCOL = Protocol(name="sequences", width=256, height=160, num_frames=None, scored="all", metrics=NAMES)
 
 

@@ -35,7 +35,7 @@ def scored(output, truth, **changes) -> Scored:
     return replace(Scored(output[None], truth[None], keys, keys), **changes)
 
 
-OTHERS = ("pacing", "strobe", "lag1", "key-step", "line-fade", "line-count")  # see test_pacing.py
+OTHERS = ("pacing", "strobe", "lag1", "key-step", "line-fade", "line-count", "confidence")  # see test_pacing.py
 INSTALLED = available(tuple(METRICS), missing(METRICS))
 
 

@@ -83,3 +83,28 @@ def test_pale_lines_doubled_lines_and_new_colours():
     tinted[:, 10:20, 60:80] = (20, 240, 40)
     share = 1000 * 10 * 20 / (64 * 160)
     assert measured("new-colours", tinted) == pytest.approx(share, abs=0.5)
+
+
+def test_a_small_region_in_a_wrong_colour_counts_in_full():
+    wrong = TRUTH.copy()
+    inside = np.hypot(*(np.mgrid[:64, :160] - np.array([32, 80])[:, None, None])) < 13.5  # of the outline of frame 8
+    wrong[8][inside] = (20, 240, 40)
+    assert measured("new-colours-region", TRUTH) == 0
+    assert measured("new-colours", wrong) < 5  # one small region of one frame in fifteen
+    assert measured("new-colours-region", wrong) == pytest.approx(100 / (COUNT - 1), rel=0.02)
+    noise = np.random.default_rng(0).integers(0, 256, TRUTH.shape).astype(np.uint8)
+    assert measured("new-colours-region", TRUTH, noise) is None  # no region to speak of
+
+
+def test_confidence_is_what_interpolate_says_of_a_frame_and_falls_where_it_is_torn():
+    from nakawari.interpolation.confidence import Keys
+
+    between = slice(6, 11)
+    keys, torn = TRUTH[[6, 10]], TRUTH.copy()
+    torn[7:10, 20:44] = np.roll(torn[7:10, 20:44], 40, axis=2)
+    sound, faulty = (
+        METRICS["confidence"](Scored(made[between][1:-1], TRUTH[between][1:-1], keys, keys)) for made in (TRUTH, torn)
+    )
+    said = Keys((keys[0], keys[1]))
+    assert sound == pytest.approx(np.mean([said.judge(TRUTH[7 + n], (n + 1) / 4).frame for n in range(3)]))
+    assert sound > faulty + 0.2

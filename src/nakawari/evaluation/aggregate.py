@@ -245,10 +245,13 @@ def compare(
 
 
 def with_verdicts(differences: Sequence[Difference]) -> list[Difference]:
-    """The same differences with their verdicts; those of one protocol row count as looked at together."""
+    """The same differences with their verdicts; those of one protocol row count as looked at together.
+
+    Metrics that are not judged have none.
+    """
     found = list(differences)
     for row in dict.fromkeys(item.row for item in differences):
-        places = [index for index, item in enumerate(differences) if item.row == row]
+        places = [index for index, item in enumerate(differences) if item.row == row and METRICS[item.metric].judged]
         metrics = [METRICS[differences[index].metric] for index in places]
         given = verdicts(
             [differences[index].pair for index in places],

@@ -38,6 +38,7 @@ class Metric:
         function: computes it.
         modules: what must be importable for it, beside the core dependencies.
         matters: the smallest difference that anybody should act on; smaller ones count as equal.
+        judged: whether verdicts are given; not for what says nothing of the truth.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Metric:
     function: Callable[..., float | None]
     modules: tuple[str, ...] = ()
     matters: float | None = None
+    judged: bool = True
 
     def __call__(self, scored: Scored) -> float | None:
         """The value for one sample; None where the sample has nothing to measure it on (no region, nothing held)."""
@@ -249,6 +251,17 @@ def flicker(scored: Scored) -> float:
     return float(np.abs(np.diff(made - true, axis=0)).mean())
 
 
+def confidence(scored: Scored) -> float:
+    """How sure `nakawari interpolate` is of the frames, 0 to 1, judged from the keys and the frames alone.
+
+    It says nothing of the truth: a frame that only shows a key again is the surest.
+    """
+    from ..interpolation.confidence import Keys
+
+    keys = Keys((scored.keys[0], scored.keys[1]))
+    return float(np.mean([keys.judge(f, share).frame for f, share in zip(scored.output, scored.shares, strict=True)]))
+
+
 _ALL = (
     Metric("psnr", "PSNR (dB)", True, "pair", psnr, matters=0.05),
     Metric("ssim", "SSIM (RGB, Gaussian 11×11)", True, "pair", ssim, matters=0.0005),
@@ -268,6 +281,15 @@ _ALL = (
     Metric("line-fade", "Lines paler by (%)", False, "pair", pacing.line_fade, matters=0.5),
     Metric("line-count", "Line pixels off by (%)", False, "pair", pacing.line_count, matters=0.5),
     Metric("new-colours", "New colours (‰ of pixels)", False, "clip", pacing.new_colours, matters=0.1),
+    Metric(
+        "new-colours-region",
+        "New colours in the worst region (%)",
+        False,
+        "clip",
+        pacing.new_colours_region,
+        matters=0.5,
+    ),
+    Metric("confidence", "Confidence (1 is sure)", True, "clip", confidence, judged=False),
     Metric("roi-ssim", "SSIM in region of interest", True, "roi", _within(ssim, 11), matters=0.0005),
     Metric("ssim-atd", "SSIM (as published on ATD-12K)", True, "pair", ssim_atd, matters=0.0005),
     Metric("roi-ssim-atd", "SSIM in region (as published)", True, "roi", _within(ssim_atd, 7), matters=0.0005),

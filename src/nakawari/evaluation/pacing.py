@@ -17,6 +17,7 @@ STEPS = 7
 FLAGGED = {"pacing": 0.5, "strobe": 0.25, "key-step": 2.0}
 """From where on a value is more than any sound method reached; see `benchmarks/pacing.py`."""
 _HELD = 0.01
+_ALIKE = 8
 
 
 def paces(scored: Scored) -> tuple[np.ndarray, np.ndarray] | None:
@@ -121,10 +122,44 @@ def line_count(output: Frames, truth: Frames, lines: float = 4.0) -> float:
 
 def new_colours(scored: Scored) -> float:
     """Share of pixels (‰) of a colour that neither the keys nor the truth have, within 8 to 16 levels per channel."""
+    return 1000.0 * float(_new(scored).mean())
+
+
+def new_colours_region(scored: Scored) -> float | None:
+    """Share of pixels (%) of a new colour in the region of the truth that has most of them; None without regions.
+
+    A region is what lines and colour edges enclose: pixels that differ from the next by 8 levels at most, joined, and
+    at least 0.1 % of the picture. One wrongly painted cel counts in full, however small it is. The mean over frames.
+    """
+    worst = []
+    for new, truth in zip(_new(scored), scored.truth, strict=True):
+        regions = _regions(truth)
+        sizes = np.bincount(regions.ravel())
+        large = sizes >= 1e-3 * regions.size
+        large[0] = False  # lines and edges
+        if large.any():
+            shares = np.bincount(regions.ravel(), weights=new.ravel(), minlength=len(sizes))[large] / sizes[large]
+            worst.append(float(shares.max()))
+    return 100.0 * float(np.mean(worst)) if worst else None
+
+
+def _regions(frame: Frames) -> np.ndarray:
+    """The region of each pixel, (H, W), from 1 on; 0 on lines and edges."""
+    import cv2
+
+    levels = frame.astype(np.int16)
+    flat = np.ones(frame.shape[:2], np.uint8)
+    flat[:, 1:] &= (np.abs(np.diff(levels, axis=1)) <= _ALIKE).all(-1)
+    flat[1:] &= (np.abs(np.diff(levels, axis=0)) <= _ALIKE).all(-1)
+    return cv2.connectedComponents(flat, connectivity=4)[1]
+
+
+def _new(scored: Scored) -> np.ndarray:
+    """Which pixels of the output have a colour that neither the keys nor the truth have, (F, H, W)."""
     known = np.zeros((34, 34, 34), bool)
     bins = (np.concatenate([scored.keys, scored.truth]) >> 3).reshape(-1, 3) + 1
     known[tuple(bins.T)] = True
     for axis in range(3):  # a neighbouring bin counts as the same colour
         known = known | np.roll(known, 1, axis) | np.roll(known, -1, axis)
-    made = (scored.output >> 3).reshape(-1, 3) + 1
-    return 1000.0 * float((~known[tuple(made.T)]).mean())
+    made = (scored.output >> 3) + 1
+    return ~known[made[..., 0], made[..., 1], made[..., 2]]

@@ -92,7 +92,14 @@ def score(prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]], me
     """
     cut = {name: content(frames, prepared.placement) for name, frames in _frames(prepared, clip).items()}
     views = [
-        Scored(cut["clip"][list(choice)], cut["truth"], cut["keys"], cut["clip"][[0, -1]], prepared.box)
+        Scored(
+            cut["clip"][list(choice)],
+            cut["truth"],
+            cut["keys"],
+            cut["clip"][[0, -1]],
+            prepared.box,
+            tuple(index / (len(clip) - 1) for index in choice),
+        )
         for choice in choices
     ]
     values: dict[str, float | None] = {}

@@ -23,6 +23,7 @@ class Scored:
         keys: (2, H, W, 3), the start and the end key that were given.
         ends: (2, H, W, 3), the first and the last frame of the output.
         box: region of interest as x, y, width, height in pixels of these frames; None where there is none.
+        times: of the output's frames in (0, 1); empty where they lie evenly between the keys.
     """
 
     output: Frames
@@ -30,3 +31,9 @@ class Scored:
     keys: Frames
     ends: Frames
     box: Box | None = None
+    times: tuple[float, ...] = ()
+
+    @property
+    def shares(self) -> list[float]:
+        """How far each frame of the output is on the way from key to key, in (0, 1)."""
+        return list(self.times) or [(index + 1) / (len(self.output) + 1) for index in range(len(self.output))]

@@ -16,11 +16,13 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +99,24 @@ class Watcher(threading.Thread):
 
 
 class Killer(threading.Thread):
-    """Kills a random worker every so many seconds."""
+    """Kills a random worker every so many seconds.
 
-    def __init__(self, every: float, mark: str, under: int | None) -> None:
+    Args:
+        every: seconds between two kills.
+        mark: what the command of a worker holds.
+        roots: the processes below which workers are looked for; None: everywhere (daemons of Slurm start them).
+    """
+
+    def __init__(self, every: float, mark: str, roots: Sequence[int] | None) -> None:
         super().__init__(daemon=True)
-        self._every, self._mark, self._under, self._over, self.kills = every, mark, under, threading.Event(), 0
+        self._every, self._mark, self._roots, self._over, self.kills = every, mark, roots, threading.Event(), 0
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that take cuts, under the engine's own process where it started them."""
-        if self._under is None:
-            found = list(psutil.process_iter())
-        else:
-            found = psutil.Process(self._under).children(recursive=True)
+        """The processes that take cuts now."""
+        found = list(psutil.process_iter()) if self._roots is None else []
+        for root in self._roots or ():
+            with contextlib.suppress(psutil.Error):
+                found += psutil.Process(root).children(recursive=True)
         alive = []
         for process in found:
             with contextlib.suppress(psutil.Error):
@@ -136,29 +144,54 @@ def submit(engine: str, source: Path, folder: Path, workers: int, model: str, ch
     return subprocess.Popen([*words, *more], stdout=subprocess.DEVNULL)
 
 
+class Node:
+    """A node of a Ray cluster on this machine, of one core, with everything that it starts."""
+
+    def __init__(self, *words: str) -> None:
+        program = str(Path(sys.executable).with_name("ray"))
+        fixed = ["--num-cpus", "1", "--object-store-memory", "80000000", "--block"]
+        self.process = subprocess.Popen([program, "start", *fixed, *words], stdout=subprocess.DEVNULL)
+        self.killed = False
+
+    def kill(self) -> None:
+        """End all of its processes at once; `killed` says that this was done."""
+        with contextlib.suppress(psutil.Error):
+            own = psutil.Process(self.process.pid)
+            tree = [*own.children(recursive=True), own]
+            for process in tree:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self.killed = bool(psutil.wait_procs(tree, timeout=10)[0])
+        self.process.wait()
+
+
 @contextlib.contextmanager
-def ray_nodes(place: Path) -> Any:
-    """Two nodes of one core each on this machine; yields the address and what kills the second."""
-    ray = str(Path(sys.executable).with_name("ray"))
-    temporary = ["--temp-dir", str(place)]
-    port = "6399"
-    start = [ray, "start", "--num-cpus", "1", "--object-store-memory", "80000000"]
-    head = [*start, "--head", "--port", port, "--include-dashboard=false", *temporary]
-    subprocess.run(head, check=True, stdout=subprocess.DEVNULL)
-    before = {process.pid for process in psutil.process_iter()}
-    subprocess.run([*start, "--address", f"127.0.0.1:{port}"], check=True, stdout=subprocess.DEVNULL)
-    node = [process for process in psutil.process_iter() if process.pid not in before]
-
-    def kill() -> None:
-        for process in node:
-            with contextlib.suppress(psutil.Error):
-                for child in [*process.children(recursive=True), process]:
-                    child.kill()
-
+def ray_nodes(place: Path) -> Iterator[tuple[str, list[Node]]]:
+    """Two nodes; yields the address and both, the head first."""
+    address = "127.0.0.1:6399"
+    head = Node("--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place))
+    nodes = [head]
     try:
-        yield f"127.0.0.1:{port}", kill
+        wait_for(address)
+        nodes.append(Node("--address", address))
+        yield address, nodes
     finally:
-        subprocess.run([ray, "stop", "--force"], check=False, stdout=subprocess.DEVNULL)
+        for node in reversed(nodes):
+            node.kill()
+
+
+def wait_for(address: str, seconds: float = 120) -> None:
+    """Until somebody listens there."""
+    host, _, port = address.partition(":")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
 
 
 def measure(words: argparse.Namespace) -> dict[str, Any]:
@@ -171,22 +204,28 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     bare = read_json(words.output / "bare.json")
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.ExitStack() as stack:
-        more, kill_node = [], None
+        more: list[str] = []
+        nodes: list[Node] = []
         if words.engine == "ray":
-            address, kill_node = stack.enter_context(ray_nodes(Path(tempfile.gettempdir()) / "ray-episode"))
+            address, nodes = stack.enter_context(ray_nodes(Path(tempfile.mkdtemp(prefix="ray-"))))
             more = ["--address", address]
         watcher = Watcher(folder)
         watcher.start()
         started = time.monotonic()
         process = submit(words.engine, source, folder, words.workers, words.model, words.chunk, more)
-        mark, under = ("ray::Drawer" if words.engine == "ray" else f"episode work {folder}"), process.pid
-        under = None if words.engine in ("ray", "slurm") else under  # daemons of the engine start these
-        killer = Killer(words.every, mark, under) if words.every else None
+        mark = "ray::Drawer" if words.engine == "ray" else f"episode work {folder}"
+        roots = None if words.engine == "slurm" else [node.process.pid for node in nodes] or [process.pid]
+        killer = Killer(words.every, mark, roots) if words.every else None
         if killer:
             killer.start()
-        if kill_node and words.every:
-            threading.Timer(2.5 * words.every, kill_node).start()
+        of_node = threading.Timer(2.5 * words.every, nodes[1].kill) if nodes and words.every else None
+        if of_node:
+            of_node.start()
         process.wait()
+        if of_node:
+            of_node.cancel()
+            of_node.join()
+        node_killed = bool(nodes) and nodes[1].killed
         while words.engine == "slurm" and ended_of(Episode.load(folder)) < words.cuts:
             time.sleep(0.5)  # submitting does not wait for the job
         seconds = time.monotonic() - started
@@ -199,7 +238,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         "workers": words.workers,
         "kill every": words.every,
         "kills": killer.kills if killer else 0,
-        "node killed": bool(kill_node and words.every),
+        "node killed": node_killed,
         "exit status": process.returncode,
         "states": counts_of(rows_of(Episode.load(folder))),
         "files": len(theirs),

@@ -1,13 +1,15 @@
 """When a difference is called better, worse or equal, and when nothing is said.
 
 The rule was chosen by simulation (`benchmarks/false_verdicts.py`): on data without any difference, whatever the number
-of films and whether the differences are normal, skewed or heavy-tailed, a verdict may be given in 7 % of cases at most.
+of films and whether the differences are normal, skewed or heavy-tailed, a verdict may be given in 7 % of cases at most,
+and any at all in 7 % of tables of 24 comparisons.
 
-- Fewer than `MIN_FILMS` films: no verdict, unless every sample is equal.
+- Fewer than `MIN_FILMS` films: no verdict, unless every sample is equal. (The signs of 8 films can be flipped in 256
+  ways, so that p is 2 / 256 at least: more than `ALPHA`.)
 - *Equal*: the whole interval lies within the smallest difference of its metric that matters.
 - *Better*, *worse*: the interval excludes 0, and the p-value is at most `ALPHA` after Holm's correction over every
   comparison that is shown together. `ALPHA` is below the usual 5 % because with skewed differences a test errs more
-  often than it says.
+  often than it says, most of all where many comparisons ask for small p-values.
 - Else *undecided*.
 
 Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
@@ -22,8 +24,8 @@ import numpy as np
 
 from .statistics import Paired
 
-MIN_FILMS = 8
-ALPHA = 0.02
+MIN_FILMS = 9
+ALPHA = 0.006
 
 Verdict = Literal["better", "worse", "equal", "undecided", "too few films"]
 

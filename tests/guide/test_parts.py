@@ -194,3 +194,10 @@ def test_a_drawing_four_times_as_large_gives_the_same_picture_with_sharp_edges()
     small = cv2.resize(made.frames[0], (160, 100), interpolation=cv2.INTER_AREA).astype(float)
     assert np.abs(small - middle(*keys)).mean() < 0.5
     assert (made.frames[0][400, 500:540] == RED).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_picture_of_one_colour_has_no_outline_and_gives_no_warning() -> None:
+    first, last = (np.full((100, 160, 3), level, np.uint8) for level in (30, 220))
+    assert draw(first, picture((box(90, 50), RED))[..., :3], [0.5]) is None
+    assert draw(first, last, [0.5]) is None

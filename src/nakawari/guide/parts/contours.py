@@ -46,7 +46,9 @@ class Outline:
 
     @cached_property
     def size(self) -> float:
-        """Root mean square distance to the centre, pixels."""
+        """Root mean square distance to the centre, pixels; next to nothing without points."""
+        if len(self.points) == 0:
+            return 1e-6
         return float(np.sqrt(((self.points - self.centre) ** 2).sum(1).mean())) + 1e-6
 
     @cached_property

@@ -18,7 +18,11 @@ SIZE = (20, 30)
 
 def line(count: int, *ends: tuple[float, float]) -> GapTracks:
     """One straight track over a gap of `count` in-betweens."""
-    return GapTracks.of([np.array(ends, dtype=float)], count, SIZE)
+    return GapTracks.of([np.array(ends, dtype=float)], even(count), SIZE)
+
+
+def even(count: int) -> tuple[float, ...]:
+    return tuple(np.linspace(0, 1, count + 2).tolist())
 
 
 def test_words_are_sorted_into_gaps(tmp_path: Path):
@@ -41,7 +45,7 @@ def test_passes_follow_one_track_at_their_own_places():
 
 
 def test_a_point_outside_during_a_pass_is_left_out_there():
-    tracks = GapTracks.of([np.array([(5, 5), (50, 5)]), np.array([(3, 3)])], 7, SIZE)
+    tracks = GapTracks.of([np.array([(5, 5), (50, 5)]), np.array([(3, 3)])], even(7), SIZE)
     early, late = Pass(1, 0, 4, (1, 2, 3)), Pass(1, 5, 8, (6, 7))
     assert tracks.cut(early).shape == (5, 2, 2)
     assert tracks.cut(late).tolist() == [[[3, 3]]] * 4

@@ -99,22 +99,42 @@ def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: boo
 
     `trusted`: vectors that both directions agree on go in front, and what they leave open is filled from around it.
     """
-    return seen_at(surfaces(start, end, flows, trusted), time)
+    return seen_at(surfaces(start, end, flows, trusted), time)[0]
 
 
-def seen_at(both: tuple[Surface, Surface], time: float) -> Tensor:
-    """The start-to-end motion (B, 2, H, W) that is seen at `time` of what both keys send."""
+def seen_at(both: tuple[Surface, Surface], time: float, detours: Flows | None = None) -> tuple[Tensor, Tensor | None]:
+    """What is seen at `time` of what both keys send: its start-to-end motion and how far it lies off the straight way.
+
+    Args:
+        detours: per key (B, 2, H, W), how far its pixels lie off their straight way at this time; None for nowhere.
+
+    Returns:
+        Motion and detour, (B, 2, H, W) each; no detour where none is given.
+    """
     first, last = both
-    from_start, from_end = _sent(first, time), _sent(last, 1 - time)
+    aside = detours or (None, None)
+    from_start, from_end = _sent(first, time, aside[0]), _sent(last, 1 - time, aside[1])
     total = from_start[:, 2:3] + from_end[:, 2:3]
+    arrived, total = total > 1e-4, total.clamp(min=1e-8)
     in_place = 0.5 * (first.flow - last.flow)
-    motion = ((from_start[:, :2] - from_end[:, :2]) / total.clamp(min=1e-8)).where(total > 1e-4, in_place)
-    return motion if first.trust is None else fill_holes(motion, from_start[:, 3:] + from_end[:, 3:])
+    motion = ((from_start[:, :2] - from_end[:, :2]) / total).where(arrived, in_place)
+    if first.trust is not None:
+        motion = fill_holes(motion, from_start[:, -1:] + from_end[:, -1:])
+    if detours is None:
+        return motion, None
+    return motion, ((from_start[:, 3:5] + from_end[:, 3:5]) / total).where(arrived, torch.zeros_like(motion))
 
 
-def _sent(surface: Surface, reach: float) -> Tensor:
-    """Sums of weighted flow, of weights, and of trust where it is known, once everything has gone `reach` of its flow:
-    (B, 3 or 4, H, W)."""
-    parts = [surface.flow * surface.weight, surface.weight]
+def _sent(surface: Surface, reach: float, detour: Tensor | None = None) -> Tensor:
+    """Sums once everything has gone `reach` of its flow and its detour: (B, 3 to 6, H, W).
+
+    Of weighted flow, of weights, of weighted detours where there are some, and of trust where it is known. What makes
+    a detour goes in front, as what moves far does.
+    """
+    weight, way, parts = surface.weight, reach * surface.flow, []
+    if detour is not None:
+        weight = weight * (length(detour).clamp(max=_MOTION_LIMIT) / _MOTION_SCALE).exp()
+        way, parts = way + detour, [detour * weight]
+    parts = [surface.flow * weight, weight, *parts]
     parts += [] if surface.trust is None else [surface.trust]
-    return splat(torch.cat(parts, dim=1), reach * surface.flow)
+    return splat(torch.cat(parts, dim=1), way)

@@ -125,6 +125,19 @@ def still(start: Tensor, end: Tensor, times: Tensor) -> Guide:
     )
 
 
+@dataclass(frozen=True)
+class LedGuide(Guide):
+    """A guide of which some things are led by hand.
+
+    Args:
+        detour: (B, F, 2, H, W), how far what is seen lies off its straight way, x and y in pixels.
+        hidden: (B, F, 1, H, W), see `led.hidden`.
+    """
+
+    detour: Tensor
+    hidden: Tensor
+
+
 def _pixelwise(values: Tensor) -> Tensor:
     """(B, F) -> (B, F, 1, 1, 1)."""
     return values[..., None, None, None]

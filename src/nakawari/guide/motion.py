@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 from ..errors import NakawariError
 from ..threads import spread
 from .flow import Surface, both_ways, searched, seen_at, surfaces
-from .layout import MOTION_UNIT, Guide
-from .led import Led, bent
+from .layout import MOTION_UNIT, Guide, LedGuide
+from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
 from .warp import backward_warp, drawn_along
 
@@ -56,13 +57,15 @@ class MotionGuide(ModelMixin, ConfigMixin):
     def forward(self, start: Tensor, end: Tensor, times: Tensor, led: Led | None = None) -> Guide:
         """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1. Float32.
 
-        `led`: points of the keys that are led by hand, which the flow obeys.
+        `led`: points that are led by hand, where they are in every frame; the flow obeys, and the result
+        is a `LedGuide`.
         """
         start, end = start.float(), end.float()
         flows = _flows(start, end)
-        both = surfaces(start, end, flows if led is None else bent(start, end, flows, led), trusted=True)
-        frames = spread(lambda time: _at(start, end, both, time), times.tolist(), start.device)
-        return Guide.cat(frames, dim=1)
+        own = None if led is None else lead(start, end, flows, times, led)
+        both = surfaces(start, end, flows if own is None else own.flows, trusted=True)
+        frames = spread(lambda job: _at(start, end, both, *job, own), list(enumerate(times.tolist())), start.device)
+        return type(frames[0]).cat(frames, dim=1)
 
 
 def _flows(start: Tensor, end: Tensor) -> Flows:
@@ -72,23 +75,29 @@ def _flows(start: Tensor, end: Tensor) -> Flows:
     return searched(start, end, both_ways(start, end))
 
 
-def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], time: float) -> Guide:
+def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], frame: int, time: float, own: Lead | None) -> Guide:
     """The guide of one frame."""
     if time in (0.0, 1.0):
         key = end if time else start
         sure = torch.ones_like(key[:, :2])
-        return _frame(key, key, time, sure, torch.zeros_like(sure))
-    motion = seen_at(both, time)
-    to_start, to_end = ways = -time * motion, (1 - time) * motion
+        still = torch.zeros_like(sure)
+        return _frame(key, key, time, sure, still, {} if own is None else {"detour": still, "hidden": still[:, :1]})
+    motion, detour = seen_at(both, time, None if own is None else own.detours[frame])
+    to_start, to_end = -time * motion, (1 - time) * motion
+    ways = (to_start, to_end) if detour is None else (to_start - detour, to_end - detour)
     warped_trust = torch.cat([backward_warp(one.trust, way) for one, way in zip(both, ways, strict=True)], dim=1)
-    first, last = drawn_along(start, to_start), drawn_along(end, to_end)
-    return _frame(first, last, time, warped_trust, (to_end - to_start) / MOTION_UNIT)
+    first, last = (drawn_along(key, way) for key, way in zip((start, end), ways, strict=True))
+    led = {}
+    if own is not None and detour is not None:
+        led = {"detour": detour, "hidden": hidden(own, ways)}
+        first, last = uncovered(first, last, led["hidden"])
+    return _frame(first, last, time, warped_trust, (to_end - to_start) / MOTION_UNIT, led)
 
 
-def _frame(start: Tensor, end: Tensor, time: float, trust: Tensor, motion: Tensor) -> Guide:
+def _frame(start: Tensor, end: Tensor, time: float, trust: Tensor, motion: Tensor, led: Mapping[str, Tensor]) -> Guide:
     batch = len(start)
-    pixels = {"start": start, "end": end, "trust": trust, "motion": motion}
-    return Guide(
+    pixels = {"start": start, "end": end, "trust": trust, "motion": motion, **led}
+    return (LedGuide if led else Guide)(
         **{name: values[:, None] for name, values in pixels.items()},
         time=start.new_full((batch, 1), time),
         guided=start.new_ones(batch),

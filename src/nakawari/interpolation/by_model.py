@@ -53,7 +53,7 @@ def draw_by_model(
     """Some gaps together, colour first, then the mattes of those that have some."""
     has_alpha = next(iter(pairs.values()))[0].shape[2] == 4
     colours = {gap: _both(bled_colour if has_alpha else np.asarray, pair) for gap, pair in pairs.items()}
-    tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].drawn for gap in pairs})
+    tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].shares for gap in pairs})
     layers = _fill(colours, plans, settings, pipeline, counter, tracks)
     if has_alpha:
         matted = {gap: _both(matte, pair) for gap, pair in pairs.items() if transparent(pair)}

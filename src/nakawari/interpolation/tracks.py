@@ -16,6 +16,7 @@ from ..families.framer.tracks import Drag, Tracks, check_tracks, drags_from, dra
 from ..files import read_json
 from .plan import Pass
 from .settings import Settings
+from .spacing import Shares
 
 _NUMBERED = re.compile(r"\s*(\d+)\s*:(.*)")
 
@@ -67,7 +68,7 @@ class GapTracks:
     """Where the points of one gap are at every place of it.
 
     Args:
-        rows: (count + 2, P, 2), at the first key, every in-between and the second key.
+        rows: (F, P, 2), at the first key, every in-between and the second key.
         size: height and width of the drawings.
     """
 
@@ -76,9 +77,12 @@ class GapTracks:
         self._limits = np.array([size[1], size[0]])
 
     @classmethod
-    def of(cls, drags: Sequence[Drag], count: int, size: tuple[int, int]) -> GapTracks:
-        """From drags over a gap of `count` in-betweens; raises `UsageError` for one that is never in the image."""
-        return cls(check_tracks(drags_to_tracks(drags, count + 2), count + 2, size), size)
+    def of(cls, drags: Sequence[Drag], shares: Shares, size: tuple[int, int]) -> GapTracks:
+        """From drags over a gap whose places stand at `shares` of the way, keys included.
+
+        Raises `UsageError` for a drag that is never in the image.
+        """
+        return cls(check_tracks(drags_to_tracks(drags, len(shares), shares), len(shares), size), size)
 
     def cut(self, spec: Pass) -> Tracks | None:
         """(F, P', 2), the tracks of one pass; a point that is never in the image then is left out, None without any."""
@@ -91,19 +95,19 @@ class GapTracks:
 
 
 def tracks_of_gaps(
-    pairs: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings, counts: Mapping[int, int]
+    pairs: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings, shares: Mapping[int, Shares]
 ) -> dict[int, GapTracks]:
     """The tracks that a job asks for, gap by gap; gaps without any are left out.
 
     Args:
         pairs: gap -> its two keys, RGB (H, W, 3).
         settings: its `drags` and, where `auto_tracks` is set, points matched between the keys as well.
-        counts: gap -> how many frames are drawn in it.
+        shares: gap -> where on the way its places stand, keys included.
     """
     found = {}
     for gap, (first, last) in pairs.items():
-        count, size = counts[gap], (first.shape[0], first.shape[1])
-        rows = [GapTracks.of(drags, count, size).rows for drags in (settings.drags.get(gap),) if drags]
+        count, size = len(shares[gap]) - 2, (first.shape[0], first.shape[1])
+        rows = [GapTracks.of(drags, shares[gap], size).rows for drags in (settings.drags.get(gap),) if drags]
         if settings.auto_tracks and count:
             rows += _matched(first, last, count, settings.seed + gap, gap)
         if rows:

@@ -62,7 +62,7 @@ def test_points_led_by_hand_lead_large_keys_alike(monkeypatch: pytest.MonkeyPatc
     pipeline, guides = load("mini").pipeline, []
     for times in (1, 4):
         middle = (times - 1) / 2  # of a pixel that becomes several
-        points = np.array([[[24.0, 30.0]], [[44.0, 36.0]]]) * times + middle
+        points = np.array([[[24.0, 30.0]], [[34.0, 33.0]], [[44.0, 36.0]]]) * times + middle
         guides.append(pipeline.condition(*keys(times), num_frames=3, control=[points]).guide)
     free = pipeline.condition(*keys(1), num_frames=3).guide
     for guide in guides:  # half-way, in units of 16 pixels

@@ -70,24 +70,27 @@ def drags_from(value: Any, name: str) -> list[Drag]:
 
 
 def interpolate(points: NDArray[np.floating], num_frames: int, times: Sequence[float] | None = None) -> Tracks:
-    """Monotone cubic (PCHIP, Fritsch & Carlson 1980) through knots, sampled evenly.
+    """Monotone cubic (PCHIP, Fritsch & Carlson 1980) through knots that lie evenly from 0 to 1.
 
     Args:
         points: (N, ..., 2), N >= 2 knots.
-        num_frames: how many samples between 0 and 1, ends included.
-        times: where the knots lie, N rising values; None = evenly from 0 to 1.
+        num_frames: how many samples.
+        times: where the samples lie, `num_frames` values from 0 to 1; None = evenly, ends included.
 
     Returns:
         (num_frames, ..., 2), float64.
     """
     from scipy.interpolate import PchipInterpolator
 
-    knots = np.linspace(0, 1, len(points)) if times is None else np.asarray(times, dtype=np.float64)
-    return PchipInterpolator(knots, np.asarray(points, dtype=np.float64), axis=0)(np.linspace(0, 1, num_frames))
+    through = PchipInterpolator(np.linspace(0, 1, len(points)), np.asarray(points, dtype=np.float64), axis=0)
+    return through(np.linspace(0, 1, num_frames) if times is None else np.asarray(times, dtype=np.float64))
 
 
-def drags_to_tracks(drags: Sequence[NDArray[np.floating]], num_frames: int) -> Tracks:
-    """Every drag at every frame, (F, P, 2) float64; a drag of one point stays where it is.
+def drags_to_tracks(
+    drags: Sequence[NDArray[np.floating]], num_frames: int, times: Sequence[float] | None = None
+) -> Tracks:
+    """Every drag at every frame, (F, P, 2) float64, at `times` from 0 to 1, None for even ones; a drag of one point
+    stays where it is.
 
     A drag of more points than frames is followed at the frames' own times, so some of its points fall between.
 
@@ -98,7 +101,7 @@ def drags_to_tracks(drags: Sequence[NDArray[np.floating]], num_frames: int) -> T
         raise UsageError("There is no track to follow; give at least one, or leave tracks out.")
     checked = [_drag(drag, str(number)) for number, drag in enumerate(drags, start=1)]
     whole = [drag if len(drag) > 1 else np.repeat(drag, 2, axis=0) for drag in checked]
-    return np.stack([interpolate(drag, num_frames) for drag in whole], axis=1)
+    return np.stack([interpolate(drag, num_frames, times) for drag in whole], axis=1)
 
 
 def check_tracks(tracks: Tracks, num_frames: int, size: tuple[int, int]) -> Tracks:

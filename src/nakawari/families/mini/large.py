@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...guide import Guide
-from ...guide.layout import MOTION_UNIT
+from ...guide.layout import MOTION_UNIT, LedGuide
+from ...guide.led import uncovered
 from ...guide.warp import drawn_along
 from ...threads import spread
 from .redraw import Keys, Look
@@ -79,18 +80,27 @@ def drawn_large(keys: Tensor, guide: Guide, change: Tensor, looks: Sequence[Sequ
             own = looks[clip * (frames - 2) + frame - 1] if looks else ()
             motion = guide.motion[clip : clip + 1, frame].float() * MOTION_UNIT
             time = float(guide.time[clip, frame])
-            drawn[clip, frame] = _frame(keys[clip], time, motion, change[clip : clip + 1, frame], own)
+            led = None
+            if isinstance(guide, LedGuide):
+                led = torch.cat([part[clip : clip + 1, frame].float() for part in (guide.detour, guide.hidden)], dim=1)
+            drawn[clip, frame] = _frame(keys[clip], time, motion, led, change[clip : clip + 1, frame], own)
     return drawn
 
 
-def _frame(keys: Tensor, time: float, motion: Tensor, change: Tensor, looks: Sequence[Look]) -> Tensor:
-    """One frame (3, H, W) of keys (2, 3, H, W), the rest at the working size."""
+def _frame(
+    keys: Tensor, time: float, motion: Tensor, led: Tensor | None, change: Tensor, looks: Sequence[Look]
+) -> Tensor:
+    """One frame (3, H, W) of keys (2, 3, H, W), the rest at the working size; `led` is a guide's detour and hidden."""
     size = keys.shape[-2], keys.shape[-1]
     scale = motion.new_tensor([size[1] / motion.shape[-1], size[0] / motion.shape[-2]])[:, None, None]
 
     def moved(top: int, bottom: int) -> Tensor:
         own = enlarged(motion * scale, size, top, bottom)
-        return torch.cat([drawn_along(keys[:1], -time * own, top), drawn_along(keys[1:], (1 - time) * own, top)])
+        if led is None:
+            return torch.cat([drawn_along(keys[:1], -time * own, top), drawn_along(keys[1:], (1 - time) * own, top)])
+        aside, gone = enlarged(led, size, top, bottom).split([2, 1], dim=1)
+        ways = -time * own - aside * scale, (1 - time) * own - aside * scale
+        return torch.cat(uncovered(drawn_along(keys[:1], ways[0], top), drawn_along(keys[1:], ways[1], top), gone))
 
     warped = _in_strips(moved, keys)
 

@@ -122,8 +122,7 @@ class MiniPipeline(InterpolationPipeline):
         """See the contract.
 
         Args:
-            control: per clip tracks (F, P, 2) in pixels of the keys, None for none; points go straight from the first
-                to the last place of theirs.
+            control: per clip tracks (F, P, 2) in pixels of the keys, None for none.
             guide: what the model's guide makes of these keys, where that is known already.
             times: (F,), where on the way each frame stands; even where absent.
         """
@@ -133,6 +132,8 @@ class MiniPipeline(InterpolationPipeline):
             raise ValueError("tracks bend the motion guide, so they need one")
         if times is not None and len(times) != num_frames:
             raise ValueError(f"{len(times)} times do not fit {num_frames} frames")
+        if any(own is not None and len(own) != num_frames for own in control or ()):
+            raise ValueError(f"tracks are (F, P, 2) with F = {num_frames}, the frames of the clip")
         # The guide reads the keys as they came: rounded ones would send its flow another way.
         whole = torch.stack([start, end], dim=1)
         keys = at_working_size(whole)
@@ -142,7 +143,7 @@ class MiniPipeline(InterpolationPipeline):
         if guide is None or not guided:
             led = {}
             if control is not None:
-                led["led"] = [None if own is None else points_at_working_size(own[[0, -1]], size) for own in control]
+                led["led"] = [None if own is None else points_at_working_size(own, size) for own in control]
             guide = (self.guide if guided else still)(keys[:, 0], keys[:, 1], times, **led)
         guide = guide.pad(*self._lacking(guide.start)).map(lambda tensor: tensor.to(self.vae.dtype))
         encoded = self.vae.encode(keys.to(self.vae.dtype))

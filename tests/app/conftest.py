@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from app.waiting import PATIENCE
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -56,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
+    for _ in range(int(PATIENCE / 0.25)):
         if child.poll() is not None:
             break
         try:
@@ -79,7 +81,7 @@ class Watched:
         page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("request", lambda asked: self.hosts.add(asked.url.split("/")[2]) if "://" in asked.url else None)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE * 1000)
         return page
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from app.drawings import ball, balls, red_near
-from app.test_in_a_browser import add, folder_of, said
+from app.test_in_a_browser import add, folder_of
+from app.waiting import ended, json_when, said
 from nakawari.media import write_video
 
 
@@ -20,20 +21,19 @@ def turn_to(page: Any, name: str) -> None:
     page.wait_for_selector(f"#{ {'Lead': 'ways', 'Compare': 'slider', 'Teach': 'clips'}[name] } .nk")
 
 
-def ended(page: Any, where: str, words: str, seconds: float = 60) -> None:
-    script = "([where, words]) => document.querySelector(where + ' p').textContent.includes(words)"
-    page.wait_for_function(script, arg=[where, words], timeout=seconds * 1000)
-
-
 def on_board(page: Any, end: int, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
     """Where a place of the drawing is on the screen."""
     box = page.locator(".nk-board").nth(end).bounding_box()
     return box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"]
 
 
-def ways_of(server: Any, page: Any) -> list[list[list[float]]]:
-    page.wait_for_timeout(400)
-    return json.loads((folder_of(server, page) / "work.json").read_text())["tracks"].get("1", [])
+Ways = list[list[list[float]]]
+
+
+def ways_when(server: Any, page: Any, check: Callable[[Ways], bool]) -> Ways:
+    """The ways of the first gap, once they pass; see `json_when`."""
+    state = folder_of(server, page) / "work.json"
+    return json_when(page, state, lambda value: check(value["tracks"].get("1", [])))["tracks"].get("1", [])
 
 
 @pytest.mark.parametrize("touch", [False, True])
@@ -54,15 +54,19 @@ def test_ways_are_in_pixels_of_the_drawing_also_when_it_is_shown_smaller(
     page.mouse.down()
     page.mouse.move(*end, steps=4)
     page.mouse.up()
-    (way,) = ways_of(server, page)
     shown = page.locator(".nk-board").first.bounding_box()["width"]
     one = size[0] / shown  # a pixel of the screen in pixels of the drawing
+
+    def ends_at(x: float, y: float) -> Callable[[Ways], bool]:
+        return lambda ways: len(ways) == 1 and np.abs(np.array(ways[0][1]) - [x, y]).max() <= one + 0.5
+
+    (way,) = ways_when(server, page, ends_at(900, 400))
     assert np.abs(np.array(way) - [[300, 500], [900, 400]]).max() <= one + 0.5
     page.get_by_role("button", name="Undo (Ctrl+Z)").click()
-    (way,) = ways_of(server, page)
+    (way,) = ways_when(server, page, ends_at(300, 500))
     assert np.abs(np.array(way[1]) - [300, 500]).max() <= one + 0.5
     page.get_by_role("button", name="Remove all points of this gap").click()
-    assert ways_of(server, page) == []
+    assert ways_when(server, page, lambda ways: not ways) == []
 
 
 def test_match_for_me(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
@@ -77,7 +81,7 @@ def test_match_for_me(visit: Callable[..., Any], server: Any, tmp_path: Path) ->
     turn_to(page, "Lead")
     page.click("#match")
     ended(page, "#lead-status", "Matched")
-    ways = ways_of(server, page)
+    ways = ways_when(server, page, bool)
     assert len(ways) >= 3
     moves = np.array([[end[0] - start[0], end[1] - start[1]] for start, end in ways])
     assert np.abs(np.median(moves, axis=0) - [16, 0]).max() < 1
@@ -168,12 +172,8 @@ def test_a_thing_that_is_led_lands(visit: Callable[..., Any], server: Any, tmp_p
     page.mouse.down()
     page.mouse.move(*on_board(page, 1, 150, 60, size), steps=4)
     page.mouse.up()
-    assert len(ways_of(server, page)) == 1
+    ways_when(server, page, lambda ways: len(ways) == 1 and ways[0][0] != ways[0][1])
     page.click("#lead-draw")
-    record = middle.with_name("interpolation.json")
-    for _ in range(300):
-        if json.loads(record.read_text())["tracks"]:
-            break
-        page.wait_for_timeout(200)
+    assert json_when(page, middle.with_name("interpolation.json"), lambda value: bool(value["tracks"]))["tracks"]
     place = red_near(middle, (95, 45))
     assert place is not None and np.abs(np.array(place) - (95, 45)).max() <= 4

@@ -9,30 +9,38 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.drawings import ball
-from nakawari.app import strip
+from app.waiting import PATIENCE
+from nakawari.app import sides, strip
 from nakawari.app.jobs import Queue, words_job
 from nakawari.app.process import Ended
 from nakawari.app.sequence import player_value, sheet_of
 from nakawari.app.status import of_ticket
+from nakawari.app.unfinished import shown_value
 from nakawari.app.ways import gap_choices
 from nakawari.app.words import interpolate_words
 from nakawari.app.work import Work, Works
 from nakawari.errors import UsageError
+from nakawari.interpolation.drawn import Gap
+from nakawari.interpolation.gaps import GapStore
+from nakawari.media import read_rgb
 
 
 class Slow:
     """Runs a job until it is let go or interrupted."""
 
     def __init__(self) -> None:
-        self.go, self.ran, self.stopped = threading.Event(), list[list[str]](), False
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.ran, self.stopped = list[list[str]](), False
 
     def run(self, job: dict[str, Any], hear: Any) -> Ended:
         self.ran.append(job["words"])
         hear("in-betweens", 1, 4, "step 1 of 2")
-        self.go.wait(10)
+        self.begun.set()
+        self.go.wait(PATIENCE)
         self.go.clear()
         if self.stopped:
             self.stopped = False
@@ -58,8 +66,7 @@ def test_one_queue_says_the_place_of_each(work: Work) -> None:
     runs = Slow()
     queue = Queue(runs)
     tickets = [queue.put(f"user{number}", "draw", work.folder, [words_job("interpolate")]) for number in range(3)]
-    while tickets[0].progress is None:
-        pass
+    assert runs.begun.wait(PATIENCE)
     assert [queue.place(ticket) for ticket in tickets] == [0, 1, 2]
     assert of_ticket(queue, work, tickets[2], "")["words"] == "In the queue: 2 before this one."
     assert of_ticket(queue, work, tickets[0], "")["words"] == "in-betweens: 1 of 4, step 1 of 2"
@@ -68,10 +75,10 @@ def test_one_queue_says_the_place_of_each(work: Work) -> None:
     queue.cancel(tickets[1])
     assert tickets[1].state == "stopped" and queue.place(tickets[2]) == 1
     queue.cancel(tickets[0])
-    assert tickets[0].over.wait(10)
+    assert tickets[0].over.wait(PATIENCE)
     assert of_ticket(queue, work, tickets[0], "")["words"] == "Stopped: interrupted; 1 of 2 gaps are kept."
     runs.go.set()
-    assert tickets[2].over.wait(10)
+    assert tickets[2].over.wait(PATIENCE)
     assert (tickets[2].state, tickets[2].warnings) == ("done", ["gap 2: a cut?"])
     assert len(runs.ran) == 2
 
@@ -106,6 +113,43 @@ def test_what_is_on_the_page_as_words(work: Work) -> None:
     assert words[:6] == ["interpolate", "keys/c.png", "keys/a.png", "keys/b.png", "-o", "out"]
     assert words[words.index("--between") + 1] == "7,2"
     assert [words[at + 1] for at, word in enumerate(words) if word == "--spacing"] == ["even", "0.2,0.9"]
+
+
+def test_the_player_shows_the_gaps_that_are_done(work: Work) -> None:
+    for number in range(3):
+        work.add_key(ball(work.works.uploads / "k.png", 30 + 20 * number), f"k{number}.png")
+    store = GapStore(work.output)
+    plan = {"gaps": ["first", "second"], "between": [2, 1], "keys": ["k0.png", "k1.png", "k2.png"]}
+    plan |= {"begins": [1, 3, 5, 7, 9, 11], "lengths": [2] * 6, "fps": 12, "size": [160, 96], "channels": "RGB"}
+    store.put_plan(plan | {"loop": False, "model": "mini", "seed": 0})
+    grey = np.full((96, 160, 3), 128, np.uint8)
+    store.put("second", Gap([grey], None, (0.5,), {"drawn_by": "model", "confidence": [0.75]}))
+    value = shown_value(work)
+    assert value is not None
+    frames = [(frame["number"], frame["key"], frame.get("confidence")) for frame in value["frames"]]
+    assert frames == [(1, "k0.png", None), (7, "k1.png", None), (9, None, 0.75), (11, "k2.png", None)]
+    drawing = work.inside(value["frames"][2]["url"].partition("?")[0].split("/", 2)[2])
+    assert read_rgb(drawing).tolist() == grey.tolist()
+    assert shown_value(work) == value
+    store.put("first", Gap([grey, grey], None, (0.3, 0.6), {"drawn_by": "model", "confidence": [1, 1]}))
+    assert len((shown_value(work) or {"frames": ()})["frames"]) == 6
+    store.clear()
+    assert shown_value(work) is None and not (work.folder / "drawing").exists()
+
+
+def test_an_adapter_is_offered_with_the_model_it_was_taught_on(work: Work) -> None:
+    for run, recipe in {"show": "model: {base: framer-tiny}", "old": "model: [", "other": None}.items():
+        best = work.folder / "teach" / run / "best"
+        best.mkdir(parents=True)
+        (best / "pytorch_lora_weights.safetensors").touch()
+        if recipe:
+            (best.parent / "recipe.yaml").write_text(recipe)
+    offered = [name for _, name in sides.choices(work) if "+" in name]
+    assert [name for name in offered if "show" in name] == ["framer-tiny+teach/show"]
+    models = ["mini", "mini/small", "framer-tiny"]
+    assert [name for name in offered if "show" not in name] == [
+        f"{m}+teach/{r}" for r in ("old", "other") for m in models
+    ]
 
 
 def test_pairs_and_cuts_as_words(work: Work) -> None:

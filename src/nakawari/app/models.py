@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from ..errors import NakawariError
 from ..files import read_json
 from ..variants import PRECISIONS, SHIPPED, model_folder
@@ -12,6 +14,8 @@ from .work import USERS, Work
 MODELS, ADAPTERS = "models", "adapters"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 """As `adapters.WEIGHTS`, whose module imports PyTorch, which this process does without."""
+RECIPE = "recipe.yaml"
+"""In a run's folder; it names the base."""
 AS_SAVED = ("as saved", "")
 
 
@@ -29,6 +33,18 @@ def adapter_choices(work: Work) -> list[tuple[str, str]]:
     shared = [file.parent for file in sorted((work.works.root / ADAPTERS).rglob(WEIGHTS))]
     named = [(f"taught: {folder.parent.name}", str(folder.parent.relative_to(work.folder))) for folder in own]
     return [("none", ""), *named, *((_label(folder), str(folder)) for folder in shared if USERS not in folder.parts)]
+
+
+def bases_of(work: Work, adapter: str) -> list[tuple[str, str]]:
+    """Those of `model_choices` that an adapter is for: the one that its run names, else all; the command line then says
+    which it does not fit."""
+    folder, models = work.folder / adapter, model_choices(work)
+    said = next((file for file in (folder / RECIPE, folder.parent / RECIPE) if file.is_file()), None)
+    try:
+        base = yaml.safe_load(said.read_text(encoding="utf-8"))["model"]["base"] if said else None
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
+        base = None
+    return [one for one in models if one[1] == base] or models
 
 
 def _label(folder: Path) -> str:

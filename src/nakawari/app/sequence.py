@@ -46,7 +46,7 @@ def player_value(work: Work, folder: Path) -> dict[str, Any] | None:
         one = {name: frame[name] for name in ("number", "length", "key")}
         one |= {"url": url_of(work, folder / frame["file"]), "gap": gap + 1, "file": frame["file"]}
         one["of"] = names[gap] if gap < len(names) else ""
-        found.append(one if is_key else one | _about(record["gaps"][gap], place - 1))
+        found.append(one if is_key else one | about_between(record["gaps"][gap], place - 1))
     about = {name: record[name] for name in ("fps", "size", "channels", "loop", "model", "seed")}
     return about | {"frames": found, "warnings": _warnings(record)}
 
@@ -58,7 +58,7 @@ def gap_names(record: Mapping[str, Any]) -> list[str]:
     return [f"pair {gap // 2 + 1}" if pairs else f"gap {gap + 1}" for gap in range(len(record["gaps"]))]
 
 
-def _about(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
+def about_between(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
     """What the record says of one in-between of a gap."""
     confidence = gap.get("confidence")
     if isinstance(confidence, list):
@@ -122,6 +122,8 @@ def sheet_of(record: Mapping[str, Any]) -> Sheet:
 
 def make_key(work: Work, file: str, mended: tuple[Path, str] | None = None) -> None:
     """Put a drawn frame, or the mended drawing (file, name) in its place, among the keys between which it stands."""
+    if not file:
+        raise UsageError("Choose an in-between of a finished sequence in the player first.")
     record = record_in(work.output)
     asked = work.asked()
     keys = [frame["key"] for frame in record.get("frames", ()) if frame["key"] is not None]

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..interpolation.record import RECORD
 from ..variants import check_name
 from .jobs import words_job
-from .models import adapter_choices, model_choices
+from .models import adapter_choices, bases_of, model_choices
 from .sequence import player_value
 from .words import OUT, interpolate_words
 from .work import USERS, Work, plain_name
@@ -26,7 +26,11 @@ def choices(work: Work) -> list[tuple[str, str]]:
     """(label, name) of everything that can be a side."""
     own = [(f"drawn: {label}", f"{RESULT}{name}") for label, name in _results(work)]
     models = [(f"{label}, drawn now", name) for label, name in model_choices(work)]
-    taught = [(f"mini + {label}, drawn now", f"mini+{folder}") for label, folder in adapter_choices(work) if folder]
+    taught = [
+        (f"{base} + {label}, drawn now", f"{model}+{folder}")
+        for label, folder in adapter_choices(work)
+        for base, model in (bases_of(work, folder) if folder else ())
+    ]
     return own + models + taught
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import NakawariError
-from ..files import atomic_path, remove
+from ..files import atomic_path, read_json, remove, write_json
 from .drawn import Gap
 
 
@@ -50,6 +50,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be part of a key")
 
 
+PLAN = "sequence.json"
+"""What the gaps of an unfinished job are for, in their folder."""
+
+
 class GapStore:
     """Finished gaps of an unfinished job, in a hidden folder beside its output."""
 
@@ -76,6 +80,19 @@ class GapStore:
         except NakawariError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
             raise NakawariError(f"A finished gap could not be kept ({reason}); free some space.") from error
+
+    def put_plan(self, plan: Mapping[str, Any]) -> None:
+        """Keep what the gaps are for, so that a program can show those that are done: `gaps`, the key of every gap,
+        `between`, `begins` and `lengths` as in `Timeline`, `keys`, the names of the key drawings, and others."""
+        write_json(self._folder / PLAN, plan)
+
+    def plan(self) -> Mapping[str, Any] | None:
+        """What the job was that left gaps here, None where there is none."""
+        try:
+            found = read_json(self._folder / PLAN)
+        except NakawariError:
+            return None
+        return found if isinstance(found, dict) else None
 
     def clear(self) -> None:
         """Forget all gaps."""

@@ -15,7 +15,7 @@ from .drawn import Drawn, Gap
 from .folder import Earlier, file_hash
 from .gaps import GapStore, gap_key
 from .keys import Key
-from .output import Output, write_result
+from .output import PLAYBACK_FPS, Output, write_result
 from .record import Made, earlier_in
 from .settings import Settings
 from .timeline import Timeline
@@ -86,6 +86,23 @@ class Job:
         pairs = zip(pixels, pixels[1:] + pixels[:1] * self.settings.loop, strict=False)
         return tuple(gap_key(pair, self.settings.of_gap(gap), self.fingerprint) for gap, pair in enumerate(pairs))
 
+    def plan(self) -> dict[str, Any]:
+        """What is drawn, for `GapStore.put_plan`."""
+        height, width, channels = self.keys[0].pixels.shape
+        return {
+            "gaps": list(self.gap_keys()),
+            "between": list(self.settings.counts),
+            "keys": [key.path.name for key in self.keys],
+            "begins": list(self.timeline.begins),
+            "lengths": list(self.timeline.lengths),
+            "size": [width, height],
+            "channels": "RGBA" if channels == 4 else "RGB",
+            "fps": self.settings.fps or PLAYBACK_FPS,
+            "loop": self.settings.loop,
+            "model": self.model,
+            "seed": self.settings.seed,
+        }
+
 
 def carry_out(
     job: Job,
@@ -118,6 +135,8 @@ def carry_out(
     def keep(gap: int, own: Gap) -> None:
         if not job.only:
             store.put(keys[gap], own)
+            if count.finished == len(known):
+                store.put_plan(job.plan())
         count.finished += 1
         if gap_done:
             gap_done(count.finished - len(known), len(todo))

@@ -10,9 +10,10 @@ import gradio as gr
 from ...errors import NakawariError
 from .. import models, orders, status, strip
 from ..parts import part
-from ..sequence import links_of, make_key, player_value
+from ..sequence import links_of, make_key
 from ..settings import SETTINGS, put_settings
 from ..site import Site
+from ..unfinished import shown_value
 from ..words import OUT, interpolate_words, shown
 from ..work import Asked, Work
 from .events import Changes, answers, quiet
@@ -101,7 +102,7 @@ class Draw:
         return changes | dict(zip(self.settings, settings_of(work, asked), strict=True))
 
     def _result(self, work: Work) -> Changes:
-        return {self.player: player_value(work, work.output), self.links: links_of(work)}
+        return {self.player: shown_value(work), self.links: links_of(work)}
 
     def _keys(self, work: Work) -> Changes:
         return {self.strip: strip.strip_value(work), self.command: command_of(work.asked())}
@@ -161,9 +162,7 @@ class Draw:
     @answers
     def on_tick(self, work: Work) -> Changes:
         changes = self._follow(work)
-        ticket = self.site.queue.latest(work.token, orders.DRAW)
-        over = ticket is not None and not ticket.active
-        return changes | (self._result(work) if over else {})
+        return changes | {self.player: shown_value(work), self.links: links_of(work)}
 
 
 def command_of(asked: Asked) -> str:

@@ -6,8 +6,8 @@ import gradio as gr
 
 from .. import orders, status
 from ..parts import part
-from ..sequence import player_value
 from ..site import Site
+from ..unfinished import shown_value
 from ..ways import gap_choices, take_ways, ways_value
 from ..work import Work
 from .events import Changes, answers, quiet
@@ -45,7 +45,7 @@ class Lead:
         choices = gap_choices(work.asked())
         chosen = gap if gap in [own for _, own in choices] else (choices[0][1] if choices else None)
         shown = {self.gap: gr.Dropdown(choices, value=chosen), self.ways: ways_value(work, chosen or 0)}
-        return shown | {self.player: player_value(work, work.output)} | self._follow(work)
+        return shown | {self.player: shown_value(work)} | self._follow(work)
 
     def _follow(self, work: Work) -> Changes:
         tickets = [self.site.queue.latest(work.token, page) for page in (orders.MATCH, orders.DRAW)]
@@ -82,5 +82,6 @@ class Lead:
     def on_tick(self, work: Work, gap: int) -> Changes:
         changes = self._follow(work)
         if not changes[self.timer].active:
-            changes |= {self.player: player_value(work, work.output), self.ways: ways_value(work, gap or 0)}
+            changes |= {self.ways: ways_value(work, gap or 0)}
+        changes |= {self.player: shown_value(work)}
         return changes

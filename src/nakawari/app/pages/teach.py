@@ -133,6 +133,7 @@ class Teach:
             raise UsageError(f"There is no finished adapter {name} yet; press Teach first.")
         with work.changing() as asked:
             asked.adapter, asked.scale = str(run.relative_to(work.folder)), 1.0
+            asked.model = models.bases_of(work, asked.adapter)[0][1]
             asked.parts = False
         return {self.status: status.words("The Draw page draws with it now.", "done")}
 

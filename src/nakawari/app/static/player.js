@@ -5,7 +5,7 @@
 
   components.player = (box, say) => {
     const doubts = make("ul", { class: "nk-notes" });
-    let value = null, at = 0, before = 0, timer = null, held = 0;
+    let value = null, shown = "", at = 0, before = 0, timer = null, held = 0;
     const stage = make("div", { class: "nk-stage", tabindex: 0, "aria-label": "Player: space plays, arrows step, F flips, O is onion skin" });
     const about = make("p", { class: "nk-about", "aria-live": "polite" });
     const film = make("div", { class: "nk-film", role: "listbox", "aria-label": "Frames" });
@@ -85,14 +85,19 @@
     new MutationObserver(() => { if (timer && !isSeen(stage)) stop(); }).observe(document.body, { attributes: true, subtree: true, attributeFilter: ["hidden", "style", "class"] });
 
     return (next) => {
-      stop();
-      const same = value && next && value.frames.length === next.frames.length;
+      const said = JSON.stringify(next);
+      if (said === shown) return; // while a model draws, the same comes again and again
+      shown = said;
+      const here = value && value.frames[at].number, there = value && (value.frames[before] || value.frames[at]).number;
+      const playing = timer && next;
+      if (timer) { clearInterval(timer); timer = null; play.textContent = "▶ Play"; }
       value = next;
       empty.hidden = Boolean(value);
       body.hidden = !value;
       if (!value) return;
-      at = same ? at : 0;
-      before = same ? before : 0;
+      const placeOf = (number) => Math.max(0, frames().findIndex((frame) => frame.number === number));
+      at = placeOf(here);
+      before = placeOf(there);
       stage.style.aspectRatio = `${value.size[0]} / ${value.size[1]}`;
       stage.style.setProperty("--ratio", value.size[0] / value.size[1]);
       stage.classList.toggle("nk-alpha", value.channels === "RGBA");
@@ -105,6 +110,8 @@
       }));
       doubts.replaceChildren(...value.warnings.map((text) => make("li", { text })));
       show();
+      if (playing) start();
+      else if (isSeen(stage)) say("pick", { file: frames()[at].file });
     };
   };
 

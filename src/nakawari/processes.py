@@ -6,6 +6,8 @@ import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from .errors import UsageError
+
 if TYPE_CHECKING:
     from accelerate import PartialState
 
@@ -29,3 +31,11 @@ def join() -> PartialState:
 
     # The first may make windows for hours while the others wait.
     return PartialState(cpu=on_cpu(), timeout=timedelta(days=1))
+
+
+def parse_share(text: str) -> tuple[int, int]:
+    """`NUMBER/WORKERS`, which of how many workers, from 0; raises `UsageError`."""
+    number, slash, workers = text.partition("/")
+    if not (slash and number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
+        raise UsageError(f"The share {text!r} is not NUMBER/WORKERS with numbers from 0, as in 0/2.")
+    return int(number), int(workers)

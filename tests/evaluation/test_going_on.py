@@ -19,6 +19,8 @@ from nakawari import files as whole_files
 from nakawari.errors import NakawariError, UsageError
 from nakawari.evaluation.contestants import Model
 from nakawari.evaluation.floors import Floor, average
+from nakawari.evaluation.folder import beside_others
+from nakawari.evaluation.processes import share_of
 from nakawari.evaluation.protocol import Protocol
 from nakawari.evaluation.runner import evaluate
 
@@ -210,3 +212,38 @@ def test_ten_kills_at_random_moments_leave_the_same_bytes(tmp_path, triplets):
     subprocess.run([*words, str(tmp_path / "cut"), *tail], check=True)
     assert killed >= 5
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_shares_that_know_nothing_of_each_other_are_joined_to_the_same_bytes(tmp_path, triplets):
+    def run(folder, share=None):
+        models = [Model("stub", StubPipeline()), Model("other", StubPipeline(0.2))]
+        words = None if share is None else share_of(share)
+        return evaluate(models, triplets, ONE_SEED, tmp_path / folder, cost=False, share=words)
+
+    run("whole")
+    assert run("cut", "2/3") == {} and run("cut", "0/3") == {}
+    parts = sorted(path.name for path in (tmp_path / "cut/stub").glob("*.csv"))
+    assert parts == ["seed-0.part-0.csv", "seed-0.part-2.csv"] and not (tmp_path / "cut/aggregates.json").exists()
+    with beside_others(tmp_path / "cut", 0), pytest.raises(UsageError, match="Another evaluation"):
+        run("cut", "0/3")
+    with beside_others(tmp_path / "cut", 0), pytest.raises(UsageError, match="Another evaluation"):
+        run("cut")
+    with beside_others(tmp_path / "cut", 0):
+        run("cut", "1/3")
+    calls = StubPipeline()
+    evaluate([Model("stub", calls)], triplets, ONE_SEED, tmp_path / "cut", cost=False)
+    assert calls.calls == 0  # all of it was there
+    run("cut")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+
+
+def test_a_share_that_fails_says_so_and_the_run_that_joins_tries_again(tmp_path, triplets):
+    bad = Model("stub", StubPipeline(bad=(1,)))
+    evaluate([bad], triplets, ONE_SEED, tmp_path, cost=False, share=share_of("0/2"))
+    with pytest.raises(NakawariError, match=r"failed on 1 samples of this share, such as s1: "):
+        evaluate([bad], triplets, ONE_SEED, tmp_path, cost=False, share=share_of("1/2"))
+    found = evaluate([Model("stub", StubPipeline())], triplets, ONE_SEED, tmp_path, cost=False)
+    assert found["entries"][-1]["status"] == "ok"
+    for text in ("2/2", "1", "a/b", "-1/2"):
+        with pytest.raises(UsageError, match="is not NUMBER/WORKERS"):
+            share_of(text)

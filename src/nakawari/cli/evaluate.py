@@ -44,6 +44,12 @@ def command(
     list_only: Annotated[
         bool, typer.Option("--list", help="Write the keys and what must be drawn from them, and evaluate nothing.")
     ] = False,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER/WORKERS", help="Only this share, from 0; others beside it. Without it shares are joined."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
@@ -54,6 +60,7 @@ def command(
     from ..data.samples import spread
     from ..data.triplets import open_dataset
     from ..evaluation.drawn import Drawn, parse_frames, to_draw
+    from ..evaluation.processes import share_of
     from ..evaluation.protocol import load_protocol
     from ..evaluation.runner import evaluate
 
@@ -64,9 +71,15 @@ def command(
     if list_only:
         typer.echo(f"{to_draw(samples, how, results)}: what must be drawn, from the keys in {results / 'keys'}")
         return
+    own = None if share is None else share_of(share)
     rows = [*(variants or []), *(Drawn(name, folder, samples, how) for name, folder in drawn.items())]
     with Bars("sample") as bars:
-        found = evaluate(rows, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show)
+        found = evaluate(
+            rows, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show, share=own
+        )
+    if own is not None:
+        typer.echo(f"share {share} is done; the same command without --share joins all of them in {results}")
+        return
     if as_json:
         typer.echo(json.dumps(found))
         return

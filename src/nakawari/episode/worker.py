@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import Interrupted, NakawariError, UsageError
+from ..processes import parse_share
 from .manifest import FAILED, Manifest, Manifests
 from .plan import Episode, Unit
 from .unit import Models, carry_out
@@ -24,10 +25,7 @@ class Share:
     @classmethod
     def parse(cls, text: str) -> Share:
         """From `NUMBER/WORKERS`; raises `UsageError`."""
-        number, slash, workers = text.partition("/")
-        if not (slash and number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
-            raise UsageError(f"The share {text!r} is not NUMBER/WORKERS with numbers from 0, as in 0/2.")
-        return cls(int(number), int(workers))
+        return cls(*parse_share(text))
 
     def of(self, units: Sequence[Unit]) -> tuple[list[Unit], list[Unit]]:
         """This worker's own units, and those of the others, from its own place on."""

@@ -17,7 +17,7 @@ import yaml
 
 from ..data.samples import Sample
 from ..errors import NakawariError, UsageError
-from ..files import read_json, remove, write_json, write_text
+from ..files import fcntl, read_json, remove, write_json, write_text
 from ..provenance import git_revision, machine, packages
 from .aggregate import described
 from .contestants import Contestant
@@ -45,19 +45,45 @@ def alone(output: Path) -> Iterator[None]:
         UsageError: another process is writing there.
     """
     output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
-        try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # a system without it
-            pass
-        except OSError as error:
-            raise UsageError(
-                f"Another evaluation is writing to {output}; wait for it, or use another folder."
-            ) from error
+    with _locked(output / ".lock", output):
         for path in [path for path in output.rglob(".*") if _LEFTOVER.fullmatch(path.name)]:
             remove(path)
+        for path in output.glob(".share-*.lock"):
+            path.unlink()
+        yield
+
+
+@contextmanager
+def beside_others(output: Path, number: int) -> Iterator[None]:
+    """Work on one share of a folder while others work on theirs; nobody may join them meanwhile.
+
+    Raises:
+        UsageError: another process works on this share, or is joining them.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with _locked(output / ".lock", output, together=True), _locked(output / f".share-{number}.lock", output):
+        yield
+
+
+@contextmanager
+def in_turn(output: Path) -> Iterator[None]:
+    """Wait for a turn to write what all shares write: whose the folder and its rows are."""
+    with (output / ".turn.lock").open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _locked(path: Path, output: Path, *, together: bool = False) -> Iterator[None]:
+    with path.open("w") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(
+                    f"Another evaluation is writing to {output}; wait for it, or use another folder."
+                ) from error
         yield
 
 

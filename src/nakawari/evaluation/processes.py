@@ -1,4 +1,8 @@
-"""One process or several that `accelerate launch` or `torchrun` started: who does which sample, who writes the end."""
+"""One process or several: who does which sample, who writes the end.
+
+Several are started together by `accelerate launch` or `torchrun`, and know of each other; or each by itself, on any
+machines, with a share of the samples, and what they leave is joined by a run without a share.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..processes import join
+from ..processes import join, parse_share
 
 
 def _alone(failures: dict[str, str]) -> dict[str, str]:
@@ -25,12 +29,30 @@ class Processes:
         rank, count: its number and how many there are.
         wait: returns when every process has come here.
         gather: joins the dictionaries of all processes, on all of them.
+        apart: whether each was started by itself and knows nothing of the others; none of them writes the end.
     """
 
     rank: int = 0
     count: int = 1
     wait: Callable[[], None] = _at_once
     gather: Callable[[dict[str, str]], dict[str, str]] = _alone
+    apart: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether this process says whose the folder and its rows are."""
+        return self.apart or self.rank == 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether this process puts together what all have done."""
+        return not self.apart and self.rank == 0
+
+
+def share_of(text: str) -> Processes:
+    """From `NUMBER/WORKERS`, numbers from 0; raises `UsageError`."""
+    number, workers = parse_share(text)
+    return Processes(number, workers, apart=True)
 
 
 def processes() -> Processes:

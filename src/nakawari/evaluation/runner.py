@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .aggregate import aggregate
 from .contestants import Contestant, Interpolated, Model
 from .efficiency import measure
 from .floors import companions, standard_floors
-from .folder import alone, claim, entries, open_row, row_folder, write_record
+from .folder import alone, beside_others, claim, entries, in_turn, open_row, row_folder, write_record
 from .groups import Group, groups
 from .identity import identity_of
 from .peers import installed_peers
@@ -46,12 +46,14 @@ class Run:
     rows: list[str] = field(default_factory=list)
     _last: tuple[Any, Identity] | None = None
 
-    def row(self, contestant: Contestant, *, cost: bool) -> None:
-        """Run one row of the table: every generation, every seed."""
+    def row(self, contestant: Contestant, *, cost: bool) -> dict[str, str]:
+        """Run one row of the table: every generation, every seed; returns failures by sample name."""
         wanted = {group.name: (group, self._seeds(contestant, group)) for group in self._groups(contestant)}
-        if self.workers.rank == 0:
+        if self.workers.begins:
             names = {name: [self._file(group, seed) for seed in seeds] for name, (group, seeds) in wanted.items()}
-            open_row(self.output, contestant, names, self._identity(contestant), self._seen(contestant))
+            identity, seen = self._identity(contestant), self._seen(contestant)
+            with in_turn(self.output):
+                open_row(self.output, contestant, names, identity, seen)
         self.workers.wait()
         folder = self.output / row_folder(self.output, contestant.name)
         failures: dict[str, str] = {}
@@ -59,15 +61,16 @@ class Run:
             for seed in seeds:
                 records = Records(folder / self._file(group, seed), group.columns)
                 failures |= self._fill(contestant, folder, group, seed, records)
-        if cost and not failures and isinstance(contestant, Model):
+        if cost and not failures and isinstance(contestant, Model) and not self.workers.apart:
             self._costs(contestant, folder)
         self.rows.append(contestant.name)
+        return failures
 
     def _seen(self, contestant: Contestant) -> list[str]:
         """Warn where a model was trained on what it is scored on; returns those samples."""
         source = getattr(contestant, "source", None)
         seen = seen_samples(source, self.samples) if isinstance(contestant, Model) and source is not None else []
-        if seen and self.workers.rank == 0:
+        if seen and self.workers.begins:
             warnings.warn(
                 f"{contestant.name} was trained on {len(seen)} of these {len(self.samples)} samples, such as "
                 f"{seen[0]}: its scores say nothing about new drawings; evaluate on data that were kept out.",
@@ -122,7 +125,7 @@ class Run:
                 self.progress(contestant.name, finished, len(self.samples))
         everywhere = self.workers.gather(failures)
         self._leave_out(self.workers.gather(unreadable))
-        if self.workers.rank == 0:
+        if self.workers.ends:
             records.finish(self.record.scored, everywhere)
             if group.name == self.protocol.name:
                 scored = [sample for sample in self.samples if sample.name not in self.unreadable]
@@ -140,7 +143,7 @@ class Run:
         self.unreadable |= unreadable
         known = {name: self.unreadable[name] for name in self.record.samples if name in self.unreadable}
         self.record = self.record.model_copy(update={"unreadable": known})
-        if self.workers.rank == 0:
+        if self.workers.ends:
             write_record(self.output, self.record)
 
     def _batch(
@@ -297,6 +300,7 @@ def evaluate(
     cost: bool = True,
     device: str = "cpu",
     progress: Progress | None = None,
+    share: Processes | None = None,
 ) -> dict[str, Any]:
     """Measure every variant on every sample by one protocol; returns what `aggregates.json` holds.
 
@@ -311,6 +315,8 @@ def evaluate(
         cost: measure time and memory of every model with the settings of the quality run.
         device: where variants given by name are loaded.
         progress: told about finished samples.
+        share: work on these samples alone (`processes.share_of`), beside others that work on theirs; nothing is put
+            together and no cost measured, which the same call without it does. Returned is nothing.
 
     Raises:
         UsageError: an empty data set, two rows or samples of one name, or an output folder of another protocol, of
@@ -321,18 +327,32 @@ def evaluate(
     names = [sample.name for sample in dataset]
     if not names or len(set(names)) != len(names):
         raise UsageError("The data set is empty or has two samples of one name; check the folder and the split.")
-    output, workers = Path(output), processes()
-    with alone(output) if workers.rank == 0 else nullcontext():
-        if workers.rank == 0:
-            claim(output, protocol, dataset)
+    output, workers = Path(output), share or processes()
+    with _kept(output, workers):
+        if workers.begins:
+            with in_turn(output):
+                claim(output, protocol, dataset)
         workers.wait()
         record = Record.model_validate(read_json(output / "record.json"))
         run = Run(output, dataset, protocol, workers, record, progress, dict(record.unreadable))
         for contestant in contestants(variants, protocol, floors=floors, device=device):
             if contestant.name in run.rows:
                 raise UsageError(f"There are two rows named {contestant.name}; give every variant once.")
-            run.row(contestant, cost=cost)
-        return _conclude(run)
+            failed = run.row(contestant, cost=cost)
+            if failed and workers.apart:
+                sample, reason = next(iter(failed.items()))
+                raise NakawariError(
+                    f"{contestant.name} failed on {len(failed)} samples of this share, such as {sample}: "
+                    f"{reason.rstrip('.')}; what is done stays, and the run that joins the shares tries them again."
+                )
+        return {} if workers.apart else _conclude(run)
+
+
+def _kept(output: Path, workers: Processes) -> AbstractContextManager[None]:
+    """The folder for ourselves, or for this share of it."""
+    if workers.apart:
+        return beside_others(output, workers.rank)
+    return alone(output) if workers.rank == 0 else nullcontext()
 
 
 def _conclude(run: Run) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def test_log(cli: Cli, tmp_path: Path):
     assert read_image(tmp_path / "run.log.png").shape[1] > 1000
     record = json.loads(cli("diagnose", "log", FILES / "healthy.log", "-o", tmp_path / "h.png", "--json").stdout)
     assert record["warnings"] == []
+    wrong = cli("diagnose", "log", FILES / "healthy.log", "-o", tmp_path / "curves")
+    assert wrong.exit_code == 2 and "curves is no picture; name one that ends in .png" in wrong.stderr
 
 
 def test_variant(cli: Cli, models: Path):

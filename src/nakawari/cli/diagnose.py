@@ -133,6 +133,10 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+PICTURES = (".png", ".jpg", ".pdf", ".svg")
+"""What curves are written as."""
+
+
 @app.command()
 def log(
     run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, its log.jsonl, or a text log.")],
@@ -147,7 +151,10 @@ def log(
     """Configuration, losses and warnings of a training run, and a picture of its curves."""
     from ..diagnosis.log import diagnose_log
     from ..diagnosis.log_plot import write_log_plot
+    from ..errors import UsageError
 
+    if output is not None and output.suffix.lower() not in PICTURES:
+        raise UsageError(f"-o {output} is no picture; name one that ends in {', '.join(PICTURES)}.")
     found = diagnose_log(run, baseline)
     picture = output or found.log.path.with_name(f"{found.log.path.name}.png")
     write_log_plot(picture, found)

@@ -11,15 +11,15 @@ from ..evaluation.aggregate import Finished, compare, with_verdicts
 from ..evaluation.load import LOADED
 from ..evaluation.metrics import METRICS
 from ..evaluation.schema import Difference, MetricInfo
-from ..evaluation.statistics import Interval, mean_interval
+from ..evaluation.statistics import mean_interval
 from ..evaluation.verdicts import MIN_FILMS
+from .cells import difference_columns, direction, mean_cell, metric_columns, percent, single, slug, table_of, with_best
+from .cost_columns import BRIEF_COSTS, COSTS
 from .cost_figures import under_load
 from .results import UNGUIDED, Evidence, Row
-from .tables import EMPTY, Cell, Column, Line, Raw, Table, digits, interval, number
+from .tables import EMPTY, Cell, Column, Line, Table, digits, interval, number
 
 GUIDE = ": guide alone"
-
-_GROUPS = {"floor": "floors", "anchor": "anchors", "peer": "peers", "model": "models", "ceiling": "ceilings"}
 
 
 def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
@@ -37,29 +37,29 @@ def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
 def quality(evidence: Evidence) -> Table:
     """Every row's means with intervals, fidelity to the parent, and the two costs that matter most."""
     protocol = evidence.protocol
-    columns, cells = _metric_columns(evidence, evidence.rows, [(protocol.name, "all")] * len(evidence.rows))
+    columns, cells = metric_columns(evidence, evidence.rows, [(protocol.name, "all")] * len(evidence.rows))
     faithful = [row.entry.fidelity for row in evidence.rows]
     if any(faithful):
         title = next(item.title for item in faithful if item)
         shown = digits([item.mean for item in faithful if item])
         columns.append(Column("fidelity", title, "higher"))
-        cells.append([_mean(item, shown) for item in faithful])
-    for key, title, read, decimals in _BRIEF_COSTS:
+        cells.append([mean_cell(item, shown) for item in faithful])
+    for key, title, read, decimals in BRIEF_COSTS:
         found = [read(row.entry.cost) for row in evidence.rows]
         if any(value is not None for value in found):
             columns.append(Column(key, title, "lower"))
             cells.append(
                 [
-                    _value(value, number(value, decimals) + _mark(row, key) if value is not None else "")
+                    single(value, number(value, decimals) + _mark(row, key) if value is not None else "")
                     for row, value in zip(evidence.rows, found, strict=True)
                 ]
             )
     count = len(evidence.sample_names)
     caption = (
-        f"Means over {count:,} samples under protocol {protocol.name}, with {_percent(evidence)} intervals in "
+        f"Means over {count:,} samples under protocol {protocol.name}, with {percent(evidence)} intervals in "
         f"brackets. Bold: the best model.{reservations(evidence)}"
     )
-    return _table("quality", "Quality", caption, columns, evidence.rows, cells)
+    return table_of("quality", "Quality", caption, columns, evidence.rows, cells)
 
 
 BUSY = "†"
@@ -134,13 +134,13 @@ def _difference_table(evidence: Evidence, against: str, found: Sequence[Differen
     label = evidence.by_name[against].label
     role = "the reference" if against == evidence.reference else "a parent"
     caption = (
-        f"Row minus {label} ({role}) on the same samples: mean paired difference, its {_percent(evidence)} interval, "
+        f"Row minus {label} ({role}) on the same samples: mean paired difference, its {percent(evidence)} interval, "
         f"samples won : lost. {signs(found)}"
     )
     rows = [row for row in evidence.rows if any(item.entry == row.name for item in found)]
-    name = "differences" if against == evidence.reference else f"differences-{_slug(against)}"
-    columns, cells = _difference_columns(evidence, [(row.name, found) for row in rows])
-    return _table(name, f"Paired differences from {label}", caption, columns, rows, cells)
+    name = "differences" if against == evidence.reference else f"differences-{slug(against)}"
+    columns, cells = difference_columns(evidence, [(row.name, found) for row in rows])
+    return table_of(name, f"Paired differences from {label}", caption, columns, rows, cells)
 
 
 _SIGNS = {
@@ -169,10 +169,10 @@ def gains(evidence: Evidence) -> list[Table]:
     found = [(name, [next(judged) for _ in items]) for name, items in found]
     caption = (
         "What a model adds to the guide it is given: model minus guide alone on the same samples, with the "
-        f"{_percent(evidence)} interval and samples won : lost. {signs([item for _, items in found for item in items])}"
+        f"{percent(evidence)} interval and samples won : lost. {signs([item for _, items in found for item in items])}"
     )
-    columns, cells = _difference_columns(evidence, found)
-    return [_table("gain", "Gain over the guide", caption, columns, [row for row, _ in pairs], cells)]
+    columns, cells = difference_columns(evidence, found)
+    return [table_of("gain", "Gain over the guide", caption, columns, [row for row, _ in pairs], cells)]
 
 
 def gain_over(evidence: Evidence, row: Row, guide: Row) -> list[Difference]:
@@ -200,12 +200,12 @@ def levels(evidence: Evidence) -> list[Table]:
         }
         shown = evidence.decimals(metric.name)
         columns = [
-            Column(level, f"{level} ({len(members):,})", _direction(metric))
+            Column(level, f"{level} ({len(members):,})", direction(metric))
             for level, members in evidence.levels.items()
         ]
-        cells = [_with_best([_mean(item, shown) for item in items], rows, metric.sense) for items in found.values()]
+        cells = [with_best([mean_cell(item, shown) for item in items], rows, metric.sense) for items in found.values()]
         caption = f"{metric.title} by difficulty; samples of each level in brackets in the head."
-        tables.append(_table(f"levels-{_slug(metric.name)}", metric.title, caption, columns, rows, cells))
+        tables.append(table_of(f"levels-{slug(metric.name)}", metric.title, caption, columns, rows, cells))
     return tables
 
 
@@ -230,7 +230,7 @@ def styles(evidence: Evidence) -> list[Table]:
 def _style_table(evidence: Evidence, metric: MetricInfo, parts: Mapping[str, list[int]], films: np.ndarray) -> Table:
     rows = [row for row in evidence.rows if metric.name in row.samples.mean]
     shown = evidence.decimals(metric.name)
-    columns = [Column(tag, f"{tag} ({len(found):,})", _direction(metric)) for tag, found in parts.items()]
+    columns = [Column(tag, f"{tag} ({len(found):,})", direction(metric)) for tag, found in parts.items()]
     cells = []
     for found in parts.values():
         column = []
@@ -238,13 +238,13 @@ def _style_table(evidence: Evidence, metric: MetricInfo, parts: Mapping[str, lis
             values = row.samples.mean[metric.name][found]
             there = ~np.isnan(values)
             own = mean_interval(values[there], films=films[found][there].tolist()) if there.any() else None
-            column.append(_mean(own, shown))
-        cells.append(_with_best(column, rows, metric.sense))
+            column.append(mean_cell(own, shown))
+        cells.append(with_best(column, rows, metric.sense))
     caption = (
         f"{metric.title} by style, kind of motion and origin; samples in brackets in the head. A sample may stand in "
         "several columns."
     )
-    return _table(f"styles-{_slug(metric.name)}", metric.title, caption, columns, rows, cells)
+    return table_of(f"styles-{slug(metric.name)}", metric.title, caption, columns, rows, cells)
 
 
 def wins(evidence: Evidence) -> list[Table]:
@@ -275,7 +275,7 @@ def wins(evidence: Evidence) -> list[Table]:
             "difficulty; samples won : lost beneath."
         )
         title = f"Samples won by {metric.title}"
-        tables.append(Table(f"wins-{_slug(metric.name)}", title, caption, "Model over", columns, lines))
+        tables.append(Table(f"wins-{slug(metric.name)}", title, caption, "Model over", columns, lines))
     return tables
 
 
@@ -296,13 +296,13 @@ def costs(evidence: Evidence) -> list[Table]:
     if not rows:
         return []
     columns, cells, common = [], [], []
-    for key, title, better, read in _COSTS:
+    for key, title, better, read in COSTS:
         found = [read(row.entry.cost or {}) for row in rows]
         if isinstance(found[0][1], str) and len(set(found)) == 1:  # one word for all rows needs no column
             common.append(f"{title.lower()} {found[0][0]}")
         elif any(raw is not None for _, raw in found):
             columns.append(Column(key, title, better, text=isinstance(found[0][1], str)))
-            cells.append([_value(raw, text + _mark(row, key)) for row, (text, raw) in zip(rows, found, strict=True)])
+            cells.append([single(raw, text + _mark(row, key)) for row, (text, raw) in zip(rows, found, strict=True)])
     caption = (
         "Cost of one clip at a time with the settings of the quality run. Time is per in-between drawn; network "
         "evaluations count a batch of two for guidance as two; memory is the allocator's peak on a GPU and the peak "
@@ -312,7 +312,7 @@ def costs(evidence: Evidence) -> list[Table]:
         caption += f" {BUSY} Other processes used more than {100 * LOADED:.0f} % of the processor meanwhile."
     if common:
         caption += f" All rows: {', '.join(common)}."
-    return [_table("cost", "Cost", caption, columns, rows, cells)]
+    return [table_of("cost", "Cost", caption, columns, rows, cells)]
 
 
 def departures(evidence: Evidence) -> list[Table]:
@@ -324,14 +324,14 @@ def departures(evidence: Evidence) -> list[Table]:
     tables = []
     for row in evidence.models:
         measured = [name for name in names if name in row.entry.results]
-        columns, cells = _metric_columns(
+        columns, cells = metric_columns(
             evidence, [row] * len(measured), [(name, "all") for name in measured], best=False
         )
-        for key, title, read, decimals in _BRIEF_COSTS:
+        for key, title, read, decimals in BRIEF_COSTS:
             found = [read(row.entry.costs.get(name, row.entry.cost)) for name in measured]
             if any(value is not None for value in found):
                 columns.append(Column(key, title, "lower"))
-                cells.append([_value(value, number(value, decimals) if value is not None else "") for value in found])
+                cells.append([single(value, number(value, decimals) if value is not None else "") for value in found])
         lines = tuple(
             Line(name, "protocol" if name == names[0] else "departures", tuple(column[index] for column in cells))
             for index, name in enumerate(measured)
@@ -340,7 +340,7 @@ def departures(evidence: Evidence) -> list[Table]:
             f"{row.label}: the same model under the protocol and under each departure from it; cost measured anew "
             "where a departure draws or times otherwise."
         )
-        tables.append(Table(f"departures-{_slug(row.name)}", row.label, caption, "Protocol row", tuple(columns), lines))
+        tables.append(Table(f"departures-{slug(row.name)}", row.label, caption, "Protocol row", tuple(columns), lines))
     return tables
 
 
@@ -375,149 +375,3 @@ def _sentence(label: str, reference: str, metric: MetricInfo, item: Difference, 
     }[item.verdict or "undecided"]
     ties = f", {item.ties:,} equal" if item.ties else ""
     return f"{label} {verdict} in {metric.title}: {change}; {item.wins:,} samples won, {item.losses:,} lost{ties}."
-
-
-def _table(
-    name: str, title: str, caption: str, columns: Sequence[Column], rows: Sequence[Row], cells: Sequence[Sequence[Cell]]
-) -> Table:
-    lines = tuple(
-        Line(row.label, _GROUPS[row.entry.role], tuple(column[index] for column in cells), row.name)
-        for index, row in enumerate(rows)
-    )
-    return Table(name, title, caption, "Row", tuple(columns), lines)
-
-
-def _metric_columns(
-    evidence: Evidence, rows: Sequence[Row], places: Sequence[tuple[str, str]], *, best: bool = True
-) -> tuple[list[Column], list[list[Cell]]]:
-    columns, cells = [], []
-    for metric in evidence.metrics:
-        found = [row.interval(name, metric.name, level) for row, (name, level) in zip(rows, places, strict=True)]
-        if not any(found):
-            continue
-        shown = evidence.decimals(metric.name)
-        column = [_mean(item, shown) for item in found]
-        columns.append(Column(metric.name, metric.title, _direction(metric)))
-        cells.append(_with_best(column, rows, metric.sense) if best else column)
-    return columns, cells
-
-
-def _difference_columns(
-    evidence: Evidence, rows: Sequence[tuple[str, Sequence[Difference]]]
-) -> tuple[list[Column], list[list[Cell]]]:
-    columns, cells = [], []
-    for metric in evidence.metrics:
-        found = [
-            next((i for i in items if (i.entry, i.metric, i.level) == (name, metric.name, "all")), None)
-            for name, items in rows
-        ]
-        if any(found):
-            shown = evidence.decimals(metric.name)
-            columns.append(Column(metric.name, metric.title, _direction(metric)))
-            cells.append([_difference(item, shown) for item in found])
-    return columns, cells
-
-
-def _difference(item: Difference | None, decimals: int) -> Cell:
-    if item is None:
-        return EMPTY
-    gap = item.difference
-    return Cell(
-        number(gap.mean, decimals, sign=True),
-        interval(gap.low, gap.high, decimals, sign=True),
-        f"{item.wins:,} : {item.losses:,}",
-        item.verdict or "",
-        raw=(
-            *(("", gap.mean), ("_low", gap.low), ("_high", gap.high)),
-            *(("_wins", item.wins), ("_losses", item.losses), ("_ties", item.ties)),
-        ),
-    )
-
-
-def _mean(item: Interval | None, decimals: int) -> Cell:
-    if item is None:
-        return EMPTY
-    raw = (("", item.mean), ("_low", item.low), ("_high", item.high), ("_count", item.count))
-    return Cell(number(item.mean, decimals), interval(item.low, item.high, decimals), raw=raw)
-
-
-def _with_best(cells: Sequence[Cell], rows: Sequence[Row], sense: int) -> list[Cell]:
-    """Mark the best model, where there are several to choose from."""
-    values = {
-        index: sense * float(dict(cell.raw)[""] or 0)
-        for index, (cell, row) in enumerate(zip(cells, rows, strict=True))
-        if row.entry.role == "model" and cell is not EMPTY
-    }
-    best = max(values, key=values.__getitem__) if len(values) > 1 else None
-    return [
-        Cell(cell.text, cell.range, cell.note, cell.verdict, index == best, cell.raw)
-        for index, cell in enumerate(cells)
-    ]
-
-
-def _value(value: Raw, text: str) -> Cell:
-    return EMPTY if value is None else Cell(text, raw=(("", value),))
-
-
-def _direction(metric: MetricInfo) -> str:
-    return "higher" if metric.higher_is_better else "lower"
-
-
-def _percent(evidence: Evidence) -> str:
-    found = next(row.interval(evidence.protocol.name, evidence.metrics[0].name) for row in evidence.rows)
-    return f"{100 * found.level:g}\u00a0%" if found else "bootstrap"
-
-
-def _slug(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in name).strip("-").lower()
-
-
-def _median(cost: dict[str, Any] | None) -> float | None:
-    return (cost or {}).get("ms_per_frame", {}).get("median")
-
-
-def _evaluations(cost: dict[str, Any] | None) -> float | None:
-    return (cost or {}).get("network_evaluations")
-
-
-_BRIEF_COSTS = (
-    ("ms_per_frame", "ms per frame", _median, 1),
-    ("network_evaluations", "Network evaluations per clip", _evaluations, 0),
-)
-
-
-def _at(*path: str, scale: float = 1.0, decimals: int = 1, unit: str = "") -> Any:
-    """Reads one number of a cost record, as (text, raw value)."""
-
-    def read(cost: dict[str, Any]) -> tuple[str, float | None]:
-        value: Any = cost
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return ("", None) if value is None else (f"{value / scale:,.{decimals}f}{unit}", value)
-
-    return read
-
-
-def _word(key: str) -> Any:
-    def read(cost: dict[str, Any]) -> tuple[str, str | None]:
-        value = cost.get(key)
-        return ("", None) if value is None else (str(value), str(value))
-
-    return read
-
-
-_COSTS = (
-    ("ms_per_frame_median", "ms per frame, median", "lower", _at("ms_per_frame", "median")),
-    ("ms_per_frame_p95", "ms per frame, p95", "lower", _at("ms_per_frame", "p95")),
-    ("network_evaluations", "Network evaluations per clip", "lower", _at("network_evaluations", decimals=0)),
-    ("allocated_bytes", "Peak GPU memory allocated (MiB)", "lower", _at("memory", "allocated", scale=2**20)),
-    ("reserved_bytes", "Peak GPU memory reserved (MiB)", "lower", _at("memory", "reserved", scale=2**20)),
-    ("peak_rss_bytes", "Peak resident memory (MiB)", "lower", _at("peak_rss", scale=2**20)),
-    ("parameters", "Parameters (M)", "lower", _at("parameters", scale=1e6, decimals=2)),
-    ("denoiser_parameters", "of the denoiser (M)", "lower", _at("denoiser_parameters", scale=1e6, decimals=2)),
-    ("bytes_on_disk", "On disk (MiB)", "lower", _at("bytes_on_disk", scale=2**20)),
-    ("load_seconds", "Load (s)", "lower", _at("load_seconds", decimals=2)),
-    ("guidance", "Guidance", "", _word("guidance")),
-    ("precision", "Precision", "", _word("precision")),
-    ("device", "Device", "", _word("device")),
-)

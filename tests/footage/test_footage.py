@@ -21,6 +21,7 @@ from nakawari.data.synthetic import SyntheticScene
 from nakawari.footage.changes import Standing, drawings_of
 from nakawari.footage.slots import LONGEST_STEP, Spread, slots_of
 from nakawari.footage.source import Source, Timed
+from tiny_models import towered_model
 
 Cli = Callable[..., Result]
 RATE = Fraction(24)
@@ -243,12 +244,26 @@ def test_words_that_say_nothing_to_footage(cli: Cli, stub: CrossFade, tmp_path: 
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("option", "value"), [("--memory", "8GB"), ("--size", "512x320")])
-def test_footage_is_drawn_without_a_plan_for_memory(cli: Cli, tmp_path: Path, option: str, value: str):
+@pytest.mark.parametrize(
+    ("words", "frames"), [((), 3), (("--between", "2"), 4), (("--exposure", "ones"), 5)], ids=["keep", "two", "ones"]
+)
+def test_footage_is_planned_as_its_longest_way_is(cli: Cli, tmp_path: Path, words: tuple[str, ...], frames: int):
+    towered_model(8).save_pretrained(tmp_path / "model")
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
-    result = cli("interpolate", clip, "-o", tmp_path / "out.mp4", option, value)
-    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert f"to which {option} says nothing" in result.stderr
+    words = ("interpolate", clip, "-o", tmp_path / "out.mp4", "--model", tmp_path / "model", *words)
+    result = cli(*words, "--memory", "1MB")
+    height, width = Source.of(clip, None).size()
+    assert result.exit_code == 1 and not (tmp_path / "out.mp4").exists()
+    assert f"{frames} frames of {width}x{height} do not fit into 1 MB with" in result.stderr
+
+
+def test_footage_is_drawn_in_the_way_that_fits(cli: Cli, tmp_path: Path):
+    towered_model(8).save_pretrained(tmp_path / "model")
+    clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0][:4])
+    words = ("--model", tmp_path / "model", "--exposure", "keep", "--steps", 1, "--memory", "8GB", "--size", "48x32")
+    result = cli("interpolate", clip, "-o", tmp_path / "out.mp4", *words)
+    assert result.exit_code == 0 and "nakawari: chosen: model" in result.stderr, result.output
+    assert "1 in-betweens drawn now" in result.stdout
 
 
 def test_targets_and_broken_footage(cli: Cli, stub: CrossFade, tmp_path: Path):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .early import check
+from .memory_options import Memory, show_way
 from .progress import Bar
 
 if TYPE_CHECKING:
     from ..footage.slots import Spread
+    from .drawing_options import Drawing
     from .timing_options import Times
 
 
@@ -33,14 +36,19 @@ class Asked:
 
 
 def run(
-    asked: Asked, others: Mapping[str, Any], model: str, settings: Mapping[str, Any], load: Callable[[], Any]
+    asked: Asked,
+    others: Mapping[str, Any],
+    model: str,
+    settings: Mapping[str, Any],
+    drawing: Drawing,
+    memory: Memory,
 ) -> None:
     """Draw the in-betweens of footage.
 
     Args:
         others: options that say nothing about footage, with what was given for them.
         settings: fields of `interpolation.Settings`.
-        load: gives the pipeline.
+        drawing, memory: what was asked for about the model, which may be drawn with in another way that fits.
     """
     check(variants=[model], files=[asked.path], output=asked.output)
     spread = _spread(asked, others)
@@ -51,6 +59,13 @@ def run(
 
     source = Source.of(asked.path, asked.fps)
     check_target(asked.output, source, overwrite=asked.overwrite)
+    way = memory.way(
+        model, drawing.place(), source.size(), [spread.most], drawing.steps, drawing.guidance, **drawing.cached()
+    )
+    if way is not None:
+        show_way(way)
+        model = way.model
+    options = {**settings["options"], **memory.options(model, way)}
     expected = source.expected()
     started = time.monotonic()
     with Bar("footage", "frame") as bar:
@@ -58,9 +73,9 @@ def run(
             source,
             asked.output,
             spread,
-            Settings((), **settings),
+            Settings((), size=memory.size, **{**settings, "options": options}),
             fingerprint(model),
-            load,
+            partial(drawing.load, model, way),
             lambda so_far: bar.show(so_far.frames, max(expected, so_far.frames), f"{so_far.drawn} drawn"),
         )
     seconds = time.monotonic() - started

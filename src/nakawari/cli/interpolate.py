@@ -72,14 +72,13 @@ def command(
     model, words = drawing.variant(memory), dict(drawing.words)
     _check_numbers(fps=fps)
     framer.check(drawing.guidance, formats)
-    load = partial(drawing.load, model)
     if times.is_footage(keys):
         given = {"--loop": loop, "--format": formats, "--only": times.only, "--compare": framer.compared}
         given |= {"--confidence": confidence}
-        given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks, **memory.given()}
-        given |= drawing.given()
+        given |= {"--track or --auto-tracks": framer.tracks or framer.auto_tracks, **drawing.given()}
         words |= {"scheduler": framer.scheduler, "options": {**framer.options, **drawing.cached()}}
-        footage.run(footage.Asked(keys[0], output, between, times, fps, overwrite, as_json), given, model, words, load)
+        asked_for = footage.Asked(keys[0], output, between, times, fps, overwrite, as_json)
+        footage.run(asked_for, given, model, words, drawing, memory)
         return
     target = replace(Output.parse(output, formats, overwrite), overlay=framer.overlay, maps=confidence)
     drawings = interpolation.read_keys(keys)

@@ -33,6 +33,11 @@ class Spread:
         """How many frames come of one."""
         return self.between + 1
 
+    @property
+    def most(self) -> int:
+        """In-betweens on the longest way from a drawing to the next."""
+        return self.between if self.keep else LONGEST_STEP * self.times - 1
+
 
 @dataclass(frozen=True)
 class Slot:

@@ -61,6 +61,10 @@ class Source:
         with av.open(str(self.path)) as container:
             return container.streams.video[0].frames or int((container.duration or 0) / av.time_base * self.rate)
 
+    def size(self) -> tuple[int, int]:
+        """Height and width of the first frame."""
+        return next(self.frames()).pixels.shape[:2]
+
     def fingerprint(self) -> str:
         """A hash of all its files."""
         files = [self.path] if is_video(self.path) else list_images(self.path)

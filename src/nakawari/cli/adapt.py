@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(
     context: typer.Context,
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="A YAML file that says the run, whole; or give --data.")
+        Path | None,
+        typer.Argument(metavar="[RECIPE]", help="A YAML file that describes the whole run; or give --data."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets of the show.")] = None,
     model: Annotated[str, typer.Option(help="What is adapted: mini, or a folder.")] = "mini",
@@ -41,7 +42,7 @@ def command(
         int | None,
         typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data and noise.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
     ] = None,
@@ -62,7 +63,10 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan or outcome as JSON.")] = False,
 ) -> None:
-    """LoRA: an adapter that makes a model better at one show; what is not said follows from the model."""
+    """Train a LoRA adapter that makes a model better at one show.
+
+    Options that are left out take the defaults of the model.
+    """
     from ..errors import UsageError
 
     if (recipe is None) == (data is None):

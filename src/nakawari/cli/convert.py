@@ -36,7 +36,7 @@ def command(
         Path | None, typer.Option(help="Framer: folder of Stable Video Diffusion XT, which it stands on.")
     ] = None,
 ) -> None:
-    """Published weights to safetensors."""
+    """Convert published weights to a model folder."""
     check(files=[published, svd, tokenizer], output=output)
     import torch
 

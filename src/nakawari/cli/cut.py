@@ -56,7 +56,10 @@ def command(
     memory: Memory,
     drawing: Drawing,
 ) -> None:
-    """Draw what a time sheet lacks, level by level; sheet, preview and contact sheets beside it."""
+    """Draw the missing drawings of a time sheet, level by level.
+
+    The sheet, a preview and a contact sheet of each level are written beside them.
+    """
     kinds, model = previews(preview), drawing.variant(memory)
     check(files=[source, drawings, ground])
     cut_of = _reader(source, drawings, names, between, exposure, fps)  # reads a sheet before what is slow to import

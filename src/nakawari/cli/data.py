@@ -12,7 +12,7 @@ import typer
 from .progress import Bar
 
 app = typer.Typer(
-    help="Check a folder, cut footage into clips, show what lies there.",
+    help="Check a data folder, cut footage into clips, show samples.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -22,7 +22,10 @@ def command(
     model: Annotated[str, typer.Option(help="Which model draws: mini, or a folder.")] = "mini",
     between: Annotated[int, typer.Option(min=1, max=100, help="In-betweens per gap.")] = 5,
 ) -> None:
-    """The shipped drawings, in-betweened, and again with the model's own turbo adapter or smaller student."""
+    """Draw the in-betweens of the drawings that ship.
+
+    Again with the model's own adapter for few steps or smaller student, side by side.
+    """
     from .. import interpolation
     from ..files import remove
     from ..interpolation import Output, Settings, side_by_side

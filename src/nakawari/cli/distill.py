@@ -23,7 +23,8 @@ REGIMES = {"a": "drawings", "b": "answers", "drawings": "drawings", "answers": "
 def command(
     context: typer.Context,
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="A YAML file that says the run, whole; or give --data.")
+        Path | None,
+        typer.Argument(metavar="[RECIPE]", help="A YAML file that describes the whole run; or give --data."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets to learn on.")] = None,
     teacher: Annotated[
@@ -48,7 +49,7 @@ def command(
         int | None,
         typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another run.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data and noise.")] = 0,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
     ] = None,
@@ -73,7 +74,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one a line.")] = False,
 ) -> None:
-    """Distillation: a student that is smaller than its teacher, or needs fewer steps."""
+    """Train a student that is smaller than its teacher."""
     from ..errors import UsageError
 
     if (recipe is None) == (data is None):

@@ -172,7 +172,7 @@ def drawing(
     cache: Annotated[
         Cache, _Option(help="Compute what changes slowly at some steps only: faster, not quite the same.")
     ] = Cache.none,
-    seed: Annotated[int, _Option(min=0, help="Another seed, another drawing.")] = 0,
+    seed: Annotated[int, _Option(min=0, help="Seed of the noise that drawing starts from.")] = 0,
     prompt: Annotated[str, _Option(help="Words, for models that read them.")] = "",
     parts: Annotated[
         bool, _Option("--parts/--no-parts", help="Flat-colour drawings by their parts, where these are clear.")

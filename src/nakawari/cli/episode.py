@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..episode.engines import Wish
     from ..episode.plan import Episode
 
-app = typer.Typer(no_args_is_help=True, help="Many cuts, on this machine or on many.")
+app = typer.Typer(no_args_is_help=True, help="Draw many cuts, on this machine or on many.")
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the episode's results.")]
 
 

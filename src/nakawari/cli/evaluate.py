@@ -53,7 +53,7 @@ def command(
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
-    """Every variant by one protocol: quality, cost, intervals."""
+    """Score variants by one protocol: quality, cost, intervals."""
     if not (variants or frames or list_only):
         raise UsageError("Give a variant to evaluate, such as mini, or --frames NAME=DIR.")
     check(variants=variants or [], folders=[data], output=output)

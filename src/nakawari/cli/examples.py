@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 def command(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to.")] = Path("examples"),
 ) -> None:
-    """Three key drawings and a time sheet to try everything on."""
+    """Write three key drawings and a time sheet to try things on."""
     from ..errors import UsageError
     from ..files import atomic_path
 

@@ -65,7 +65,7 @@ def command(
     memory: Memory,
     drawing: Drawing,
 ) -> None:
-    """In-betweens as PNG sequence, GIF, MP4, contact sheet."""
+    """Draw the in-betweens of key drawings or of a video."""
     from .. import interpolation
     from ..interpolation import Output
 

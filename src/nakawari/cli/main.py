@@ -56,6 +56,10 @@ class Program(TyperGroup):
     traceback first; commands find it as `context.obj`.
     """
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of `COMMANDS`; groups would stand last."""
+        return list(COMMANDS)
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
         extra |= {"standalone_mode": False, "obj": debug}

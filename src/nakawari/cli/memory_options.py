@@ -101,7 +101,7 @@ class Memory:
 def memory(
     *,
     memory: Annotated[
-        str | None, _Option(metavar="AMOUNT", help="To fit into, such as 8GB; default: what is free.")
+        str | None, _Option(metavar="AMOUNT", help="Memory to fit into, such as 8GB; default: what is free.")
     ] = None,
     precision: Annotated[
         str | None, _Option(help="fp32, fp16, bf16, int8 and the like; default: as saved, or what fits.")

@@ -14,7 +14,10 @@ def command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE+ADAPTER@SCALE, with one or more adapters.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; it must not exist.")],
 ) -> None:
-    """A model with its adapters merged in: as fast as the base, loadable anywhere."""
+    """Merge adapters into a model.
+
+    The result is as fast as the base, and loads wherever the base does.
+    """
     check(variants=[variant], output=output)
     from .. import trained_on
     from ..adapters import bake_all

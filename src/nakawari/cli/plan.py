@@ -29,13 +29,16 @@ def command(
     tracks: Annotated[bool, typer.Option("--tracks", help="Points lead the motion, in a Framer.")] = False,
     cache: Annotated[Cache, typer.Option(help="As interpolate's.")] = Cache.none,
     memory: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="To fit into, such as 8GB; default: what is free here.")
+        str | None, typer.Option(metavar="AMOUNT", help="Memory to fit into, such as 8GB; default: what is free here.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda; default: the GPU where there is one.")] = "auto",
     every: Annotated[bool, typer.Option("--all", help="Every way, not only the one that is chosen.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """What fits, what it needs, how long it takes; nothing is loaded."""
+    """Say what fits into memory, and how long drawing takes.
+
+    Nothing is loaded.
+    """
     from ..families.cache import cache_level
     from ..memory import free, words
     from ..resources.ways import choose, parse_memory, seconds_of, ways

@@ -60,7 +60,7 @@ def command(
     device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """A smaller, faster variant, or a plan for one."""
+    """Write a smaller, faster variant of a model."""
     from ..errors import UsageError
 
     if sum([precision is not None, plan_file is not None, plan]) > 1:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Training runs that ship: list, show, copy, check.", no_args_is_help=True)
+app = typer.Typer(help="List, show, copy and check the training recipes that ship.", no_args_is_help=True)
 
 Name = Annotated[Path, typer.Argument(metavar="RECIPE", help="A name of the list, or a file.")]
 

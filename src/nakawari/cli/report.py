@@ -23,7 +23,7 @@ def command(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """HTML with pictures, Markdown, LaTeX, CSV, and figures."""
+    """Write results as HTML, Markdown, LaTeX, CSV and figures."""
     for folder in results:
         if not folder.exists():
             raise UsageError(f"{folder} is not there and has no aggregates.json; give what nakawari evaluate wrote.")

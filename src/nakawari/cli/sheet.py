@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Time sheets (.xdts, .csv): show, convert.", no_args_is_help=True)
+app = typer.Typer(help="Show and convert time sheets (.xdts, .csv).", no_args_is_help=True)
 SheetFile = Annotated[Path, typer.Argument(metavar="SHEET", help="A time sheet, .xdts or .csv.")]
 
 

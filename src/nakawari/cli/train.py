@@ -13,7 +13,7 @@ from .training_run import LogWith, ShowData, train_and_show, with_trackers, writ
 
 def command(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file that says the run, whole.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file that describes the whole run.")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
     ] = None,
@@ -25,7 +25,10 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
-    """Any recipe; what adapt and distill call. With --debug, tensors are checked at every step."""
+    """Run a training recipe of any kind.
+
+    adapt and distill call the same. With --debug, tensors are checked at every step.
+    """
     from ..training.shipped import recipe_file
 
     recipe = recipe_file(recipe)

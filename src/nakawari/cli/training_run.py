@@ -45,7 +45,7 @@ def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: 
 LogWith = Annotated[
     list[str] | None,
     typer.Option(
-        "--log-with", metavar="TRACKER", help="Also tell tensorboard or wandb (extra track); may be repeated."
+        "--log-with", metavar="TRACKER", help="Log to tensorboard or wandb too (extra track); may be repeated."
     ),
 ]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from cut_sheets import document, spelled, write
 from nakawari.episode.engines.processes import supervise
 from nakawari.episode.manifest import MOST_DEATHS, Manifest, Manifests
 from nakawari.episode.plan import PLAN, Episode, Unit
-from nakawari.episode.unit import Models, carry_out
+from nakawari.episode.unit import Models, carry_out, largest
 from nakawari.episode.worker import Share, work
 
 Cli = Callable[..., Result]
@@ -167,9 +168,9 @@ def test_workers_that_die_before_they_draw_are_no_fault_of_the_cut(
     """A machine that takes workers away while they load the model gives up no cut."""
     deaths = []
 
-    def load(self: Models, model: str, device: str) -> CrossFade:
+    def load(self: Models, episode: Episode) -> CrossFade:
         if len(deaths) < 2 * MOST_DEATHS:
-            deaths.append(model)
+            deaths.append(episode.model)
             raise Killed
         return stub
 
@@ -236,11 +237,36 @@ def test_two_workers_never_have_one_cut(stub: CrossFade, shots: Path, tmp_path: 
 
 def test_a_model_is_loaded_once_per_worker(stub: CrossFade, shots: Path, tmp_path: Path):
     loaded = []
-    models = Models(lambda model, device: loaded.append(model) or stub)
+    models = Models(lambda episode: loaded.append(episode.model) or stub)
     episode = Episode(tmp_path / "out", tuple(Unit(name, shots / name) for name in ("a", "b")))
     episode.save()
     assert work(episode.folder, models=models) == 0
     assert loaded == ["mini"]
+
+
+def test_the_largest_cut_says_how_every_worker_holds_the_model(cli: Cli, shots: Path, tmp_path: Path):
+    """With the real plan of mini; nothing is started."""
+    for number in (1, 3):
+        Image.new("RGB", (96, 64), (40 * number,) * 3).save(shots / "b" / f"key_{number:04d}.png")
+    (shots / "a" / "key_0001.png").write_bytes(b"broken")
+    words = ("episode", "submit", shots, "-o", tmp_path / "out", "--emit", "--engine", "openjd", "--device", "cpu")
+    assert "96x64 do not fit into 1 MB with mini" in cli(*words, "--memory", "1MB").stderr
+    result = cli(*words, "--memory", "40GB")
+    assert result.exit_code == 0 and "chosen: model mini" in result.stderr
+    episode = Episode.load(tmp_path / "out")
+    assert (episode.offload, episode.model) == ("none", "mini")
+    assert largest(episode) == ((64, 96), [1, 2])  # of b and c; a fails when its turn comes
+
+
+def test_a_worker_places_the_model_as_the_episode_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stub, placed = CrossFade(), []
+    loaded = SimpleNamespace(pipeline=stub)
+    monkeypatch.setattr("nakawari.variants.load", lambda model, device, place=True: None if place else loaded)
+    monkeypatch.setattr("nakawari.resources.applying.apply", lambda *words, **more: placed.append((words, more)))
+    episode = Episode(tmp_path, (), device="cpu", offload="towers", together=False)
+    models = Models()
+    assert models.pipeline(episode) is models.pipeline(episode) is stub
+    assert placed == [((stub, "cpu", "towers"), {"together": False})]
 
 
 def test_a_page_with_contact_sheets_least_sure_first_and_a_folder_to_hand_over(
@@ -308,7 +334,7 @@ def test_a_bad_episode_file_is_one_sentence(cli: Cli, stub: CrossFade, shots: Pa
         (("submit", "nowhere", "-o", "out"), "does not exist"),
         (("submit", "shots/notes", "-o", "out"), "holds no cuts"),
         (("submit", "shots", "-o", "shots"), "holds files of others"),
-        (("submit", "shots", "-o", "out", "--offload", "none"), "--offload plans for one machine"),
+        (("submit", "shots", "-o", "out", "--device", "cpu", "--offload", "model"), "--offload is for a GPU"),
         (("status", "shots"), "episode.json does not exist"),
         (("retry", "shots"), "episode.json does not exist"),
         (("work", "shots", "--share", "2/2"), "is not NUMBER/WORKERS"),

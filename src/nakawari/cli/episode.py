@@ -12,7 +12,7 @@ import typer
 from ..cut.filling import Naming
 from .drawing_options import Drawing, drawing
 from .early import check
-from .memory_options import Memory, memory
+from .memory_options import Memory, memory, show_way
 from .option_groups import GroupedCommand, with_options
 from .progress import Bar
 
@@ -66,26 +66,50 @@ def submit(
     drawing: Drawing,
 ) -> None:
     """Draw all cuts of an episode; what is done already is not done again."""
-    from ..errors import UsageError
     from .cut import previews
 
     kinds, model = previews(preview), drawing.variant(memory)
-    given = [name for name in ("--memory", "--offload") if memory.given()[name] is not None]
-    if given:
-        raise UsageError(f"{given[0]} plans for one machine, an episode may have many; name a --precision instead.")
     if drawing.family is not None:
+        from ..errors import UsageError
+
         raise UsageError("--family says nothing to an episode; give --model.")
     check(files=[source], output=output)
     from ..episode.plan import Episode, units_of
 
     units = units_of(source)
     check(variants=[model])
-    options = {**drawing.options(model), **memory.options(model, None)}
-    words = {**drawing.words, "size": memory.size, "options": options}
+    words = {**drawing.words, "size": memory.size}
     episode = Episode(output, units, model, drawing.device.value, words, names.value, kinds)
     _check_folder(episode)
+    episode = _planned(episode, memory, drawing)
     episode.save()
     _run(episode, engine, workers, chunk, address, emit, as_json)
+
+
+def _planned(episode: Episode, memory: Memory, drawing: Drawing) -> Episode:
+    """The episode with how every worker holds the model, planned for the largest cut where memory is given.
+
+    The plan is made here for workers elsewhere: it counts the memory that is given, not what is free here.
+    """
+    from dataclasses import replace
+
+    from ..episode.unit import largest
+    from ..errors import UsageError
+
+    if drawing.device.value == "cpu" and memory.offload not in (None, "none"):
+        raise UsageError("--offload is for a GPU, whose networks can wait in the CPU's memory; leave it out here.")
+    way = None
+    if memory.budget is not None:
+        place = drawing.place() if drawing.device.value == "auto" else drawing.device.value
+        size, counts = largest(episode)
+        way = memory.way(episode.model, place, size, counts, drawing.steps, drawing.guidance, **drawing.cached())
+    if way is not None:
+        show_way(way)
+        episode = replace(episode, model=way.model, offload=way.offload, together=way.together)
+    elif memory.offload is not None:
+        episode = replace(episode, offload=memory.offload)
+    options = {**drawing.options(episode.model), **memory.options(episode.model, way)}
+    return replace(episode, words={**episode.words, "options": options})
 
 
 def _check_folder(episode: Episode) -> None:

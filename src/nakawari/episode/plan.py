@@ -52,6 +52,8 @@ class Episode:
         words: fields of `interpolation.Settings`, the same for all cuts.
         naming: see `cut.filling.Naming`.
         previews: some of `cut.sheet.PREVIEWS`.
+        offload: what of the model waits in the CPU's memory of a worker with a GPU; None: as the model loads.
+        together: whether guidance runs in one batch; said only with `offload`.
     """
 
     folder: Path
@@ -61,6 +63,8 @@ class Episode:
     words: Mapping[str, Any] = field(default_factory=dict)
     naming: str = "beside"
     previews: tuple[str, ...] = ("mp4",)
+    offload: str | None = None
+    together: bool = True
 
     def unit(self, name: str) -> Unit:
         """The cut of a name; `UsageError` where there is none."""

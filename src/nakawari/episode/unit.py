@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted, NakawariError
 from ..files import remove
 from ..memory import ran_out
 from .manifest import DONE, FAILED, MOST_DEATHS, RUNNING, STARTING, WAITING, Manifest, Manifests, worker_name
 from .plan import Episode, Unit
+
+if TYPE_CHECKING:
+    from ..cut.plan import Cut
 
 CUTS = "cuts"
 """The folder of the finished cuts in that of the episode."""
@@ -22,20 +25,21 @@ CUTS = "cuts"
 class Models:
     """The pipeline of an episode, loaded once per worker, when a cut first needs it."""
 
-    def __init__(self, load: Callable[[str, str], Any] | None = None) -> None:
+    def __init__(self, load: Callable[[Episode], Any] | None = None) -> None:
         self._load = load or _load
-        self._loaded: dict[tuple[str, str], Any] = {}
+        self._loaded: dict[tuple[Any, ...], Any] = {}
         self._fingerprints: dict[str, str] = {}
         self.seconds = 0.0
         """That loading took, all together."""
 
-    def pipeline(self, model: str, device: str) -> Any:
-        """The pipeline of a variant on a device."""
-        if (model, device) not in self._loaded:
+    def pipeline(self, episode: Episode) -> Any:
+        """The pipeline that draws an episode, placed as it says."""
+        key = episode.model, episode.device, episode.offload, episode.together
+        if key not in self._loaded:
             started = time.monotonic()
-            self._loaded[model, device] = self._load(model, device)
+            self._loaded[key] = self._load(episode)
             self.seconds += time.monotonic() - started
-        return self._loaded[model, device]
+        return self._loaded[key]
 
     def fingerprint(self, model: str) -> str:
         """The hash of a variant."""
@@ -50,13 +54,19 @@ class Models:
         self._loaded.clear()
 
 
-def _load(model: str, device: str) -> Any:
+def _load(episode: Episode) -> Any:
     import torch
 
     from ..variants import load
 
-    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    return load(model, place).pipeline
+    place = "cuda" if episode.device != "cpu" and torch.cuda.is_available() else "cpu"
+    if episode.offload is None:
+        return load(episode.model, place).pipeline
+    from ..resources.applying import apply
+
+    pipeline = load(episode.model, place, place=False).pipeline
+    apply(pipeline, place, episode.offload, together=episode.together)  # type: ignore[arg-type]
+    return pipeline
 
 
 def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
@@ -130,30 +140,53 @@ def draw_unit(episode: Episode, unit: Unit, models: Models, begins: Callable[[],
 
     `begins` is called when the model is there and drawing begins; not where nothing is to be drawn.
     """
-    from ..cut.filling import Naming
-    from ..cut.plan import Target, cut_of, cut_of_keys
+    from ..cut.plan import Target
     from ..cut.work import draw_cut
     from ..interpolation import Settings
 
-    naming = Naming(episode.naming)
-    if unit.source.is_dir():
-        cut = cut_of_keys(unit.source, naming, unit.between, unit.exposure)
-    else:
-        from ..cut.files import read_sheet
-
-        cut = cut_of(unit.source, read_sheet(unit.source), unit.drawings or unit.source.parent, naming)
+    cut = read_cut(episode, unit)
     target = Target(folder_of(episode, unit), unit.ground, episode.previews)
     target.check(cut)
     fingerprint = models.fingerprint(episode.model) if cut.missing else ""
     settings = Settings((), **episode.words)
 
     def load() -> Any:
-        pipeline = models.pipeline(episode.model, episode.device)
+        pipeline = models.pipeline(episode)
         if begins:
             begins()
         return pipeline
 
     return draw_cut(cut, target, settings, episode.model, fingerprint, load).drawn
+
+
+def read_cut(episode: Episode, unit: Unit) -> Cut:
+    """What a cut consists of and lacks. Raises as `cut_of` and `cut_of_keys`."""
+    from ..cut.filling import Naming
+    from ..cut.plan import cut_of, cut_of_keys
+
+    naming = Naming(episode.naming)
+    if unit.source.is_dir():
+        return cut_of_keys(unit.source, naming, unit.between, unit.exposure)
+    from ..cut.files import read_sheet
+
+    return cut_of(unit.source, read_sheet(unit.source), unit.drawings or unit.source.parent, naming)
+
+
+def largest(episode: Episode) -> tuple[tuple[int, int], list[int]]:
+    """The height and width that hold every drawing beside a missing one, and how many are missing in each gap.
+
+    Cuts that cannot be read are left out: they fail by name when their turn comes.
+    """
+    height, width, counts = 0, 0, list[int]()
+    for unit in episode.units:
+        try:
+            cut = read_cut(episode, unit)
+            size, own = cut.largest() if cut.missing else ((0, 0), [])
+        except (NakawariError, OSError):
+            continue
+        height, width = max(height, size[0]), max(width, size[1])
+        counts += own
+    return (height, width), counts
 
 
 def folder_of(episode: Episode, unit: Unit) -> Path:

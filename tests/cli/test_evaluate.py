@@ -82,3 +82,27 @@ def test_bad_words(cli: Cli, place: Path, tmp_path: Path, words: tuple[str, ...]
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
     assert said in lines[0]
+
+
+def test_trackers_are_told_means_differences_and_pictures(cli: Cli, place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ("-o", str(tmp_path / "out"), "--no-cost", "--json", "--log-with", "tensorboard")
+    result = _run(cli, place, *words)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    (file,) = (tmp_path / "out" / "logs").rglob("events.out.tfevents*")
+    told = EventAccumulator(str(file)).Reload()
+    model, average = str(place / "model"), "average of the keys"
+    for entry in found["entries"]:
+        (event,) = told.Scalars(f"{entry['name']}/psnr/all")
+        assert event.value == pytest.approx(entry["results"]["tiny"]["psnr"]["all"]["mean"])
+    (gap,) = (
+        item["difference"]["mean"]
+        for item in found["paired"]
+        if (item["entry"], item["metric"], item["level"]) == (average, "ssim", "all")
+    )
+    (event,) = told.Scalars(f"{average} minus {model}/ssim/all")
+    assert event.value == pytest.approx(gap)
+    assert f"{average}/clip0/t0.5000" in told.Tags()["images"]

@@ -52,7 +52,7 @@ def test_numbers_and_pictures_are_read_back_from_the_event_file(cli: Cli, tmp_pa
 
 def test_a_tracker_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"names wandb, which is not installed; pip install 'nakawari\[track\]'"):
+    with pytest.raises(UsageError, match=r"tracker wandb is not installed; pip install 'nakawari\[track\]'"):
         check_installed(["wandb"])
     check_installed([])
 

@@ -11,6 +11,7 @@ import typer
 from ..errors import UsageError
 from .early import check
 from .progress import Bars
+from .training_run import LogWith
 
 
 def command(
@@ -50,6 +51,7 @@ def command(
             metavar="NUMBER/WORKERS", help="Only this share, from 0; others beside it. Without it shares are joined."
         ),
     ] = None,
+    log_with: LogWith = None,
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
@@ -57,6 +59,10 @@ def command(
     if not (variants or frames or list_only):
         raise UsageError("Give a variant to evaluate, such as mini, or --frames NAME=DIR.")
     check(variants=variants or [], folders=[data], output=output)
+    if log_with:
+        from ..training.trackers import check_installed
+
+        check_installed(log_with)
     from ..data.samples import spread
     from ..data.triplets import open_dataset
     from ..evaluation.drawn import Drawn, parse_frames, to_draw
@@ -80,6 +86,10 @@ def command(
     if own is not None:
         typer.echo(f"share {share} is done; the same command without --share joins all of them in {results}")
         return
+    if log_with:
+        from .evaluation_trackers import tell
+
+        tell(log_with, results, found)
     if as_json:
         typer.echo(json.dumps(found))
         return

@@ -36,13 +36,13 @@ class Trackers:
         if self.accelerator.log_with:
             self.accelerator.log(scalars(entry), step=entry["step"])
 
-    def pictures(self, folder: Path, step: int) -> None:
-        """The pictures of held-out clips that were written into `folder`."""
+    def pictures(self, folder: Path, step: int, head: str = "held out") -> None:
+        """The pictures that were written into `folder`, of held-out clips or whatever `head` says."""
         if self.accelerator.log_with and self.accelerator.is_main_process:
             for path in sorted(folder.glob("*.png")):
                 for tracker in self.accelerator.trackers:
                     how = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                    tracker.log_images({f"held out/{path.stem}": read_rgb(path)[None]}, step=step, **how)
+                    tracker.log_images({f"{head}/{path.stem}": read_rgb(path)[None]}, step=step, **how)
 
     def end(self) -> None:
         """Write what is left."""
@@ -65,6 +65,4 @@ def check_installed(names: Sequence[str]) -> None:
     """Raise `UsageError` for a tracker whose package is absent."""
     for name in names:
         if find_spec(name) is None:
-            raise UsageError(
-                f"log.trackers names {name}, which is not installed; pip install 'nakawari[track]', or leave it out."
-            )
+            raise UsageError(f"The tracker {name} is not installed; pip install 'nakawari[track]', or leave it out.")

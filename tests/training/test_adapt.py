@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 import yaml
 from fake_pipeline import FakePipeline, clips
+from resuming import cut_and_uncut, log
 from torch import Tensor
 from torch.nn import functional
 
@@ -269,32 +269,14 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def log(run: Path) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in entry.items() if k not in ("seconds", "samples_per_second")} for entry in entries]
-
-
-class Cut(Exception):
-    pass
-
-
-def cut_at_3(progress: Any) -> None:
-    if progress.step == 3:
-        raise Cut
-
-
 def test_a_run_leaves_an_adapter_and_goes_on_where_it_was_cut(recipe: Path, tmp_path: Path):
-    train_from_recipe(recipe, tmp_path / "uncut")
-    with pytest.raises(Cut):
-        train_from_recipe(recipe, tmp_path / "cut", progress=cut_at_3)
-    train_from_recipe(recipe, tmp_path / "cut", resume="auto")
-    assert log(tmp_path / "cut") == log(tmp_path / "uncut")
+    cut, uncut = cut_and_uncut(recipe, tmp_path, 3)
     final = Path("checkpoints") / "step-4" / "weights.safetensors"
-    assert (tmp_path / "cut" / final).read_bytes() == (tmp_path / "uncut" / final).read_bytes()
+    assert (cut / final).read_bytes() == (uncut / final).read_bytes()
     pipeline = load(f"{tmp_path}/base+{tmp_path}/uncut@1.0").pipeline
     assert "adapter0" in pipeline.unet.peft_config
     base = mini_model()
-    attach(base, [(tmp_path / "uncut" / "best", 1.0)])
+    attach(base, [(uncut / "best", 1.0)])
 
 
 def test_four_small_batches_are_one_large(recipe: Path, tmp_path: Path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from fake_pipeline import FakePipeline, clips
+from resuming import cut_and_uncut, log
 from torch import Tensor
 
 from nakawari.adapters import attach
@@ -244,29 +245,11 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def log(run: Path) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in entry.items() if k not in ("seconds", "samples_per_second")} for entry in entries]
-
-
-class Cut(Exception):
-    pass
-
-
-def cut_at_3(progress: Any) -> None:
-    if progress.step == 3:
-        raise Cut
-
-
 def test_a_run_goes_on_where_it_was_cut_and_leaves_a_turbo_adapter(recipe: Path, tmp_path: Path):
-    train_from_recipe(recipe, tmp_path / "uncut")
-    with pytest.raises(Cut):
-        train_from_recipe(recipe, tmp_path / "cut", progress=cut_at_3)
-    train_from_recipe(recipe, tmp_path / "cut", resume="auto")
-    assert log(tmp_path / "cut") == log(tmp_path / "uncut")
-    assert {"psnr", "psnr_teacher", "psnr_nothing", "psnr_unguided"} <= set(log(tmp_path / "uncut")[1]["validation"])
+    _, uncut = cut_and_uncut(recipe, tmp_path, 3)
+    assert {"psnr", "psnr_teacher", "psnr_nothing", "psnr_unguided"} <= set(log(uncut)[1]["validation"])
 
-    best = tmp_path / "uncut" / "best"
+    best = uncut / "best"
     assert_is_turbo(tmp_path / "base", best)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from resuming import cut_and_uncut, log
 
 from nakawari.data.drag_scenes import DragSamples
 from nakawari.diffusion import EDMProcess
@@ -226,28 +226,10 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def log(run: Path) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in entry.items() if k not in ("seconds", "samples_per_second")} for entry in entries]
-
-
-class Cut(Exception):
-    pass
-
-
-def cut_at_2(progress: Any) -> None:
-    if progress.step == 2:
-        raise Cut
-
-
 def test_a_run_goes_on_where_it_was_cut_and_leaves_a_framer(recipe: Path, tmp_path: Path):
-    train_from_recipe(recipe, tmp_path / "uncut")
-    with pytest.raises(Cut):
-        train_from_recipe(recipe, tmp_path / "cut", progress=cut_at_2)
-    train_from_recipe(recipe, tmp_path / "cut", resume="auto")
-    assert log(tmp_path / "cut") == log(tmp_path / "uncut")
-    assert all(np.isfinite(entry["loss"]) and entry["baseline"] > 0 for entry in log(tmp_path / "uncut"))
-    pipeline = load(str(tmp_path / "uncut")).pipeline
+    _, uncut = cut_and_uncut(recipe, tmp_path, 2)
+    assert all(np.isfinite(entry["loss"]) and entry["baseline"] > 0 for entry in log(uncut))
+    pipeline = load(str(uncut)).pipeline
     assert isinstance(pipeline, FramerPipeline)
     before = tiny().controlnet.state_dict()
     assert any(not torch.equal(before[name], value) for name, value in pipeline.controlnet.state_dict().items())
@@ -271,7 +253,7 @@ def test_a_teacher_guides_as_the_sampler_does():
     sigma, time = pipeline.scheduler.sigmas[:1], pipeline.scheduler.timesteps[0]
     noisy = sigma * torch.randn(condition.latents[:, :, :-1].shape, generator=torch.Generator().manual_seed(0))
     frames = condition.num_frames
-    sampled = GuidedDenoiser(pipeline, condition, torch.full((frames,), scale), [None], None, (0.0, 1.0), 4, None)
+    sampled = GuidedDenoiser(pipeline, condition, torch.full((frames,), scale), (0.0, 1.0), 4, None)
     with torch.no_grad():
         expected = sampled(noisy, time, 0)
     step = Noised(condition, noisy, noisy, noisy, sigma, torch.ones(1))

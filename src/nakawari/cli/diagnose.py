@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..diagnosis.latents import Clip
 
 app = typer.Typer(
-    help="Find collapse, read training logs, list what a variant is made of.",
+    help="Find collapse, read training logs, describe a variant.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -8,7 +8,7 @@ Everything follows from the seed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -158,9 +158,34 @@ def crane(rng: np.random.Generator) -> list[Shape]:
     )  # fmt: skip
 
 
+def puppet(rng: np.random.Generator) -> list[Shape]:
+    """A person seen from the side: arms in the body's paint, limbs behind and before it that look alike."""
+    thigh, arm, wide = rng.uniform(17, 21), rng.uniform(15, 18), rng.uniform(9, 14)
+    chest = np.array([(-wide, -20), (-7, -25), (7, -25), (wide, -20), (wide * 0.8, 18), (-wide * 0.8, 18)], float)
+
+    def limb(x: float, y: float, length: float, paint: int, end: int, tip: np.ndarray) -> list[Shape]:
+        return [
+            Shape(slab(length, 5, 4), 0, (x, y), paint),
+            Shape(slab(length, 4, 3.5), -2, (0, length), paint),
+            Shape(tip, -2, (0, length + 1), end, 0.4),
+        ]
+
+    shoe = np.array([(-5, -3), (5, -3), (12, 3), (10, 6), (-5, 6)], float)
+    hair = np.array([(-13, 1), (-11, -14), (0, -19), (11, -14), (13, -7), (-3, -6)], float)
+    return _ordered(
+        [*limb(5, -17, arm, 0, 1, oval(5, 5)), *limb(4, 15, thigh, 2, 3, shoe)],
+        [Shape(chest, -1, (0, 0), 0, 0.15)],
+        [*limb(-4, 15, thigh, 2, 3, shoe), Shape(oval(12, 13, (0, -12)), 0, (0, -22), 1, 0.4),
+         Shape(hair, -2, (0, -13), 4, 0.0), Shape(oval(1.6, 2.2), -3, (6, -10), 8, 0.0),
+         *limb(-5, -17, arm, 0, 1, oval(5, 5))],
+    )  # fmt: skip
+
+
 RIGS: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
     "robot": robot, "fish": fish, "digger": digger, "plant": plant, "hound": hound, "crane": crane,
+    "puppet": puppet,
 }  # fmt: skip
+MIXED = ("robot", "fish", "digger", "plant", "hound", "crane")
 
 
 @dataclass(frozen=True)
@@ -242,23 +267,28 @@ class Drawing:
         return np.rint(np.concatenate([colour, small[..., 3:]], 2)).clip(0, 255).astype(np.uint8)
 
 
-def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200)) -> Drawing:
-    """The drawing of a seed at a level of `LEVELS`."""
+def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200), rigs: Sequence[str] = MIXED) -> Drawing:
+    """The drawing of a seed at a level of `LEVELS`, its figures of some of `RIGS`."""
     rng = np.random.default_rng([seed, *level.encode()])
     clear = rng.random() < 0.5
     ground = None if clear else GROUNDS[rng.integers(len(GROUNDS))]
     band = None if clear or rng.random() < 0.5 else tuple(int(0.6 * c) for c in ground or ())
     count = 1 if rng.random() < 0.8 else 2
     width = float(rng.choice(WIDTHS, p=(0.1, 0.2, 0.35, 0.35)))
-    figures = [_figure(rng, level, size, width, place, count) for place in range(count)]
+    figures = [_figure(rng, level, size, width, place, count, rigs) for place in range(count)]
     return Drawing(figures, ground, band, INKS[rng.integers(len(INKS))], rng.random() < 0.12, size)  # type: ignore[arg-type]
 
 
 def _figure(
-    rng: np.random.Generator, level: str, size: tuple[int, int], width: float, place: int, count: int
+    rng: np.random.Generator,
+    level: str,
+    size: tuple[int, int],
+    width: float,
+    place: int,
+    count: int,
+    rigs: Sequence[str],
 ) -> Figure:
-    names = list(RIGS)
-    shapes = RIGS[names[int(rng.integers(len(names)))]](rng)
+    shapes = RIGS[rigs[int(rng.integers(len(rigs)))]](rng)
     order = rng.permutation(len(PAINTS))
     paints = [PAINTS[order[shape.paint]] for shape in shapes]
     (low, high), (least, most) = LEVELS[level]
@@ -277,6 +307,7 @@ def _figure(
     return Figure(shapes, paints, first, last, width)
 
 
-def triplets(seeds: range, level: str) -> list[tuple[str, np.ndarray]]:
+def triplets(seeds: range, level: str, rigs: Sequence[str] = MIXED) -> list[tuple[str, np.ndarray]]:
     """(name, (3, H, W, 4) uint8) for every seed."""
-    return [(f"{level}_{seed:03}", np.stack([drawing(seed, level).at(t) for t in (0.0, 0.5, 1.0)])) for seed in seeds]
+    drawings = {f"{level}_{seed:03}": drawing(seed, level, rigs=rigs) for seed in seeds}
+    return [(name, np.stack([one.at(t) for t in (0.0, 0.5, 1.0)])) for name, one in drawings.items()]

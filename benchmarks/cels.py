@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -95,9 +95,9 @@ def read(folder: Path) -> Iterator[Triplet]:
             yield row["name"], row["level"], np.stack([np.array(Image.open(one).convert("RGBA")) for one in files])
 
 
-def own(seeds: range) -> Iterator[Triplet]:
+def own(seeds: range, rigs: Sequence[str]) -> Iterator[Triplet]:
     for level in cel_rigs.LEVELS:
-        for name, triplet in cel_rigs.triplets(seeds, level):
+        for name, triplet in cel_rigs.triplets(seeds, level, rigs):
             yield name, level, triplet
 
 
@@ -119,12 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--rigs", help="seeds of our own figures, FROM:TO")
+    parser.add_argument("--figures", nargs="+", choices=cel_rigs.RIGS, default=cel_rigs.MIXED, help="with --rigs")
     parser.add_argument("--only", help="one way of drawing")
     parser.add_argument("-o", "--output", type=Path)
     words = parser.parse_args()
     if (words.folder is None) == (words.rigs is None):
         parser.error("give a folder of triplets or --rigs FROM:TO")
-    triplets = list(read(words.folder) if words.folder else own(range(*map(int, words.rigs.split(":")))))
+    triplets = list(read(words.folder) if words.folder else own(range(*map(int, words.rigs.split(":"))), words.figures))
     rows = []
     for way, make in ways():
         if words.only and way != words.only:

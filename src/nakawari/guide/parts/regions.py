@@ -21,6 +21,8 @@ THIN = 0.9
 """Mean distance to the border, in pixels, up to which a long region is a line."""
 HAIR = 0.75
 """The same for any region, however short."""
+LINE = 48.0
+"""Levels from an ink within which the pixels of a thin line lie, few of which are wholly covered."""
 NEAR = 2
 """How far from a mixed pixel, in pixels, the colours that mix in it are looked for."""
 
@@ -92,7 +94,7 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
             else:
                 support[twin] = (support[twin][0] + count, support[twin][1])
     support.sort(key=lambda item: -item[0])
-    inks = np.array([ink for _, ink in support[:MOST_INKS]], np.float32).reshape(-1, 4)
+    inks = _unmixed([ink for _, ink in support], np.concatenate([paints for _, paints in found]))[:MOST_INKS]
     return [_cel(own, pure, paints, inks, fine) for own, (pure, paints) in zip(colours, found, strict=True)]
 
 
@@ -140,10 +142,11 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
     # A narrow strip in the colour of an area is a glimpse of such an area, not a line, unless lines own that colour.
     pool = means[is_area] if known is None else np.concatenate([means[is_area], known])
     weight = sizes[is_area] if known is None else np.concatenate([sizes[is_area], np.full(len(known), 40)])
+    loose, loose_sizes = means[~is_area], sizes[~is_area]
     for k in np.flatnonzero(thin):
         alike = np.abs(pool - means[k]).max(1, initial=0) <= FLAT
-        rivals = np.abs(means[thin] - means[k]).max(1) <= FLAT
-        if alike.any() and sizes[thin][rivals].sum() < 2 * weight[alike].sum():
+        rivals = np.abs(loose - means[k]).max(1) <= LINE
+        if alike.any() and loose_sizes[rivals].sum() < weight[alike].sum():
             is_area[k] = True
     order = np.flatnonzero(is_area)
     table = np.full(count, -1, np.int32)
@@ -191,6 +194,21 @@ def _inks(
     return inks
 
 
+def _unmixed(inks: list[np.ndarray], paints: np.ndarray) -> np.ndarray:
+    """Inks (N, 4) without those that are a stronger one mixed with an area: a line beside no area."""
+    kept: list[np.ndarray] = []
+    for ink in inks:
+        alone = bool((np.abs(paints - ink).max(1) <= FLAT).any())
+        target = np.broadcast_to(ink, paints.shape)
+        mixed = any(
+            (_shares(target, np.stack([np.broadcast_to(other, paints.shape), paints], 1))[1] < KNOWN / 2).any()
+            for other in kept
+        )
+        if alone or not mixed:
+            kept.append(ink)
+    return np.array(kept, np.float32).reshape(-1, 4)
+
+
 def _tries(pool: np.ndarray, far: np.ndarray) -> np.ndarray:
     """Colours that may be an ink: the commonest, the most foreign and the darkest of those unexplained."""
     values, counts = np.unique(np.rint(pool).astype(np.int32), axis=0, return_counts=True)
@@ -218,8 +236,13 @@ def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tup
     fresh: list[np.ndarray] = []
     taken = np.full(labels.shape, -1, np.int32)
     for ink in range(areas, len(paints)):
-        count, patches, stats, _ = cv2.connectedComponentsWithStats((labels == ink).astype(np.uint8), connectivity=4)
-        depth = cv2.distanceTransform((labels == ink).astype(np.uint8), cv2.DIST_L2, 3)
+        mask = (labels == ink).astype(np.uint8)
+        # A thin line may be laid out with gaps: its pieces are one patch.
+        whole = cv2.dilate(mask, np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
+        count, patches, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=4)
+        patches[mask == 0] = 0
+        stats[:, cv2.CC_STAT_AREA] = np.bincount(patches.ravel(), minlength=count)
+        depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
         mean = np.bincount(patches.ravel(), depth.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1) / fine
         for k in range(1, count):
             size = stats[k, cv2.CC_STAT_AREA] / fine**2

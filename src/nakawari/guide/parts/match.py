@@ -25,6 +25,8 @@ SURE = 0.6
 """Matches that cost less are made before dearer ones are looked at again."""
 SMALL = 14.0
 """Regions of fewer pixels say where they are, not how they are turned."""
+GROWN = 0.06
+"""Logarithm of the ratio of two regions' sizes, along a side, from which their growth is a start of its own."""
 COARSE = (6.0, 4.0, 3.0, 2.0)
 FINE = SCALES[2:]
 TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.3, 1.3, -1.9, 1.9)
@@ -130,12 +132,27 @@ def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
     """The best motion between two regions from several starts; it may be any affine one."""
     a, b = one.outline, two.outline
     best = max(_options(one, two, starts), key=lambda match: match.quality)
+    grown = math.sqrt(two.size / max(one.size, 1e-6))
+    if abs(math.log(grown)) > GROWN:  # too far off for a fit that starts at the same size
+        rough = [fit(a.coarse, b.coarse, start @ _scaled(grown, one.centre), "alike", COARSE) for start in starts]
+        start = max(rough, key=lambda motion: _score(a.coarse, b.coarse, motion))
+        motion = fit(a, b, start, "alike", FINE)
+        quality = _score(a, b, motion)
+        if quality > best.quality + 0.03 and _sane(motion):
+            best = Match(one.label, two.label, motion, quality)
     for freedom in ("alike", "affine"):
         wider = fit(a, b, best.motion, freedom, SCALES[4:])  # type: ignore[arg-type]
         quality = _score(a, b, wider)
         if quality > best.quality + 0.03 and _sane(wider):
             best = Match(one.label, two.label, wider, quality)
     return best
+
+
+def _scaled(by: float, about: np.ndarray) -> np.ndarray:
+    """(3, 3): a growth about a point."""
+    out = np.diag([by, by, 1.0])
+    out[:2, 2] = (1 - by) * about
+    return out
 
 
 def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:

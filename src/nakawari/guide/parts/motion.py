@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .contours import joint_gap, mapped, rotation
-from .graph import Graph
+from .graph import Graph, Region
 from .match import Matching, alike
 
 JOINT = 4.0
 """Pixels by which two parts may come apart where they touch and still hang together."""
+HIDING = np.radians(np.arange(-75, 76, 5))
+"""Turns by which a part may hide behind others."""
+SHY = 0.3
+"""Share of a part that may stay in the open rather than that it turns by one radian more."""
 
 
 @dataclass
@@ -73,11 +77,28 @@ def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
             getattr(holder, side).add(region.label)
             continue
         leader = _leader(own, parts, side, region.label)
-        motion = np.eye(3) if leader is None else leader.motion
+        motion = np.eye(3) if leader is None else _out_of_sight(own, other, leader, side, region)
         centre = region.centre if side == "first" else mapped(np.linalg.inv(motion), region.centre[None])[0]
         new = Part(set(), set(), motion, centre, 0.0, reach=max(region.outline.size, 1.0))
         getattr(new, side).add(region.label)
         parts.append(new)
+
+
+def _out_of_sight(own: Graph, other: Graph, leader: Part, side: str, region: Region) -> np.ndarray:
+    """The motion (3, 3) of a region that the other key does not show, which hangs on a part.
+
+    There it must lie behind something: it goes with its leader, turned about their joint as little as hides it.
+    """
+    touch = [own.between(region.label, label) for label in getattr(leader, side)]
+    joint = np.concatenate(touch) if touch else np.zeros((0, 2))
+    motion = leader.motion if side == "first" else np.linalg.inv(leader.motion)
+    open_ground = [r.label for r in other.regions if r.rim > 0 or r.paint[3] < 4]
+    if len(joint):
+        pivot = joint.mean(0)
+        tries = [motion @ rotation(turn, pivot) for turn in HIDING]
+        bare = [np.isin(other.labels_at(mapped(one, region.inside)), open_ground).mean() for one in tries]
+        motion = tries[int(np.argmin(np.array(bare) + SHY * np.abs(HIDING)))]
+    return motion if side == "first" else np.linalg.inv(motion)
 
 
 def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None:

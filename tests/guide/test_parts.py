@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nakawari.guide.parts import draw, drawing
+from nakawari.guide.parts import draw, drawing, regions
 
 SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
 CLEAR = (0, 0, 0, 0)
@@ -201,3 +201,32 @@ def test_a_picture_of_one_colour_has_no_outline_and_gives_no_warning() -> None:
     first, last = (np.full((100, 160, 3), level, np.uint8) for level in (30, 220))
     assert draw(first, picture((box(90, 50), RED))[..., :3], [0.5]) is None
     assert draw(first, last, [0.5]) is None
+
+
+def test_a_limb_that_one_key_hides_behind_another_turns_out_from_behind_it() -> None:
+    def pose(x: float, degrees: float) -> np.ndarray:
+        return picture((bar(x, 50, degrees), BLUE), (bar(x, 50, 90), BLUE), (box(x, 34), RED), line=1.0)
+
+    assert wrong(middle(pose(60, 90), pose(90, 140)), pose(75, 115)) <= 200
+
+
+def test_a_figure_that_shrinks_by_a_fifth_is_one_figure() -> None:
+    def pose(x: float, size: float, degrees: float) -> np.ndarray:
+        shapes = ((ball(0, 0, 24), RED), (ball(20, -20, 12), BLUE), (bar(-4, 4, degrees, 30, 9), BLUE))
+        return picture(*((outline * size + (x, 55), paint) for outline, paint in shapes), line=1.0)
+
+    assert wrong(middle(pose(45, 1.1, -20), pose(100, 0.85, 30)), pose(72.5, 0.975, 5)) <= 60
+
+
+def test_an_eye_in_the_colour_of_the_lines_makes_no_areas_of_them() -> None:
+    keys = [
+        picture((box(x, 50), RED), (ball(x, 40, 2.5), INK), (bar(x + 10, 60, turn), BLUE), line=1.0, ground=CLEAR)
+        for x, turn in ((50, 0), (61.5, 20))
+    ]
+    assert [cel.areas for cel in regions.cut_up(keys, 4)] == [4, 4]
+
+
+def test_edges_that_lie_between_subpixels_are_drawn_where_they_are() -> None:
+    first, truth, last = (picture((box(x, 50), RED), line=2.0) for x in (50.0, 53.55, 57.1))
+    off = np.abs(middle(first, last).astype(int) - truth)[40:60].max()
+    assert off <= 20

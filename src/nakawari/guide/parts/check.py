@@ -55,7 +55,7 @@ def checked(stage: Stage, flat: float) -> Check:
     keys = [over_grey(key) for key in stage.keys]
     rights = []
     for only, time in ((1, 0.0), (0, 1.0)):
-        board, _ = stage.codes_at(time, only=only)
-        rights.append(right(over_grey(stage.painted(board)), keys[1 - only]))
+        made = stage.painted(stage.board_at(time, only=only))
+        rights.append(right(over_grey(made), keys[1 - only]))
     shares = [_share(good, key, other) for good, key, other in zip(rights, keys, keys[::-1], strict=True)]
     return Check(float(np.mean(shares)), flat, (rights[0], rights[1]))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
+from .shapes import FAR, UNSURE, Shape, blended, seen_through, shape_of
 
 LINE_SHARE = 0.45
 """Share of an aliased pixel that a line must take to be drawn."""
-AGREE = 120.0
-"""Levels up to which the two keys' drawings of an edge are averaged."""
-SOFT = 0.6
-"""Subpixels over which the steps of an enlarged edge are evened out."""
-EVEN = 1.5
-"""Subpixels round a place that say of which paint it is where a drawing is enlarged."""
 STILL = 0.1
 """Pixels by which a part may seem to move and still stands."""
+
+
+@dataclass
+class Board:
+    """An in-between at every subpixel, (H·fine, W·fine).
+
+    Args:
+        codes: int16, of the paint there.
+        parts: int16, the part that is seen.
+        colours: float32 (H·fine, W·fine, 4), premultiplied, edges as mixtures; None of an aliased drawing.
+    """
+
+    codes: np.ndarray
+    parts: np.ndarray
+    colours: np.ndarray | None
 
 
 class Stage:
@@ -42,16 +54,29 @@ class Stage:
         shift = len(first.cel.paints)
         self.lines = np.concatenate([np.arange(len(cel.paints)) >= cel.areas for cel in self.cels])
         self.codes = (first.cel.labels.astype(np.int16), (last.cel.labels + shift).astype(np.int16))
-        self.boxes = [[_box(owner == k) for k in range(len(parts))] for owner in layers.owners]
         self.still = np.array(
-            [part.ground or _stands(part, box) for part, box in zip(parts, self.boxes[0], strict=True)]
+            [part.ground or ((layers.owners[0] == k).any() and _stands(part)) for k, part in enumerate(parts)]
         )
         for part, still in zip(parts, self.still, strict=True):
             if still:
                 part.motion, part.parent = np.eye(3), -1
         first_still, last_still = (_whole(self.still[owner], self.fine) for owner in layers.owners)
         self.quiet = first_still & last_still & (keys[0] == keys[1]).all(2)
+        self.shapes = [[self._shape(side, k) for k in range(len(parts))] for side in (0, 1)]
+        self.paint_of = [[self._paint(side, k) for k in range(len(parts))] for side in (0, 1)]
         self._ground()
+
+    def _shape(self, side: int, k: int) -> Shape | None:
+        owner, line = self.layers.owners[side], self.cels[side].line
+        if k == 0:
+            return None
+        mine, rank = owner == k, self.layers.rank
+        return shape_of(mine & ~line, mine & line, rank[owner] > rank[k], self.codes[side], self.fine)
+
+    def _paint(self, side: int, k: int) -> int:
+        """The code of a part's area in a key, -1 if the key does not show it."""
+        labels = self.parts[k].last if side else self.parts[k].first
+        return min(labels) + side * len(self.cels[0].paints) if labels else -1
 
     def _ground(self) -> None:
         first, last = self.layers.owners
@@ -70,45 +95,62 @@ class Stage:
             base = np.where(unknown, table[index], base)
         self.base = base
 
-    def codes_at(self, time: float, only: int | None = None, lead: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Paint codes (H·fine, W·fine) at a time, and the part drawn at every subpixel.
-
-        `only` one key is read; or both, `lead` first, the nearer one unless said otherwise.
-        """
-        lead = int(time > 0.5) if lead is None else lead
-        board = (
+    def board_at(self, time: float, only: int | None = None) -> Board:
+        """What lies where at a time, as both keys show it, or `only` one."""
+        lead = int(time > 0.5)
+        codes = (
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
         )
-        drawn = np.zeros(board.shape, np.int16)
+        board = Board(codes, np.zeros(codes.shape, np.int16), None if self.hard else self.paints[codes])
         sources = self.sources(time)
-        rank = self.layers.rank
-        for k in np.argsort(rank):
-            if k == 0:
-                continue
-            to_first, to_last = sources[k]
-            box = self._reach(k, np.linalg.inv(to_first), to_last)
+        sides = (lead, 1 - lead) if only is None else (only,)
+        for k in np.argsort(self.layers.rank):
+            box = None if k == 0 else self._reach(k, *sources[k])
             if box is None:
                 continue
-            left, top, right, bottom = box
             views = []
-            for side, back in ((0, to_first), (1, to_last)):
-                if only is not None and side != only:
-                    continue
-                code, owner = self._view(side, back, box)
-                above = np.where(owner >= 0, rank[owner] > rank[k], True)
-                views.append((code, owner == k, above))
-            if only is None and lead:
-                views.reverse()
-            code, mine, hidden = views[0]
-            if len(views) == 2:
-                more, theirs, also = views[1]
-                fill = hidden & theirs
-                code, mine, hidden = np.where(fill, more, code), mine | fill, hidden & also & ~fill
-            code, mine = self._guessed(code, mine, hidden)
-            spot = np.s_[top:bottom, left:right]
-            board[spot][mine] = code[mine]
-            drawn[spot][mine] = k
-        return board, drawn
+            for side in sides:
+                shape, back = self.shapes[side][k], sources[k][side]
+                seen = self._unseen(side, back, box, k) if shape is None else shape.seen(back, box, self.fine)
+                views.append((seen, (1 - time, time)[side], self.paint_of[side][k]))
+            near = blended([field for (field, _), _, _ in views], [share for _, share, _ in views])
+            inks = next((inks for (_, inks), _, _ in views if inks is not None), None)
+            paint = next((paint for _, _, paint in views if paint >= 0), None)
+            self._lay(board, box, k, near * self.fine, inks, paint)
+        return board
+
+    def _lay(
+        self,
+        board: Board,
+        box: tuple[int, int, int, int],
+        k: int,
+        near: np.ndarray,
+        inks: np.ndarray | None,
+        paint: int | None,
+    ) -> None:
+        """Lay part k over what a box of the board holds; `near` are its distances (h, w, 2) in subpixels."""
+        left, top, right, bottom = box
+        spot = np.s_[top:bottom, left:right]
+        if paint is None:
+            near = np.stack([np.full_like(near[..., 1], np.inf), near[..., 1]], 2)
+        if inks is None:
+            near = near[..., :1].repeat(2, 2)
+        area = near[..., 0] < 0
+        line = (near[..., 1] < 0) & ~area
+        for mask, code in ((line, inks), (area, paint)):
+            if code is not None:
+                board.codes[spot][mask] = code[mask] if isinstance(code, np.ndarray) else code
+                board.parts[spot][mask] = k
+        if board.colours is None:
+            return
+        share = (0.5 - near).clip(0, 1)
+        inner, outer = share[..., :1], share.max(2, keepdims=True)
+        colours = board.colours[spot] * (1 - outer)
+        if inks is not None:
+            colours += (outer - inner) * self.paints[inks]
+        if paint is not None:
+            colours += inner * self.paints[paint]
+        board.colours[spot] = colours
 
     def sources(self, time: float) -> list[tuple[np.ndarray, np.ndarray]]:
         """Per part the motions (3, 3) from the in-between at a time to the first and to the last key, in pixels."""
@@ -118,29 +160,19 @@ class Stage:
             out.append((to_first, part.motion @ to_first))
         return out
 
-    def _guessed(self, code: np.ndarray, mine: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where a part is hidden in both keys it goes on as it does at the nearest place that is seen, in its hull."""
-        inner = mine & ~self.lines[code]
-        if not hidden.any() or not inner.any():
-            return code, mine
-        hull = np.zeros(mine.shape, np.uint8)
-        cv2.fillConvexPoly(hull, cv2.convexHull(cv2.findNonZero(inner.astype(np.uint8))), 1)
-        _, index = cv2.distanceTransformWithLabels(
-            hidden.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        seen = ~hidden
-        codes = np.zeros(int(index.max()) + 1, code.dtype)
-        inside = np.zeros(len(codes), bool)
-        codes[index[seen]], inside[index[seen]] = code[seen], inner[seen]
-        guess = hidden & inside[index] & (hull > 0)
-        return np.where(guess, codes[index], code), mine | guess
+    def _unseen(self, side: int, back: np.ndarray, box: tuple[int, int, int, int], k: int) -> tuple[np.ndarray, None]:
+        """The field of a part that a key does not show: it may be where something lies above it, and nowhere else."""
+        above = self.layers.rank[self.layers.owners[side]] > self.layers.rank[k]
+        covered = seen_through(above.astype(np.float32), back, box, self.fine, cv2.INTER_NEAREST, 1.0)
+        return np.stack([np.full_like(covered, FAR), np.full_like(covered, FAR), 1 - (1 - UNSURE) * covered], 2), None
 
-    def _reach(self, k: int, pose: np.ndarray, to_last: np.ndarray) -> tuple[int, int, int, int] | None:
+    def _reach(self, k: int, to_first: np.ndarray, to_last: np.ndarray) -> tuple[int, int, int, int] | None:
         height, width = self.base.shape
         corners = []
-        for side, forth in ((0, pose), (1, np.linalg.inv(to_last))):
-            box = self.boxes[side][k]
-            if box is not None:
+        for side, back in enumerate((to_first, to_last)):
+            shape = self.shapes[side][k]
+            if shape is not None:
+                box, forth = shape.box, np.linalg.inv(back)
                 x0, y0, x1, y1 = (v / self.fine for v in box)
                 quad = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
                 corners.append(quad @ forth[:2, :2].T + forth[:2, 2])
@@ -152,48 +184,13 @@ class Stage:
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
-    def _view(self, side: int, back: np.ndarray, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Codes and owners of a key as seen through a motion from the in-between back to that key; -1 outside."""
-        left, top, right, bottom = box
-        fine = self.fine
-        # subpixel i lies at (i + 0.5) / fine pixels
-        linear = back[:2, :2]
-        offset = linear @ np.array([left + 0.5, top + 0.5]) + back[:2, 2] * fine - 0.5
-        matrix = np.concatenate([linear, offset[:, None]], 1)
-        size = (right - left, bottom - top)
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        pair = np.stack([self.codes[side], self.layers.owners[side]], 2)
-        seen = cv2.warpAffine(pair, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(-1, -1))
-        return seen[..., 0], seen[..., 1]
-
-    def painted(self, board: np.ndarray) -> np.ndarray:
-        """Premultiplied (H, W, 4) float32 of a board of codes."""
-        fine = self.fine
-        height, width = board.shape[0] // fine, board.shape[1] // fine
-        if self.hard:
-            return self.paints[self._hardened(board)]
-        total = np.zeros((height, width, 4), np.float32)
-        for dy in range(fine):
-            for dx in range(fine):
-                total += self.paints[board[dy::fine, dx::fine]]
-        return total / fine**2
-
-    def _evened(self, board: np.ndarray) -> np.ndarray:
-        """A board of codes whose edges run smoothly: every subpixel is of the paint that weighs most round it.
-
-        Lines too thin to last stay as they are.
-        """
-        _, first, kinds = np.unique(np.rint(self.paints), axis=0, return_index=True, return_inverse=True)
-        kind = kinds.ravel()[board]
-        most = np.zeros(board.shape, np.float32)
-        out = np.zeros(board.shape, np.int64)
-        for k in np.unique(kind):
-            weight = cv2.GaussianBlur((kind == k).astype(np.float32), (0, 0), EVEN)
-            better = weight > most
-            most[better], out[better] = weight[better], first[k]
-        line = np.isin(out, first[np.unique(kinds.ravel()[self.lines])]).astype(np.uint8)
-        lost = self.lines[board] & (cv2.dilate(line, np.ones((5, 5), np.uint8)) == 0)
-        return np.where(lost, board, out)
+    def painted(self, board: Board) -> np.ndarray:
+        """A board as a picture of the keys' size, premultiplied (H, W, 4) float32."""
+        if board.colours is None:
+            return self.paints[self._hardened(board.codes)]
+        height, width = board.codes.shape
+        size = width // self.fine, height // self.fine
+        return cv2.resize(board.colours, size, interpolation=cv2.INTER_AREA)
 
     def _hardened(self, board: np.ndarray) -> np.ndarray:
         """(H, W) codes for aliased drawings: a pixel is line where enough of it is, or else what its middle is."""
@@ -206,40 +203,22 @@ class Stage:
         thick = lines.mean(0)
         return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
 
-    def frame(
-        self, time: float, board: np.ndarray, drawn: np.ndarray, large: tuple[np.ndarray, np.ndarray] | None = None
-    ) -> np.ndarray:
-        """The in-between at a time, premultiplied (H, W, 4) float32, of the codes and parts that `codes_at` gives.
+    def frame(self, board: Board, large: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """A board as an in-between, premultiplied (H, W, 4) float32.
 
-        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Edges are the mean of
-        what each key makes of them, where the two nearly agree: what a key's pixels round off, and lines that grow with
-        a part, come out even. Where nothing that moves is seen, and the keys agree, their own pixels stand.
+        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where nothing that moves
+        is seen, and the keys agree, their own pixels stand.
         """
-        held = self.quiet & _whole(self.still[drawn], self.fine)
-        size = None
-        if large is not None:
-            size = large[0].shape[1], large[0].shape[0]
-            held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-            held &= (large[0] == large[1]).all(2)
-        made = self._sized(board, size)
-        if not self.hard:
-            other, _ = self.codes_at(time, lead=int(time <= 0.5))
-            second = self._sized(other, size)
-            share = np.float32(min(time, 1 - time))
-            near = np.abs(second - made).max(2, keepdims=True) < AGREE
-            made = np.where(near, made + share * (second - made), made)
-        return np.where(held[..., None], self.keys[0] if large is None else large[0], made)
-
-    def _sized(self, board: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-        """A board of codes as a picture, premultiplied (H, W, 4) float32, of another (width, height) if one is given.
-
-        The board is finer than the stage's keys, so that edges stay sharp up to `fine` times their size.
-        """
-        if size is None:
-            return self.painted(board)
-        even = cv2.GaussianBlur(self.paints[self._evened(board)], (0, 0), SOFT)
-        shrinks = size[0] < board.shape[1]
-        return cv2.resize(even, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        held = self.quiet & _whole(self.still[board.parts], self.fine)
+        if large is None:
+            return np.where(held[..., None], self.keys[0], self.painted(board))
+        size = large[0].shape[1], large[0].shape[0]
+        held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        held &= (large[0] == large[1]).all(2)
+        fine = self.paints[board.codes] if board.colours is None else board.colours
+        shrinks = size[0] < fine.shape[1]
+        made = cv2.resize(fine, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return np.where(held[..., None], large[0], made)
 
 
 def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
@@ -248,18 +227,8 @@ def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
     return mask.reshape(height, fine, width, fine).all((1, 3))
 
 
-def _stands(part: Part, box: tuple[int, int, int, int] | None) -> bool:
+def _stands(part: Part) -> bool:
     """Whether a part's motion moves nothing of it by a tenth of a pixel."""
-    if box is None:
-        return False
     reach = part.reach * 2 * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)])
     corners = part.centre + reach
     return bool(np.abs(corners @ part.motion[:2, :2].T + part.motion[:2, 2] - corners).max() < STILL)
-
-
-def _box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    rows = np.flatnonzero(mask.any(1))
-    if len(rows) == 0:
-        return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

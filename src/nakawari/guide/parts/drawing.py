@@ -76,8 +76,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
     frames, trust = [], []
     for time in times:
-        board = stage.codes_at(time)
-        frames.append(_as_key(stage.frame(time, *board, large), start))
+        board = stage.board_at(time)
+        frames.append(_as_key(stage.frame(board, large), start))
         sure = trust_of(stage, check.rights, time, board)
         trust.append(sure if large is None else cv2.resize(sure, start.shape[1::-1]))
     return PartsDrawing(frames, check, trust)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .compose import Stage
+from .compose import Board, Stage
 
 UNSEEN = 0.2
 """Trust where no key shows what is drawn."""
@@ -15,9 +15,7 @@ SPREAD = 5
 """Side in pixels of the square over which a wrong pixel takes trust from those round it."""
 
 
-def trust_of(
-    stage: Stage, rights: tuple[np.ndarray, np.ndarray], time: float, board: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
+def trust_of(stage: Stage, rights: tuple[np.ndarray, np.ndarray], time: float, board: Board) -> np.ndarray:
     """(H, W) float32 in [0, 1]: how far each pixel of the in-between at a time follows from the keys.
 
     A part is trusted as far as its outlines agree, and at each place as far as the keys, drawn from each other alone,
@@ -27,10 +25,10 @@ def trust_of(
         stage: the gap.
         rights: per key (H, W) bool, where it comes out right from the other.
         time: in (0, 1).
-        board: codes and parts at every subpixel, as `Stage.codes_at` gives them for this time.
+        board: the in-between at this time.
     """
     fine = stage.fine
-    drawn = board[1][fine // 2 :: fine, fine // 2 :: fine]
+    drawn = board.parts[fine // 2 :: fine, fine // 2 :: fine]
     sure = [cv2.blur(right.astype(np.float32), (SPREAD, SPREAD)) for right in rights]
     owners = [owner[fine // 2 :: fine, fine // 2 :: fine] for owner in stage.layers.owners]
     out = np.zeros(drawn.shape, np.float32)

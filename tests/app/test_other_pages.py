@@ -14,6 +14,7 @@ from app.drawings import ball, balls, red_near
 from app.test_in_a_browser import add, folder_of
 from app.waiting import ended, json_when, said
 from nakawari.media import write_video
+from reporting.conftest import NAMES, evaluated
 
 
 def turn_to(page: Any, name: str) -> None:
@@ -120,6 +121,39 @@ def clips(folder: Path) -> list[Path]:
     return files
 
 
+LESSON = {"teach-steps": "400", "rank": "4", "windows": "0"}
+
+
+def fill_in(page: Any, fields: dict[str, str]) -> None:
+    """Set numbers on the Teach page."""
+    for field, value in fields.items():
+        page.fill(f"#{field} input", value)
+        page.locator(f"#{field} input").blur()
+
+
+def taught_to_be(page: Any, tmp_path: Path, fields: dict[str, str]) -> None:
+    """Drop three clips on the Teach page and fill its fields."""
+    turn_to(page, "Teach")
+    page.locator("#clips input[type=file]").first.set_input_files([str(file) for file in clips(tmp_path)])
+    page.wait_for_selector("#clips li >> nth=2")
+    fill_in(page, fields)
+
+
+def test_a_report_opens(visit: Callable[..., Any], server: Any, tmp_path: Path, cli: Callable[..., Any]) -> None:
+    result = evaluated(tmp_path, NAMES[:2], cost=False, guide=False)
+    written = cli("report", result, "-o", server.work / "report", "--cases", 0)
+    assert written.exit_code == 0, written.output
+    page = visit()
+    turn_to(page, "Compare")
+    page.locator("#report-name input").click()
+    page.get_by_role("option", name="report").click()
+    inside = page.frame_locator("#report iframe")
+    inside.get_by_text("Six discs & squares.").first.wait_for()
+    page.locator("#report-name input").fill("../../etc")
+    page.locator("#report-name input").press("Enter")
+    ended(page, "#compare-status", "leads out of the work folder")
+
+
 @pytest.mark.slow
 def test_teach_ten_steps_and_draw_with_it(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
     page = visit()
@@ -127,14 +161,10 @@ def test_teach_ten_steps_and_draw_with_it(visit: Callable[..., Any], server: Any
     turn_to(page, "Teach")
     page.click("#teach")
     ended(page, "#teach-status", "There are no clips yet; add some first.")
-    page.locator("#clips input[type=file]").first.set_input_files([str(file) for file in clips(tmp_path)])
-    page.wait_for_selector("#clips li >> nth=2")
+    taught_to_be(page, tmp_path, LESSON | {"teach-steps": "10"})
     page.click("#check")
     ended(page, "#teach-status", "Checked.")
     assert "3 videos" in page.locator("#teach-rows").text_content()
-    for field, value in (("teach-steps", "10"), ("rank", "4"), ("windows", "0")):
-        page.fill(f"#{field} input", value)
-        page.locator(f"#{field} input").blur()
     page.click("#teach")
     ended(page, "#teach-status", "Taught", 240)
     assert page.locator("#run polyline").count() >= 1

@@ -121,7 +121,7 @@ def test_everything_beside_one_clip_is_counted(saved: Path):
     assert need_of(pipeline, replace(size, clips=2)).phases["step"].flops == 2 * one.phases["step"].flops
     led = need_of(pipeline, replace(size, tracks=True)).phases["step"].flops - one.phases["step"].flops
     assert led > 0 if pipeline.family == "framer" else led == 0
-    level = CacheLevel(deep_every=2, guidance_every=2)
+    level = CacheLevel(0.5)
     cached = need_of(pipeline, replace(size, cache=level))
     assert cached.flops(8) < one.flops(8) == need_of(pipeline, replace(size, cache=CacheLevel())).flops(8)
     assert cached.kept is not None and cached.kept.bytes > 0
@@ -136,7 +136,7 @@ def test_everything_beside_one_clip_is_counted(saved: Path):
 
 def test_what_a_cache_level_keeps_is_what_the_sampler_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     towered_model(8).save_pretrained(tmp_path / "model")
-    size = Size(frames=5, height=32, width=48, branches=2, cache=CacheLevel(deep_every=2, guidance_every=2))
+    size = Size(frames=5, height=32, width=48, branches=2, cache=CacheLevel(0.5))
     counted = need_of(empty_pipeline(str(tmp_path / "model"), "cpu"), size).kept
     carried: list[Carried] = []
     begin = Carried.__init__

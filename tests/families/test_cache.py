@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,11 @@ def test_where_nothing_is_left_out_every_bit_is_the_same(together: bool) -> None
 
 def test_more_is_left_out_from_level_to_level() -> None:
     pipeline = towered_model(8)
-    whole, work, away = drawn(pipeline), [], []
+    many = {"num_inference_steps": 20}
+    whole, work, away = drawn(pipeline, **many), [], []
     for name in LEVELS:
         with FlopCounterMode(display=False) as counter:
-            found = drawn(pipeline, cache=name)
+            found = drawn(pipeline, cache=name, **many)
         work.append(counter.get_total_flops())
         away.append((found - whole).norm().item())
     assert work == sorted(work, reverse=True) and len(set(work)) == len(work)
@@ -68,16 +70,25 @@ def test_carried_on_in_a_straight_line() -> None:
     assert carried.at(8) == (2, 3)
 
 
-def test_which_steps_are_whole() -> None:
-    level = CacheLevel(deep_every=2, guidance_every=4, last=1)
-    assert [level.whole(index, 12) for index in range(12)].count(True) == 2 + 4 + 1
-    assert [index for index in range(12) if level.all_branches(index, 12)] == [0, 1, 5, 9, 11]
+NOISE = np.linspace(6.5, -6.0, 31).tolist()
 
 
-def test_the_first_steps_are_a_share_and_two_at_least() -> None:
-    level = CacheLevel(deep_every=5, guidance_every=5, first=0.2)
-    assert [index for index in range(30) if level.whole(index, 30)] == [0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 29]
-    assert [index for index in range(8) if level.whole(index, 8)] == [0, 1, 6, 7]
+def test_steps_are_whole_where_features_change() -> None:
+    """Once in a while in the noise and at the end, at every step between."""
+    whole = CacheLevel(0.4).whole(NOISE)
+    assert whole[0] and whole.count(True) == CacheLevel(0.4).count(31) == 12
+    dense = [place for place, one in enumerate(whole) if one and -2.5 < NOISE[place] < 1.5]
+    assert len(dense) >= 7 and np.diff(dense).max() <= 2
+    assert sum(whole[:10]) <= 3 and sum(whole[-8:]) <= 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 50])
+@pytest.mark.parametrize("share", [0.0, 0.27, 0.54, 1.0])
+def test_as_many_steps_are_whole_as_are_counted(steps: int, share: float) -> None:
+    level = CacheLevel(share)
+    for high, low in ((6.5, -6.0), (math.inf, -2.0), (30.0, 20.0)):
+        whole = level.whole([high, *np.linspace(min(high, 4.0), low, steps - 1).tolist()])
+        assert whole[0] and whole.count(True) == level.count(steps) >= min(steps, 3)
 
 
 def test_a_level_that_is_none() -> None:
@@ -102,7 +113,7 @@ def test_framer_where_nothing_is_left_out(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("options", [{}, {"control_range": (0.2, 0.7)}], ids=str)
 def test_framer_leaves_out_more_from_level_to_level(options: dict[str, Any]) -> None:
     pipeline = tiny()
-    told = FRAMER | options
+    told = FRAMER | options | {"num_inference_steps": 20}
     whole, work, away = drawn(pipeline, **told), [], []
     for name in LEVELS:
         with FlopCounterMode(display=False) as counter:

@@ -59,23 +59,18 @@ class Kept:
     Args:
         level: which.
         bytes: what is kept from step to step, all branches.
-        whole, shallow: number of branches -> operations of a whole evaluation, and of the outermost layers.
-        alone: branches that are evaluated where guidance is not due.
+        whole, shallow: operations of a whole evaluation of all branches, and of the outermost layers.
     """
 
     level: CacheLevel
     bytes: int
-    whole: Mapping[int, int]
-    shallow: Mapping[int, int]
-    alone: int
+    whole: int
+    shallow: int
 
     def flops(self, steps: int) -> int:
         """Operations of all sampling steps."""
-        every, spent = max(self.whole), 0
-        for index in range(steps):
-            branches = every if self.level.all_branches(index, steps) else self.alone
-            spent += (self.whole if self.level.whole(index, steps) else self.shallow)[branches]
-        return spent
+        count = self.level.count(steps)
+        return count * self.whole + (steps - count) * self.shallow
 
 
 @dataclass(frozen=True)
@@ -175,17 +170,11 @@ def _decode(pipeline: InterpolationPipeline, latents: Tensor, condition: Conditi
 def _kept(
     pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, branches: int, level: CacheLevel
 ) -> Kept:
-    """What is kept of two steps: the deep features of every branch, and what guidance adds."""
-    whole, shallow, size = {}, {}, 0
-    for count in {1, branches}:
-        many = Condition.cat([condition] * count)
-        deep, work = track(lambda: _in_part(pipeline, noisy, many, level.depth, None))  # noqa: B023 - called at once
-        whole[count], size = work.flops, sum(part.untyped_storage().nbytes() for part in deep)
-        shallow[count] = track(lambda: _in_part(pipeline, noisy, many, level.depth, deep))[1].flops  # noqa: B023
-    # A Framer's branches read each other's tokens, so it always evaluates all.
-    is_framer = pipeline.family == "framer"
-    added = 0 if is_framer else (branches - 1) * 4 * noisy.numel()
-    return Kept(level, 2 * (size + added), whole, shallow, branches if is_framer else 1)
+    """What is kept of two steps: the deep features of every branch."""
+    many = Condition.cat([condition] * branches)
+    deep, whole = track(lambda: _in_part(pipeline, noisy, many, level.depth, None))
+    shallow = track(lambda: _in_part(pipeline, noisy, many, level.depth, deep))[1]
+    return Kept(level, 2 * sum(part.untyped_storage().nbytes() for part in deep), whole.flops, shallow.flops)
 
 
 def _in_part(

@@ -472,10 +472,10 @@ class FramerPipeline(InterpolationPipeline):
         if guidance_scale is None and not middle_max_guidance and min_guidance_scale is max_guidance_scale is None:
             guidance_scale = self.config.default_guidance
         guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)
-        denoiser = GuidedDenoiser(self, condition, guidance, control_range, steps, cache_level(cache))
-
         # On the CPU: diffusers reads every level back from where it makes them.
         self.scheduler.set_timesteps(steps)
+        noise = self.scheduler.sigmas[:steps].log().tolist()
+        denoiser = GuidedDenoiser(self, condition, guidance, control_range, steps, cache_level(cache), noise)
         self.scheduler.set_begin_index(0)
         timesteps = self.scheduler.timesteps.to(device)
         x = self._start_latents(condition, generator, latents)

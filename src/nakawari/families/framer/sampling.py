@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,8 +75,8 @@ class GuidedDenoiser:
         guidance: (F,), the guidance of every frame; where none is above 1, one branch is computed.
         control_range: from and up to which share of the steps the ControlNet works.
         steps: of the call.
-        level: what is left out. Branches read each other's tokens in interleaved context, so all are always evaluated,
-            and only the deep features are kept.
+        level: what is left out.
+        noise: of every step, ln of noise to signal.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class GuidedDenoiser:
         control_range: tuple[float, float],
         steps: int,
         level: CacheLevel | None,
+        noise: Sequence[float],
     ) -> None:
         self._pipeline = pipeline
         self._guidance = guidance.to(condition.latents.device)
         self._branches = 2 if float(guidance.max()) > 1 else 1
         self._range = control_range
         self._steps, self._level = steps, level
+        self._whole = (True,) * steps if level is None else level.whole(noise)
         self._deep, self._was_active = Carried(), False
         self._condition = condition
         if self._branches == 2:
@@ -102,7 +105,7 @@ class GuidedDenoiser:
         active = self._range[0] <= index / self._steps < self._range[1] and self._condition.control is not None
         if active != self._was_active:  # what was kept is of a network with the ControlNet, or of one without
             self._deep, self._was_active = Carried(), active
-        whole = self._level is None or self._level.whole(index, self._steps) or not self._deep.known
+        whole = self._whole[index] or not self._deep.known
         scaled = self._pipeline.scheduler.scale_model_input(x, timestep)
         answer, deep = self._pipeline.network(
             torch.cat([scaled] * self._branches),

@@ -285,8 +285,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         )
         self.scheduler.set_timesteps(num_inference_steps or defaults.default_steps, spacing=spacing, sampler=sampler)
         branches, level = self._branches(condition, guidance), cache_level(cache)
-        steps = len(self.scheduler.timesteps)
-        cached = None if level is None else CachedBranches(level, steps, self.batched_guidance)
+        noise = -self.process.snr(self.scheduler.timesteps.cpu()).log() / 2
+        cached = None if level is None else CachedBranches(level, noise.tolist(), self.batched_guidance)
 
         def answer(x: Tensor, time: int, number: int) -> Tensor:
             if cached is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -138,6 +139,21 @@ def test_table_and_figure(tmp_path: Path) -> None:
     text = page.write_page(tmp_path)
     assert "141.7" in text and "failed: no" in text and "failed: test_x: it broke" in text
     assert (tmp_path / "gpu.png").stat().st_size > 1000
+
+
+def test_goals_stand_beside_what_was_measured():
+    found = {
+        "b": {"tooncrafter reference fp32": {"ms": 960.0}, "tooncrafter bf16 together, compiled": {"ms": 96.0}},
+        "d": {"tooncrafter rank 16, checkpointing": {"allocated_gb": 17.5}},
+        "e": {"framer 7.5 GB": {"draws": False}, "tooncrafter 7.5 GB": {"draws": True}},
+    }
+    text = "\n".join(page.goals({letter: {"found": rows} for letter, rows in found.items()}))
+    for words in (r"exact: .* >= 5  10\.00  met", r"cache medium: .* not measured", r"LoRA step.* 17\.50  NOT MET"):
+        assert re.search(words, text), text
+    assert re.search(r"tooncrafter draws .* 1\.00  met", text) and re.search(r"framer draws .* 0\.00  NOT MET", text)
+    own = {"b": {"found": {"tooncrafter fp32-strict together": {"ms": 960.0}} | found["b"]}}
+    del own["b"]["found"]["tooncrafter reference fp32"]
+    assert "our own (no reference was timed)" in page.goals(own)[1] and "10.00" in page.goals(own)[1]
 
 
 @pytest.mark.slow

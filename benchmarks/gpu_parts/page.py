@@ -59,7 +59,41 @@ def table(parts: dict[str, Any]) -> str:
     tests = parts.get("a", {"found": {}})["found"].get("tests marked gpu", {}).get("tests", {})
     reasons = ((name, row["outcome"], row.get("reason")) for name, row in tests.items())
     lines += [f"{outcome}: {name}: {reason[-300:]}" for name, outcome, reason in reasons if reason]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *goals(parts)])
+
+
+def goals(parts: dict[str, Any]) -> list[str]:
+    """What was aimed at on one H100, with what was measured beside it."""
+    found = {name: row for part in parts.values() for name, row in part["found"].items()}
+
+    def figure_of(name: str, key: str) -> float | None:
+        return found.get(name, {}).get(key)
+
+    # The reference in float32, both branches of a step; where it was not timed, ours without TF32.
+    base, whose = figure_of("tooncrafter reference fp32", "ms"), "the reference's"
+    if base is None:
+        base, whose = figure_of("tooncrafter fp32-strict together", "ms"), "our own (no reference was timed)"
+    lines = ["goals, on one H100"]
+    for label, least, step in (
+        ("bf16 compiled, exact", 5, figure_of("tooncrafter bf16 together, compiled", "ms")),
+        ("bf16, cache medium", 12, figure_of("tooncrafter call bf16, cache medium", "ms_per_step")),
+    ):
+        ratio = None if base is None or step is None else base / step
+        lines.append(_goal(f"{label}: times faster than {whose} fp32 step", f">= {least}", ratio, at_least=least))
+    for family in ("tooncrafter", "framer"):
+        draws = found.get(f"{family} 7.5 GB", {}).get("draws")
+        lines.append(_goal(f"{family} draws within 7.5 GB", "yes", None if draws is None else float(draws), at_least=1))
+        memory = figure_of(f"{family} rank 16, checkpointing", "allocated_gb")
+        lines.append(_goal(f"{family}, a LoRA step: peak GB", "<= 16", memory, at_most=16))
+    return lines
+
+
+def _goal(
+    name: str, goal: str, value: float | None, at_least: float = float("-inf"), at_most: float = float("inf")
+) -> str:
+    if value is None:
+        return f"  {name:<72}{goal:>7}  not measured"
+    return f"  {name:<72}{goal:>7}  {value:.2f}  {'met' if at_least <= value <= at_most else 'NOT MET'}"
 
 
 def _cell(value: Any, decimals: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from app.drawings import ball, balls, red_near
 from app.test_in_a_browser import add, folder_of
-from app.waiting import ended, json_when, said
+from app.waiting import PATIENCE, ended, json_when, said
 from nakawari.media import write_video
 from reporting.conftest import NAMES, evaluated
 
@@ -152,6 +153,39 @@ def test_a_report_opens(visit: Callable[..., Any], server: Any, tmp_path: Path, 
     page.locator("#report-name input").fill("../../etc")
     page.locator("#report-name input").press("Enter")
     ended(page, "#compare-status", "leads out of the work folder")
+
+
+@pytest.mark.slow
+def test_plan_stop_after_a_reload_and_go_on_teaching(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "a.png", 30))
+    folder = folder_of(server, page)
+    taught_to_be(page, tmp_path, LESSON)
+    page.click("#plan")
+    ended(page, "#teach-status", "Planned; nothing is taught yet.")
+    rows = page.locator("#teach-rows").text_content()
+    assert re.search(r"400 steps of \d+\.\d+ s", rows) and "MiB" in rows
+    assert not (folder / "teach" / "show").exists()
+    page.click("#teach")
+    page.wait_for_selector("#run polyline")
+    page.reload()
+    turn_to(page, "Teach")
+    page.wait_for_selector("#run polyline")
+    page.click("#teach-stop")
+    ended(page, "#teach-status", "Stopped")
+    (stopped,) = [int(one.name.partition("-")[2]) for one in (folder / "teach" / "show" / "checkpoints").iterdir()]
+    assert 0 < stopped < 400
+    fill_in(page, LESSON)
+    page.click("#teach")
+    log = folder / "teach" / "show" / "log.jsonl"
+    for _ in range(int(PATIENCE)):
+        steps = [json.loads(line)["step"] for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        if max(steps) > stopped:
+            break
+        page.wait_for_timeout(1000)
+    page.click("#teach-stop")
+    ended(page, "#teach-status", "Stopped")
+    assert max(steps) > stopped and steps == sorted(set(steps))  # it went on, and did no step twice
 
 
 @pytest.mark.slow

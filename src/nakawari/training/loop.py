@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -91,6 +92,7 @@ class Trainer:
             self._to_device(collate([{**sample, "index": index}])) for index, sample in enumerate(held_out)
         ]
         self.state, self.first = RunState(), 0
+        self.launcher = os.getppid()
         self.idle: set[str] | None = set(self.parameters)
         """What has had no gradient so far; None once everything has had one."""
 
@@ -293,10 +295,11 @@ class Trainer:
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters.values())
 
     def _stopped(self, signal: StopSignal) -> str | None:
-        """How the run was asked to stop, where any of its processes was."""
+        """How the run was asked to stop, where any of its processes was; what started several was killed: they stop."""
         if self._on_any(signal.received == Signals.SIGINT):
             return "interrupted"
-        return "terminated" if self._on_any(signal.received is not None) else None
+        alone = self.accelerator.num_processes > 1 and os.getppid() != self.launcher
+        return "terminated" if self._on_any(alone or signal.received is not None) else None
 
     def _outcome(self, reason: str | None, stopped: str | None) -> Outcome | None:
         step, steps = self.state.step, self.optim.steps

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from crossfade import CrossFade
 from nakawari.interpolation import Key, Settings, draw
 from nakawari.interpolation.held import hold
-from nakawari.interpolation.palette import in_colours, is_kept
+from nakawari.interpolation.palette import has_soft_edges, in_colours, is_kept
 
 SKY, RED, INK = (140, 198, 238), (220, 50, 60), (20, 16, 24)
 
@@ -98,6 +98,20 @@ def test_a_palette_that_is_asked_for_is_kept_whatever_the_keys_are():
     first, last = np.random.default_rng(3).integers(0, 256, (2, 40, 56, 4), dtype=np.uint8)
     assert not is_kept((first, last), "auto")
     assert colours_of(drawn(first, last, palette="keep")) <= colours_of(first, last)
+
+
+def test_a_soft_edge_between_keys_with_soft_edges_takes_the_nearest_of_their_colours():
+    def disc(left: float, steps: int) -> np.ndarray:
+        y, x = np.mgrid[:40, :60]
+        cover = np.clip(12.5 - np.hypot(x - left, y - 20), 0, 1)[..., None]
+        levels = np.round(cover * steps) / steps
+        return np.rint(np.array(INK) * levels + np.array(SKY) * (1 - levels)).astype(np.uint8)
+
+    first, last, middle = disc(20.2, 8), disc(40.4, 8), disc(30.3, 255)
+    assert has_soft_edges((first, last))
+    made = in_colours((first, last), middle)
+    assert np.abs(made.astype(int) - middle).max() <= 14, "half a step between two colours of the edge"
+    assert not has_soft_edges((ball(10, np.full((60, 60, 3), SKY, np.uint8)),) * 2)
 
 
 def test_light_that_changes_all_colours_is_no_palette():

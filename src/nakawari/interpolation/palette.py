@@ -39,8 +39,11 @@ def is_kept(pair: Pair, palette: Palette) -> bool:
 
 
 def in_colours(pair: Pair, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame in the colours of two keys: every pixel the nearest of them; one that lies between colours, as a soft
-    edge does, the nearest of those that stand around it for sure, so that no edge of two colours shows a third."""
+    """A frame in the colours of two keys: every pixel the nearest of them.
+
+    Where the keys' edges are hard, a pixel that lies between colours is the nearest of those that stand around it for
+    sure, so that no edge of two colours shows a third. Soft edges have colours of their own.
+    """
     from scipy.spatial import cKDTree
 
     colours = _colours(pair)
@@ -48,9 +51,27 @@ def in_colours(pair: Pair, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     apart, nearest = cKDTree(_weighed(colours)).query(_weighed(_unpacked(seen, frame.shape[2])))
     labels, apart = (part[places].reshape(frame.shape[:2]) for part in (nearest.astype(np.int64), apart))
     unsure = apart > SURE
-    if unsure.any() and not unsure.all():
+    if unsure.any() and not unsure.all() and not has_soft_edges(pair):
         labels = _decided(frame, colours, labels, unsure)
     return colours[labels]
+
+
+def has_soft_edges(pair: Pair) -> bool:
+    """Whether most colours of two keys stand alone, as those of anti-aliased edges do: seldom beside their own kind."""
+    beside: list[NDArray[np.bool_]] = []
+    for key in map(_packed, pair):
+        own = np.zeros(key.shape, np.bool_)
+        for one, other in (
+            ((slice(1, None),), (slice(-1),)),
+            ((slice(None), slice(1, None)), (slice(None), slice(-1))),
+        ):
+            same = key[one] == key[other]
+            own[one] |= same
+            own[other] |= same
+        beside.append(own.ravel())
+    _, places = np.unique(np.concatenate([_packed(key).ravel() for key in pair]), return_inverse=True)
+    shares = np.bincount(places, weights=np.concatenate(beside)) / np.bincount(places)
+    return bool(np.median(shares) < 0.5)
 
 
 def _decided(

@@ -25,7 +25,9 @@ def turn_to(page: Any, name: str) -> None:
 
 def on_board(page: Any, end: int, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
     """Where a place of the drawing is on the screen."""
-    box = page.locator(".nk-board").nth(end).bounding_box()
+    board = page.locator(".nk-board").nth(end)
+    board.wait_for()
+    box = board.bounding_box()
     return box["x"] + (x + 0.5) / size[0] * box["width"], box["y"] + (y + 0.5) / size[1] * box["height"]
 
 

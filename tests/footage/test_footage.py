@@ -168,7 +168,7 @@ def watched(path: Path) -> tuple[list[Fraction], np.ndarray]:
 def test_a_film_keeps_its_sound_and_its_time(cli: Cli, stub: CrossFade, tmp_path: Path):
     frames, begins, cuts = scenes([2], 2)
     clip, out = film(tmp_path / "clip.mp4", frames, sound=True), tmp_path / "out.mp4"
-    result = cli("interpolate", clip, "--between", 1, "-o", out, "--json")
+    result = cli("interpolate", "--no-parts", clip, "--between", 1, "-o", out, "--json")
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
     assert (summary["frames_in"], summary["frames_out"], summary["cuts"]) == (len(frames), 2 * len(frames), len(cuts))
@@ -177,7 +177,7 @@ def test_a_film_keeps_its_sound_and_its_time(cli: Cli, stub: CrossFade, tmp_path
     assert times[::2] == old_times
     assert np.array_equal(sound, old_sound)
     for name in ("ones.mp4", "ones.mov"):
-        assert cli("interpolate", clip, "--exposure", "ones", "-o", tmp_path / name).exit_code == 0
+        assert cli("interpolate", "--no-parts", clip, "--exposure", "ones", "-o", tmp_path / name).exit_code == 0
         assert watched(tmp_path / name)[0] == old_times
         assert np.array_equal(watched(tmp_path / name)[1], old_sound)
     assert codec_of(tmp_path / "ones.mov") == ("prores", "yuv444p10le")
@@ -189,7 +189,7 @@ def test_a_folder_of_frames_is_footage_where_that_is_said(cli: Cli, stub: CrossF
     (tmp_path / "frames").mkdir()
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(tmp_path / "frames" / f"{number:04d}.png")
-    words = ("interpolate", tmp_path / "frames", "--footage", "--fps", 12, "-o", tmp_path / "out.mp4")
+    words = ("interpolate", "--no-parts", tmp_path / "frames", "--footage", "--fps", 12, "-o", tmp_path / "out.mp4")
     assert cli(*words, "--between", 2).exit_code == 0
     times, _ = watched(tmp_path / "out.mp4")
     assert times == [pytest.approx(number / 36, abs=2e-5) for number in range(3 * len(frames))]
@@ -199,7 +199,7 @@ def test_a_folder_of_frames_is_footage_where_that_is_said(cli: Cli, stub: CrossF
 def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nakawari.footage.work.PART", 3)
     clip = film(tmp_path / "clip.mp4", scenes([2], 2)[0], sound=True)
-    assert cli("interpolate", clip, "-o", tmp_path / "whole.mp4").exit_code == 0
+    assert cli("interpolate", "--no-parts", clip, "-o", tmp_path / "whole.mp4").exit_code == 0
     calls, draw = len(stub.calls), CrossFade.__call__
     stub.calls.clear()
 
@@ -210,12 +210,12 @@ def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Pa
 
     with monkeypatch.context() as patch:
         patch.setattr(CrossFade, "__call__", stopping)
-        result = cli("interpolate", clip, "-o", tmp_path / "cut.mp4")
+        result = cli("interpolate", "--no-parts", clip, "-o", tmp_path / "cut.mp4")
     assert result.exit_code == 130
     assert "the same command goes on from there" in result.stderr
     assert not (tmp_path / "cut.mp4").exists()
     stub.calls.clear()
-    assert cli("interpolate", clip, "-o", tmp_path / "cut.mp4").exit_code == 0
+    assert cli("interpolate", "--no-parts", clip, "-o", tmp_path / "cut.mp4").exit_code == 0
     assert len(stub.calls) <= calls - 5
     assert (tmp_path / "cut.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -238,7 +238,7 @@ def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Pa
 )
 def test_words_that_say_nothing_to_footage(cli: Cli, stub: CrossFade, tmp_path: Path, words: tuple, sentence: str):
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
-    result = cli("interpolate", clip, "-o", tmp_path / "out.mp4", *words)
+    result = cli("interpolate", "--no-parts", clip, "-o", tmp_path / "out.mp4", *words)
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -250,7 +250,7 @@ def test_words_that_say_nothing_to_footage(cli: Cli, stub: CrossFade, tmp_path: 
 def test_footage_is_planned_as_its_longest_way_is(cli: Cli, tmp_path: Path, words: tuple[str, ...], frames: int):
     towered_model(8).save_pretrained(tmp_path / "model")
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
-    words = ("interpolate", clip, "-o", tmp_path / "out.mp4", "--model", tmp_path / "model", *words)
+    words = ("interpolate", "--no-parts", clip, "-o", tmp_path / "out.mp4", "--model", tmp_path / "model", *words)
     result = cli(*words, "--memory", "1MB")
     height, width = Source.of(clip, None).size()
     assert result.exit_code == 1 and not (tmp_path / "out.mp4").exists()
@@ -261,7 +261,7 @@ def test_footage_is_drawn_in_the_way_that_fits(cli: Cli, tmp_path: Path):
     towered_model(8).save_pretrained(tmp_path / "model")
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0][:4])
     words = ("--model", tmp_path / "model", "--exposure", "keep", "--steps", 1, "--memory", "8GB", "--size", "48x32")
-    result = cli("interpolate", clip, "-o", tmp_path / "out.mp4", *words)
+    result = cli("interpolate", "--no-parts", clip, "-o", tmp_path / "out.mp4", *words)
     assert result.exit_code == 0 and "nakawari: chosen: model" in result.stderr, result.output
     assert "1 in-betweens drawn now" in result.stdout
 
@@ -269,12 +269,12 @@ def test_footage_is_drawn_in_the_way_that_fits(cli: Cli, tmp_path: Path):
 def test_targets_and_broken_footage(cli: Cli, stub: CrossFade, tmp_path: Path):
     clip = film(tmp_path / "clip.mp4", scenes([2], 1)[0])
     for output, sentence in (("out", "give an .mp4 or a .mov as output"), ("clip.mp4", "is the footage itself")):
-        result = cli("interpolate", clip, "-o", tmp_path / output)
+        result = cli("interpolate", "--no-parts", clip, "-o", tmp_path / output)
         assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
     (tmp_path / "there.mp4").write_bytes(b"x")
-    assert "exists already" in cli("interpolate", clip, "-o", tmp_path / "there.mp4").stderr
+    assert "exists already" in cli("interpolate", "--no-parts", clip, "-o", tmp_path / "there.mp4").stderr
     (tmp_path / "broken.mp4").write_bytes(clip.read_bytes()[:900])
-    result = cli("interpolate", tmp_path / "broken.mp4", "-o", tmp_path / "out.mp4")
+    result = cli("interpolate", "--no-parts", tmp_path / "broken.mp4", "-o", tmp_path / "out.mp4")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert not stub.calls

@@ -253,7 +253,7 @@ def test_a_teacher_guides_as_the_sampler_does():
     sigma, time = pipeline.scheduler.sigmas[:1], pipeline.scheduler.timesteps[0]
     noisy = sigma * torch.randn(condition.latents[:, :, :-1].shape, generator=torch.Generator().manual_seed(0))
     frames = condition.num_frames
-    sampled = GuidedDenoiser(pipeline, condition, torch.full((frames,), scale), (0.0, 1.0), 4, None)
+    sampled = GuidedDenoiser(pipeline, condition, torch.full((frames,), scale), (0.0, 1.0), 4, None, ())
     with torch.no_grad():
         expected = sampled(noisy, time, 0)
     step = Noised(condition, noisy, noisy, noisy, sigma, torch.ones(1))

@@ -69,21 +69,28 @@ def drags_from(value: Any, name: str) -> list[Drag]:
     return [_drag(points, f"{number} of {name}") for number, points in enumerate(value, start=1)]
 
 
-def interpolate(points: NDArray[np.floating], num_frames: int, times: Sequence[float] | None = None) -> Tracks:
-    """Monotone cubic (PCHIP, Fritsch & Carlson 1980) through knots that lie evenly from 0 to 1.
+def interpolate(
+    points: NDArray[np.floating],
+    num_frames: int,
+    times: Sequence[float] | None = None,
+    at: Sequence[float] | None = None,
+) -> Tracks:
+    """Monotone cubic (PCHIP, Fritsch & Carlson 1980) through knots.
 
     Args:
         points: (N, ..., 2), N >= 2 knots.
         num_frames: how many samples.
-        times: where the samples lie, `num_frames` values from 0 to 1; None = evenly, ends included.
+        times: where the knots lie, N rising values; None = evenly from 0 to 1.
+        at: where the samples lie, `num_frames` values; None = evenly from 0 to 1, ends included.
 
     Returns:
         (num_frames, ..., 2), float64.
     """
     from scipy.interpolate import PchipInterpolator
 
-    through = PchipInterpolator(np.linspace(0, 1, len(points)), np.asarray(points, dtype=np.float64), axis=0)
-    return through(np.linspace(0, 1, num_frames) if times is None else np.asarray(times, dtype=np.float64))
+    knots = np.linspace(0, 1, len(points)) if times is None else np.asarray(times, dtype=np.float64)
+    through = PchipInterpolator(knots, np.asarray(points, dtype=np.float64), axis=0)
+    return through(np.linspace(0, 1, num_frames) if at is None else np.asarray(at, dtype=np.float64))
 
 
 def drags_to_tracks(
@@ -101,7 +108,7 @@ def drags_to_tracks(
         raise UsageError("There is no track to follow; give at least one, or leave tracks out.")
     checked = [_drag(drag, str(number)) for number, drag in enumerate(drags, start=1)]
     whole = [drag if len(drag) > 1 else np.repeat(drag, 2, axis=0) for drag in checked]
-    return np.stack([interpolate(drag, num_frames, times) for drag in whole], axis=1)
+    return np.stack([interpolate(drag, num_frames, at=times) for drag in whole], axis=1)
 
 
 def check_tracks(tracks: Tracks, num_frames: int, size: tuple[int, int]) -> Tracks:

@@ -80,7 +80,7 @@
       curve(value.loss, "Loss of every step", ""),
       curve(value.psnr, "PSNR on held-out samples", " dB"),
       value.best ? make("p", { class: "nk-hint", text: value.best }) : null,
-      value.pictures.length ? make("p", { class: "nk-hint", text: `Held out, after step ${value.step}. Rows: truth, drawn, without the adapter.` }) : null,
+      value.pictures.length ? make("p", { class: "nk-hint", text: `Held out, after step ${value.step}. Rows: truth, without the adapter, with it.` }) : null,
       ...value.pictures.map((src) => make("img", { src, alt: "Held-out samples", class: "nk-sample" })),
     ].filter(Boolean));
   };

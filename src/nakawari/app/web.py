@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from mimetypes import guess_type
 from pathlib import Path
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -90,4 +91,9 @@ def _file(find: Callable[[], Path]) -> Response:
         return PlainTextResponse("There is no such file.", 404)
     if not file.is_file() or not (is_image(file) or file.name == PAGE):
         return PlainTextResponse("There is no such file.", 404)
-    return FileResponse(file, headers={"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"})
+    try:
+        whole = file.read_bytes()  # at once: a file that a job replaces meanwhile would be cut off
+    except FileNotFoundError:
+        return PlainTextResponse("There is no such file.", 404)
+    headers = {"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"}
+    return Response(whole, media_type=guess_type(file.name)[0] or "application/octet-stream", headers=headers)

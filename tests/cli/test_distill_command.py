@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 from typer.testing import Result
 
 from nakawari.variants import load
@@ -38,20 +36,9 @@ def teacher(tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
-@pytest.fixture
-def clips(tmp_path: Path) -> Path:
-    folder = tmp_path / "clips" / "clip"
-    folder.mkdir(parents=True)
-    for number in range(12):
-        picture = np.full((40, 48, 3), 230, np.uint8)
-        picture[10:22, 3 * number : 3 * number + 10] = (200, 40, 60)
-        Image.fromarray(picture).save(folder / f"{number:02d}.png")
-    return tmp_path / "clips"
-
-
-def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
+def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, show: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["--data", clips, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
+    words = ["--data", show, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
     drawn = cli("distill", *words, "--prepare")
     assert drawn.exit_code == 0, drawn.stderr
     assert drawn.stdout.splitlines()[-1] == "2 drawings made; the others were there"
@@ -69,9 +56,9 @@ def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, clips: P
     assert student.config.model_channels == mini_model().unet.config.model_channels // 2
 
 
-def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clips: Path, tmp_path: Path) -> None:
+def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, show: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["--data", clips, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
+    words = ["--data", show, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
     words += ["--regime", "b", "--remove", "1"]
     result = cli("distill", *words)
     assert result.exit_code == 0, result.stderr
@@ -96,20 +83,20 @@ def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, clip
     [
         ([], "needs either a RECIPE or --data FOLDER"),
         (
-            ["--data", "clips", "--regime", "c"],
+            ["--data", "show", "--regime", "c"],
             "'c' is not a regime; --regime takes drawings (or a) and answers (or b).",
         ),
-        (["--data", "clips", "--teacher", "absent"], "'absent' is not a model"),
-        (["--data", "clips", "--remove", "99"], "layers can be left out, not 99; give --remove a smaller number."),
-        (["--data", "clips", "--set", "objective.kind=denoise"], "has the unknown key 'objective.teacher'"),
-        (["--data", "clips", "--prepare", "--regime", "b"], "Only imitating drawings needs any beforehand"),
-        (["--data", "clips", "--width", "0.3"], "The student cannot be built: model_channels=2 must be divisible by"),
+        (["--data", "show", "--teacher", "absent"], "'absent' is not a model"),
+        (["--data", "show", "--remove", "99"], "layers can be left out, not 99; give --remove a smaller number."),
+        (["--data", "show", "--set", "objective.kind=denoise"], "has the unknown key 'objective.teacher'"),
+        (["--data", "show", "--prepare", "--regime", "b"], "Only imitating drawings needs any beforehand"),
+        (["--data", "show", "--width", "0.3"], "The student cannot be built: model_channels=2 must be divisible by"),
     ],
 )
 def test_wrong_words_get_one_sentence(
     cli: Cli,
     teacher: Path,
-    clips: Path,
+    show: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
@@ -129,10 +116,10 @@ def test_a_recipe_without_a_teacher_is_refused(cli: Cli) -> None:
 
 
 def test_too_many_layers_to_leave_out_are_refused_before_anything_is_made(
-    cli: Cli, teacher: Path, clips: Path, tmp_path: Path
+    cli: Cli, teacher: Path, show: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    words = ["--data", clips, "--teacher", teacher, "--size", "32x32", "--windows", "2", "--set", f"data.cache={cache}"]
+    words = ["--data", show, "--teacher", teacher, "--size", "32x32", "--windows", "2", "--set", f"data.cache={cache}"]
     result = cli("distill", *words, "--set", "data.windows.size=[32, 48]", "--remove", "99")
     assert result.exit_code == 2 and "layers can be left out, not 99" in result.stderr
     assert not cache.exists()

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from crossfade import CrossFade
 from nakawari.interpolation import Key, Settings, draw
+from nakawari.interpolation.erased import erases
 from nakawari.interpolation.held import hold
 from nakawari.interpolation.palette import has_soft_edges, in_colours, is_kept
 
@@ -71,6 +72,36 @@ def test_a_still_title_over_a_moving_ground_stays_whole():
     assert np.array_equal(made[~mask & (keys[0] != keys[1]).any(2)], torn[~mask & (keys[0] != keys[1]).any(2)])
     passed = hold((keys[0], keys[1]), torn, torn=False)
     assert np.array_equal(passed, torn), "parts tear nothing: what they draw over a still thing passes over it"
+
+
+PINK, PALE = (247, 228, 238), (231, 231, 236)
+
+
+def ringed(ball_at: tuple[int, int], ring_at: float) -> np.ndarray:
+    """A ball that moves, and a pale ring that moves by less than a pixel."""
+    picture = Image.new("RGB", (320 * 8, 200 * 8), PINK)
+    pencil = ImageDraw.Draw(picture)
+    left, top = (8 * place for place in ball_at)
+    pencil.ellipse((left, top, left + 352, top + 352), (40, 130, 200))
+    pencil.ellipse((8 * (178 + ring_at), 460, 8 * (262 + ring_at), 1140), outline=PALE, width=40)
+    return np.asarray(picture.resize((320, 200), Image.Resampling.BOX))
+
+
+def test_a_still_thing_that_the_parts_lose_is_drawn_all_the_same():
+    first, last = ringed((48, 38), 0), ringed((62, 52), 0.56)
+    both = [np.abs(key.astype(int) - PALE).max(axis=2) <= 2 for key in (first, last)]
+    ring = both[0] & both[1]
+    assert ring.sum() > 500
+    assert np.abs(drawn(first, last)[ring].astype(int) - PALE).max() <= 6
+
+
+def test_what_passes_over_a_still_thing_erases_nothing_and_the_ground_in_its_place_does():
+    first, truth, last = ringed((168, 100), 0), ringed((198, 100), 0), ringed((228, 100), 0)
+    assert not erases((first, last), [truth])
+    assert erases((first, last), [truth, np.where((first == PALE).all(2)[..., None], PINK, truth).astype(np.uint8)])
+    matted = [np.dstack([one, 255 * (one != PINK).any(2)]).astype(np.uint8) for one in (first, truth, last)]
+    assert not erases((matted[0], matted[2]), [matted[1]])
+    assert erases((matted[0], matted[2]), [np.zeros_like(matted[1])])
 
 
 def few(left: int, mode: str) -> np.ndarray:

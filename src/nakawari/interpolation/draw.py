@@ -14,6 +14,7 @@ from .by_parts import frames_by_parts
 from .counting import Counter, Progress, Watch
 from .cuts import across, is_cut
 from .drawn import Drawn, Gap, Pair, gap_of
+from .erased import erases
 from .finishing import finished_gap
 from .keys import Key, transparent
 from .options import check_settings
@@ -119,7 +120,7 @@ def _without_model(
     if not settings.parts or settings.auto_tracks or settings.drags.get(gap):
         return None
     frames = frames_by_parts(pair, shares)
-    return None if frames is None else (frames, _used_by_parts(settings))
+    return None if frames is None or erases(pair, frames) else (frames, _used_by_parts(settings))
 
 
 def _used_by_parts(settings: Settings) -> dict[str, Any]:

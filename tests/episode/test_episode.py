@@ -244,6 +244,21 @@ def test_a_model_is_loaded_once_per_worker(stub: CrossFade, shots: Path, tmp_pat
     assert loaded == ["mini"]
 
 
+def test_a_worker_with_nothing_left_ends_before_it_imports_what_draws(
+    stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A session of openjd that died goes through its finished tasks again: seconds for each would never end."""
+    episode = Episode(tmp_path / "out", (Unit("a", shots / "a"), Unit("b", shots / "b")))
+    episode.save()
+    Manifests(episode.folder).put(Manifest("a", "done"))
+    asked: list[str] = []
+    monkeypatch.setattr("nakawari.episode.worker.import_module", asked.append)
+    assert work(episode.folder, names=["a"]) == 0
+    assert asked == []
+    assert work(episode.folder, models=Models(lambda episode: stub)) == 0
+    assert asked == ["nakawari.cut.work"]
+
+
 def test_the_largest_cut_says_how_every_worker_holds_the_model(cli: Cli, shots: Path, tmp_path: Path):
     """With the real plan of mini; nothing is started."""
     for number in (1, 3):

@@ -42,6 +42,8 @@ def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = Non
     """
     episode = Episode.load(folder)
     own, others = share.of(episode.units if names is None else [episode.unit(name) for name in names])
+    if Manifests(folder).ended().issuperset(unit.name for unit in (*own, *others)):
+        return 0  # at once: a session of openjd that is started again goes through all of its tasks
     models = models or Models()
     import_module("nakawari.cut.work")  # what takes seconds to import is no part of the first cut
     lost, held = _round(episode, own, models)

@@ -3,8 +3,8 @@
     python benchmarks/episode_chaos.py local --cuts 200 --workers 2 --every 15 -o chaos
 
 draws every cut once in a bare loop, then with the engine, killing a random worker (SIGKILL) every so many seconds; with
-`ray` on a cluster of two nodes on this machine, of which one is killed, too. Prints and keeps what came of it:
-`benchmarks/results/episode.json` holds the engines' results under their names.
+`ray` and `slurm` on a cluster of two nodes on this machine, of which that of Ray loses one after a third of the cuts.
+Prints and keeps what came of it: `benchmarks/results/episode.json` holds the engines' results under their names.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from nakawari.episode.engines.processes import ended_of
+from episode_clusters import Node, ray_cluster, slurm_cluster
+from nakawari.episode.manifest import Manifests
 from nakawari.episode.plan import Episode, units_of
 from nakawari.episode.status import counts_of, rows_of
 from nakawari.episode.unit import CUTS, Models, draw_unit
@@ -137,61 +137,34 @@ class Killer(threading.Thread):
         self.join()
 
 
-def submit(engine: str, source: Path, folder: Path, workers: int, model: str, chunk: int, more: list[str]) -> Any:
-    """The command as a user gives it."""
-    words = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder), "--engine", engine]
-    words += ["--workers", str(workers), "--chunk", str(chunk), "--model", model, "--steps", "1", "--device", "cpu"]
-    return subprocess.Popen([*words, *more], stdout=subprocess.DEVNULL)
+class Early(threading.Thread):
+    """Kills a node as soon as a third of the cuts have ended, while there is much left to do."""
 
+    def __init__(self, node: Node, manifests: Manifests, cuts: int) -> None:
+        super().__init__(daemon=True)
+        self._node, self._manifests, self._cuts, self._over = node, manifests, cuts, threading.Event()
+        self.ended: int | None = None
+        """Cuts that had ended then."""
 
-class Node:
-    """A node of a Ray cluster on this machine, of one core, with everything that it starts."""
-
-    def __init__(self, *words: str) -> None:
-        program = str(Path(sys.executable).with_name("ray"))
-        fixed = ["--num-cpus", "1", "--object-store-memory", "80000000", "--block"]
-        self.process = subprocess.Popen([program, "start", *fixed, *words], stdout=subprocess.DEVNULL)
-        self.killed = False
-
-    def kill(self) -> None:
-        """End all of its processes at once; `killed` says that this was done."""
-        with contextlib.suppress(psutil.Error):
-            own = psutil.Process(self.process.pid)
-            tree = [*own.children(recursive=True), own]
-            for process in tree:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            self.killed = bool(psutil.wait_procs(tree, timeout=10)[0])
-        self.process.wait()
-
-
-@contextlib.contextmanager
-def ray_nodes(place: Path) -> Iterator[tuple[str, list[Node]]]:
-    """Two nodes; yields the address and both, the head first."""
-    address = "127.0.0.1:6399"
-    head = Node("--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place))
-    nodes = [head]
-    try:
-        wait_for(address)
-        nodes.append(Node("--address", address))
-        yield address, nodes
-    finally:
-        for node in reversed(nodes):
-            node.kill()
-
-
-def wait_for(address: str, seconds: float = 120) -> None:
-    """Until somebody listens there."""
-    host, _, port = address.partition(":")
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1):
+    def run(self) -> None:
+        while not self._over.wait(0.2):
+            ended = len(self._manifests.ended())
+            if ended >= self._cuts / 3:
+                self._node.kill()
+                self.ended = ended if self._node.killed else None
                 return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+
+    def finish(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def submit(words: argparse.Namespace, source: Path, folder: Path, more: list[str], place: dict[str, str]) -> Any:
+    """The command as a user gives it."""
+    command = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder), *more]
+    command += ["--engine", words.engine, "--workers", str(words.workers), "--chunk", str(words.chunk)]
+    command += ["--model", words.model, "--steps", "1", "--device", "cpu"]
+    return subprocess.Popen(command, env=os.environ | place, stdout=subprocess.DEVNULL)
 
 
 def measure(words: argparse.Namespace) -> dict[str, Any]:
@@ -206,39 +179,37 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         more: list[str] = []
         nodes: list[Node] = []
+        place: dict[str, str] = {}
         if words.engine == "ray":
-            address, nodes = stack.enter_context(ray_nodes(Path(tempfile.mkdtemp(prefix="ray-"))))
+            address, nodes = stack.enter_context(ray_cluster(Path(tempfile.mkdtemp(prefix="ray-"))))
             more = ["--address", address]
+        if words.engine == "slurm":
+            place["SLURM_CONF"] = stack.enter_context(slurm_cluster(Path(tempfile.mkdtemp(prefix="slurm-"))))
         watcher = Watcher(folder)
         watcher.start()
         started = time.monotonic()
-        process = submit(words.engine, source, folder, words.workers, words.model, words.chunk, more)
+        process = submit(words, source, folder, more, place)
         mark = "ray::Drawer" if words.engine == "ray" else f"episode work {folder}"
         roots = None if words.engine == "slurm" else [node.process.pid for node in nodes] or [process.pid]
         killer = Killer(words.every, mark, roots) if words.every else None
-        if killer:
-            killer.start()
-        of_node = threading.Timer(2.5 * words.every, nodes[1].kill) if nodes and words.every else None
-        if of_node:
-            of_node.start()
+        of_node = Early(nodes[1], Manifests(folder), words.cuts) if nodes and words.every else None
+        for one in (killer, of_node):
+            if one:
+                one.start()
         process.wait()
-        if of_node:
-            of_node.cancel()
-            of_node.join()
-        node_killed = bool(nodes) and nodes[1].killed
-        while words.engine == "slurm" and ended_of(Episode.load(folder)) < words.cuts:
+        while words.engine == "slurm" and not process.returncode and len(Manifests(folder).ended()) < words.cuts:
             time.sleep(0.5)  # submitting does not wait for the job
         seconds = time.monotonic() - started
-        if killer:
-            killer.finish()
-        watcher.finish()
+        for one in (killer, of_node, watcher):
+            if one:
+                one.finish()
     ours, theirs = listing(folder), listing(uncut)
     return {
         "cuts": words.cuts,
         "workers": words.workers,
         "kill every": words.every,
         "kills": killer.kills if killer else 0,
-        "node killed": node_killed,
+        "cuts when a node was killed": of_node.ended if of_node else None,
         "exit status": process.returncode,
         "states": counts_of(rows_of(Episode.load(folder))),
         "files": len(theirs),

@@ -1,0 +1,105 @@
+"""Clusters of two nodes on this machine, of Ray and of Slurm, for `episode_chaos.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+
+class Node:
+    """A program that stands for a machine, with everything that it starts."""
+
+    def __init__(self, *words: str, **variables: str) -> None:
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(words, env=os.environ | variables, stdout=quiet, stderr=quiet)
+        self.killed = False
+
+    def kill(self) -> None:
+        """End all of its processes at once; `killed` says that this was done."""
+        with contextlib.suppress(psutil.Error):
+            own = psutil.Process(self.process.pid)
+            tree = [*own.children(recursive=True), own]
+            for process in tree:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self.killed = bool(psutil.wait_procs(tree, timeout=10)[0])
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def ray_cluster(place: Path) -> Iterator[tuple[str, list[Node]]]:
+    """Two nodes of one core each; yields the address and both, the head first."""
+    address = "127.0.0.1:6399"
+    start = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus", "1"]
+    start += ["--object-store-memory", "80000000", "--block"]
+    nodes = [Node(*start, "--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place))]
+    try:
+        wait_for(address)
+        nodes.append(Node(*start, "--address", address))
+        yield address, nodes
+    finally:
+        for node in reversed(nodes):
+            node.kill()
+
+
+SLURM = """ClusterName=here
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser={user}
+AuthType=auth/none
+CredType=cred/none
+SlurmctldPort=16817
+StateSaveLocation={place}/state
+SlurmdSpoolDir={place}/%n
+SlurmctldPidFile={place}/controller.pid
+SlurmdPidFile={place}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=16821 CPUs=1
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=16822 CPUs=1
+PartitionName=all Nodes=ALL Default=YES State=UP
+"""
+"""Two nodes of one core each on this machine, as Debian's slurm-wlm allows them; nobody else may reach its ports."""
+
+
+@contextlib.contextmanager
+def slurm_cluster(place: Path) -> Iterator[str]:
+    """A controller and two nodes, for who runs it as root; yields the path of their configuration."""
+    path, user = place / "slurm.conf", getpass.getuser()
+    path.write_text(SLURM.format(host=socket.gethostname(), user=user, place=place), encoding="utf-8")
+    for name in ("state", "n1", "n2"):
+        (place / name).mkdir()
+    words = [["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]]
+    nodes = [Node(*one, SLURM_CONF=str(path)) for one in words]
+    try:
+        wait_for("127.0.0.1:16817")
+        yield str(path)
+    finally:
+        for node in reversed(nodes):
+            node.kill()
+
+
+def wait_for(address: str, seconds: float = 120) -> None:
+    """Until somebody listens there."""
+    host, _, port = address.partition(":")
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)

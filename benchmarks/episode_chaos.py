@@ -189,7 +189,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         watcher.start()
         started = time.monotonic()
         process = submit(words, source, folder, more, place)
-        mark = "ray::Drawer" if words.engine == "ray" else f"episode work {folder}"
+        mark = "ray::Worker" if words.engine == "ray" else f"episode work {folder}"
         roots = None if words.engine == "slurm" else [node.process.pid for node in nodes] or [process.pid]
         killer = Killer(words.every, mark, roots) if words.every else None
         of_node = Early(nodes[1], Manifests(folder), words.cuts) if nodes and words.every else None

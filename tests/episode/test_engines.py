@@ -15,8 +15,10 @@ from PIL import Image
 from typer.testing import Result
 
 from crossfade import CrossFade
-from nakawari.episode.engines import ENGINES, openjd, slurm
+from nakawari.engines import ENGINES, Wish, openjd, slurm
+from nakawari.episode.manifest import DONE, Manifest, Manifests
 from nakawari.episode.plan import Episode, Unit
+from nakawari.episode.worker import job_of
 
 Cli = Callable[..., Result]
 
@@ -78,9 +80,26 @@ def test_files_are_written_and_nothing_is_started(
 def test_the_template_is_valid_where_its_library_is(tmp_path: Path):
     model = pytest.importorskip("openjd.model")
     episode = Episode(tmp_path, tuple(Unit(str(number), tmp_path) for number in range(25)))
-    template = openjd.template_of(episode, 10)
+    template = openjd.template_of(job_of(episode), Wish(chunk=10))
     assert template["steps"][0]["parameterSpace"]["taskParameterDefinitions"][0]["range"] == "0-24"
     model.decode_job_template(template=template, supported_extensions=["TASK_CHUNKING"])
+
+
+def test_a_session_that_starts_again_has_only_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Or it would begin with the first task each time, and seldom come to the last."""
+    episode = Episode(tmp_path, tuple(Unit(str(number), tmp_path) for number in range(5)))
+    monkeypatch.setattr(openjd, "_found", lambda: "openjd")
+    commands: list[Callable[[], list[str]]] = []
+    monkeypatch.setattr(openjd, "supervise", lambda job, ways, *more, **words: commands.extend(ways))
+    openjd.submit(job_of(episode), Wish(workers=1, chunk=2), print)
+    (command,) = commands
+    assert json.loads(command()[-1]) == [{"Part": "0-1"}, {"Part": "2-3"}, {"Part": "4-4"}]
+    for name in ("0", "1", "2"):
+        Manifests(tmp_path).put(Manifest(name, DONE))
+    assert json.loads(command()[-1]) == [{"Part": "2-3"}, {"Part": "4-4"}]
+    for name in ("3", "4"):
+        Manifests(tmp_path).put(Manifest(name, DONE))
+    assert command() == []
 
 
 def test_openjd_runs_its_template_here(cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path):

@@ -19,11 +19,12 @@ from typer.testing import Result
 
 from crossfade import CrossFade
 from cut_sheets import document, spelled, write
-from nakawari.episode.engines.processes import supervise
+from nakawari.engines import Job
+from nakawari.engines.processes import Command, again, supervise
 from nakawari.episode.manifest import MOST_DEATHS, Manifest, Manifests
 from nakawari.episode.plan import PLAN, Episode, Unit
 from nakawari.episode.unit import Models, carry_out, largest
-from nakawari.episode.worker import Share, work
+from nakawari.episode.worker import job_of, work
 
 Cli = Callable[..., Result]
 
@@ -37,16 +38,16 @@ def stub(stub: CrossFade, monkeypatch: pytest.MonkeyPatch) -> CrossFade:
     """Workers of the local engine are calls in this process; those that die are started again."""
     stub.noise, stub.draws_any_time = 0.0, True
 
-    def run_here(episode: Episode, commands: list[list[str]], places: object, watch: Any) -> None:
+    def run_here(job: Job, commands: list[Command], places: object, watch: Any) -> None:
         waiting = list(commands)
         while waiting:
             try:
-                work(episode.folder, Share.parse(waiting[0][-1]))
+                job.call(waiting[0]()[-1])
             except Killed:
                 continue
             waiting.pop(0)
 
-    monkeypatch.setattr("nakawari.episode.engines.local.supervise", run_here)
+    monkeypatch.setattr("nakawari.engines.local.supervise", run_here)
     return stub
 
 
@@ -385,7 +386,7 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path):
     )
     seen: list[int] = []
     command = [sys.executable, "-c", script, str(tmp_path / "mark"), str(tmp_path / "manifests" / "ended")]
-    supervise(episode, [command], [{}], lambda ended, cuts: seen.append(ended))
+    supervise(job_of(episode), [again(command)], [{}], lambda ended, cuts: seen.append(ended))
     assert Manifests(tmp_path).get("a") == Manifest("a", "done")
     assert (seen[0], seen[-1]) == (0, 1)
 
@@ -395,9 +396,9 @@ def test_processes_that_only_die_are_given_up(tmp_path: Path, monkeypatch: pytes
     command = [sys.executable, "-S", "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"]
     from nakawari.errors import NakawariError
 
-    monkeypatch.setattr("nakawari.episode.engines.processes.MOST_FRUITLESS", 3)
+    monkeypatch.setattr("nakawari.engines.processes.MOST_FRUITLESS", 3)
     with pytest.raises(NakawariError, match="Workers died 4 times"):
-        supervise(episode, [command], [{}], lambda ended, cuts: None)
+        supervise(job_of(episode), [again(command)], [{}], lambda ended, cuts: None)
 
 
 def test_real_processes_draw_an_episode(shots: Path, tmp_path: Path):

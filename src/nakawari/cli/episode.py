@@ -17,7 +17,6 @@ from .option_groups import GroupedCommand, with_options
 from .progress import Bar
 
 if TYPE_CHECKING:
-    from ..episode.engines import Wish
     from ..episode.plan import Episode
 
 app = typer.Typer(no_args_is_help=True, help="Draw many cuts, on this machine or on many.")
@@ -25,7 +24,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of th
 
 
 class Engine(StrEnum):
-    """The keys of `episode.engines.ENGINES`."""
+    """The keys of `engines.ENGINES`."""
 
     local = "local"
     ray = "ray"
@@ -127,19 +126,22 @@ def _check_folder(episode: Episode) -> None:
 def _run(
     episode: Episode, engine: Engine, workers: int | None, chunk: int, address: str | None, emit: bool, as_json: bool
 ) -> None:
-    from ..episode.engines import Wish
-    from ..episode.engines import submit as start
+    from ..engines import Wish
+    from ..engines import submit as start
     from ..episode.status import counts_of, rows_of
+    from ..episode.worker import job_of
 
-    wish: Wish = Wish(workers or 0, chunk, address, emit)
+    wish = Wish(workers or 0, chunk, address, emit)
     with Bar("episode", "cut") as bar:
-        said = start(engine.value, episode, wish, bar.show)
+        said = start(engine.value, job_of(episode), wish, bar.show)
     rows = rows_of(episode)
     counts = counts_of(rows)
     if as_json:
         typer.echo(json.dumps({"engine": engine.value, "said": said, "cuts": counts, "folder": str(episode.folder)}))
     else:
         typer.echo(f"{said}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+        if engine is Engine.slurm:  # does not wait
+            typer.echo(f"  nakawari episode status {episode.folder} says how far it is")
         for row in rows:
             if row.manifest.sentence:
                 typer.echo(f"  {row.manifest.name}: {row.manifest.sentence}")
@@ -218,14 +220,11 @@ def work(
 ) -> None:
     """Be a worker: take cuts until none is left. Engines start this."""
     from ..episode.plan import Episode
-    from ..episode.worker import Share, numbers_of
-    from ..episode.worker import work as take
-    from ..errors import NakawariError
+    from ..episode.worker import Share, numbers_of, take
 
-    own = Share.parse(share)
+    Share.parse(share)  # wrong words before the plan is read
     names = None
     if cuts is not None:
         units = Episode.load(folder).units
         names = [units[number].name for number in numbers_of(cuts, len(units))]
-    if lost := take(folder, own, names):
-        raise NakawariError(f"What became of {lost} cuts could not be written; free some space, and submit again.")
+    take(folder, share, names)

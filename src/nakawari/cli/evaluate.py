@@ -10,6 +10,7 @@ import typer
 
 from ..errors import UsageError
 from .early import check
+from .evaluation_engines import Engine, Evaluation
 from .progress import Bars
 from .training_run import LogWith
 
@@ -51,6 +52,10 @@ def command(
             metavar="NUMBER/WORKERS", help="Only this share, from 0; others beside it. Without it shares are joined."
         ),
     ] = None,
+    engine: Annotated[
+        Engine | None, typer.Option(help="Start a worker for each share, and join the shares when all are done.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=10000, help="How many workers an engine starts.")] = None,
     log_with: LogWith = None,
     device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
@@ -58,32 +63,30 @@ def command(
     """Score variants by one protocol: quality, cost, intervals."""
     if not (variants or frames or list_only):
         raise UsageError("Give a variant to evaluate, such as mini, or --frames NAME=DIR.")
+    if engine is not None and (share is not None or list_only):
+        raise UsageError("--engine starts a worker for each share; leave out --share and --list.")
+    if workers is not None and engine is None:
+        raise UsageError("--workers is for --engine; give one, such as --engine local.")
     check(variants=variants or [], folders=[data], output=output)
     if log_with:
         from ..training.trackers import check_installed
 
         check_installed(log_with)
-    from ..data.samples import spread
-    from ..data.triplets import open_dataset
-    from ..evaluation.drawn import Drawn, parse_frames, to_draw
-    from ..evaluation.processes import share_of
-    from ..evaluation.protocol import load_protocol
-    from ..evaluation.runner import evaluate
-
-    how = load_protocol(protocol)
-    drawn = parse_frames(frames or [])
-    samples = spread(open_dataset(data, how.split), limit)
-    results = output or Path("results") / how.name
+    words = Evaluation(tuple(variants or ()), data, protocol, output, limit, tuple(frames or ()), floors, device)
+    how, samples, results = words.asked
     if list_only:
+        from ..evaluation.drawn import to_draw
+
         typer.echo(f"{to_draw(samples, how, results)}: what must be drawn, from the keys in {results / 'keys'}")
         return
-    own = None if share is None else share_of(share)
-    rows = [*(variants or []), *(Drawn(name, folder, samples, how) for name, folder in drawn.items())]
+    if engine is not None:
+        said = words.by_engine(engine, workers)
+        if engine is Engine.slurm:  # does not wait
+            typer.echo(f"{said}; when it has ended, the same command without --engine joins the shares in {results}")
+            return
     with Bars("sample") as bars:
-        found = evaluate(
-            rows, samples, how, results, floors=floors, cost=cost, device=device, progress=bars.show, share=own
-        )
-    if own is not None:
+        found = words.run(cost=cost, share=share, progress=bars.show)
+    if share is not None:
         typer.echo(f"share {share} is done; the same command without --share joins all of them in {results}")
         return
     if log_with:

@@ -1,13 +1,15 @@
-"""A worker: one process that holds the model and takes cut after cut. Every engine does no more than start some."""
+"""A worker: one process that holds the model and takes cut after cut, and the job that engines start workers for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from ..engines import Job
 from ..errors import Interrupted, NakawariError, UsageError
 from ..processes import parse_share
 from .manifest import FAILED, Manifest, Manifests
@@ -50,6 +52,34 @@ def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = Non
     more, also_held = _round(episode, others, models)
     again, _ = _round(episode, [*held, *also_held], models)
     return lost + more + again
+
+
+def take(folder: Path, share: str, names: Iterable[str] | None = None) -> None:
+    """As `work`, with the share as the command line writes it; `NakawariError` where something could not be written."""
+    if lost := work(folder, Share.parse(share), names):
+        raise NakawariError(f"What became of {lost} cuts could not be written; free some space, and submit again.")
+
+
+def job_of(episode: Episode) -> Job:
+    """An episode as work for engines: what is left stands in its manifests."""
+    folder, manifests = episode.folder.resolve(), Manifests(episode.folder)
+    names = [unit.name for unit in episode.units]
+
+    def left() -> list[int]:
+        ended = manifests.ended()
+        return [number for number, name in enumerate(names) if name not in ended]
+
+    return Job(
+        folder.name,
+        episode.folder,
+        ("episode", "work", str(folder)),
+        call=partial(take, folder),
+        done=lambda: len(names) - len(left()),
+        left=left,
+        numbered="--cuts",
+        pieces=len(names),
+        device=episode.device,
+    )
 
 
 def _round(episode: Episode, units: Iterable[Unit], models: Models) -> tuple[int, list[Unit]]:

@@ -1,4 +1,4 @@
-"""Slurm: an array job, one task for each worker. Every node reaches the folder under the same path."""
+"""Slurm: an array job, one task for each worker. Every node reaches the folders of the job under the same paths."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from ...errors import NakawariError
-from ...files import write_text
-from ..plan import Episode
-from . import Watch, Wish
+from ..errors import NakawariError
+from ..files import write_text
+from . import Job, Watch, Wish
 
 SCRIPT = "slurm.sh"
 WORKERS = 4
 
 
-def script_of(episode: Episode, workers: int) -> str:
+def script_of(job: Job, workers: int) -> str:
     """The batch script: a worker that is killed starts again in its task, a task whose node fails is queued again."""
-    folder = episode.folder.resolve()
-    gpu = "" if episode.device == "cpu" else "# For GPUs, add: #SBATCH --gres=gpu:1\n"
-    command = shlex.join([sys.executable, "-m", "nakawari", "episode", "work", str(folder)])
+    gpu = "" if job.device == "cpu" else "# For GPUs, add: #SBATCH --gres=gpu:1\n"
+    command = shlex.join([sys.executable, "-m", "nakawari", *job.words])
     return f"""#!/bin/bash
 #SBATCH --job-name=nakawari
 #SBATCH --array=0-{workers - 1}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={folder}/slurm-%a.log
+#SBATCH --chdir={Path.cwd()}
+#SBATCH --output={job.folder.resolve()}/slurm-%a.log
 {gpu}while :; do
   {command} --share "$SLURM_ARRAY_TASK_ID/{workers}"
   status=$?
@@ -35,10 +35,10 @@ done
 """
 
 
-def submit(episode: Episode, wish: Wish, watch: Watch) -> str:
+def submit(job: Job, wish: Wish, watch: Watch) -> str:
     """Write the batch script, and unless only that is wished, hand it to `sbatch`; does not wait for the job."""
-    path = episode.folder / SCRIPT
-    write_text(path, script_of(episode, wish.workers or WORKERS))
+    path = job.folder / SCRIPT
+    write_text(path, script_of(job, wish.workers or WORKERS))
     if wish.emit:
         return f"wrote {path}"
     if shutil.which("sbatch") is None:
@@ -46,4 +46,4 @@ def submit(episode: Episode, wish: Wish, watch: Watch) -> str:
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise NakawariError(f"sbatch refused {path} ({' '.join(done.stderr.split())}); mend it and submit again.")
-    return f"job {done.stdout.strip()} of Slurm; see nakawari episode status {episode.folder}"
+    return f"job {done.stdout.strip()} of Slurm"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from ...files import write_text
-from ..plan import Episode
-from . import Watch, Wish
+from ..files import write_text
+from . import Job, Watch, Wish
 
 _UNTESTED = "Written by nakawari, never run by its authors: try it on a few cuts first."
 
 
-def opencue(episode: Episode, wish: Wish, watch: Watch) -> str:
-    """Write a script for OpenCue's PyOutline: a layer whose frames are the numbers of the cuts."""
-    folder, last = episode.folder.resolve(), len(episode.units) - 1
-    path = episode.folder / "opencue.py"
-    command = f'["nakawari", "episode", "work", {str(folder)!r}, "--cuts", "#IFRAME#"]'
+def opencue(job: Job, wish: Wish, watch: Watch) -> str:
+    """Write a script for OpenCue's PyOutline: a layer whose frames are the numbers of the pieces."""
+    path, last = job.folder / "opencue.py", job.pieces - 1
+    command = ["nakawari", *job.words, job.numbered, "#IFRAME#"]
     write_text(
         path,
         f"# {_UNTESTED}\n"
@@ -25,15 +23,15 @@ def opencue(episode: Episode, wish: Wish, watch: Watch) -> str:
     return f"wrote {path}, which is untested"
 
 
-def deadline(episode: Episode, wish: Wish, watch: Watch) -> str:
+def deadline(job: Job, wish: Wish, watch: Watch) -> str:
     """Write the two files that `deadlinecommand` takes for a job of its plug-in CommandLine."""
-    folder = episode.folder.resolve()
-    info, plugin = episode.folder / "deadline-job.txt", episode.folder / "deadline-plugin.txt"
+    info, plugin = job.folder / "deadline-job.txt", job.folder / "deadline-plugin.txt"
     write_text(
         info,
-        f"Plugin=CommandLine\nName=nakawari {folder.name}\nComment={_UNTESTED}\n"
-        f"Frames=0-{len(episode.units) - 1}\nChunkSize={wish.chunk}\nOutputDirectory0={folder}\n",
+        f"Plugin=CommandLine\nName=nakawari {job.name}\nComment={_UNTESTED}\n"
+        f"Frames=0-{job.pieces - 1}\nChunkSize={wish.chunk}\nOutputDirectory0={job.folder.resolve()}\n",
     )
-    arguments = f'episode work "{folder}" --cuts <STARTFRAME>-<ENDFRAME>'
+    words = " ".join(f'"{word}"' if "/" in word or " " in word else word for word in job.words)
+    arguments = f"{words} {job.numbered} <STARTFRAME>-<ENDFRAME>"
     write_text(plugin, f"Executable=nakawari\nArguments={arguments}\nShellExecute=False\n")
     return f"wrote {info} and {plugin}, which are untested"

@@ -1,0 +1,121 @@
+"""Open Job Description: a template with a task for each chunk of pieces, or for each share. AWS Deadline Cloud takes it
+as it is, and the program `openjd` runs it here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import NakawariError
+from ..files import write_json
+from . import Job, Watch, Wish
+from .processes import Command, supervise
+
+TEMPLATE = "openjd.json"
+STEP = "Work"
+TASK = "Part"
+
+
+def template_of(job: Job, wish: Wish, command: str = "nakawari") -> dict[str, Any]:
+    """The job template: pieces by their numbers in chunks, or shares, one for each worker.
+
+    `command`: the program as the machines that run the job find it.
+    """
+    words = ["{{Param.Folder}}" if word == str(job.folder.resolve()) else word for word in job.words]
+    part: dict[str, Any] = {"name": TASK, "type": "INT", "range": f"0-{_workers(wish) - 1}"}
+    more = ["--share", f"{{{{Task.Param.{TASK}}}}}/{_workers(wish)}"]
+    if job.numbered:
+        chunks = {"defaultTaskCount": wish.chunk, "rangeConstraint": "CONTIGUOUS"}
+        part |= {"type": "CHUNK[INT]", "range": f"0-{job.pieces - 1}", "chunks": chunks}
+        more = [job.numbered, f"{{{{Task.Param.{TASK}}}}}"]
+    return {
+        "specificationVersion": "jobtemplate-2023-09",
+        **({"extensions": ["TASK_CHUNKING"]} if job.numbered else {}),
+        "name": f"nakawari {job.name}",
+        "parameterDefinitions": [
+            {
+                "name": "Folder",
+                "type": "PATH",
+                "objectType": "DIRECTORY",
+                "dataFlow": "INOUT",
+                "default": ".",  # the folder of the template
+            },
+            {"name": "Nakawari", "type": "STRING", "default": command},
+        ],
+        "steps": [
+            {
+                "name": STEP,
+                "parameterSpace": {"taskParameterDefinitions": [part]},
+                "script": {"actions": {"onRun": {"command": "{{Param.Nakawari}}", "args": [*words, *more]}}},
+            }
+        ],
+    }
+
+
+def _workers(wish: Wish) -> int:
+    return wish.workers or 1
+
+
+def submit(job: Job, wish: Wish, watch: Watch) -> str:
+    """Write the template, and unless only that is wished, run it here with `openjd`, in some sessions side by side."""
+    path = job.folder / TEMPLATE
+    if wish.emit:
+        write_json(path, template_of(job, wish))
+        return f"wrote {path}"
+    program = _program()
+    own = job.folder.resolve() / ".nakawari"
+    write_json(path, template_of(job, wish, str(own)))
+    _write_launcher(own)
+    parts = chunks_of(job, wish.chunk) if job.numbered else [str(number) for number in range(_workers(wish))]
+    ways = [one for one in (parts[number :: _workers(wish)] for number in range(_workers(wish))) if one]
+    commands = [_session([program, "run", str(path), "--step", STEP], job, one) for one in ways]
+    supervise(job, commands, [{}] * len(commands), watch, died=bool)  # a session ends with its first dead task
+    return f"ran {path} in {len(commands)} sessions of openjd"
+
+
+def chunks_of(job: Job, chunk: int) -> list[str]:
+    """The pieces in chunks, as the program writes them: `0-9`."""
+    return [f"{first}-{min(first + chunk, job.pieces) - 1}" for first in range(0, job.pieces, chunk)]
+
+
+def _session(words: list[str], job: Job, parts: list[str]) -> Command:
+    """A session with those of the parts that are not done when it starts: one that died would begin with the first."""
+
+    def command() -> list[str]:
+        left = None if job.left is None else set(job.left())
+        tasks = [{TASK: part} for part in parts if left is None or left.intersection(_numbers(part))]
+        more = ["--extensions", "TASK_CHUNKING"] if job.numbered else []
+        return [*words, *more, "--tasks", json.dumps(tasks)] if tasks else []
+
+    return command
+
+
+def _numbers(part: str) -> range:
+    first, last = map(int, part.split("-"))
+    return range(first, last + 1)
+
+
+def _program() -> str:
+    program = _found()
+    if program is None:
+        raise NakawariError("The engine openjd needs the package openjd-cli; pip install nakawari[openjd], or --emit.")
+    return program
+
+
+def _found() -> str | None:
+    beside = Path(sys.executable).with_name("openjd")
+    return str(beside) if beside.exists() else shutil.which("openjd")
+
+
+def _write_launcher(path: Path) -> None:
+    """A script that starts this very installation from here: a session has an environment and a folder of its own."""
+    kept = [name for name in ("PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ]
+    lines = ["#!/bin/sh", *(f"export {name}={shlex.quote(os.environ[name])}" for name in kept)]
+    lines += [f"cd {shlex.quote(str(Path.cwd()))}", f'exec {shlex.quote(sys.executable)} -m nakawari "$@"']
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from nakawari.engines import Job, Watch
+from nakawari.engines.processes import Command
 from tiny_models import mini_model
 
 Cli = Callable[..., Result]
@@ -106,3 +110,85 @@ def test_trackers_are_told_means_differences_and_pictures(cli: Cli, place: Path,
     (event,) = told.Scalars(f"{average} minus {model}/ssim/all")
     assert event.value == pytest.approx(gap)
     assert f"{average}/clip0/t0.5000" in told.Tags()["images"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("by", ["command", "call"])
+def test_an_engine_starts_a_share_for_each_worker_and_the_result_is_that_of_one_run(
+    cli: Cli, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Workers are calls in this process, by the words of their commands or as Ray calls them."""
+    shares: list[str] = []
+
+    def run_here(job: Job, commands: list[Command], places: object, watch: Watch) -> None:
+        assert job.done() == 0
+        for command in commands:
+            words = list(command())
+            shares.append(words[-1])
+            if by == "call":
+                pickle.loads(pickle.dumps(job.call))(words[-1])
+            else:
+                assert cli(*words[3:]).stdout.startswith(f"share {words[-1]} is done")
+            watch(len(shares), len(commands))
+        assert job.done() > 0
+
+    monkeypatch.setattr("nakawari.engines.local.supervise", run_here)
+    words = ("--limit", "2", "--no-cost", *(("--no-floors",) if by == "call" else ()))
+    monkeypatch.chdir(place)
+    assert _run(cli, Path(), "-o", str(tmp_path / "one"), *words).exit_code == 0
+    drawn = tmp_path / "cut"
+    result = _run(cli, Path(), "-o", str(drawn), *words, "--engine", "local", "--workers", "2")
+    assert result.exit_code == 0, result.stderr
+    assert shares == ["0/2", "1/2"]
+    assert "2 samples, protocol tiny" in result.stdout
+    assert contents(drawn) == contents(tmp_path / "one")
+
+
+def test_slurm_does_not_wait_and_says_how_shares_are_joined(
+    cli: Cli, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "sbatch"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 7\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    result = _run(cli, place, "-o", str(tmp_path / "out"), "--no-floors", "--engine", "slurm", "--workers", "3")
+    assert result.exit_code == 0, result.stderr
+    assert "job 7 of Slurm; when it has ended, the same command without --engine joins" in result.stdout
+    script = (tmp_path / "out" / "engine" / "slurm.sh").read_text()
+    assert "#SBATCH --array=0-2" in script and '--no-floors --share "$SLURM_ARRAY_TASK_ID/3"' in script
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--engine", "local", "--share", "0/2"), "leave out --share and --list"),
+        (("--engine", "local", "--list"), "leave out --share and --list"),
+        (("--workers", "2"), "--workers is for --engine"),
+    ],
+)
+def test_words_about_engines_that_contradict(
+    cli: Cli, place: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    result = _run(cli, place, "-o", str(tmp_path / "out"), *words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "package"), [("local", None), ("ray", "ray"), ("openjd", "openjd.cli")])
+def test_real_workers_give_the_bytes_of_one_run(
+    cli: Cli, place: Path, tmp_path: Path, engine: str, package: str | None
+) -> None:
+    if package:
+        pytest.importorskip(package)
+    words = ("-o", str(tmp_path / "out"), "--no-cost")
+    assert _run(cli, place, "-o", str(tmp_path / "one"), "--no-cost").exit_code == 0
+    result = _run(cli, place, *words, "--engine", engine, "--workers", "2")
+    assert result.exit_code == 0, result.stderr
+    shutil.rmtree(tmp_path / "out" / "engine", ignore_errors=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "one")

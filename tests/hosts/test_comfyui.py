@@ -1,4 +1,4 @@
-"""The ComfyUI nodes, run against a stand-in for its API: schema, workflows, outputs equal to the command's."""
+"""The nodes, run by ComfyUI's own node API: schema, workflows, outputs equal to the command's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import comfyui_api
 import numpy as np
 import pytest
 import torch
@@ -28,8 +29,7 @@ NAMED = ("--format", "png", "--name", "frame_####")
 @pytest.fixture(scope="module")
 def pack() -> Any:
     """The pack, imported by its path as ComfyUI does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(HERE / "comfy_stand_in"))
+    with comfyui_api.importable(comfyui_api.root()), pytest.MonkeyPatch.context() as patch:
         spec = importlib.util.spec_from_file_location(
             "comfy_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
         )
@@ -37,7 +37,7 @@ def pack() -> Any:
         patch.setitem(sys.modules, "comfy_pack", module)
         spec.loader.exec_module(module)
         yield module
-        for name in [name for name in sys.modules if name.startswith(("comfy_pack", "comfy_api"))]:
+        for name in [name for name in sys.modules if name.startswith("comfy_pack.")]:
             del sys.modules[name]
 
 
@@ -45,7 +45,7 @@ def pack() -> Any:
 def nodes(pack: Any) -> dict[str, Any]:
     """Node id -> node."""
     extension = asyncio.run(pack.comfy_entrypoint())
-    return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
+    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
 
 
 @pytest.fixture
@@ -66,33 +66,17 @@ def batch(paths: list[Path]) -> torch.Tensor:
 
 def workflow(nodes: dict[str, Any], name: str, folder: Path, **changes: Any) -> dict[str, tuple[Any, ...]]:
     """Run an example workflow; the nodes of ComfyUI itself are what they do in a line each."""
-    own = {
-        "LoadImage": lambda image: (batch([folder / image])[0][None], None),
-        "ImageBatch": lambda image1, image2: (torch.cat([image1, image2]),),
-        "SaveImage": lambda images, filename_prefix: (images,),
+    own: comfyui_api.Own = {
+        "LoadImage": (("IMAGE", "MASK"), lambda image: (batch([folder / image])[0][None], None)),
+        "ImageBatch": (("IMAGE",), lambda image1, image2: (torch.cat([image1, image2]),)),
+        "SaveImage": ((), lambda images, filename_prefix: (images,)),
     }
-    graph = json.loads((PACK / "example_workflows" / name).read_text())
-    made: dict[str, tuple[Any, ...]] = {}
-    for number in sorted(graph, key=int):
-        node = graph[number]
-        inputs = {
-            socket: made[value[0]][value[1]] if isinstance(value, list) else value
-            for socket, value in (node["inputs"] | changes.get(node["class_type"], {})).items()
-        }
-        kind = node["class_type"]
-        made[number] = own[kind](**inputs) if kind in own else nodes[kind].run(**inputs)
-    return made
+    return comfyui_api.follow(nodes, own, PACK / "example_workflows" / name, changes)
 
 
 def test_schema(nodes: dict[str, Any]) -> None:
     """What saved workflows rely on: a change here breaks them."""
-    found = {
-        name: {
-            "inputs": [[socket.id, socket.type, socket.optional] for socket in schema.inputs],
-            "outputs": [[socket.id, socket.type] for socket in schema.outputs],
-        }
-        for name, schema in ((name, node.define_schema()) for name, node in nodes.items())
-    }
+    found = {name: comfyui_api.info_of(node) for name, node in nodes.items()}
     assert found == json.loads((HERE / "comfyui_schema.json").read_text())
 
 
@@ -111,9 +95,9 @@ def test_in_betweens_equal_those_of_the_command(
 def test_transparency_travels_as_a_mask(nodes: dict[str, Any], keys: list[Path]) -> None:
     mask = torch.zeros(2, 64, 96)
     mask[:, :, :8] = 1  # transparent at the left
-    (variant,) = nodes["NakawariLoadVariant"].run(model="mini")
+    (variant,) = comfyui_api.run(nodes["NakawariLoadVariant"], model="mini")
     words = {"between": "1", "spacing": "even", "seed": 0, "parts": True}
-    frames, made = nodes["NakawariInBetween"].run(variant=variant, keys=batch(keys), mask=mask, **words)
+    frames, made = comfyui_api.run(nodes["NakawariInBetween"], variant=variant, keys=batch(keys), mask=mask, **words)
     assert frames.shape == (3, 64, 96, 3) and made.shape == (3, 64, 96)
     assert torch.equal(made[[0, 2]], mask)
     assert made[1, :, :6].min() > 0.9 and made[1, :, 12:].max() < 0.1
@@ -153,18 +137,18 @@ def test_what_is_wrong_is_one_sentence(nodes: dict[str, Any], keys: list[Path]) 
     from nakawari.errors import NakawariError, UsageError
 
     with pytest.raises(NakawariError, match="nowhere"):
-        nodes["NakawariLoadVariant"].run(model="nowhere")
-    (variant,) = nodes["NakawariLoadVariant"].run(model="mini")
+        comfyui_api.run(nodes["NakawariLoadVariant"], model="nowhere")
+    (variant,) = comfyui_api.run(nodes["NakawariLoadVariant"], model="mini")
     words = {"variant": variant, "between": "1", "spacing": "even", "seed": 0, "parts": True}
     with pytest.raises(UsageError, match="two keys or more in one batch, not 1"):
-        nodes["NakawariInBetween"].run(keys=batch(keys)[:1], **words)
+        comfyui_api.run(nodes["NakawariInBetween"], keys=batch(keys)[:1], **words)
     with pytest.raises(UsageError, match="spacing 'fast' is not known"):
-        nodes["NakawariInBetween"].run(keys=batch(keys), **words | {"spacing": "fast"})
+        comfyui_api.run(nodes["NakawariInBetween"], keys=batch(keys), **words | {"spacing": "fast"})
 
 
 def test_an_adapter_is_added_to_the_name(nodes: dict[str, Any], pack: Any, tmp_path: Path) -> None:
-    (variant,) = nodes["NakawariLoadVariant"].run(model="mini:bf16")
-    (adapted,) = nodes["NakawariApplyAdapter"].run(variant=variant, folder=str(tmp_path), scale=0.7)
+    (variant,) = comfyui_api.run(nodes["NakawariLoadVariant"], model="mini:bf16")
+    (adapted,) = comfyui_api.run(nodes["NakawariApplyAdapter"], variant=variant, folder=str(tmp_path), scale=0.7)
     assert adapted.name == f"mini+{tmp_path}@0.7:bf16"
 
 

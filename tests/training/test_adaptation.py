@@ -109,6 +109,14 @@ def test_about_a_tenth_is_held_out_and_validated_on(tmp_path: Path, clips: int, 
         assert len(train) == clips - held_out and not {c.name for c in train} & {c.name for c in validation}
 
 
+@pytest.mark.parametrize(("family", "leaves_out"), [("Mini", True), ("ToonCrafter", False), ("Framer", False)])
+def test_keys_count_where_the_network_draws_them_too(tmp_path: Path, family: str, leaves_out: bool):
+    """Their latents go on through sampling, beside those between them; only mini leaves them as they are."""
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": f"{family}Pipeline"}))
+    made = make_recipe(words(write_clips(tmp_path / "show", 1), str(tmp_path)), [])
+    assert made.objective.inner_only is leaves_out
+
+
 def test_too_little_to_hold_any_out_is_said(tmp_path: Path):
     with pytest.warns(NakawariWarning, match="nothing is validated, and best/ holds the last weights"):
         made = make_recipe(words(write_clips(tmp_path / "show", 1, frames=6)), [])
@@ -130,7 +138,7 @@ def test_every_family_has_a_default_of_its_own(tmp_path: Path):
 @pytest.mark.parametrize(
     ("family", "frames", "target", "weighting"),
     [
-        ("ToonCrafter", 16, "spatial-cross-attention", "min-snr"),
+        ("ToonCrafter", 16, "spatial-cross-attention", "native"),
         ("Framer", 14, "attention+feed-forward", "native"),
     ],
 )

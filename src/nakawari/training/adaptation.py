@@ -66,7 +66,6 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
                 "rank": default(words.rank, chosen.rank),
                 "decoder_rank": words.decoder_rank,
             },
-            "inner_only": True,
             "sampling": dict(chosen.sampling),
         }
         | dict(chosen.objective),

@@ -44,6 +44,13 @@ def test_batch_is_a_pure_function_of_its_index() -> None:
     )
 
 
+def test_a_sample_says_how_many_of_its_frames_a_second_has() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (24, 20, 30, 3), np.uint8)
+    for clip_rate, span, rate in ((24.0, 2, 24.0), (24.0, 6, 8.0), (0.0, 6, 0.0)):
+        source = ClipSource([Clip("move", frames, clip_rate)], (span, span))
+        assert stream(source=source, num_frames=(3,)).sample(0)["fps"] == rate
+
+
 def test_workers_give_the_same_stream() -> None:
     alone = list(stream().batches(1, 5))
     shared = list(stream().batches(1, 5, workers=2))

@@ -16,9 +16,11 @@ from torch.nn import functional
 from nakawari.adapters import adapted_layers, attach
 from nakawari.diffusion import EDMProcess, VelocityProcess
 from nakawari.errors import UsageError
+from nakawari.families import build as build_model
 from nakawari.training.condition_cache import ConditionCache
 from nakawari.training.objectives.adapt import adapter_learns, build
 from nakawari.training.objectives.base import sample_generator
+from nakawari.training.objectives.conditions import condition_of
 from nakawari.training.objectives.decoded import random_places
 from nakawari.training.objectives.denoiser import DenoiserObjective
 from nakawari.training.objectives.params import AdaptParams
@@ -28,7 +30,7 @@ from nakawari.training.plan import make_plan
 from nakawari.training.recipe import load_recipe, parse_recipe
 from nakawari.training.run import train_from_recipe
 from nakawari.variants import load
-from tiny_models import mini_model, plain_model
+from tiny_models import UNET, VAE, mini_model, plain_model
 
 LORA = {"target": "linear-and-convolution", "rank": 2}
 PROCESSES = {"velocity": VelocityProcess(), "edm": EDMProcess()}
@@ -49,6 +51,13 @@ def adapting(model: Any = None, **params: Any) -> DenoiserObjective:
     torch.manual_seed(0)
     words = AdaptParams(**({"lora": LORA} | params))
     return adapter_learns(words, model or mini_model(), Target(true_latents)).train()
+
+
+def test_a_clip_is_told_with_its_own_rate_where_the_family_knows_rates():
+    tooncrafter = build_model({"family": "tooncrafter", "unet": UNET | {"fps_condition": True}, "vae": VAE})
+    values = batch(4) | {"fps": [12.0, 0.0, 1.0, 60.0]}
+    assert condition_of(tooncrafter, values, [True] * 4).fps.tolist() == [12, tooncrafter.config.default_fps, 5, 30]
+    assert condition_of(mini_model(), values, [False] * 4).fps is None
 
 
 def gradients(objective: DenoiserObjective, **changes: Any) -> dict[str, Tensor]:

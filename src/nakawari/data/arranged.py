@@ -12,7 +12,7 @@ import torch
 
 from ..errors import NakawariError
 from .samples import Sample
-from .training_data import Frames, Rng, crop
+from .training_data import Drawn, Frames, Rng, crop
 
 Times = Sequence[float]
 
@@ -32,7 +32,7 @@ class TripletSource:
     samples: Sequence[Sample]
     random_crop: bool = True
 
-    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
         sample = self.samples[int(rng.integers(len(self.samples)))]
         if num_frames < len(sample.times) + 2:
             raise NakawariError(
@@ -40,7 +40,7 @@ class TripletSource:
                 "ask for at least as many as a sample has."
             )
         frames = crop(sample.read(), size, rng if self.random_crop else None)
-        return spread(frames, sample.times, num_frames), sample.name
+        return Drawn(spread(frames, sample.times, num_frames), sample.name)
 
 
 def places(times: Times, num_frames: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -27,12 +27,20 @@ Frames = NDArray[np.uint8]
 _TRIES = 12
 
 
+class Drawn(NamedTuple):
+    """`frames` (F, H, W, 3), evenly spaced; a name; `fps`, how many of these frames a second has, 0 = not known."""
+
+    frames: Frames
+    name: str
+    fps: float = 0.0
+
+
 class SampleSource(Protocol):
     """Something that frames can be drawn from."""
 
-    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
-        """`num_frames` evenly spaced frames (F, H, W, 3) of `size` (H, W), and a name. `motion` in (0, 1] caps how far
-        apart the keys may be, as a share of what the source allows."""
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
+        """`num_frames` frames of `size` (H, W). `motion` in (0, 1] caps how far apart the keys may be, as a share of
+        what the source allows."""
         ...
 
 
@@ -44,7 +52,7 @@ class SyntheticSource:
     reach: tuple[float, float] = (0.015, 0.32)
     min_change: float = 0.2
 
-    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
         low, high = self.reach
         scene, keys = self._scene(rng, size, math.log(low), math.log(max(low, high * motion)))
         for _ in range(_TRIES):
@@ -52,7 +60,7 @@ class SyntheticSource:
                 break
             scene, keys = self._scene(rng, size, math.log(low), math.log(max(low, high * motion)))
         between = scene.render(np.linspace(0, 1, num_frames).tolist()[1:-1])
-        return np.concatenate([keys[:1], between, keys[1:]]), f"synthetic-{scene.seed}"
+        return Drawn(np.concatenate([keys[:1], between, keys[1:]]), f"synthetic-{scene.seed}")
 
     def _scene(self, rng: Rng, size: tuple[int, int], low: float, high: float) -> tuple[SyntheticScene, Frames]:
         scene = SyntheticScene(int(rng.integers(2**62)), size, math.exp(rng.uniform(low, high)))
@@ -76,19 +84,20 @@ class ClipSource:
         if not 1 <= self.span[0] <= self.span[1]:
             raise UsageError(f"span is {self.span}; it needs two frame counts, 1 <= fewest <= most.")
 
-    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
-        best: tuple[float, Frames, str] | None = None
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
+        best: tuple[float, Drawn] | None = None
         for _ in range(_TRIES):
             clip = self.clips[int(rng.integers(len(self.clips)))]
-            window = clip.sample_window(rng, num_frames, self._stride(rng, num_frames, motion))
+            stride = self._stride(rng, num_frames, motion)
+            window = clip.sample_window(rng, num_frames, stride)
             if window is None:
-                window = clip.sample_window(rng, num_frames, 1)
+                stride, window = 1, clip.sample_window(rng, num_frames, 1)
             if window is None:
                 continue
             frames = crop(window, size, rng if self.random_crop else None)
             moved = change(frames)
             if best is None or moved > best[0]:
-                best = moved, frames, clip.name
+                best = moved, Drawn(frames, clip.name, clip.fps / stride)
             if moved >= self.min_change:
                 break
         if best is None:
@@ -96,7 +105,7 @@ class ClipSource:
                 f"No clip has {num_frames} frames (the longest has {max(len(c.frames) for c in self.clips)}); "
                 "give longer clips or ask for fewer frames."
             )
-        return best[1], best[2]
+        return best[1]
 
     def _stride(self, rng: Rng, num_frames: int, motion: float) -> int:
         low, high = self.span
@@ -153,7 +162,7 @@ class MixedSource:
         if not self.parts or any(weight < 0 for _, weight in self.parts) or sum(w for _, w in self.parts) <= 0:
             raise UsageError("The sources' weights must be zero or more, and one of them above zero.")
 
-    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> tuple[Frames, str]:
+    def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
         weights = np.array([weight for _, weight in self.parts], float)
         source, _ = self.parts[int(rng.choice(len(weights), p=weights / weights.sum()))]
         return source.draw(rng, num_frames, size, motion)
@@ -198,13 +207,13 @@ class TrainingSamples(Dataset[dict[str, Any]]):
         return int(_rng(self.seed, "batch", index).choice(list(self.num_frames)))
 
     def sample(self, index: int) -> dict[str, Any]:
-        """`frames` (F, 3, H, W) float32 in [-1, 1], the first and the last being the keys; `name`."""
+        """`frames` (F, 3, H, W) float32 in [-1, 1], the first and the last being the keys; `name`; `fps` as `Drawn`."""
         rng = _rng(self.seed, "sample", index)
         count = self.frames_of_batch(index // self.batch_size)
-        frames, name = self.source.draw(rng, count, self.size, self.curriculum(index))
-        frames = changed(frames, self.augmentation.draw(rng))
+        drawn = self.source.draw(rng, count, self.size, self.curriculum(index))
+        frames = changed(drawn.frames, self.augmentation.draw(rng))
         tensor = torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
-        return {"frames": tensor.float() / 127.5 - 1, "name": name}
+        return {"frames": tensor.float() / 127.5 - 1, "name": drawn.name, "fps": drawn.fps}
 
     def batch(self, index: int) -> dict[str, Tensor | list[str]]:
         """`frames` (B, F, 3, H, W) float32 in [-1, 1]; `name`: B names."""

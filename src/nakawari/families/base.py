@@ -138,6 +138,9 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
     condition_dropout: Mapping[str, float] = MappingProxyType({})
     """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
     without text and image, `image_only` with text alone, `guide` without motion guidance."""
+    trained_fps: ClassVar[tuple[int, int] | None] = None
+    """The least and most frames per second that the family is told of training clips, each clip its own; None = it is
+    always told its default."""
 
     @property
     @abstractmethod

@@ -135,14 +135,14 @@ def _large(family: str, size: tuple[int, int], longest: int) -> Defaults:
         rank=32 if framer else 16,
         size=size,
         frames=longest,
-        # ToonCrafter is told a stride, 5 to 30 frames a second; Framer's footage was taken every few frames.
+        # Of 24 frames a second this is 24, 12 or 8, which ToonCrafter is told; Framer's footage was taken so, too.
         span=(longest - 1, 3 * (longest - 1)),
         batch=4,
         rate=1e-4,
         steps=1000,
         student_rate=1e-4,
         student_steps=10_000,
-        # Both learnt by it; min-SNR would give nothing to the noisiest time, which is pure noise and where drawing begins.
+        # As both were trained. min-SNR would weigh ToonCrafter's noisiest time, where drawing begins, with zero.
         objective={
             "noise_l1": 0.0,
             "weighting": "native",

@@ -55,6 +55,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
     layer_renames: ClassVar[dict[str, str]] = UNET_RENAMES
     default_lora: ClassVar[str] = "linear-and-convolution"
     condition_dropout: ClassVar[dict[str, float]] = {"text": 0.05, "image": 0.05, "image_only": 0.05}
+    trained_fps: ClassVar[tuple[int, int]] = 5, 30
     model_cpu_offload_seq = "text_encoder->image_encoder->image_adapter->resampler->unet->vae"
     _optional_components: ClassVar[list[str]] = [
         "resampler",

@@ -44,9 +44,11 @@ def _build(
     pipeline: InterpolationPipeline, batch: Batch, chosen: list[int], guided: bool, generators: Sequence[Any] | None
 ) -> Condition:
     frames = batch["frames"][chosen]
-    words: dict[str, Any] = {
-        name: [batch[name][i] for i in chosen] for name in ("prompt", "fps") if batch.get(name) is not None
-    }
+    words: dict[str, Any] = {}
+    if batch.get("prompt") is not None:
+        words["prompt"] = [batch["prompt"][i] for i in chosen]
+    if (rates := rates_of(pipeline, batch)) is not None:
+        words["fps"] = [rates[i] for i in chosen]
     if (tracks := tracks_of(pipeline, batch)) is not None:
         words["control"] = [tracks[i] for i in chosen]
     if generators is not None:
@@ -54,6 +56,15 @@ def _build(
     if guided and batch.get("guide") is not None:
         words["guide"] = Guide.from_stacked(batch["guide"][chosen])
     return pipeline.condition(*keys_of(frames), num_frames=frames.shape[1], guided=guided, **words)
+
+
+def rates_of(pipeline: InterpolationPipeline, batch: Batch) -> list[int] | None:
+    """Frames per second of a batch's clips as the family is told them, its default where a clip does not say; None
+    where it is not told (see `InterpolationPipeline.trained_fps`)."""
+    if pipeline.trained_fps is None or batch.get("fps") is None:
+        return None
+    low, high = pipeline.trained_fps
+    return [min(max(round(rate), low), high) if rate else pipeline.config.default_fps for rate in batch["fps"]]
 
 
 def tracks_of(pipeline: InterpolationPipeline, batch: Batch) -> list[Any] | None:

@@ -44,7 +44,7 @@ class Prior:
 
         from ...data.training_data import SyntheticSource
 
-        scene, _ = SyntheticSource().draw(np.random.default_rng([self.seed, number]), 2, size, 1.0)
+        scene = SyntheticSource().draw(np.random.default_rng([self.seed, number]), 2, size, 1.0).frames
         keys = torch.from_numpy(np.ascontiguousarray(scene.transpose(0, 3, 1, 2))).float() / 127.5 - 1
         with disabled(*adapted_networks(self.pipeline)):
             drawn = self.pipeline(

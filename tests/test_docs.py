@@ -83,6 +83,27 @@ def test_page_from_a_wheel(wheel: Path, page: list[list[str]], tmp_path: Path):
         assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
+def test_a_recipe_of_a_wheel_runs(wheel: Path, show: Path, tmp_path: Path):
+    """In an empty folder: copied, checked, run, its log read back from TensorBoard's file, its adapter drawn with."""
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    data = ["--set", "data.sources.0.path=show", "--set", "data.cache=cache"]
+    short = ["--set", "optim.steps=2", "--set", "optim.batch_size=2", "--log-with", "tensorboard"]
+    keys = [f"show/clip/frame{number:02d}.png" for number in (0, 11)]
+    for words in (
+        ["recipes", "copy", "adapt/framer-tiny", "-o", "mine.yaml"],
+        ["recipes", "check", "mine.yaml", *data],
+        ["adapt", "mine.yaml", *data, *short, "-o", "run"],
+        ["interpolate", *keys, "--model", "framer-tiny", "--adapter", "run", "--steps", "2", "-o", "drawn"],
+    ):
+        command = [sys.executable, "-m", "nakawari", *words]
+        environment = os.environ | {"PYTHONPATH": str(wheel)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
+    (file,) = (tmp_path / "run" / "logs").rglob("events.out.tfevents*")
+    assert [event.step for event in events.EventAccumulator(str(file)).Reload().Scalars("loss")] == [1, 2]
+
+
 def anchors(page: Path) -> set[str]:
     """What a heading is linked by: its letters in lower case, spaces as hyphens."""
     heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

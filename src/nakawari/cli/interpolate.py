@@ -198,6 +198,9 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
     by_parts = sum(gap["drawn_by"] == "parts" for gap in record["gaps"])
     if by_parts:
         typer.echo(f"  {by_parts} of {gaps} gaps drawn by their parts, not by the model (--no-parts: all by the model)")
+    both = sum(gap["drawn_by"] == "both" for gap in record["gaps"])
+    if both:
+        typer.echo(f"  {both} of {gaps} gaps drawn in two layers: flat figures by their parts, the ground by the model")
     frames = {frame["file"] for frame in record["frames"]}
     sequence = [file for file in files if file.name in frames and file.parent == files[-1].parent]
     if sequence:

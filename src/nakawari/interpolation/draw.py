@@ -15,6 +15,7 @@ from .counting import Counter, Progress, Watch
 from .cuts import across, is_cut
 from .drawn import Drawn, Gap, Pair, gap_of
 from .erased import erases
+from .figures import in_layers
 from .finishing import finished_gap
 from .keys import Key, transparent
 from .options import check_settings
@@ -97,17 +98,26 @@ def _draw_gaps(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Some gaps together: by their parts where these explain the keys, the others by the model."""
+    """Some gaps together: by their parts where these explain the keys, the others by the model, whose in-betweens of a
+    painted ground have flat figures laid over them."""
     made: dict[int, Gap] = {}
     cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
     for gap, pair in pairs.items():
-        shares = [plans[gap].shares[place] for place in plans[gap].kept]
-        found = _without_model(gap, pair, shares, settings, cut=gap in cuts)
+        found = _without_model(gap, pair, _kept(plans[gap]), settings, cut=gap in cuts)
         if found is not None:
             made[gap] = gap_of(found[0], plans[gap], None, found[1])
             counter.add(plans[gap].drawn * (1 + transparent(pair)))
     rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
+    layers = {
+        gap: found
+        for gap, pair in rest.items()
+        if _by_parts(gap, settings) and gap not in cuts and (found := in_layers(pair, _kept(plans[gap])))
+    }
+    rest |= {gap: found.grounds for gap, found in layers.items()}
     made |= draw_by_model(rest, plans, settings, pipeline, counter) if rest else {}
+    for gap, found in layers.items():
+        own = made[gap]
+        made[gap] = replace(own, frames=found.joined(own.frames), used=dict(own.used) | {"drawn_by": "both"})
     return {gap: replace(own, used=dict(own.used) | {"cut": gap in cuts}) for gap, own in made.items()}
 
 
@@ -117,10 +127,20 @@ def _without_model(
     """The in-betweens of a gap that the model need not draw, and what drew them; None of one that it must."""
     if cut and settings.on_cut != "draw":
         return across(pair, shares, settings.on_cut), {"drawn_by": settings.on_cut}
-    if not settings.parts or settings.auto_tracks or settings.drags.get(gap):
+    if not _by_parts(gap, settings):
         return None
     frames = frames_by_parts(pair, shares)
     return None if frames is None or erases(pair, frames) else (frames, _used_by_parts(settings))
+
+
+def _by_parts(gap: int, settings: Settings) -> bool:
+    """Whether parts may draw in a gap; points led by hand are obeyed by the model alone."""
+    return settings.parts and not settings.auto_tracks and not settings.drags.get(gap)
+
+
+def _kept(plan: GapPlan) -> list[float]:
+    """Where on the way the frames stand that are given out."""
+    return [plan.shares[place] for place in plan.kept]
 
 
 def _used_by_parts(settings: Settings) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Gap:
         tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
         shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
             model knows no others.
-        used: what drew it and with what: `OF_GAP` (`drawn_by` is model, parts, hold or fade), and what the model really
+        used: what drew it and with what: `OF_GAP` (`drawn_by` is model, parts, both (figures by
+            their parts over a ground by the model), hold or fade), and what the model really
             took for steps, guidance, scheduler and seed (None where it knows no such thing).
     """
 
@@ -60,7 +61,7 @@ class Drawn:
     @property
     def by_model(self) -> Mapping[str, Any]:
         """`used` of the first gap that the model drew, empty where it drew none."""
-        return next((used for used in self.used if used.get("drawn_by") == "model"), {})
+        return next((used for used in self.used if used.get("drawn_by") in ("model", "both")), {})
 
     @property
     def confidence(self) -> list[float | None]:

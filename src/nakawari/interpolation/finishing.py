@@ -20,7 +20,7 @@ def finished_gap(pair: Pair, gap: Gap, settings: Settings) -> Gap:
     if gap.used.get("drawn_by") in ON_CUT:
         return gap
     kept = is_kept(pair, settings.palette)
-    torn = gap.used.get("drawn_by") != "parts"
+    torn = gap.used.get("drawn_by") not in ("parts", "both")
     frames = [_finished(pair, frame, kept, torn) for frame in gap.frames]
     keys = Keys(pair)
     sure = [round(keys.judge(frame, share).frame, 4) for frame, share in zip(frames, gap.shares, strict=True)]

@@ -67,6 +67,7 @@
       else {
         words.push(`in-between of ${frame.of}${frame.share === null ? "" : `, ${Math.round(frame.share * 100)} % of the way`}`);
         if (frame.drawn_by === "parts") words.push("drawn by its parts");
+        if (frame.drawn_by === "both") words.push("figures drawn by their parts");
         if (typeof frame.confidence === "number") words.push(`confidence ${Math.round(frame.confidence * 100)} %`);
       }
       about.textContent = words.join(" · ");

@@ -1,0 +1,185 @@
+"""Pictures that are half cel, half painting: flat-coloured figures over a ground with texture, gradients or paint.
+
+Two layers are made of each key: the figures, with a matte, and the ground without them. Figures move by their parts,
+the ground as the model moves it, and the one is laid over the other. What is of one colour up to an edge, and the lines
+round it, is figure; a pixel between figure and ground has as much matte as its colour says. Where a figure hides the
+ground, the other key's ground shows if the ground stands still, else what lies round it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .by_parts import frames_by_parts
+from .drawn import Pair
+from .erased import erases
+from .keys import bled_colour
+
+EVEN = 4
+"""Levels that a pixel and the eight round it may differ by within an area."""
+ONE_COLOUR = 3.0
+"""Deviation in levels up to which an area is of one colour; gradients and texture have more."""
+LEAST_AREA = 3e-4
+"""Least share of the picture that an area takes."""
+WITHIN = 16
+"""Levels from an area's or a line's colour within which a pixel beside it belongs to it."""
+LINE_REACH = 4
+"""Pixels from an area up to which its line reaches."""
+INK_SHARE = 0.15
+"""Least share of the pixels round the areas that are of a line's colour."""
+INK_APART = 48
+"""Levels by which a line differs from all areas that are not of its own colour; what is nearer is an edge."""
+LEAST, MOST = 0.01, 0.9
+"""Share of a picture that figures take, so that there are figures and a ground."""
+STILL = 2.0
+"""Levels by which a ground that stands still may differ between the keys, on average."""
+
+Plane = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A gap in two layers.
+
+    Args:
+        figures: in-betweens of the figures by their parts, RGBA (H, W, 4) each.
+        grounds: the keys without their figures, RGB (H, W, 3) each.
+    """
+
+    figures: list[Plane]
+    grounds: Pair
+
+    def joined(self, grounds: Sequence[Plane]) -> list[Plane]:
+        """The figures over in-betweens of the grounds."""
+        return [over(figure, ground) for figure, ground in zip(self.figures, grounds, strict=True)]
+
+
+def in_layers(pair: Pair, shares: Sequence[float]) -> Layers | None:
+    """Two keys, uint8 (H, W, 3 or 4), whose figures are drawn by their parts at shares in (0, 1); None where there are
+    none over a ground of another kind, where parts do not explain them, and of transparent keys."""
+    found = split(pair)
+    if found is None:
+        return None
+    figures, grounds = found
+    frames = frames_by_parts(figures, shares)
+    return None if frames is None or erases(figures, frames) else Layers(frames, grounds)
+
+
+def split(pair: Pair) -> tuple[Pair, Pair] | None:
+    """Two opaque keys, uint8 (H, W, 3), as figures, (H, W, 4) each, and grounds, (H, W, 3) each.
+
+    None where they are not half cel, half painting.
+    """
+    if pair[0].shape[2] != 3 or min(pair[0].shape[:2]) < 16:
+        return None
+    solid = []
+    for key in pair:
+        solid.append(_solid(key))
+        if not LEAST <= float(solid[-1].mean()) <= MOST:
+            return None
+    figures = _matted(pair[0], solid[0]), _matted(pair[1], solid[1])
+    return figures, _grounds(pair, figures)
+
+
+def over(figure: Plane, ground: Plane) -> Plane:
+    """A figure (H, W, 4) over a ground (H, W, 3)."""
+    matte = figure[..., 3:].astype(np.float32) / 255
+    return np.rint(figure[..., :3] * matte + ground * (1 - matte)).astype(np.uint8)
+
+
+def _solid(key: Plane) -> NDArray[np.bool_]:
+    """(H, W): areas of one colour, and the lines round them."""
+    square = np.ones((3, 3), np.uint8)
+    even = cv2.subtract(cv2.dilate(key, square), cv2.erode(key, square)).max(axis=2) <= EVEN
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(even.astype(np.uint8), connectivity=4)
+    sizes = np.maximum(stats[:, cv2.CC_STAT_AREA], 1).astype(np.float64)
+    means, deviations = _of_components(key, labels, count, sizes)
+    good = (deviations.max(axis=1) <= ONE_COLOUR) & (sizes >= max(6, LEAST_AREA * even.size))
+    good[0] = False  # all that is not even
+    areas = good[labels]
+    if not areas.any():
+        return areas
+    areas = _grown(key, areas)
+    whole = areas | _lines(key, areas, means[good])
+    return cv2.morphologyEx(whole.astype(np.uint8), cv2.MORPH_CLOSE, square).astype(bool)
+
+
+def _of_components(
+    key: Plane, labels: NDArray[np.int32], count: int, sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and deviation of every component's colour, (N, 3) each."""
+    flat, places = key.reshape(-1, 3).astype(np.float64), labels.ravel()
+    means = np.stack([np.bincount(places, flat[:, k], count) for k in range(3)], axis=1) / sizes[:, None]
+    squares = np.stack([np.bincount(places, flat[:, k] ** 2, count) for k in range(3)], axis=1) / sizes[:, None]
+    return means, np.sqrt(np.maximum(squares - means**2, 0))
+
+
+def _grown(key: Plane, areas: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Areas with the pixels at their borders that are of their colour."""
+    near = _colour_of_nearest(key, areas)
+    ring = cv2.dilate(areas.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    return areas | (ring & (np.abs(key.astype(np.int16) - near).max(axis=2) <= WITHIN))
+
+
+def _lines(key: Plane, areas: NDArray[np.bool_], colours: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels round the areas that are of a colour which few but lines have."""
+    size = 2 * LINE_REACH + 1
+    band = cv2.dilate(areas.astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool) & ~areas
+    beside = cv2.dilate(areas.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ~areas
+    found = key[beside].astype(np.int32)
+    out = np.zeros_like(areas)
+    codes, counts = np.unique(found // 32 @ np.array([64, 8, 1]), return_counts=True)
+    for code in codes[np.argsort(-counts)[:3]]:
+        own = found[found // 32 @ np.array([64, 8, 1]) == code]
+        ink = np.median(own, axis=0)
+        if WITHIN < np.abs(colours - ink).max(axis=1).min() < INK_APART:
+            continue
+        if (np.abs(found - ink).max(axis=1) <= WITHIN).mean() < INK_SHARE:
+            continue
+        out |= band & (np.abs(key - ink).max(axis=2) <= 2 * WITHIN)
+    return out
+
+
+def _matted(key: Plane, solid: NDArray[np.bool_]) -> Plane:
+    """The figures of a key, (H, W, 4): full where solid, in the ring round that as far as the colour says."""
+    inner = solid.astype(np.uint8)
+    ring = cv2.dilate(inner, np.ones((3, 3), np.uint8)).astype(bool) & ~solid
+    outside = ~cv2.dilate(inner, np.ones((5, 5), np.uint8)).astype(bool)
+    front = _colour_of_nearest(key, solid).astype(np.float32)
+    back = _colour_of_nearest(key, outside).astype(np.float32) if outside.any() else front
+    way = front - back
+    share = ((key - back) * way).sum(axis=2) / np.maximum((way**2).sum(axis=2), 1.0)
+    matte = np.where(solid, 1.0, np.where(ring, share.clip(0, 1), 0.0))
+    colour = np.where(solid[..., None], key, front)
+    colour[matte == 0] = 0
+    return np.dstack([colour, np.rint(matte * 255)]).astype(np.uint8)
+
+
+def _colour_of_nearest(key: Plane, where: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """(H, W, 3): the colour of the nearest pixel of a mask, which must have one."""
+    _, index = cv2.distanceTransformWithLabels(
+        (~where).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    table = np.zeros((int(index.max()) + 1, 3), np.int16)
+    table[index[where]] = key[where]
+    return table[index]
+
+
+def _grounds(pair: Pair, figures: Pair) -> Pair:
+    """The keys without their figures."""
+    hidden = [cv2.dilate((one[..., 3] > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) for one in figures]
+    both = ~hidden[0] & ~hidden[1]
+    still = both.any() and np.abs(pair[0][both].astype(np.int16) - pair[1][both]).mean() <= STILL
+    out = []
+    for own, other in ((0, 1), (1, 0)):
+        ground, left = pair[own].copy(), hidden[own].copy()
+        if still:
+            shown = hidden[own] & ~hidden[other]
+            ground[shown], left[shown] = pair[other][shown], False
+        out.append(bled_colour(np.dstack([ground, np.where(left, 0, 255).astype(np.uint8)])))
+    return out[0], out[1]

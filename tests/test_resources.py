@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from nakawari.families.cache import CacheLevel, Carried
 from nakawari.quantization.precisions import weight_bytes
 from nakawari.resources.empty import empty_pipeline
 from nakawari.resources.need import Need, Size, need_of
-from nakawari.resources.tracking import Work, track
+from nakawari.resources.tracking import _SHAPES, Work, track
 from nakawari.resources.ways import choose, parse_memory, ways
 from nakawari.training.lora import ADAPTER, add_lora
 from nakawari.training.objectives.params_parts import LoraParams
@@ -52,6 +53,41 @@ def test_attention_has_no_matrix_of_scores():
     query = torch.empty(2, 4, 1000, 8, device="meta", dtype=torch.bfloat16)
     _, found = track(lambda: functional.scaled_dot_product_attention(query, query, query))
     assert found == Work(peak=2 * 2 * 4 * 1000 * 8, flops=2 * 2 * 4 * 1000 * 1000 * 16)
+
+
+def test_shapes_that_are_known_beforehand_are_those_of_torch():
+    """Of the operations that torch's own meta functions are slow for."""
+    aten = torch.ops.aten
+    for dtype in (torch.float32, torch.bfloat16):
+        x, weight, few = (torch.empty(shape, device="meta", dtype=dtype) for shape in ((4, 8, 6, 5), 8, (4, 2)))
+        sums = torch.empty(4, 5, 6, 1, device="meta")
+        for given in (x, x.transpose(0, 1).contiguous().transpose(0, 1), x.to(memory_format=torch.channels_last)):
+            last, tokens = given.transpose(1, 3), given.transpose(1, 3).contiguous()
+            groups = (4, 8, 30, 2)
+            calls: list[tuple[Any, tuple[Any, ...]]] = [
+                (aten.native_group_norm, (given, weight, weight, *groups, 1e-5)),
+                (aten.native_group_norm, (given, None, None, *groups, 1e-5)),
+                (aten.native_group_norm_backward, (given, given, few, few, weight, *groups, [True, False, True])),
+                (aten.native_layer_norm, (last, [8], weight, weight, 1e-5)),
+                (aten.native_layer_norm, (last, [8], None, None, 1e-5)),
+                (aten.native_layer_norm_backward, (tokens, tokens, [8], sums, sums, weight, None, [True, True, False])),
+                (aten.addmm, (weight[:5], x[0, :, :, 0], torch.empty(6, 5, device="meta", dtype=dtype))),
+                (aten.grid_sampler_2d, (given, x[:, 0, :, :2].unsqueeze(1), 2, 0, False)),
+                (aten.gelu, (given,)),
+                (aten.gelu_backward, (last, last)),
+            ]
+            assert {call.default for call, _ in calls} == set(_SHAPES)
+            for call, arguments in calls:
+                own, known = call(*arguments), _SHAPES[call.default](*arguments)
+                assert [_layout(part) for part in _parts(known)] == [_layout(part) for part in _parts(own)], call
+
+
+def _parts(made: Any) -> tuple[Any, ...]:
+    return made if isinstance(made, (tuple, list)) else (made,)
+
+
+def _layout(made: torch.Tensor | None) -> Any:
+    return None if made is None else (made.shape, made.dtype, made.stride(), made.device.type)
 
 
 @pytest.fixture(params=MODELS)

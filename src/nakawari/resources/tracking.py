@@ -100,6 +100,53 @@ def _lower(value: Any) -> Any:
     return value.to(torch.get_autocast_dtype("cpu")) if is_wide else value
 
 
+def _group_norm(x: Tensor, weight: Any, bias: Any, batch: int, _c: int, _p: int, groups: int, _eps: float) -> Any:
+    return torch.empty_like(x), x.new_empty(batch, groups), x.new_empty(batch, groups)
+
+
+def _layer_norm(x: Tensor, shape: Sequence[int], *_: Any) -> Any:
+    kept = (*x.shape[: x.ndim - len(shape)], *(1 for _ in shape))
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return x.new_empty(x.shape), x.new_empty(kept, dtype=wide), x.new_empty(kept, dtype=wide)
+
+
+def _group_norm_backward(grad: Tensor, x: Tensor, _m: Tensor, _r: Tensor, weight: Any, *rest: Any) -> Any:
+    made = torch.empty_like(x), x.new_empty(rest[1]), x.new_empty(rest[1])
+    return tuple(one if wanted else None for one, wanted in zip(made, rest[-1], strict=True))
+
+
+def _layer_norm_backward(grad: Tensor, x: Tensor, shape: Sequence[int], *rest: Any) -> Any:
+    made = x.new_empty(x.shape), x.new_empty(shape), x.new_empty(shape)
+    return tuple(one if wanted else None for one, wanted in zip(made, rest[-1], strict=True))
+
+
+def _product(_bias: Tensor, first: Tensor, second: Tensor, **_: Any) -> Tensor:
+    return first.new_empty(first.shape[0], second.shape[1])
+
+
+def _sampled(x: Tensor, grid: Tensor, *_: Any) -> Tensor:
+    return x.new_empty(*x.shape[:2], *grid.shape[1:-1])
+
+
+def _alike(x: Tensor, *_: Any, **__: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+_aten = torch.ops.aten
+_SHAPES: dict[Any, Callable[..., Any]] = {
+    _aten.native_group_norm.default: _group_norm,
+    _aten.native_group_norm_backward.default: _group_norm_backward,
+    _aten.native_layer_norm.default: _layer_norm,
+    _aten.native_layer_norm_backward.default: _layer_norm_backward,
+    _aten.addmm.default: _product,
+    _aten.grid_sampler_2d.default: _sampled,
+    _aten.gelu.default: _alike,
+    _aten.gelu_backward.default: _alike,
+}
+"""What torch's own functions for the meta device answer, which take a millisecond or more for each of these: most of
+the time of a count."""
+
+
 class _Alive(TorchDispatchMode):
     """Counts the bytes of storages that are alive, and operations."""
 
@@ -111,7 +158,8 @@ class _Alive(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
+        known = _SHAPES.get(func) if args[:1] and isinstance(args[0], Tensor) and args[0].is_meta else None
+        made = (known or func)(*args, **(kwargs or {}))
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Tensor):
                 self._see(tensor, new=False)

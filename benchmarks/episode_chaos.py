@@ -159,9 +159,9 @@ class Early(threading.Thread):
         self.join()
 
 
-def submit(words: argparse.Namespace, source: Path, folder: Path, more: list[str], place: dict[str, str]) -> Any:
+def submit(words: argparse.Namespace, source: Path, folder: Path, place: dict[str, str]) -> Any:
     """The command as a user gives it."""
-    command = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder), *more]
+    command = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder)]
     command += ["--engine", words.engine, "--workers", str(words.workers), "--chunk", str(words.chunk)]
     command += ["--model", words.model, "--steps", "1", "--device", "cpu"]
     return subprocess.Popen(command, env=os.environ | place, stdout=subprocess.DEVNULL)
@@ -177,18 +177,16 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     bare = read_json(words.output / "bare.json")
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.ExitStack() as stack:
-        more: list[str] = []
         nodes: list[Node] = []
         place: dict[str, str] = {}
         if words.engine == "ray":
-            address, nodes = stack.enter_context(ray_cluster(Path(tempfile.mkdtemp(prefix="ray-"))))
-            more = ["--address", address]
+            place, nodes = stack.enter_context(ray_cluster(Path(tempfile.mkdtemp(prefix="ray-"))))
         if words.engine == "slurm":
             place["SLURM_CONF"] = stack.enter_context(slurm_cluster(Path(tempfile.mkdtemp(prefix="slurm-"))))
         watcher = Watcher(folder)
         watcher.start()
         started = time.monotonic()
-        process = submit(words, source, folder, more, place)
+        process = submit(words, source, folder, place)
         mark = "ray::Worker" if words.engine == "ray" else f"episode work {folder}"
         roots = None if words.engine == "slurm" else [node.process.pid for node in nodes] or [process.pid]
         killer = Killer(words.every, mark, roots) if words.every else None

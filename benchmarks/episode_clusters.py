@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -36,16 +37,18 @@ class Node:
 
 
 @contextlib.contextmanager
-def ray_cluster(place: Path) -> Iterator[tuple[str, list[Node]]]:
-    """Two nodes of one core each; yields the address and both, the head first."""
+def ray_cluster(place: Path) -> Iterator[tuple[dict[str, str], list[Node]]]:
+    """Two nodes of one core each; yields the variables of who uses them, and both, the head first."""
     address = "127.0.0.1:6399"
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     start = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus", "1"]
     start += ["--object-store-memory", "80000000", "--block"]
-    nodes = [Node(*start, "--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place))]
+    head = ["--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place)]
+    nodes = [Node(*start, *head, **own)]
     try:
         wait_for(address)
-        nodes.append(Node(*start, "--address", address))
-        yield address, nodes
+        nodes.append(Node(*start, "--address", address, **own))
+        yield own | {"RAY_ADDRESS": address}, nodes
     finally:
         for node in reversed(nodes):
             node.kill()

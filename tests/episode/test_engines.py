@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -114,6 +115,22 @@ def test_ray_draws_on_a_cluster_of_its_own(cli: Cli, stub: CrossFade, shots: Pat
     result = submitted(cli, shots, tmp_path / "out", "ray", "--workers", 2, "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1])["cuts"] == {"done": 3}  # in one process Ray prints before it
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(
+    cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Since 2.59 a head that finds a token wants it, and a driver with an address sends none of its own accord."""
+
+    def init(**words: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+    errors = SimpleNamespace(RayError=RuntimeError)
+    stand_in = SimpleNamespace(is_initialized=lambda: False, init=init, exceptions=errors)
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    result = submitted(cli, shots, tmp_path / "out", "ray", "--address", "10.0.0.1:6379")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "No Ray cluster could be joined at 10.0.0.1:6379" in result.stderr and "RAY_AUTH_MODE" in result.stderr
 
 
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("openjd", "openjd-cli")])

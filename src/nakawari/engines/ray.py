@@ -5,6 +5,7 @@ Every node reaches the folders of the job under the same paths, and has nakawari
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import chdir
@@ -26,7 +27,7 @@ def submit(job: Job, wish: Wish, watch: Watch) -> str:
         raise NakawariError("The engine ray needs the package ray; pip install nakawari[ray].") from error
     ours = not ray.is_initialized()
     if ours:
-        ray.init(address=wish.address, log_to_driver=False, configure_logging=False, include_dashboard=False)
+        _connect(ray, wish.address)
     try:
         gpus = 0 if job.device == "cpu" else ray.cluster_resources().get("GPU", 0)
         workers = wish.workers or int(gpus) or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -35,6 +36,18 @@ def submit(job: Job, wish: Wish, watch: Watch) -> str:
         if ours:
             ray.shutdown()
     return f"drawn by {workers} actors"
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Join the cluster at the address, or that in RAY_ADDRESS, or start one here."""
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
+    except (ConnectionError, ray.exceptions.RayError) as error:
+        place = address or os.environ.get("RAY_ADDRESS") or "this machine"
+        raise NakawariError(
+            f"No Ray cluster could be joined at {place} ({' '.join(str(error).split())[:200]}); see whether "
+            "`ray status` finds it; one that wants a token needs RAY_AUTH_MODE=token here, too."
+        ) from error
 
 
 def _run(ray: Any, job: Job, workers: int, gpus: int, watch: Watch) -> None:

@@ -1,6 +1,6 @@
 """Small cuts drawn by an engine while its workers are killed: nothing may be lost, and no finished cut drawn twice.
 
-    python benchmarks/episode_chaos.py local --cuts 200 --workers 2 --every 15 -o chaos
+    python benchmarks/episode_chaos.py local ray openjd slurm --cuts 200 --workers 2 --every 15 -o chaos
 
 draws every cut once in a bare loop, then with the engine, killing a random worker (SIGKILL) every so many seconds; with
 `ray` and `slurm` on a cluster of two nodes on this machine, of which that of Ray loses one after a third of the cuts.
@@ -222,7 +222,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=["local", "ray", "openjd", "slurm"])
+    parser.add_argument("engines", nargs="+", choices=["local", "ray", "openjd", "slurm"])
     parser.add_argument("--cuts", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--chunk", type=int, default=10)
@@ -231,9 +231,10 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     words = parser.parse_args()
     words.output = words.output.resolve()
-    found = measure(words)
-    print(json.dumps(found, indent=1))
-    keep(words.engine, words.workers, bool(words.every), found)
+    for engine in words.engines:
+        found = measure(argparse.Namespace(**vars(words) | {"engine": engine}))
+        print(json.dumps(found, indent=1))
+        keep(engine, words.workers, bool(words.every), found)
 
 
 def keep(engine: str, workers: int, killed: bool, found: dict[str, Any]) -> None:

@@ -225,6 +225,7 @@ def test_one_cut_fails_by_name_the_rest_goes_on_and_retry_mends_it(
     assert cli("episode", "retry", out, "b").exit_code == 0
     assert set(states(cli, out).values()) == {"done"}
     assert len(stub.calls) == calls + 1 or spoil is full_disk  # there the gap was kept already
+    assert cli("episode", "status", out).stdout.startswith("3 cuts: 3 done; 4 drawings, ")  # whoever drew them
 
 
 def test_two_workers_never_have_one_cut(stub: CrossFade, shots: Path, tmp_path: Path):

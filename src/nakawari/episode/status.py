@@ -76,12 +76,12 @@ def lines_of(rows: Sequence[Row]) -> Iterator[str]:
     """The table, line by line: the sums, then a line for each cut."""
     seconds = sum(row.manifest.seconds for row in rows)
     counted = ", ".join(f"{count} {state}" for state, count in counts_of(rows).items())
-    yield f"{len(rows)} cuts: {counted}; {sum(row.manifest.drawn for row in rows)} drawings, {seconds:.1f} s of work"
+    yield f"{len(rows)} cuts: {counted}; {sum(row.drawings for row in rows)} drawings, {seconds:.1f} s of work"
     width = max(map(len, [row.manifest.name for row in rows]), default=0)
     for row in rows:
         one = row.manifest
         sure = "" if row.confidence is None else f"{row.confidence:.2f}"
-        numbers = f"{one.seconds:>8.1f} s{one.drawn:>6} drawn{sure:>6}"
+        numbers = f"{one.seconds:>8.1f} s{row.drawings:>6} drawn{sure:>6}"
         yield f"{one.name:<{width}}  {one.state:<8}{numbers}  {one.sentence}".rstrip()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -173,6 +174,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     if not source.exists():
         write_cuts(source, words.cuts)
     if not (words.output / "bare.json").exists():
+        shutil.rmtree(uncut, ignore_errors=True)
         write_json(words.output / "bare.json", bare_loop(source, uncut, words.model))
     bare = read_json(words.output / "bare.json")
     shutil.rmtree(folder, ignore_errors=True)
@@ -216,7 +218,6 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         "whole cuts that were drawn again": watcher.replaced,
         "seconds": round(seconds, 1),
         "bare loop": bare,
-        "overhead per cut": round((seconds * words.workers - bare["seconds"]) / words.cuts, 3),
     }
 
 
@@ -224,17 +225,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engines", nargs="+", choices=["local", "ray", "openjd", "slurm"])
     parser.add_argument("--cuts", type=int, default=200)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2], help="a run for each of these numbers")
     parser.add_argument("--chunk", type=int, default=10)
     parser.add_argument("--every", type=float, default=15, help="seconds between two kills; 0 for none")
+    parser.add_argument("--rounds", type=int, default=1, help="of everything; the quickest of each is kept")
     parser.add_argument("--model", default="mini/small")
     parser.add_argument("-o", "--output", type=Path, required=True)
     words = parser.parse_args()
     words.output = words.output.resolve()
-    for engine in words.engines:
-        found = measure(argparse.Namespace(**vars(words) | {"engine": engine}))
-        print(json.dumps(found, indent=1))
-        keep(engine, words.workers, bool(words.every), found)
+    best: dict[tuple[str, int], dict[str, Any]] = {}
+    for _ in range(words.rounds):
+        for workers, engine in itertools.product(words.workers, words.engines):
+            own = {"engine": engine, "workers": workers}
+            found = measure(argparse.Namespace(**vars(words) | own))
+            print(json.dumps(own | found), flush=True)
+            best[engine, workers] = min(found, best.get((engine, workers), found), key=lambda one: one["seconds"])
+        if words.rounds > 1:
+            (words.output / "bare.json").unlink()
+    bare = min((one["bare loop"] for one in best.values()), key=lambda one: one["seconds"])
+    for (engine, workers), found in best.items():
+        keep(engine, workers, bool(words.every), found | overhead(found, bare))
+
+
+def overhead(found: dict[str, Any], bare: dict[str, Any]) -> dict[str, Any]:
+    """What an engine took for each cut beyond the bare loop, in seconds of a worker."""
+    more = found["seconds"] * found["workers"] - bare["seconds"]
+    return {"bare loop": bare, "overhead per cut": round(more / found["cuts"], 3)}
 
 
 def keep(engine: str, workers: int, killed: bool, found: dict[str, Any]) -> None:

@@ -78,6 +78,23 @@ def test_files_are_written_and_nothing_is_started(
         subprocess.run(["bash", "-n", str(tmp_path / "out" / "slurm.sh")], check=True)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("local", "--emit"), "The engine local writes no files"),
+        (("ray", "--emit"), "The engine ray writes no files"),
+        (("openjd", "--emit", "--address", "10.0.0.1:6379"), "--address is that of a Ray cluster"),
+    ],
+)
+def test_words_that_an_engine_does_not_know_start_nothing(
+    cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, words: tuple[str, ...], sentence: str
+):
+    result = submitted(cli, shots, tmp_path / "out", *words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    assert sentence in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_template_is_valid_where_its_library_is(tmp_path: Path):
     model = pytest.importorskip("openjd.model")
     episode = Episode(tmp_path, tuple(Unit(str(number), tmp_path) for number in range(25)))
@@ -94,6 +111,7 @@ def test_a_session_that_starts_again_has_only_what_is_left(tmp_path: Path, monke
     monkeypatch.setattr(openjd, "supervise", lambda job, ways, *more, **words: commands.extend(ways))
     openjd.submit(job_of(episode), Wish(workers=1, chunk=2), print)
     (command,) = commands
+    assert f"cd {Path.cwd()}\n" in (tmp_path / ".nakawari").read_text()  # where a model's name may count from
     assert json.loads(command()[-1]) == [{"Part": "0-1"}, {"Part": "2-3"}, {"Part": "4-4"}]
     for name in ("0", "1", "2"):
         Manifests(tmp_path).put(Manifest(name, DONE))

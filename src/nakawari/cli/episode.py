@@ -72,6 +72,7 @@ def submit(
         from ..errors import UsageError
 
         raise UsageError("--family says nothing to an episode; give --model.")
+    _check_engine(engine, address, emit)
     check(files=[source], output=output)
     from ..episode.plan import Episode, units_of
 
@@ -83,6 +84,16 @@ def submit(
     episode = _planned(episode, memory, drawing)
     episode.save()
     _run(episode, engine, workers, chunk, address, emit, as_json)
+
+
+def _check_engine(engine: Engine, address: str | None, emit: bool = False) -> None:
+    """Refuse words that the engine would pass over."""
+    from ..errors import UsageError
+
+    if emit and engine in (Engine.local, Engine.ray):
+        raise UsageError(f"The engine {engine} writes no files; leave out --emit, or give another engine.")
+    if address is not None and engine is not Engine.ray:
+        raise UsageError("--address is that of a Ray cluster; give --engine ray, or leave it out.")
 
 
 def _planned(episode: Episode, memory: Memory, drawing: Drawing) -> Episode:
@@ -186,6 +197,7 @@ def retry(
     from ..episode.plan import Episode
     from ..episode.status import retry as let_wait
 
+    _check_engine(engine, address)
     episode = Episode.load(folder)
     let_wait(episode, cuts or [])
     _run(episode, engine, workers, chunk, address, False, as_json)

@@ -59,6 +59,13 @@ def test_what_passes_over_a_still_ground_stays_there():
     assert np.array_equal(hold((ball(10, ground), ball(80, ground)), truth), truth)
 
 
+def test_what_passes_over_a_still_ground_of_many_edges_gets_no_holes():
+    ground = np.random.default_rng(3).integers(0, 200, (64, 120, 3), dtype=np.uint8)
+    truth = ball(45, ground)  # redder than any place of the ground
+    made = hold((ball(30, ground), ball(60, ground)), truth)
+    assert np.array_equal(made, truth), "a textured ground is no figure before a moving ground"
+
+
 def test_a_still_title_over_a_moving_ground_stays_whole():
     stripes = np.random.default_rng(2).integers(0, 256, (64, 200, 3), dtype=np.uint8)
     title = Image.new("L", (120, 64))

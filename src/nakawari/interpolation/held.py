@@ -16,10 +16,15 @@ EDGE = 16
 """Levels between neighbours from which on there is an edge."""
 WINDOW = 17
 """Pixels along the side of the square in which edges are counted."""
-MOVES = 0.15
-"""Least share of such a square that moves for what stands still in it to be a figure before a moving ground."""
+MOVES = 0.7
+"""Least share of the rest, in such a square and in the picture, that moves for a still piece to be a figure before a
+moving ground."""
 STANDING = 0.8
 """Least share of the edges of still pixels that stand in both keys: a thing that moves has its edges at two places."""
+FIGURE = 0.2
+"""Share of the picture up to which what is still in one piece is a figure; a larger piece is a ground itself."""
+PIECE = 5
+"""Pixels along the side of the square within which still pixels are of one piece: noise may break it up."""
 
 
 def hold(
@@ -53,10 +58,14 @@ def standing(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], still: NDArray[n
     """(H, W): where a still figure stands before a ground that moves, so that nothing passes over it.
 
     Around such a place much moves, and the edges of what is still are edges in both keys. Beside a thing that passes,
-    they are edges in one of the two only: in the other the thing is elsewhere.
+    they are edges in one of the two only: in the other the thing is elsewhere. A still ground of many edges, over which
+    a thing passes, is of one large piece.
     """
     import cv2
 
+    small = _small_pieces(still)
+    if (~still).sum() < MOVES * (~small).sum():
+        return np.zeros_like(still)
     both, one = (np.zeros(still.shape, np.float32) for _ in range(2))
     keys = [_seen(key) for key in pair]
     for axis in (0, 1):
@@ -67,11 +76,21 @@ def standing(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], still: NDArray[n
             both[side] += rim & edges[0] & edges[1]
             one[side] += rim & (edges[0] ^ edges[1])
     size = (WINDOW, WINDOW)
-    moving, both, one = (
+    moving, around, both, one = (
         cv2.boxFilter(part, -1, size, borderType=cv2.BORDER_REPLICATE)
-        for part in ((~still).astype(np.float32), both, one)
+        for part in ((~still).astype(np.float32), (~small).astype(np.float32), both, one)
     )
-    return (moving >= MOVES) & (both > 0) & (both >= STANDING * (both + one))
+    return small & (moving >= MOVES * around) & (both > 0) & (both >= STANDING * (both + one))
+
+
+def _small_pieces(still: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W): what is still in pieces that are small enough for a figure."""
+    import cv2
+
+    whole = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((PIECE, PIECE), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= FIGURE * still.size
+    return still & small[labels]
 
 
 def _seen(frame: NDArray[np.uint8]) -> NDArray[np.float32]:

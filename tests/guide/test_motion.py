@@ -110,6 +110,15 @@ def test_a_line_that_the_guide_moves_by_half_a_pixel_stays_a_line(monkeypatch: p
     assert (drawn[..., 4:-4, 12:14] > 0.15).all()  # bilinear reading leaves 0, half of the contrast
 
 
+def test_what_a_pan_takes_out_of_one_key_comes_from_the_other() -> None:
+    noise = torch.rand(1, 3, 20, 40, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    wide = torch.nn.functional.interpolate(noise, (80, 160), mode="bicubic").clamp(-1, 1)
+    start, truth, end = (wide[..., shift : shift + 128] for shift in (0, 10, 20))
+    middle = MotionGuide()(start, end, torch.tensor([0, 0.5, 1])).blend()[:, 1]
+    for border in (middle[..., :8] - truth[..., :8], middle[..., -8:] - truth[..., -8:]):
+        assert border.abs().mean() < 0.05
+
+
 def test_search_finds_a_small_thing_that_moved_far() -> None:
     start, end, middle = _far(0), _far(20), _far(10)
     moved = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)

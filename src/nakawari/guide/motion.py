@@ -17,7 +17,7 @@ from .flow import Surface, both_ways, searched, seen_at, surfaces
 from .layout import MOTION_UNIT, Guide, LedGuide
 from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
-from .warp import backward_warp, drawn_along
+from .warp import backward_warp, drawn_along, off_picture
 
 _LEAST_SIDE = 16  # DIS needs a few patches along each side
 _FORMER_SETTINGS = {"finest_scale": 0, "min_size": _LEAST_SIDE, "search": True, "trust": True, "motion": True}
@@ -29,6 +29,7 @@ class MotionGuide(ModelMixin, ConfigMixin):
 
     The flow is sought twice, by DIS alone and from an exhaustive search for large shifts (`search`), and the better of
     the two is taken per pixel. Where neither direction of the flow agrees, motion is filled in from around the place.
+    What lies outside of one key's picture is taken from the other.
     Keys with a side shorter than 16 pixels stay in place.
     """
 
@@ -87,10 +88,13 @@ def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], frame: int, t
     ways = (to_start, to_end) if detour is None else (to_start - detour, to_end - detour)
     warped_trust = torch.cat([backward_warp(one.trust, way) for one, way in zip(both, ways, strict=True)], dim=1)
     first, last = (drawn_along(key, way) for key, way in zip((start, end), ways, strict=True))
+    # What has left the picture in one key is in the other; the border, drawn out, is nothing.
+    gone = off_picture(ways[0], start.shape[-2:]) - off_picture(ways[1], start.shape[-2:])
     led = {}
     if own is not None and detour is not None:
         led = {"detour": detour, "hidden": hidden(own, ways)}
-        first, last = uncovered(first, last, led["hidden"])
+        gone = (gone + led["hidden"]).clamp(-1, 1)
+    first, last = uncovered(first, last, gone)
     return _frame(first, last, time, warped_trust, (to_end - to_start) / MOTION_UNIT, led)
 
 

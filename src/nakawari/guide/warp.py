@@ -33,6 +33,15 @@ def drawn_along(picture: Tensor, flow: Tensor, top: int = 0) -> Tensor:
     return _read(picture, flow, "bicubic", top).clamp(-1, 1)
 
 
+def off_picture(flow: Tensor, size: tuple[int, int], top: int = 0, pixel: float = 1.0) -> Tensor:
+    """How far beyond the border of a picture of `size` (height, width) a flow (N, 2, H, W) leads: (N, 1, H, W), 0 up to
+    one `pixel` and 1 from two on. Its rows are those from row `top` on."""
+    place = pixel_grid(flow, top) + flow
+    last = torch.tensor([size[1] - 1, size[0] - 1], device=flow.device, dtype=flow.dtype)[:, None, None]
+    beyond = torch.maximum(-place, place - last).amax(dim=1, keepdim=True)
+    return (beyond / pixel - 1).clamp(0, 1)
+
+
 def _read(image: Tensor, flow: Tensor, mode: str, top: int = 0) -> Tensor:
     height, width = image.shape[-2:]
     size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device, dtype=flow.dtype)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from ...guide import Guide
 from ...guide.layout import MOTION_UNIT, LedGuide
 from ...guide.led import uncovered
-from ...guide.warp import drawn_along
+from ...guide.warp import drawn_along, off_picture
 from ...threads import spread
 from .redraw import Keys, Look
 
@@ -96,10 +96,12 @@ def _frame(
 
     def moved(top: int, bottom: int) -> Tensor:
         own = enlarged(motion * scale, size, top, bottom)
-        if led is None:
-            return torch.cat([drawn_along(keys[:1], -time * own, top), drawn_along(keys[1:], (1 - time) * own, top)])
-        aside, gone = enlarged(led, size, top, bottom).split([2, 1], dim=1)
-        ways = -time * own - aside * scale, (1 - time) * own - aside * scale
+        ways, hidden = (-time * own, (1 - time) * own), own.new_zeros(1)
+        if led is not None:
+            aside, hidden = enlarged(led, size, top, bottom).split([2, 1], dim=1)
+            ways = ways[0] - aside * scale, ways[1] - aside * scale
+        off = [off_picture(way, size, top, float(scale.max())) for way in ways]
+        gone = (off[0] - off[1] + hidden).clamp(-1, 1)
         return torch.cat(uncovered(drawn_along(keys[:1], ways[0], top), drawn_along(keys[1:], ways[1], top), gone))
 
     warped = _in_strips(moved, keys)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -29,8 +30,10 @@ _POLL = 0.25  # seconds between looks at the running command
 
 
 def command_of(words: str) -> list[str]:
-    """The command as a list; the variable NAKAWARI names another one."""
-    return shlex.split(words or os.environ.get("NAKAWARI", "nakawari"))
+    """The command as a list, a program whose path may hold spaces, or a program and words; the variable NAKAWARI names
+    another one."""
+    words = words or os.environ.get("NAKAWARI", "nakawari")
+    return [words] if shutil.which(words) else shlex.split(words, posix=os.name == "posix")
 
 
 class NAKAWARI_OT_between(bpy.types.Operator):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -51,10 +52,15 @@ def output_of(sheet: Path) -> Path:
     return folder / "nakawari"
 
 
+def command_of(words: str) -> list[str]:
+    """The command as a list: a program whose path may hold spaces, or a program and words."""
+    return [words] if shutil.which(words) else shlex.split(words, posix=os.name == "posix")
+
+
 def run(sheet: Path, cels: Path | None) -> tuple[int, str]:
     """Draw the cut; the command's exit status and its last sentence."""
     output = output_of(sheet)
-    command = shlex.split(os.environ.get("NAKAWARI", "nakawari"))
+    command = command_of(os.environ.get("NAKAWARI", "nakawari"))
     words = [*command, "cut", str(sheet), "--drawings", str(cels_of(sheet, cels)), "-o", str(output)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -14,8 +14,10 @@ import pytest
 
 @pytest.fixture
 def around(tmp_path: Path) -> dict[str, str]:
-    """An environment without this Python's own variables, in which NAKAWARI names this checkout's command."""
-    command, path = tmp_path / "nakawari", os.pathsep.join(sys.path)
+    """An environment without this Python's own variables, in which NAKAWARI names this checkout's command, by a path
+    with a space and a backslash, as Windows has them."""
+    command, path = tmp_path / "My programs" / "bin\\nakawari", os.pathsep.join(sys.path)
+    command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nPYTHONPATH="{path}" exec {sys.executable} -m nakawari "$@"\n')
     command.chmod(0o755)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

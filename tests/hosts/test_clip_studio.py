@@ -50,8 +50,8 @@ def start(*words: object, command: str = f"{sys.executable} -m nakawari") -> sub
     )
 
 
-def test_a_cut_is_drawn_beside_the_sheet(handed: Path) -> None:
-    done = start(handed)
+def test_a_cut_is_drawn_beside_the_sheet(handed: Path, around: dict[str, str]) -> None:
+    done = start(handed, command=around["NAKAWARI"])
     assert done.returncode == 0, done.stderr
     drawn = handed.parents[1] / "nakawari"
     assert sorted(path.name for path in (drawn / "A").glob("*.png")) == ["1.png", "1a.png", "1b.png", "2.png"]

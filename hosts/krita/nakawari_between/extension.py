@@ -78,7 +78,8 @@ class Job:
 
     def run(self, tell, finished=lambda: None):
         """Start the command; `tell` gets its sentence where it failed, `finished` is called at the end."""
-        program, *before = shlex.split(os.environ.get("NAKAWARI", "nakawari"))
+        words = os.environ.get("NAKAWARI", "nakawari")  # a program whose path may hold spaces, or a program and words
+        program, *before = [words] if shutil.which(words) else shlex.split(words, posix=os.name == "posix")
         self.process = QProcess()
         self.process.finished.connect(lambda status, _: self._end(status, tell, finished))
         self.process.errorOccurred.connect(lambda error: self._failed(error, program, tell, finished))

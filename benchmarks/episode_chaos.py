@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +59,16 @@ def write_cuts(folder: Path, count: int) -> None:
 
 
 def bare_loop(source: Path, folder: Path, model: str) -> dict[str, Any]:
-    """All cuts one after the other in this process; seconds with and without the loading of the model."""
+    """All cuts one after the other in this process, which has imported and loaded everything: seconds of the clock and
+    of the processor."""
     episode = Episode(folder, units_of(source), model, "cpu", WORDS)
     models = Models()
-    started = time.monotonic()
+    draw_unit(replace(episode, folder=folder.with_name("first")), episode.units[0], models)
+    started, processor = time.monotonic(), time.process_time()
     for unit in episode.units:
         draw_unit(episode, unit, models)
-    seconds = time.monotonic() - started
-    return {"seconds": round(seconds, 2), "loading": round(models.seconds, 2)}
+    seconds, processor = time.monotonic() - started, time.process_time() - processor
+    return {"seconds": round(seconds, 2), "processor": round(processor, 2)}
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -97,6 +101,44 @@ class Watcher(threading.Thread):
         self._over.set()
         self.join()
         self._look()
+
+
+class Meter(threading.Thread):
+    """Counts what all processes of a run take of the processor: those with its mark in their environment, who inherit
+    it from each other, whoever starts them. The clock says little on a machine that others use, too."""
+
+    MARK = "NAKAWARI_CHAOS_RUN"
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.own = {self.MARK: secrets.token_hex(8)}
+        self._ours, self._seen, self._over = dict[int, float](), set[int](), threading.Event()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the processor so far."""
+        return sum(self._ours.values())
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        for number in psutil.pids():
+            with contextlib.suppress(psutil.Error):
+                if number not in self._seen:
+                    process = psutil.Process(number)
+                    if process.create_time() < time.time() - 0.3:  # a moment after a fork it may be another program
+                        self._seen.add(number)
+                        if process.environ().get(self.MARK) == self.own[self.MARK]:
+                            self._ours[number] = 0.0
+                if number in self._ours:
+                    self._ours[number] = sum(psutil.Process(number).cpu_times()[:2])
+
+    def finish(self) -> None:
+        self._look()
+        self._over.set()
+        self.join()
 
 
 class Killer(threading.Thread):
@@ -181,14 +223,16 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         nodes: list[Node] = []
         place: dict[str, str] = {}
+        meter = Meter()
         if words.engine == "ray":
-            place, nodes = stack.enter_context(ray_cluster(Path(tempfile.mkdtemp(prefix="ray-"))))
+            place, nodes = stack.enter_context(ray_cluster(Path(tempfile.mkdtemp(prefix="ray-")), meter.own))
         if words.engine == "slurm":
             place["SLURM_CONF"] = stack.enter_context(slurm_cluster(Path(tempfile.mkdtemp(prefix="slurm-"))))
         watcher = Watcher(folder)
         watcher.start()
+        meter.start()
         started = time.monotonic()
-        process = submit(words, source, folder, place)
+        process = submit(words, source, folder, place | meter.own)
         mark = "ray::Worker" if words.engine == "ray" else f"episode work {folder}"
         roots = None if words.engine == "slurm" else [node.process.pid for node in nodes] or [process.pid]
         killer = Killer(words.every, mark, roots) if words.every else None
@@ -200,7 +244,7 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         while words.engine == "slurm" and not process.returncode and len(Manifests(folder).ended()) < words.cuts:
             time.sleep(0.5)  # submitting does not wait for the job
         seconds = time.monotonic() - started
-        for one in (killer, of_node, watcher):
+        for one in (meter, killer, of_node, watcher):
             if one:
                 one.finish()
     ours, theirs = listing(folder), listing(uncut)
@@ -217,7 +261,9 @@ def measure(words: argparse.Namespace) -> dict[str, Any]:
         "files too many": len(ours.keys() - theirs.keys()),
         "whole cuts that were drawn again": watcher.replaced,
         "seconds": round(seconds, 1),
+        "processor": round(meter.seconds, 1),
         "bare loop": bare,
+        "processor per cut beyond the bare loop": round((meter.seconds - bare["processor"]) / words.cuts, 3),
     }
 
 
@@ -228,29 +274,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[2], help="a run for each of these numbers")
     parser.add_argument("--chunk", type=int, default=10)
     parser.add_argument("--every", type=float, default=15, help="seconds between two kills; 0 for none")
-    parser.add_argument("--rounds", type=int, default=1, help="of everything; the quickest of each is kept")
     parser.add_argument("--model", default="mini/small")
     parser.add_argument("-o", "--output", type=Path, required=True)
     words = parser.parse_args()
     words.output = words.output.resolve()
-    best: dict[tuple[str, int], dict[str, Any]] = {}
-    for _ in range(words.rounds):
-        for workers, engine in itertools.product(words.workers, words.engines):
-            own = {"engine": engine, "workers": workers}
-            found = measure(argparse.Namespace(**vars(words) | own))
-            print(json.dumps(own | found), flush=True)
-            best[engine, workers] = min(found, best.get((engine, workers), found), key=lambda one: one["seconds"])
-        if words.rounds > 1:
-            (words.output / "bare.json").unlink()
-    bare = min((one["bare loop"] for one in best.values()), key=lambda one: one["seconds"])
-    for (engine, workers), found in best.items():
-        keep(engine, workers, bool(words.every), found | overhead(found, bare))
-
-
-def overhead(found: dict[str, Any], bare: dict[str, Any]) -> dict[str, Any]:
-    """What an engine took for each cut beyond the bare loop, in seconds of a worker."""
-    more = found["seconds"] * found["workers"] - bare["seconds"]
-    return {"bare loop": bare, "overhead per cut": round(more / found["cuts"], 3)}
+    for workers, engine in itertools.product(words.workers, words.engines):
+        found = measure(argparse.Namespace(**vars(words) | {"engine": engine, "workers": workers}))
+        print(json.dumps({engine: found}), flush=True)
+        keep(engine, workers, bool(words.every), found)
 
 
 def keep(engine: str, workers: int, killed: bool, found: dict[str, Any]) -> None:

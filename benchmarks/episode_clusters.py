@@ -37,10 +37,11 @@ class Node:
 
 
 @contextlib.contextmanager
-def ray_cluster(place: Path) -> Iterator[tuple[dict[str, str], list[Node]]]:
-    """Two nodes of one core each; yields the variables of who uses them, and both, the head first."""
+def ray_cluster(place: Path, variables: dict[str, str]) -> Iterator[tuple[dict[str, str], list[Node]]]:
+    """Two nodes of one core each, with variables of their environment; yields the variables of who uses them, and both,
+    the head first."""
     address = "127.0.0.1:6399"
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = variables | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     start = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus", "1"]
     start += ["--object-store-memory", "80000000", "--block"]
     head = ["--head", "--port", "6399", "--include-dashboard=false", "--temp-dir", str(place)]

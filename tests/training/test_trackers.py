@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
 from PIL import Image
 from typer.testing import Result
 
 from nakawari.errors import UsageError
 from nakawari.training import trackers
 from nakawari.training.run_log import read_log
-from nakawari.training.trackers import check_installed, scalars
+from nakawari.training.trackers import Trackers, check_installed, scalars
 from tiny_models import mini_model
 
 pytest.importorskip("tensorboard")
@@ -48,6 +49,25 @@ def test_numbers_and_pictures_are_read_back_from_the_event_file(cli: Cli, tmp_pa
     (picture,) = found.Images("held out/000")
     shown = Image.open(run / "samples" / "step-2" / "000.png")
     assert (picture.step, picture.width, picture.height) == (2, shown.width, shown.height)
+
+
+@pytest.mark.slow
+def test_weights_and_biases_keep_an_offline_run_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("wandb")
+    for name, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "logs").mkdir()
+    Image.new("RGB", (30, 20), "green").save(tmp_path / "000.png")
+    told = Trackers(Accelerator(cpu=True, log_with=["wandb"], project_dir=tmp_path / "logs"), "show")
+    told.log({"step": 1, "loss": 0.5, "validation": {"psnr": 20.25}})
+    told.pictures(tmp_path, 1)
+    told.end()
+
+    (run,) = (tmp_path / "logs").rglob("run-*.wandb")
+    kept = run.read_bytes()
+    assert all(word in kept for word in (b"loss", b"0.5", b"validation/psnr", b"20.25", b"held out/000"))
+    (picture,) = (tmp_path / "logs").rglob("files/media/images/held out/*.png")
+    assert Image.open(picture).size == (30, 20)
 
 
 def test_a_tracker_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):

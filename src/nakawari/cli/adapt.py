@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import training_options as options
 from .early import check
-from .training_run import LogWith, ShowData, fitted, train_and_show, with_trackers, write_samples
+from .training_run import fitted, train_and_show, with_trackers, write_samples
 
 if TYPE_CHECKING:
     from ..training.plan import Plan
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
 def command(
     context: typer.Context,
-    recipe: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RECIPE]", help="A YAML file that describes the whole run; or give --data."),
-    ] = None,
+    recipe: options.RecipeFile = None,
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets of the show.")] = None,
     model: Annotated[str, typer.Option(help="What is adapted: mini, or a folder.")] = "mini",
     target: Annotated[
@@ -31,36 +29,25 @@ def command(
     ] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="Width of the adapter.")] = None,
     decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default of triplets 3.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = None,
-    windows: Annotated[
-        int | None,
-        typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data and noise.")] = 0,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
-    ] = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    windows: options.Windows = None,
+    seed: options.Seed = 0,
+    changes: options.Changes = None,
+    output: options.RunFolder = None,
     plan: Annotated[
         bool,
         typer.Option(
             "--plan", help="Print what it would take, and leave; two probe steps are timed, of a large model none."
         ),
     ] = False,
-    show_data: ShowData = None,
-    log_with: LogWith = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
+    show_data: options.ShowData = None,
+    log_with: options.LogWith = None,
+    memory: options.Memory = None,
+    resume: options.Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plan or outcome as JSON.")] = False,
 ) -> None:
     """Train a LoRA adapter that makes a model better at one show.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import training_options as options
 from .adapt import show_plan, size_of
 from .early import check
 from .progress import Bar
-from .training_run import LogWith, ShowData, fitted, train_and_show, with_trackers, write_samples
+from .training_run import fitted, train_and_show, with_trackers, write_samples
 
 if TYPE_CHECKING:
     from ..training.distillation import Roles
@@ -22,10 +23,7 @@ REGIMES = {"a": "drawings", "b": "answers", "drawings": "drawings", "answers": "
 
 def command(
     context: typer.Context,
-    recipe: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RECIPE]", help="A YAML file that describes the whole run; or give --data."),
-    ] = None,
+    recipe: options.RecipeFile = None,
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets to learn on.")] = None,
     teacher: Annotated[
         str, typer.Option(help="Who is imitated: a variant, such as mini or mini+runs/show@0.7.")
@@ -38,24 +36,15 @@ def command(
         typer.Option(min=0.01, max=1, help="The student's channels over the teacher's; default 0.5, 1 with --remove."),
     ] = None,
     remove: Annotated[int, typer.Option(min=0, help="Leave out so many layers, those that matter least.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    frames: Annotated[
-        int | None, typer.Option(min=3, help="Frames per clip, both keys included; default of triplets 3.")
-    ] = None,
-    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")] = None,
-    windows: Annotated[
-        int | None,
-        typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, data and noise.")] = 0,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")
-    ] = None,
+    steps: options.Steps = None,
+    batch: options.Batch = None,
+    learning_rate: options.LearningRate = None,
+    frames: options.Frames = None,
+    size: options.Size = None,
+    windows: options.Windows = None,
+    seed: options.Seed = 0,
+    changes: options.Changes = None,
+    output: options.RunFolder = None,
     plan: Annotated[
         bool,
         typer.Option(
@@ -66,12 +55,10 @@ def command(
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
     ] = False,
-    show_data: ShowData = None,
-    log_with: LogWith = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
+    show_data: options.ShowData = None,
+    log_with: options.LogWith = None,
+    memory: options.Memory = None,
+    resume: options.Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one a line.")] = False,
 ) -> None:
     """Train a student that is smaller than its teacher."""

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from .early import check
 from .evaluation_engines import Engine, Evaluation
 from .progress import Bars
-from .training_run import LogWith
+from .training_options import LogWith
 
 
 def command(

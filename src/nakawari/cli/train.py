@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
+from . import training_options as options
 from .early import check
-from .training_run import LogWith, ShowData, train_and_show, with_trackers, write_samples
+from .training_run import train_and_show, with_trackers, write_samples
 
 
 def command(
     context: typer.Context,
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file that describes the whole run.")],
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the recipe's name.")
-    ] = None,
-    show_data: ShowData = None,
-    log_with: LogWith = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")] = False,
+    changes: options.Changes = None,
+    output: options.RunFolder = None,
+    show_data: options.ShowData = None,
+    log_with: options.LogWith = None,
+    resume: options.Resume = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how the run ended as JSON.")] = False,
 ) -> None:
     """Run a training recipe of any kind.

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -42,27 +42,9 @@ def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: 
     return found
 
 
-LogWith = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--log-with", metavar="TRACKER", help="Log to tensorboard or wandb too (extra track); may be repeated."
-    ),
-]
-
-
 def with_trackers(changes: list[str] | None, trackers: list[str] | None) -> list[str]:
     """The words of `--set`, and those that `--log-with` stands for."""
     return [*(changes or []), *([f"log.trackers=[{','.join(trackers)}]"] if trackers else [])]
-
-
-ShowData = Annotated[
-    Path | None,
-    typer.Option(
-        "--show-data",
-        metavar="PICTURE",
-        help="Write a sheet of twelve samples as training will see them, and leave.",
-    ),
-]
 
 
 def write_samples(recipe: Recipe, path: Path) -> None:

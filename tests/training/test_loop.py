@@ -109,7 +109,10 @@ def test_ctrl_c_checkpoints_and_says_how_to_go_on(tmp_path):
     assert said.decode().startswith(
         f"Interrupted after step {done} of 12; a checkpoint is written, go on with: nakawari"
     )
-    assert noise.decode().strip() == "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
+    # A worker that was interrupted may leave a warning of Python's resource tracker behind it, under load.
+    said, *rest = noise.decode().strip().splitlines()
+    assert said == "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
+    assert "Traceback" not in "".join(rest)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
 
 

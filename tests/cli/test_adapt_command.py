@@ -43,6 +43,13 @@ def test_an_adapter_is_trained_and_drawn_with(cli: Cli, base: Path, show: Path, 
     files += ["pytorch_lora_weights.safetensors", "trained_on.json"]
     assert sorted(path.name for path in (run / "best").iterdir()) == files
     saved = yaml.safe_load((run / "recipe.yaml").read_text())
+    _, head, card = (run / "best" / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head)["base_model"] == str(base)
+    assert f"`{saved['provenance']['data']}`" in card
+    best = json.loads((run / "summary.json").read_text())["best"]
+    assert f"| {saved['validation']['metric']} | {best['score']:.6g} |" in card and f"| {best['step']:,} of 2" in card
+    recipe = yaml.safe_load(card.partition("```yaml\n")[2].partition("```")[0])
+    assert recipe == {key: value for key, value in saved.items() if key != "provenance"}
     assert (saved["objective"]["kind"], saved["objective"]["lora"]["rank"]) == ("adapt", 2)
 
     def frames(name: str, *words: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from nakawari.engines import Job, Watch
@@ -68,6 +69,30 @@ def test_a_table_a_csv_and_the_same_again(cli: Cli, place: Path, tmp_path: Path)
     assert again.exit_code == 0
     assert json.loads(again.stdout)["entries"] == aggregates["entries"]
     assert {path: path.read_bytes() for path in files} == before
+
+
+def test_scores_go_into_the_card_of_the_model_that_was_evaluated(cli: Cli, place: Path, tmp_path: Path) -> None:
+    card, weights = place / "model" / "README.md", place / "model" / "unet" / "diffusion_pytorch_model.safetensors"
+    plain, trained = card.read_text(), weights.read_bytes()
+    assert _run(cli, place, "-o", str(tmp_path / "out"), "--no-cost").exit_code == 0
+    words = ("report", str(tmp_path / "out"), "-o", str(tmp_path / "report"), "--cases", "0", "--cards")
+    result = cli(*words)
+    assert result.exit_code == 0 and f"{card}: scores" in result.stdout, result.output
+    aggregates = json.loads((tmp_path / "out" / "aggregates.json").read_text())
+    entry = next(one for one in aggregates["entries"] if one["name"] == str(place / "model"))
+    written = card.read_text()
+    assert written.startswith(plain.rstrip()) and "## Evaluation" in written
+    assert f"{entry['results']['tiny']['psnr']['all']['mean']:.2f} [" in written
+    assert aggregates["record"]["data"] in written
+    assert cli(*words).exit_code == 0 and card.read_text() == written  # its section is replaced
+    changed = {name: value + 0.01 for name, value in load_file(weights).items()}
+    try:
+        save_file(changed, weights, metadata={"format": "pt"})
+        result = cli(*words)
+        assert result.exit_code == 1 and "(the weights of unet differs" in result.stderr
+    finally:
+        weights.write_bytes(trained)
+        card.write_text(plain)
 
 
 @pytest.mark.parametrize(

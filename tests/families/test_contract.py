@@ -20,6 +20,7 @@ from torch import Tensor
 from nakawari.errors import NakawariError, UsageError
 from nakawari.families.adapting import save_adapter
 from nakawari.families.base import InterpolationPipeline
+from nakawari.families.cards import add_section, front_matter
 from nakawari.families.tiling import DecodesInParts, in_parts
 from nakawari.training.lora import add_lora
 from nakawari.training.objectives.params_parts import LoraParams
@@ -267,3 +268,16 @@ def test_every_saved_folder_has_a_card(make: Make, tmp_path: Path):
     (tmp_path / "model" / "README.md").write_text(own)
     pipeline.save_pretrained(tmp_path / "model")
     assert (tmp_path / "model" / "README.md").read_text() == own
+
+
+def test_a_section_of_a_card_is_added_once_and_leaves_the_rest(tmp_path: Path):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n\n# Mine\n\nA # b\n\n## Scores\n\nold\n\n## Thanks\n\nto all\n")
+    for _ in range(2):
+        add_section(tmp_path, "Scores", "new", {"base_model": "mini"})
+    head = "---\nlicense: mit\nbase_model: mini\n---\n\n"
+    assert card.read_text() == head + "# Mine\n\nA # b\n\n## Thanks\n\nto all\n\n## Scores\n\nnew\n"
+    assert front_matter(tmp_path) == {"license": "mit", "base_model": "mini"}
+    card.write_text("no front matter")
+    add_section(tmp_path, "Scores", "new")
+    assert card.read_text() == "no front matter\n\n## Scores\n\nnew\n" and front_matter(tmp_path) == {}

@@ -22,6 +22,7 @@ def command(
     from .. import trained_on
     from ..adapters import bake_all
     from ..errors import UsageError
+    from ..families.cards import add_section
     from ..training.tensors import whole_folder
     from ..variants import load, parse
 
@@ -33,6 +34,7 @@ def command(
     bake_all(pipeline)
     with whole_folder(output) as folder:
         pipeline.save_pretrained(folder)
+        add_section(folder, "Made from", f"`{variant}`, its adapters merged into the weights.")
         if seen := trained_on.of_variant(variant):
             trained_on.write(folder, seen)
     typer.echo(f"{variant} merged: {output}")

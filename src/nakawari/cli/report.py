@@ -21,6 +21,9 @@ def command(
     sheet: Annotated[
         int, typer.Option(min=0, max=500, help="Draw sheet.png: so many samples, those that move most.")
     ] = 0,
+    cards: Annotated[
+        bool, typer.Option("--cards", help="Write each model's scores into the card (README.md) in its folder, too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write results as HTML, Markdown, LaTeX, CSV and figures."""
@@ -31,8 +34,14 @@ def command(
     from ..reporting.page import write_report
 
     written = write_report(results, output, cases=cases, sheet=sheet)
+    changed = []
+    if cards:
+        from ..reporting.model_cards import write_scores
+
+        changed = write_scores(results)
     if as_json:
-        typer.echo(json.dumps({"page": str(written.page), "files": [str(file) for file in written.files]}))
+        files = [str(file) for file in written.files]
+        typer.echo(json.dumps({"page": str(written.page), "files": files, "cards": [str(card) for card in changed]}))
         return
     size = written.page.stat().st_size / 2**20
     typer.echo(f"{written.page} ({size:.1f} MiB, opens anywhere, needs no network)")
@@ -41,4 +50,6 @@ def command(
         typer.echo(f"  {output / folder}: {count} {folder} as {what}")
     if sheet:
         typer.echo(f"  {output / 'sheet.png'}: keys, every row and truth, fastest samples first")
+    for card in changed:
+        typer.echo(f"  {card}: scores")
     typer.echo(f"  {output / 'report.md'}: tables and figures in one Markdown file")

@@ -1,7 +1,11 @@
-"""The card of a saved folder, `README.md`: what it is and how it is loaded. Facts of the folder alone."""
+"""The card of a saved folder, `README.md`: what it is and how it is loaded, from the folder alone; others add sections.
+
+`training.cards` says what a model was trained on and by, `reporting.model_cards` how it was scored.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +81,42 @@ unet = peft.PeftModel.from_pretrained(unet, "THIS_FOLDER")  # plain PEFT
 ```
 """,
     )
+
+
+def add_section(folder: Path, title: str, text: str, about: Mapping[str, Any] | None = None) -> None:
+    """Put a section at the end of a folder's card, or in the place of its earlier one; what else stands there stays.
+
+    Args:
+        text: Markdown without headings of the second level.
+        about: keys for the card's front matter.
+    """
+    import yaml
+
+    path = folder / CARD
+    head, body = _parted(path.read_text(encoding="utf-8") if path.is_file() else "")
+    if about:
+        head = yaml.safe_dump((yaml.safe_load(head) or {}) | dict(about), sort_keys=False, allow_unicode=True)
+    others = [part for part in re.split(r"^(?=## )", body, flags=re.MULTILINE) if not part.startswith(f"## {title}\n")]
+    body = "\n\n".join(part.strip() for part in [*others, f"## {title}\n\n{text}"] if part.strip())
+    write_text(path, (f"---\n{head}---\n\n" if head else "") + body + "\n")
+
+
+def front_matter(folder: Path) -> dict[str, Any]:
+    """What the card of a folder says of it by key; {} where there is none, or none that can be read."""
+    import yaml
+
+    path = folder / CARD
+    try:
+        found = yaml.safe_load(_parted(path.read_text(encoding="utf-8"))[0]) if path.is_file() else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """The front matter of a card, without its lines of dashes, and what comes after."""
+    found = re.match(r"---\n(.*?)^---\n", text, flags=re.DOTALL | re.MULTILINE)
+    return (found[1], text[found.end() :]) if found else ("", text)
 
 
 def _write(folder: Path, about: Mapping[str, Any], text: str) -> None:

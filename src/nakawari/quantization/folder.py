@@ -24,6 +24,7 @@ from .. import __version__
 from ..errors import NakawariError
 from ..families import read_index
 from ..families.base import InterpolationPipeline
+from ..families.cards import add_section
 from ..files import atomic_path, read_json, write_json
 from ..memory import ran_out
 from ..weights import part_files
@@ -100,6 +101,7 @@ def save(
                 f"Could not write {folder} ({reason}); nothing was left half-written, free some space and run again."
             ) from error
         write_json(temporary / RECORD, record)
+        add_section(temporary, "Made from", f"`{source.variant}`, quantized: {how}. `{RECORD}` lists the layers.")
     return record
 
 

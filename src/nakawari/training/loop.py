@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..files import write_json
 from ..processes import on_cpu
 from . import checkpoints
 from .batches import Samples, StepIndices, batches
+from .cards import describe_training
 from .ema import WeightAverage
 from .guards import PATIENCE_WITHOUT_GRADIENT, finite_or_none, statistics, without_gradient
 from .objectives.base import Batch, Objective, StepOutput, collate, sample_generator
@@ -264,7 +265,7 @@ class Trainer:
                 raise UsageError(f"validation.metric '{rule.metric}' is not measured; allowed are {allowed}.")
             error = scores.get(f"{rule.metric}_error", 0.0)
             if self.state.improves(scores[rule.metric], rule.mode, error):
-                self._save_best()
+                self._save_best(scores)
         return {name: finite_or_none(score) for name, score in scores.items()}
 
     def _impatience(self) -> str | None:
@@ -273,10 +274,12 @@ class Trainer:
             return None
         return f"{rule.metric} has not improved in {self.state.stale} validations"
 
-    def _save_best(self) -> None:
+    def _save_best(self, scores: Mapping[str, float]) -> None:
         if self.accelerator.is_main_process:
             with whole_folder(self.folder / "best") as folder:
                 self.objective.save(folder)
+                said = {name: finite_or_none(score) for name, score in scores.items()}
+                describe_training(folder, self.recipe, self.folder, self.state.step, said, len(self.seen))
                 if self.seen:
                     trained_on.write(folder, self.seen)
 
@@ -320,7 +323,7 @@ class Trainer:
     def _finish(self, outcome: Outcome) -> None:
         if not self.held_out and outcome.status == "finished":
             with self._as_saved():
-                self._save_best()
+                self._save_best({})
         if self.accelerator.is_main_process:
             trained = sum(parameter.numel() for parameter in self.parameters.values())
             write_json(self.folder / "summary.json", asdict(outcome) | {"trained_parameters": trained})

@@ -1,18 +1,20 @@
-"""How often a verdict is given on data without a difference, by number of films: by the old rule and by the new one.
+"""How often a verdict is given on data without a difference, by number of films: by earlier rules and the present one.
 
     python benchmarks/false_verdicts.py
 
-Films of 1 to 5 samples (one film: 20). What a film adds is shared by its samples, and each sample adds noise of half
-that spread. Four shapes of what films add, all of mean 0 and variance 1: normal; skewed (gamma, shape 2); very skewed
-(exponential: one film in a few moves far); heavy-tailed (Student's t, 3 degrees of freedom).
+Films of 1 to 5 samples (one film: 20), or of one sample each. What a film adds is shared by its samples, and each
+sample adds noise of half that spread. Four shapes of what films add, all of mean 0 and variance 1: normal; skewed
+(gamma, shape 2); very skewed (exponential: one film in a few moves far); heavy-tailed (Student's t, 3 degrees of
+freedom). A fifth, beyond what the rule was made for: squares of normal values, whose skewness is 2.8.
 
 `before`: the BCa interval (2,000 resamples, normal quantiles) excludes 0. `after`: `nakawari.evaluation.verdicts`.
 `covered`: how often the interval that is printed holds the truth. `held`: how many verdicts stay the same when the
 bootstrap is seeded otherwise, before and after, where the true difference is at the edge of being found.
 
-By p-values alone, over more repetitions, for the present `ALPHA` and the earlier one: `together`: at least one false
-verdict among 24 or 144 independent comparisons that are shown together; `found`: how often a true difference of 1 (one
-standard deviation between films) is found alone and among 24.
+By p-values alone, over more repetitions, for the present rule and the earlier one: `together`: at least one false
+"better" or "worse" among 1, 24 or 144 independent comparisons that are shown together; `equal`: at least one false
+"equal", where every true difference is as large as matters; `found`: how often a true difference of 1 (one standard
+deviation between films) is found alone and among 24.
 """
 
 from __future__ import annotations
@@ -29,21 +31,23 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import t
 
 from nakawari.evaluation.statistics import _Clusters, p_value, paired, resampled_means
-from nakawari.evaluation.verdicts import ALPHA, MIN_FILMS, verdicts
+from nakawari.evaluation.verdicts import ALPHA, ALPHA_EQUAL, POWER, fewest_films, verdicts
 from nakawari.files import write_json
 from nakawari.provenance import git_revision, machine, packages
 
-FILMS = (1, 2, 4, 6, 8, 9, 10, 13, 16, 20, 40, 80)
+FILMS = (1, 2, 4, 6, 7, 8, 10, 13, 17, 20, 30, 40, 80)
 ADDED: dict[str, Callable[[np.random.Generator, Any], np.ndarray]] = {
     "normal": lambda random, size: random.normal(size=size),
     "skewed": lambda random, size: (random.gamma(2.0, 1.0, size) - 2) / np.sqrt(2),
     "very skewed": lambda random, size: random.exponential(1.0, size) - 1,
     "heavy-tailed": lambda random, size: random.standard_t(3, size) / np.sqrt(3),
+    "beyond": lambda random, size: (random.normal(size=size) ** 2 - 1) / np.sqrt(2),
 }
 SHAPES = tuple(ADDED)
-TOGETHER = (24, 144)
-EARLIER = (0.02, 8)
-"""The largest p and the fewest films of the rule before this one, which erred too often in whole tables."""
+BEYOND = "beyond"
+TOGETHER = (1, 24, 144)
+EARLIER = (0.006, 9)
+"""The largest p and the fewest films of the rule before this one, which erred too often in tables of 144."""
 
 
 def draw(shape: str, films: int, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
@@ -75,11 +79,11 @@ def after(values: np.ndarray, films: Sequence[str], seed: int = 0) -> tuple[bool
     return verdicts([pair], [True], [None])[0] in ("better", "worse"), holds
 
 
-def draw_many(shape: str, films: int, count: int, random: np.random.Generator) -> Drawn:
+def draw_many(shape: str, sizes: np.ndarray, count: int, random: np.random.Generator) -> Drawn:
     """Data sets without a difference: sums of each film's samples (count, films), and how many samples each has."""
-    sizes = 1.0 + np.arange(films) % 5
-    added = ADDED[shape](random, (count, films))
-    return Drawn((added + random.normal(0, 0.5, added.shape) / np.sqrt(sizes)) * sizes, sizes)
+    added = ADDED[shape](random, (count, len(sizes)))
+    noise = 0.5 if sizes.max() > 1 else 0.0
+    return Drawn((added + random.normal(0, noise, added.shape) / np.sqrt(sizes)) * sizes, sizes)
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,17 @@ class Drawn:
         """The same with a true difference."""
         return Drawn(self.sums + by * self.sizes, self.sizes)
 
-    def found(self, limit: float) -> float:
-        """The share of data sets whose `p_value` is at most `limit`; Student's t is never above it and comes first."""
+    def surprising(self, largest: float) -> np.ndarray:
+        """Every `p_value` of at most `largest`; Student's t is never above it and comes first."""
         clusters = _Clusters(self.sums, self.sizes)
         count = len(self.sizes)
         error = np.sqrt((clusters.jackknife() ** 2).sum(-1) * (count - 1) / count)
-        far = 2 * t.sf(np.abs(self.sums.sum(-1) / self.sizes.sum()) / error, count - 1) <= limit
-        return sum(self._p(sums) <= limit for sums in self.sums[far]) / len(self.sums)
+        far = 2 * t.sf(np.abs(self.sums.sum(-1) / self.sizes.sum()) / error, count - 1) <= largest
+        return np.array([self._p(sums) for sums in self.sums[far]])
+
+    def some(self, share: float) -> Drawn:
+        """The first data sets."""
+        return Drawn(self.sums[: max(1, round(share * len(self.sums)))], self.sizes)
 
     def _p(self, sums: np.ndarray) -> float:
         values = np.repeat(sums / self.sizes, self.sizes.astype(int))
@@ -107,18 +115,33 @@ class Drawn:
         return p_value(values, [str(film) for film in films]) or 0.0
 
 
+def limit(alpha: float, together: int) -> float:
+    """The largest p that is found first among so many, see `verdicts.true_size`."""
+    return (alpha / together) ** (1 / POWER)
+
+
 def by_p_values(shape: str, films: int, repetitions: int) -> dict[str, Any]:
-    """What p-values alone say, for the present rule and for the earlier one."""
-    null = draw_many(shape, films, repetitions, np.random.default_rng([SHAPES.index(shape), films, 1]))
-    true = Drawn(null.sums[: repetitions // 50], null.sizes).moved(1.0)
+    """What p-values alone say, for the present rule and for the earlier one; of errors the larger of both layouts."""
+    layouts = [1.0 + np.arange(films) % 5, np.ones(films)]
+    seeds = [np.random.default_rng([SHAPES.index(shape), films, 1 + index]) for index in range(2)]
+    nulls = [draw_many(shape, sizes, repetitions, seed) for sizes, seed in zip(layouts, seeds, strict=True)]
+    earlier, least = EARLIER
+    rules: dict[str, Callable[[int], float]] = {
+        "now": lambda together: limit(ALPHA, together),
+        "equal": lambda together: limit(ALPHA_EQUAL, together),
+        "earlier": lambda together: earlier / together if films >= least else 0.0,
+    }
     found: dict[str, Any] = {}
-    for name, alpha, least in (("now", ALPHA, MIN_FILMS), ("earlier", *EARLIER)):
-        enough = films >= least
-        for count in TOGETHER:
-            share = null.found(alpha / count) if enough else 0.0
-            found[f"together_{count}_{name}"] = 1 - (1 - share) ** count
-        found[f"found_{name}"] = true.found(alpha) if enough else 0.0
-        found[f"found_in_24_{name}"] = true.found(alpha / 24) if enough else 0.0
+    true = nulls[0].some(0.01).moved(1.0)
+    trues = true.surprising(limit(ALPHA, 1))
+    for count in TOGETHER:
+        some = [null.some(0.1 if count == 1 else 1.0) for null in nulls]
+        least_likely = [null.surprising(max(rule(count) for rule in rules.values())) for null in some]
+        for name, largest in rules.items():
+            shares = [(p <= largest(count)).sum() / len(null.sums) for p, null in zip(least_likely, some, strict=True)]
+            found[f"together_{count}_{name}"] = 1 - (1 - max(shares)) ** count
+            if name != "equal":
+                found[f"found_in_{count}_{name}"] = float((trues <= largest(count)).sum() / len(true.sums))
     return found
 
 
@@ -153,25 +176,41 @@ def main() -> None:
     rows, start = [], time.perf_counter()
     for shape in SHAPES:
         for films in FILMS:
-            row = measure(shape, films, given.repetitions)
-            if films >= EARLIER[1]:
+            row: dict[str, Any] = {"shape": shape, "films": films}
+            if shape != BEYOND:
+                row |= measure(shape, films, given.repetitions)
+            if films >= fewest_films():
                 row |= by_p_values(shape, films, given.tables)
             rows.append(row)
             print(
                 shape, films, *(f"{name} {row[name]:.1%}" for name in row if name not in ("shape", "films")), flush=True
             )
-    tables = [row for row in rows if row["films"] >= MIN_FILMS]
     record = {
-        "rule": {"min_films": MIN_FILMS, "alpha": ALPHA},
+        "rule": {
+            "alpha": ALPHA,
+            "alpha_equal": ALPHA_EQUAL,
+            "power": POWER,
+            "fewest_films": {n: fewest_films(n) for n in TOGETHER},
+        },
         "earlier": dict(zip(("alpha", "min_films"), EARLIER, strict=True)),
         "repetitions": given.repetitions,
         "tables": given.tables,
         "seconds": round(time.perf_counter() - start, 1),
-        "worst": max(row["after"] for row in rows),
-        "worst_together": {count: max(row[f"together_{count}_now"] for row in tables) for count in TOGETHER},
+        "worst": max(row.get("after", 0.0) for row in rows),
+        "worst_together": {
+            name: worst([row for row in rows if row["shape"] != BEYOND], name) for name in ("now", "equal")
+        },
+        "worst_beyond": {
+            name: worst([row for row in rows if row["shape"] == BEYOND], name) for name in ("now", "equal")
+        },
         "rows": rows,
     }
     write_json(given.output, record | {"packages": packages(), "git": git_revision(), "machine": machine()})
+
+
+def worst(rows: Sequence[dict[str, Any]], rule: str) -> dict[int, float]:
+    """The largest share of tables with an error, by how many comparisons they hold."""
+    return {count: max(row.get(f"together_{count}_{rule}", 0.0) for row in rows) for count in TOGETHER}
 
 
 if __name__ == "__main__":

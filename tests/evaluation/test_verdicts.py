@@ -2,29 +2,52 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nakawari.evaluation.statistics import p_value, paired
-from nakawari.evaluation.verdicts import ALPHA, MIN_FILMS, holm, verdicts
+from nakawari.evaluation.statistics import p_equal, p_value, paired
+from nakawari.evaluation.verdicts import ALPHA, ALPHA_EQUAL, fewest_films, holm, true_size, verdicts
+
+
+def judged_all(changes, films=None, matters=None, higher=True):
+    pairs = [
+        paired(values, np.zeros(len(values)), higher_is_better=higher, films=films, matters=matters)
+        for values in changes
+    ]
+    return verdicts(pairs, [higher] * len(pairs), [matters] * len(pairs))
 
 
 def judged(change, films=None, matters=None, higher=True, others=()):
-    pairs = [
-        paired(values, np.zeros(len(values)), higher_is_better=higher, films=films) for values in (change, *others)
-    ]
-    return verdicts(pairs, [higher] * len(pairs), [matters] * len(pairs))[0]
+    return judged_all([change, *others], films, matters, higher)[0]
 
 
 def noise(count, seed=0):
     return np.random.default_rng(seed).normal(0, 0.1, count)
 
 
-def test_no_verdict_below_the_stated_number_of_films():
-    gain = 3 + noise(40)
-    films = [f"film{index % (MIN_FILMS - 1)}" for index in range(40)]
+def test_no_verdict_below_the_number_of_films_that_could_tell():
+    gain, enough = 3 + noise(40), fewest_films()
+    films = [f"film{index % (enough - 1)}" for index in range(40)]
     assert judged(gain, films) == "too few films"
     assert judged(gain, ["one film"] * 40) == "too few films"
-    assert judged(gain[: MIN_FILMS - 1]) == "too few films"
-    assert judged(gain[:MIN_FILMS]) == "better"
+    assert judged(gain[: enough - 1]) == "too few films"
+    assert judged(gain[:enough]) == "better"
     assert judged(np.array([1.0])) == "too few films"
+
+
+def test_more_comparisons_need_more_films():
+    enough = fewest_films(24)
+    assert fewest_films() < enough < fewest_films(144)
+    assert judged_all([3 + noise(enough - 1, seed) for seed in range(24)]) == ["too few films"] * 24
+    assert judged_all([3 + noise(enough, seed) for seed in range(24)]) == ["better"] * 24
+
+
+def test_comparisons_that_could_not_be_found_cost_the_others_nothing():
+    """Levels of few films stand beside the whole: only what can be found counts as shown together (Tarone 1990)."""
+    values = noise(30)
+    values = 0.6 + (values - values.mean()) / values.std(ddof=1)
+    p = true_size(p_value(values))
+    assert ALPHA / 10 < p < ALPHA
+    few = [3 + noise(6, seed) for seed in range(40)]
+    assert judged_all([values, *few]) == ["better"] + ["too few films"] * 40
+    assert judged_all([values, *[noise(30, seed) for seed in range(40)]])[0] == "undecided"
 
 
 def test_a_difference_below_what_matters_is_equal():
@@ -41,13 +64,21 @@ def test_the_direction_is_the_metrics():
     assert judged(-1 - noise(20), higher=False) == "better"
 
 
-def test_comparisons_that_are_shown_together_are_harder_to_win():
-    values = noise(30)
-    values = 0.6 + (values - values.mean()) / values.std(ddof=1)  # t = 3.3
-    p = p_value(values)
-    assert ALPHA / 20 < p < ALPHA
-    assert judged(values) == "better"
-    assert judged(values, others=[noise(30, seed) for seed in range(19)]) == "undecided"
+@pytest.mark.parametrize("rare", [1, -1])
+def test_equal_is_not_said_of_what_rare_films_change(rare):
+    """Most films move little one way and a rare one far the other: the interval often lies within, and misses it."""
+    random, said = np.random.default_rng(6), 0
+    for _ in range(200):
+        values = rare * (0.05 + (random.exponential(1, 12) - 1) * 0.02)  # truly as large as matters
+        said += judged(values, matters=0.05) == "equal"
+    assert said / 200 < ALPHA_EQUAL + 3 * np.sqrt(ALPHA_EQUAL / 200)
+
+
+def test_p_of_equality_is_that_of_the_nearer_edge():
+    values = 0.02 + noise(40) / 10
+    assert p_equal(values, 0.05) == max(p_value(values - 0.05), p_value(values + 0.05)) == p_value(values - 0.05)
+    assert p_equal(values, 0.01) == 1.0  # the mean is farther off than that
+    assert p_equal(values[:1], 0.05) is None
 
 
 def test_holm_as_its_author_defines_it():
@@ -75,20 +106,22 @@ def test_p_values_agree_with_scipy_where_every_sample_is_a_film():
     assert p_value(few) == pytest.approx(max(flips, stats.ttest_1samp(few, 0).pvalue, hall(few)), rel=1e-9)
 
 
-@pytest.mark.parametrize(("together", "limit"), [(24, 0.07), (144, 0.1)])
-def test_a_table_of_very_skewed_differences_seldom_holds_a_false_verdict(together, limit):
-    """Few films, of which most lose a little and a rare one gains much: the mean is low where the error is small.
+def test_tables_of_very_skewed_differences_seldom_hold_a_false_verdict():
+    """Few films, of which most lose a little and a rare one gains much: the mean is low where the error is small."""
+    values = np.random.default_rng(5).exponential(1, (150_000, 20)) - 1
+    # p_value is never below that of Student's t.
+    surprising = values[true_size(stats.ttest_1samp(values, 0, axis=1).pvalue) <= ALPHA / 24]
+    sizes = np.array([true_size(p_value(one)) for one in surprising])
+    for together in (24, 144):
+        share = (sizes <= ALPHA / together).sum() / len(values)
+        assert 1 - (1 - share) ** together < 0.07
 
-    The limit is 7 %, and for 144 comparisons what 100,000 draws leave open: three standard errors of so rare a case.
-    """
-    values = np.random.default_rng(5).exponential(1, (100_000, 18)) - 1
-    surprising = values[stats.ttest_1samp(values, 0, axis=1).pvalue <= ALPHA / together]  # p_value is never below
-    share = sum(p_value(one) <= ALPHA / together for one in surprising) / len(values)
-    assert 1 - (1 - share) ** together < limit
 
-
-def test_a_flipped_sign_never_says_impossible():
-    assert p_value(5 + noise(30)) >= 1 / 50_001
+def test_as_many_films_as_one_likes_can_be_told_in_as_many_comparisons():
+    """Flipped signs are counted in every way: a draw of them has a smallest p, which no table of 640 can pass."""
+    pair = paired(5 + noise(30), np.zeros(30), higher_is_better=True)
+    assert verdicts([pair] * 640, [True] * 640, [None] * 640) == ["better"] * 640
+    assert p_value(np.ones(30)) == pytest.approx(2.0**-29)
 
 
 def test_false_verdicts_stay_below_seven_percent():

@@ -69,7 +69,7 @@ def test_the_page_tells_where_it_comes_from(report, kept):
     for part in (record["machine"]["system"], f"torch {record['packages']['torch']}", "Six discs &amp; squares."):
         assert part in text
     assert re.search(r"seeds</th><td class=\"code\">0, 1<", text)
-    assert "is not judged against stub (fewer than 9 films)" in text
+    assert "is not judged against stub (too few films)" in text
     assert "bootstrap intervals over the 6 samples (BCa, 10,000 resamples)" in text
     assert f"SHA-256 of the pictures {record['data']}" in text
     assert f"SHA-256 of the pictures {record['data']}" in (report / "report.md").read_text()

@@ -138,6 +138,16 @@ def test_broken_records_are_one_sentence(result, damage, message):
     assert "\n" not in str(caught.value)
 
 
+def test_verdicts_of_an_earlier_rule_are_made_anew(result):
+    """The same file with another rule's number is no forgery: its verdicts are not printed."""
+    wanted = load_evidence([result]).differences
+    edit(result / "aggregates.json", lambda content: (content.pop("rule"), call_better(content)))
+    assert load_evidence([result]).differences == wanted != ()
+    edit(result / "aggregates.json", embellish)
+    with pytest.raises(NakawariError, match="difference of"):
+        load_evidence([result])
+
+
 def as_earlier(content):
     """What the same evaluation said of itself in format 1."""
     content["format"] = 1

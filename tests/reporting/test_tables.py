@@ -32,7 +32,10 @@ def read(table):
 def test_captions_are_whole_sentences(tables):
     for table in tables.values():
         assert not set(table.caption) & set("{}") and table.caption.endswith("."), table.caption
-    assert "No verdict where there are fewer than 9 films." in tables["differences"].caption
+    assert (
+        "No verdict where there are too few films: one comparison needs 7, 24 together need 14."
+        in tables["differences"].caption
+    )
 
 
 def test_sections(tables):
@@ -112,7 +115,9 @@ def test_gain_is_the_difference_from_the_guide(tables, record):
     for name, row in rows.items():
         assert float(row["psnr"]) == pytest.approx(means[name] - means["stub: guide alone"], abs=1e-9)
     assert [line.cells[0].verdict for line in tables["gain"].lines] == ["too few films"] * 3
-    assert tables["gain"].caption.endswith("No verdict where there are fewer than 9 films.")
+    assert tables["gain"].caption.endswith(
+        "No verdict where there are too few films: one comparison needs 7, 24 together need 14."
+    )
 
 
 def test_departures_stand_beside_the_protocol(tables, record):
@@ -136,7 +141,7 @@ def test_a_departure_that_costs_otherwise_shows_its_own_cost(result):
 
 def test_findings_say_what_the_intervals_say(kept):
     evidence = load_evidence([kept])
-    assert "is not judged against stub (fewer than 9 films)" in findings(evidence)[0]
+    assert "is not judged against stub (too few films)" in findings(evidence)[0]
     judged = tuple(item.model_copy(update={"verdict": "better"}) for item in evidence.differences)
     first, second = findings(replace(evidence, differences=judged))
     assert first.startswith("stub+show/best@0.5 is better than stub in PSNR (dB): +")

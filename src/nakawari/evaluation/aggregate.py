@@ -22,7 +22,7 @@ from .records import lines
 from .samples import read_frames, sample_folder
 from .schema import FORMAT, Aggregates, Difference, Entry, Fidelity, MetricInfo, Record, Results, RowRecord
 from .statistics import mean_interval, paired
-from .verdicts import verdicts
+from .verdicts import RULE, verdicts
 
 Levels = dict[str, np.ndarray]
 """`all` and every annotated level -> indices of its samples, in order."""
@@ -57,6 +57,7 @@ def aggregate(output: Path, protocol: Protocol, record: Record, entries: Sequenc
     reference = models[0] if models else entries[0].name
     return Aggregates(
         format=FORMAT,
+        rule=RULE,
         protocol=protocol,
         record=record,
         levels={level: len(members) for level, members in levels.items()},
@@ -236,9 +237,9 @@ def compare(
             both = members[~np.isnan(ours[key][members]) & ~np.isnan(theirs[key][members])]
             if not len(both):
                 continue
-            better = METRICS[key[1]].higher_is_better
-            drawn = [films[index] for index in both]
-            result = paired(ours[key][both], theirs[key][both], higher_is_better=better, films=drawn)
+            metric, drawn = METRICS[key[1]], [films[index] for index in both]
+            judged = {"higher_is_better": metric.higher_is_better, "matters": metric.matters}
+            result = paired(ours[key][both], theirs[key][both], films=drawn, **judged)
             place = {"entry": row.entry.name, "against": other.entry.name, "row": key[0], "metric": key[1]}
             found.append(Difference(**place, level=level, **result.to_dict()))
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import NakawariError
 from .schema import FORMAT, Aggregates, Difference, Entry
 from .statistics import Interval
+from .verdicts import RULE
 
 MEAN = 1e-6
 """How far a mean may lie from what its samples give, which are written with six decimals."""
@@ -17,12 +18,13 @@ BOUND = 1e-5
 def check(path: Path, written: Aggregates, found: Aggregates) -> None:
     """Hold a file against what its samples give.
 
-    Older files are held to their means and counts: their intervals and verdicts were made by another rule.
+    Older files are held to their means and counts: their intervals or verdicts were made by another rule.
 
     Raises:
         NakawariError: a number differs; the message says which.
     """
     whole = written.format >= FORMAT
+    judged = whole and written.rule == RULE
     entries = {entry.name: entry for entry in found.entries}
     for entry in written.entries:
         wrong = _wrong_entry(entry, entries[entry.name], whole)
@@ -31,7 +33,7 @@ def check(path: Path, written: Aggregates, found: Aggregates) -> None:
     differences = {_key(item): item for item in found.paired}
     for item in written.paired:
         other = differences.get(_key(item))
-        if other is None or _wrong_difference(item, other, whole):
+        if other is None or _wrong_difference(item, other, whole, judged):
             raise NakawariError(
                 f"{path}: the difference of {item.entry} from {item.against} in {item.metric} is not that of their "
                 "samples; evaluate again."
@@ -62,10 +64,14 @@ def _wrong_entry(entry: Entry, other: Entry, whole: bool) -> str | None:
     return None
 
 
-def _wrong_difference(item: Difference, other: Difference, whole: bool) -> bool:
+def _wrong_difference(item: Difference, other: Difference, whole: bool, judged: bool) -> bool:
     counts = (item.wins, item.losses, item.ties) != (other.wins, other.losses, other.ties)
-    said = whole and (item.verdict != other.verdict or not _near(item.p, other.p, BOUND))
-    return counts or said or not _same_interval(item.difference, other.difference, whole)
+    found = _near(item.p, other.p, BOUND) and _near(item.p_equal, other.p_equal, BOUND)
+    return (
+        counts
+        or (judged and (item.verdict != other.verdict or not found))
+        or not _same_interval(item.difference, other.difference, whole)
+    )
 
 
 def _same_interval(ours: Interval, theirs: Interval, whole: bool) -> bool:

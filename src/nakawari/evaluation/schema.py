@@ -175,12 +175,13 @@ class Difference(BaseModel):
     losses: int
     ties: int
     p: float | None = None
+    p_equal: float | None = None
     verdict: Verdict | None = None
 
     @property
     def pair(self) -> Paired:
         """The numbers alone."""
-        return Paired(self.difference, self.wins, self.losses, self.ties, self.p)
+        return Paired(self.difference, self.wins, self.losses, self.ties, self.p, self.p_equal)
 
 
 Results = dict[str, dict[str, dict[str, Interval]]]
@@ -199,9 +200,10 @@ class Entry(RowRecord):
 
 
 class Aggregates(BaseModel):
-    """`aggregates.json`."""
+    """`aggregates.json`; `rule`: by which verdicts were given (`verdicts.RULE`)."""
 
     format: Literal[1, 2]
+    rule: int = 1
     protocol: Protocol
     record: Record
     levels: dict[str, int] = Field(default_factory=dict)

@@ -5,7 +5,8 @@ every sample is a film of its own, this is the plain bootstrap over samples.
 
 Sources: Efron & Tibshirani 1993, chapters 13 (percentile interval) and 14 (BCa, bias-corrected and accelerated);
 Davison & Hinkley 1997, section 3.8 (whole groups drawn); Hall 1992 (t for skewed values); Hesterberg 2015, section
-4.1.3 (quantiles expanded for few draws). Everything is seeded: the same values give the same interval.
+4.1.3 (quantiles expanded for few draws); Pagano & Tritchler 1983 (every way to flip signs, counted at once).
+Everything is seeded: the same values give the same interval.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike
 
 RESAMPLES = 10_000
 LEVEL = 0.95
-_FLIPS = 50_000
-_EXACT = 16
 _MANY = 64
+_STEPS = 1 << 15
 _CHUNK = 4_000_000
 
 
@@ -61,6 +60,7 @@ class Paired:
         difference: mean of variant minus reference, with its interval, in the metric's unit.
         wins, losses, ties: samples on which the variant is better, worse, equal.
         p: see `p_value`; None for one film.
+        p_equal: see `p_equal`; None for one film, or where it is not said which difference matters.
     """
 
     difference: Interval
@@ -68,6 +68,7 @@ class Paired:
     losses: int
     ties: int
     p: float | None
+    p_equal: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -185,9 +186,8 @@ def p_value(values: ArrayLike, films: Sequence[str] | None = None) -> float | No
     """How surprising these differences are where the truth is 0, two-sided: the largest of three tests over films.
 
     Student's t of the mean over its jackknife error (films left out one by one); the same with what skewed differences
-    add to it (Hall 1992); and the signs of whole films flipped, every way for up to 16 films and 50,000 ways from
-    there on, the observed one counted in; above 64 films flipping says what t says, and is left out.
-    `benchmarks/false_verdicts.py` measures how often the rule errs. None for fewer than two films.
+    add to it (Hall 1992); and the signs of whole films flipped in every way; above 64 films flipping says what t says,
+    and is left out. `benchmarks/false_verdicts.py` measures how often each p occurs. None for fewer than two films.
     """
     from scipy.stats import t
 
@@ -205,11 +205,19 @@ def p_value(values: ArrayLike, films: Sequence[str] | None = None) -> float | No
     else:
         score = float(array.mean() / error)
         p = max(float(2 * t.sf(abs(one), count - 1)) for one in (score, _without_skew(score, spread)))
-    if count > _MANY:
-        return p
-    signs, drawn = _signs(count), int(count > _EXACT)
-    far = (np.abs(signs @ clusters.sums) >= abs(clusters.sums.sum()) * (1 - 1e-9)).sum()
-    return max(p, float((far + drawn) / (len(signs) + drawn)))
+    return p if count > _MANY else max(p, _flipped(clusters.sums))
+
+
+def p_equal(values: ArrayLike, matters: float, films: Sequence[str] | None = None) -> float | None:
+    """How surprising so small a mean is where the truth is as far from 0 as `matters`, on the side where it is less so.
+
+    Two one-sided tests (Schuirmann 1987), each by `p_value`, which is two-sided: it errs to the safe side.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    sides = [p_value(array - edge, films) for edge in (-matters, matters)]
+    if None in sides:
+        return None
+    return max(side for side in sides if side is not None) if abs(array.mean()) < matters else 1.0
 
 
 def _without_skew(score: float, spread: np.ndarray) -> float:
@@ -223,12 +231,22 @@ def _without_skew(score: float, spread: np.ndarray) -> float:
     return float(score + skew / 3 * score**2 + skew**2 / 27 * score**3 + skew / 6)
 
 
-@lru_cache(maxsize=2)
-def _signs(count: int) -> np.ndarray:
-    """(ways, count) of -1 and 1: every way to flip the signs of `count` films, or many of them."""
-    if count <= _EXACT:
-        return np.array(list(product([1.0, -1.0], repeat=count)))
-    return np.random.default_rng(0).choice([-1.0, 1.0], (_FLIPS, count))
+def _flipped(sums: np.ndarray) -> float:
+    """The share of all ways to flip the signs of films that take their total at least as far from 0 as it is.
+
+    Totals are counted on a grid of `_STEPS` steps; those that rounding may have moved below count as far.
+    """
+    count, sizes = len(sums), np.abs(sums)
+    steps = np.rint(sizes * (_STEPS / sizes.sum())).astype(int)
+    reach = int(steps.sum())
+    ways = np.zeros(reach + 1)  # by the sum of the films that keep a plus
+    ways[0] = 1
+    for step in steps:
+        kept = ways[: reach + 1 - step] / 2
+        ways /= 2
+        ways[step:] += kept
+    far = abs(sums.sum()) * (_STEPS / sizes.sum()) - count
+    return float(ways[np.abs(2 * np.arange(reach + 1) - reach) >= far].sum())
 
 
 def paired(
@@ -240,10 +258,11 @@ def paired(
     resamples: int = RESAMPLES,
     seed: int = 0,
     films: Sequence[str] | None = None,
+    matters: float | None = None,
 ) -> Paired:
     """Compare two variants sample by sample; both are one-dimensional, in the same order of samples.
 
-    `films`: as for `mean_interval`.
+    `films`: as for `mean_interval`; `matters`: the smallest difference that does.
 
     Raises:
         ValueError: different lengths, no values, or one that is not finite.
@@ -259,4 +278,5 @@ def paired(
         losses=int((gain < 0).sum()),
         ties=int((gain == 0).sum()),
         p=p_value(change, films),
+        p_equal=None if matters is None else p_equal(change, matters, films),
     )

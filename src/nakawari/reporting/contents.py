@@ -12,7 +12,7 @@ from ..evaluation.load import LOADED
 from ..evaluation.metrics import METRICS
 from ..evaluation.schema import Difference, MetricInfo
 from ..evaluation.statistics import mean_interval
-from ..evaluation.verdicts import MIN_FILMS
+from ..evaluation.verdicts import fewest_films
 from .cells import difference_columns, direction, mean_cell, metric_columns, percent, single, slug, table_of, with_best
 from .cost_columns import BRIEF_COSTS, COSTS
 from .cost_figures import under_load
@@ -155,7 +155,8 @@ def signs(found: Sequence[Difference]) -> str:
     """What the signs of a table of differences mean, and why there may be none."""
     there = {item.verdict for item in found}
     said = ", ".join(text for verdict, text in _SIGNS.items() if verdict in there)
-    few = f"No verdict where there are fewer than {MIN_FILMS} films." if "too few films" in there else ""
+    needs = f"one comparison needs {fewest_films()}, 24 together need {fewest_films(24)}"
+    few = f"No verdict where there are too few films: {needs}." if "too few films" in there else ""
     return " ".join(filter(None, (f"{said}." if said else "", few)))
 
 
@@ -371,7 +372,7 @@ def _sentence(label: str, reference: str, metric: MetricInfo, item: Difference, 
         "worse": f"is worse than {reference}",
         "equal": f"equals {reference}",
         "undecided": f"cannot be told from {reference}",
-        "too few films": f"is not judged against {reference} (fewer than {MIN_FILMS} films)",
+        "too few films": f"is not judged against {reference} (too few films)",
     }[item.verdict or "undecided"]
     ties = f", {item.ties:,} equal" if item.ties else ""
     return f"{label} {verdict} in {metric.title}: {change}; {item.wins:,} samples won, {item.losses:,} lost{ties}."

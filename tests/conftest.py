@@ -53,7 +53,7 @@ def show(tmp_path: Path) -> Path:
     return tmp_path / "show"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> Callable[..., Result]:
     """Runs the program in this process: `cli("interpolate", key1, key2, "-o", out)`."""
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

@@ -30,16 +30,17 @@ def write_triplets(folder: Path, names: list[str], seed: int) -> None:
             Image.fromarray(picture).save(folder / name / f"frame{number}.png")
 
 
-@pytest.fixture
-def work(tmp_path: Path, cli: Cli) -> Path:
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     """An adapter `run` that was trained on `data/train`; `data/test` was kept out."""
-    mini_model().save_pretrained(tmp_path / "base")
-    write_triplets(tmp_path / "data" / "train", [f"film{n}_a" for n in range(4)], seed=0)
-    write_triplets(tmp_path / "data" / "test", ["new1", "new2"], seed=1)
-    words: list[Any] = ["adapt", "--data", tmp_path / "data", "--model", tmp_path / "base", *QUICK]
-    trained = cli(*words, "-o", tmp_path / "run")
+    folder = tmp_path_factory.mktemp("trained-on")
+    mini_model().save_pretrained(folder / "base")
+    write_triplets(folder / "data" / "train", [f"film{n}_a" for n in range(4)], seed=0)
+    write_triplets(folder / "data" / "test", ["new1", "new2"], seed=1)
+    words: list[Any] = ["adapt", "--data", folder / "data", "--model", folder / "base", *QUICK]
+    trained = cli(*words, "-o", folder / "run")
     assert trained.exit_code == 0, trained.stderr
-    return tmp_path
+    return folder
 
 
 def evaluated(cli: Cli, work: Path, variant: str, data: Path) -> tuple[str, dict[str, Any]]:

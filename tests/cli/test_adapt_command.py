@@ -163,6 +163,7 @@ def test_an_adapter_of_another_family_or_rank_gets_one_sentence(cli: Cli, base: 
 
 def test_a_framer_is_adapted_by_its_own_defaults(cli: Cli, framer_model: Path, show: Path, tmp_path: Path):
     words = ["--steps", "1", "--batch", "1", "--size", "64x64", "--frames", "5", "--set", "objective.pixel=null"]
+    words += ["--set", "validation.samples=2"]
     result = cli("adapt", "--data", show, "--model", framer_model, *words, "-o", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
     saved = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from nakawari.guide.parts import draw, drawing, regions
+from nakawari.guide.parts.contours import shifted
+from nakawari.guide.parts.graph import graph_of
+from nakawari.guide.parts.layers import layers_of
+from nakawari.guide.parts.motion import Part
 
 SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
 CLEAR = (0, 0, 0, 0)
@@ -230,3 +234,41 @@ def test_edges_that_lie_between_subpixels_are_drawn_where_they_are() -> None:
     first, truth, last = (picture((box(x, 50), RED), line=2.0) for x in (50.0, 53.55, 57.1))
     off = np.abs(middle(first, last).astype(int) - truth)[40:60].max()
     assert off <= 20
+
+
+def test_the_line_of_what_lies_hidden_behind_a_part_makes_its_own_line_no_thicker() -> None:
+    def pose(x: float, behind: float) -> np.ndarray:
+        return picture((box(x - behind, 50), BLUE), (box(x, 50), RED))
+
+    assert wrong(middle(pose(50, 2), pose(80, -2)), pose(65, 0)) <= 8
+
+
+def test_a_limb_that_covers_the_border_of_a_body_in_one_key_alone_tears_nothing() -> None:
+    def pose(x: float, degrees: float) -> np.ndarray:
+        return picture((box(x, 50), RED), (ball(x, 18, 10), BLUE), (bar(x - 14, 30, degrees, 50), BLUE))
+
+    assert wrong(middle(pose(50, 60), pose(90, 120)), pose(70, 90)) <= 20
+
+
+def test_a_limb_of_two_links_that_one_key_hides_comes_out_whole() -> None:
+    def pose(x: float, degrees: float) -> np.ndarray:
+        knee = np.array([x, 30]) + 24 * np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
+        limb = (bar(*knee, degrees, 22), BLUE), (bar(x, 30, degrees, 24), BLUE)
+        return picture(*limb, (bar(x, 24, 90, 60, 9), RED))
+
+    assert wrong(middle(pose(60, 90), pose(80, 40)), pose(70, 65)) <= 220
+
+
+@pytest.mark.parametrize("apart", [-1.0, 0.5])
+def test_what_takes_a_border_along_lies_above_where_it_moves_by_less_than_the_line_is_wide(apart: float) -> None:
+    def pose(x: float, by: float) -> np.ndarray:
+        return picture((box(x, 50), RED), (box(x + 16 + by, 54), BLUE), line=2.4)
+
+    first, last = (graph_of(cel) for cel in regions.cut_up([pose(50, 0), pose(54, apart)], 4))
+    parts = []
+    for paint, by in ((SKY, 0.0), (RED, 4.0), (BLUE, 4.0 + apart)):
+        one, two = (next(r for r in graph.regions if np.abs(r.paint - paint).max() < 9) for graph in (first, last))
+        motion = shifted(np.array([by, 0.0]))
+        parts.append(Part({one.label}, {two.label}, motion, one.centre, 1.0, ground=paint == SKY))
+    rank = layers_of(first, last, parts).rank
+    assert rank[2] > rank[1] > rank[0]

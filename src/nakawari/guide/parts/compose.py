@@ -71,7 +71,8 @@ class Stage:
         if k == 0:
             return None
         mine, rank = owner == k, self.layers.rank
-        return shape_of(mine & ~line, mine & line, rank[owner] > rank[k], self.codes[side], self.fine)
+        above = (rank[owner] > rank[k]) | (line & (owner == 0))
+        return shape_of(mine & ~line, mine & line, above, self.codes[side], self.fine)
 
     def _paint(self, side: int, k: int) -> int:
         """The code of a part's area in a key, -1 if the key does not show it."""

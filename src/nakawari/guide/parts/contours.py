@@ -57,6 +57,10 @@ class Outline:
         step = max(1, math.ceil(len(self.points) / FEW_POINTS))
         return self if step == 1 else Outline(self.points[::step], self.normals[::step], self.weights[::step])
 
+    def some(self, which: np.ndarray) -> Outline:
+        """Those of the points that `which` (N,) bool says."""
+        return Outline(self.points[which], self.normals[which], self.weights[which])
+
     @cached_property
     def _trees(self) -> dict[float, cKDTree]:
         return {}

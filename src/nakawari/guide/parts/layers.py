@@ -6,17 +6,26 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
-from .contours import mapped
+from .contours import Outline, mapped, turned
 from .graph import Graph
 from .motion import Part
 from .regions import Cel
 
 STRAY = 5.0
 """Pixels from a part up to which a line that nothing else claims is its own."""
-
-
+FOLLOWS = 0.5
+"""Share of such a line that must come to lie on a line in the other key."""
+BORNE = 2.0
+"""What a point of a border says, per pixel by which one part takes it along better than the other."""
+EVEN = 0.15
+"""Pixels by which it must."""
+SMALLER = 0.1
+"""What a pixel says by which a part is smaller."""
+LOST = 4.0
+"""Pixels from which a point counts as lost."""
+SAMPLED = 1.0
+"""Pixels along an outline within which one of its points lies."""
 ENCLOSED = 1000.0
 """What it says for a region's lying over another that it lies within it."""
 
@@ -38,8 +47,12 @@ def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
     over = _evidence(first, last, parts)
     rank = _ranked(over, first, last, parts)
     owners = (_owners(first, last, parts, "first", rank), _owners(last, first, parts, "last", rank))
-    still = first.cel.line & last.cel.line
-    return Layers(rank, (_gathered(owners[0], first, still), _gathered(owners[1], last, still)))
+    still = _apart(first, parts[0].first) & _apart(last, parts[0].last)
+    gathered = (
+        _gathered(owners[0], first, last, parts, "first", still),
+        _gathered(owners[1], last, first, parts, "last", still),
+    )
+    return Layers(rank, gathered)
 
 
 def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
@@ -62,14 +75,22 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
                 if j > 0 and j != k:
                     over[j, k] += (landed == j).mean() * min(region.size, 200)
         # A border belongs to the part that takes it along.
-        trees = {k: _tree(other, getattr(part, there)) for k, part in enumerate(parts) if getattr(part, there)}
-        for (a, b), points in own.contacts.items():
+        facing = {region.label: own.faced(region.outline) for region in own.regions}
+        for a, b in own.contacts:
             i, j = here_of.get(a, 0), here_of.get(b, 0)
-            if i == j or 0 in (i, j) or i not in trees or j not in trees:
+            if i == j or 0 in (i, j):
                 continue
-            far = [trees[k].query(mapped(motions[k], points))[0].clip(0, 4) for k in (i, j)]
-            over[i, j] += np.maximum(far[1] - far[0] - 0.5, 0).sum() * 2
-            over[j, i] += np.maximum(far[0] - far[1] - 0.5, 0).sum() * 2
+            # Or else to the smaller.
+            over[i, j] += SMALLER * (parts[j].reach - parts[i].reach)
+            if not (getattr(parts[i], there) and getattr(parts[j], there)):
+                continue
+            off = []
+            for label, faced, k in ((a, b, i), (b, a, j)):
+                shared = own.regions[label].outline.some(facing[label] == faced)
+                off.append(_astray(shared, motions[k], [other.regions[n].outline for n in getattr(parts[k], there)]))
+            if len(off[0]) and len(off[1]):
+                more = float(off[1].mean() - off[0].mean())
+                over[(i, j) if more > 0 else (j, i)] += BORNE * (len(off[0]) + len(off[1])) * max(abs(more) - EVEN, 0)
         # What lies wholly within another is drawn on it.
         for a, b in own.enclosed():
             i, j = here_of.get(a, 0), here_of.get(b, 0)
@@ -78,9 +99,17 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
     return over
 
 
-def _tree(graph: Graph, labels: set[int]) -> cKDTree:
-    points = np.concatenate([graph.regions[k].outline.points for k in labels])
-    return cKDTree(points if len(points) else np.full((1, 2), 1e6))
+def _astray(shared: Outline, motion: np.ndarray, there: list[Outline]) -> np.ndarray:
+    """(N,) pixels, at most `LOST`, from points of an outline that a motion takes along to the outlines there."""
+    moved, ways = mapped(motion, shared.points), turned(motion, shared.normals)
+    least = np.full(len(moved), LOST)
+    for outline in there:
+        if len(outline.points) and len(moved):
+            near = outline.nearest(moved, ways, 2.0)
+            gap, normal = moved - outline.points[near], outline.normals[near]
+            off = np.hypot((gap * normal).sum(1), np.maximum(np.linalg.norm(gap, axis=1) - SAMPLED, 0))
+            least = np.minimum(least, np.where((ways * normal).sum(1) > 0.5, off, LOST))
+    return least
 
 
 def _ranked(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
@@ -98,8 +127,19 @@ def _ranked(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> n
     return rank
 
 
-def _gathered(owners: np.ndarray, graph: Graph, still: np.ndarray) -> np.ndarray:
-    """Line that is left to the ground (a sharp corner's tip) goes to the part next to it, unless it stands still."""
+def _apart(graph: Graph, ground: set[int]) -> np.ndarray:
+    """(H·fine, W·fine) bool: line that is nearest to the ground."""
+    return graph.cel.line & np.isin(graph.near, list(ground))
+
+
+def _gathered(
+    owners: np.ndarray, graph: Graph, other: Graph, parts: list[Part], side: str, still: np.ndarray
+) -> np.ndarray:
+    """Line that no part is near enough to claim goes to the part next to it, unless it stands still.
+
+    A sharp corner's tip is such line. What is larger than a tip, and does not go where that part goes, is the line of
+    something that lies behind it and is hidden otherwise: it is left to the ground, and no part is drawn thicker by it.
+    """
     stray = graph.cel.line & (owners == 0) & ~still
     if not stray.any() or (owners == 0).all():
         return owners
@@ -108,7 +148,24 @@ def _gathered(owners: np.ndarray, graph: Graph, still: np.ndarray) -> np.ndarray
     )
     table = np.zeros(int(index.max()) + 1, np.int16)
     table[index[owners != 0]] = owners[owners != 0]
-    return np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
+    taken = np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
+    tip = _line_width(graph, graph.cel.line) ** 2
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(stray.astype(np.uint8), connectivity=4)
+    for piece in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > tip):
+        if piece == 0:
+            continue
+        x, y, width, height = stats[piece, :4]
+        spot = np.s_[y : y + height, x : x + width]
+        mine = pieces[spot] == piece
+        rows, columns = np.nonzero(mine)
+        points = (np.stack([columns + x, rows + y], 1) + 0.5) / graph.cel.fine
+        for k in np.unique(taken[spot][mine]):
+            motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+            own = taken[spot][rows, columns] == k
+            follows = float((other.labels_at(mapped(motion, points[own])) >= other.cel.areas).mean())
+            if k and follows < FOLLOWS:
+                taken[spot][rows[own], columns[own]] = 0
+    return taken
 
 
 def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.ndarray:
@@ -119,7 +176,7 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
     for k, part in enumerate(parts):
         for label in getattr(part, side):
             table[label] = k
-    owners = np.where(cel.line, table[graph.near], table[cel.labels]).astype(np.int16)
+    owners = np.where(cel.line, 0, table[cel.labels]).astype(np.int16)
     line = cel.line & (cel.labels >= 0)
     if not line.any():
         return owners
@@ -142,8 +199,13 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
 
 
 def _line_width(graph: Graph, line: np.ndarray) -> int:
-    """Subpixels that a line is wide at most of its places."""
-    return int(np.ceil(2 * float(np.percentile(graph.gap[line], 90)) * graph.cel.fine + 1)) if line.any() else 0
+    """Subpixels that a line is wide at least, where none runs beside it.
+
+    Across a line of one width, half of the subpixels lie within a quarter of it from its borders.
+    """
+    if not line.any():
+        return 0
+    return int(np.ceil(4 * float(np.median(graph.gap[line])) * graph.cel.fine - 1))
 
 
 def _widened(cel: Cel, labels: set[int], size: int) -> tuple[tuple[slice, slice] | None, np.ndarray]:

@@ -16,6 +16,14 @@ ALIKE = 8.0
 """Levels by which the paints of one part may differ between the keys."""
 ENOUGH = 0.42
 """The least share of the outlines that must agree for two regions to be one part."""
+PIECES = 0.5
+"""The least share of the borders with the ground that must agree for pieces to be one part."""
+BARE = 0.1
+"""The most of such a part that may lie on the ground of the other key."""
+MOST_PIECES = 4
+"""How many pieces, in either key, a part may be cut into."""
+PIECE_STARTS = 4
+"""From how many neighbours' motions that of a piece is sought."""
 MOST_ROOTS = 3
 MOST_TURN = 2.4
 """Radians that a part may turn against its neighbour, or a root against the picture."""
@@ -90,7 +98,81 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
             break
         _, trial, free = max(grown, key=lambda item: item[0])
         found.matches |= trial.matches
+    _match_pieces(first, last, ground, found, *free)
     return found
+
+
+def _match_pieces(
+    first: Graph,
+    last: Graph,
+    ground: tuple[set[int], set[int]],
+    found: Matching,
+    open_first: set[int],
+    open_last: set[int],
+) -> None:
+    """Match what something that passes before it cuts to pieces in one key: all pieces of a colour at once.
+
+    Only borders with the ground tell, and what is cut so moves nearly as something beside it does.
+    """
+    for a in sorted(open_first, key=lambda k: -first.regions[k].size):
+        one = first.regions[a]
+        pieces = [
+            sorted((k for k in side if alike(graph.regions[k], one)), key=lambda k: -graph.regions[k].size)
+            for graph, side in ((first, open_first), (last, open_last))
+        ]
+        if a not in open_first or not pieces[1] or max(len(side) for side in pieces) > MOST_PIECES:
+            continue
+        if min(first.regions[pieces[0][0]].size, last.regions[pieces[1][0]].size) < 2 * SMALL:
+            continue
+        new = _pieced(first, last, ground, found, *pieces)
+        if new is not None:
+            _take(found, new, open_first, open_last)
+            open_first -= set(pieces[0])
+
+
+def _pieced(
+    first: Graph,
+    last: Graph,
+    ground: tuple[set[int], set[int]],
+    found: Matching,
+    ours: list[int],
+    theirs: list[int],
+) -> Match | None:
+    """Some regions of the first key as some of the last, under the name of the largest of each.
+
+    Much of their border may be hidden in either key, but nothing of them may lie on the ground of the other.
+    """
+    beside = {n for k in ours for n in first.neighbours(k)}
+    beside |= {match.first for match in found.matches.values() if set(last.neighbours(match.last)) & set(theirs)}
+    held = sorted(beside & set(found.matches), key=lambda k: -first.regions[k].size)[:PIECE_STARTS]
+    one, two = _sure_of(first, ours), _sure_of(last, theirs)
+    if min(len(one.points), len(two.points)) < 8:
+        return None
+    best: Match | None = None
+    for k in held:
+        motion = fit(one, two, found.matches[k].motion, "rigid")
+        quality = max(agreement(one, two, motion))
+        turn = abs(_angle(motion @ np.linalg.inv(found.matches[k].motion)))
+        bare = max(
+            _bare(last, ground[1], motion, first, ours), _bare(first, ground[0], np.linalg.inv(motion), last, theirs)
+        )
+        fits = quality >= PIECES and bare <= BARE and turn < MOST_TURN
+        if fits and (best is None or quality > best.quality):
+            best = Match(ours[0], theirs[0], motion, quality, 1 - quality)
+    return best
+
+
+def _bare(graph: Graph, ground: set[int], motion: np.ndarray, own: Graph, labels: list[int]) -> float:
+    """The share of some regions that a motion sets on the ground of the other key."""
+    landed = graph.labels_at(mapped(motion, np.concatenate([own.regions[k].inside for k in labels])))
+    return float(np.isin(landed, list(ground)).mean())
+
+
+def _sure_of(graph: Graph, labels: list[int]) -> Outline:
+    """The outlines of some regions, without what faces another region."""
+    own = [graph.regions[k].outline for k in labels]
+    kept = [outline.some(outline.weights == 1) for outline in own]
+    return Outline(*(np.concatenate([getattr(o, name) for o in kept]) for name in ("points", "normals", "weights")))
 
 
 def _take(found: Matching, new: Match, open_first: set[int], open_last: set[int]) -> None:

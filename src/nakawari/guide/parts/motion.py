@@ -14,7 +14,13 @@ from .match import Matching, alike
 
 JOINT = 4.0
 """Pixels by which two parts may come apart where they touch and still hang together."""
-HIDING = np.radians(np.arange(-75, 76, 5))
+FEWEST = 4
+"""Points at which a part must touch another to hang on it."""
+ALONG = 0.3
+"""What it costs that a joint is as long as the part."""
+HINTED = 0.5
+"""What it is worth that a part covers what is seen of its colour."""
+HIDING = np.radians(np.arange(-75, 76, 2.5))
 """Turns by which a part may hide behind others."""
 SHY = 0.3
 """Share of a part that may stay in the open rather than that it turns by one radian more."""
@@ -59,46 +65,83 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
 
 
 def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
-    """Give unmatched regions of one key to a part that would cover them, or let them follow a neighbour."""
-    taken = {label for part in parts for label in getattr(part, side)}
-    lost = [r for r in own.regions if r.label not in taken and r.size > 0]
-    for region in sorted(lost, key=lambda r: -r.size):
-        holder, share = None, 0.5
-        for part in parts[1:]:
-            mine, theirs = getattr(part, side), part.last if side == "first" else part.first
-            if not mine or not theirs or not alike(region, own.regions[next(iter(mine))]):
-                continue
-            motion = part.motion if side == "first" else np.linalg.inv(part.motion)
-            landed = other.labels_at(mapped(motion, region.inside))
-            inside = float(np.isin(landed, list(theirs)).mean())
-            if inside > share:
-                holder, share = part, inside
+    """Give unmatched regions of one key to a part that would cover them, or let them follow a neighbour.
+
+    From what is matched outwards, so that the lower part of a limb follows its upper part.
+    """
+    lost = _lost(own, parts, side)
+    hints = _lost(other, parts, "last" if side == "first" else "first")
+    while lost:
+        placed = {label for part in parts[1:] for label in getattr(part, side)}
+        ready = [r for r in lost if placed & set(own.neighbours(r.label))] or lost
+        region = max(ready, key=lambda r: r.size)
+        lost.remove(region)
+        holder = _holder(own, other, parts, side, region)
         if holder is not None:
             getattr(holder, side).add(region.label)
             continue
-        leader = _leader(own, parts, side, region.label)
-        motion = np.eye(3) if leader is None else _out_of_sight(own, other, leader, side, region)
+        motion = _hidden(own, other, parts, side, region, hints)
         centre = region.centre if side == "first" else mapped(np.linalg.inv(motion), region.centre[None])[0]
         new = Part(set(), set(), motion, centre, 0.0, reach=max(region.outline.size, 1.0))
         getattr(new, side).add(region.label)
         parts.append(new)
 
 
-def _out_of_sight(own: Graph, other: Graph, leader: Part, side: str, region: Region) -> np.ndarray:
-    """The motion (3, 3) of a region that the other key does not show, which hangs on a part.
+def _lost(own: Graph, parts: list[Part], side: str) -> list[Region]:
+    """Regions of a key that are of no part."""
+    taken = {label for part in parts for label in getattr(part, side)}
+    return [r for r in own.regions if r.label not in taken and r.size > 0]
 
-    There it must lie behind something: it goes with its leader, turned about their joint as little as hides it.
+
+def _holder(own: Graph, other: Graph, parts: list[Part], side: str, region: Region) -> Part | None:
+    """The part that covers most of a region of its colour, more than half."""
+    holder, share = None, 0.5
+    for part in parts[1:]:
+        mine, theirs = (part.first, part.last) if side == "first" else (part.last, part.first)
+        known = own.regions[next(iter(mine))] if mine else other.regions[next(iter(theirs))] if theirs else None
+        if not theirs or known is None or not alike(region, known):
+            continue
+        motion = part.motion if side == "first" else np.linalg.inv(part.motion)
+        landed = other.labels_at(mapped(motion, region.inside))
+        inside = float(np.isin(landed, list(theirs)).mean())
+        if inside > share:
+            holder, share = part, inside
+    return holder
+
+
+def _hidden(own: Graph, other: Graph, parts: list[Part], side: str, region: Region, hints: list[Region]) -> np.ndarray:
+    """The motion (3, 3) of a region that the other key does not show, from the first key to the last.
+
+    There it lies behind something: it goes with a part that it hangs on, turned about their joint as little as hides
+    it. A joint is short beside the region; what runs along it is none. What is seen of its colour there (`hints`), and
+    of no part, may be its own.
     """
-    touch = [own.between(region.label, label) for label in getattr(leader, side)]
-    joint = np.concatenate(touch) if touch else np.zeros((0, 2))
-    motion = leader.motion if side == "first" else np.linalg.inv(leader.motion)
     open_ground = [r.label for r in other.regions if r.rim > 0 or r.paint[3] < 4]
-    if len(joint):
+    points = np.concatenate([region.inside, region.outline.points + region.outline.normals])
+    seen = [hint.inside for hint in hints if alike(hint, region)]
+    leaders = [part for part in parts[1:] if getattr(part, side)]
+    best, least = None, math.inf
+    for part in leaders:
+        touch = [own.between(region.label, label) for label in getattr(part, side)]
+        joint = np.concatenate(touch) if touch else np.zeros((0, 2))
+        if len(joint) < FEWEST:
+            continue
+        motion = part.motion if side == "first" else np.linalg.inv(part.motion)
         pivot = joint.mean(0)
-        tries = [motion @ rotation(turn, pivot) for turn in HIDING]
-        bare = [np.isin(other.labels_at(mapped(one, region.inside)), open_ground).mean() for one in tries]
-        motion = tries[int(np.argmin(np.array(bare) + SHY * np.abs(HIDING)))]
-    return motion if side == "first" else np.linalg.inv(motion)
+        along = float(np.sqrt(((joint - pivot) ** 2).sum(1).mean())) / (region.outline.size + 1)
+        for turn in HIDING:
+            one = motion @ rotation(turn, pivot)
+            cost = float(np.isin(other.labels_at(mapped(one, points)), open_ground).mean())
+            cost += SHY * abs(float(turn)) + ALONG * along
+            if seen:
+                back = own.labels_at(mapped(np.linalg.inv(one), np.concatenate(seen)))
+                cost -= HINTED * float((back == region.label).mean())
+            if cost < least:
+                best, least = one, cost
+    if best is None:
+        leader = _leader(own, parts, side, region.label)
+        return np.eye(3) if leader is None else leader.motion
+    return best if side == "first" else np.linalg.inv(best)
 
 
 def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None:

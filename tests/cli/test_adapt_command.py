@@ -71,6 +71,7 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
     result = cli("adapt", "--data", show, "--model", base, *QUICK, "-o", tmp_path / "run", "--plan")
     assert result.exit_code == 0, result.stderr
     assert "parameters of the denoiser (" in result.stdout and "2 steps of " in result.stdout
+    assert ", loss on noise and decoded frames, " in result.stdout
     for part in ("unet", "vae", "trained weights", "gradients", "optimizer", "activations", "all"):
         assert f"  {part} " in result.stdout
     assert not (tmp_path / "run").exists()

@@ -121,10 +121,20 @@ def _measured(recipe: Recipe) -> Plan:
 
 
 def run_in_words(recipe: Recipe) -> str:
-    """What learns, how fast, and on how many clips it is validated."""
-    lora, o = getattr(recipe.objective, "lora", None), recipe.optim
-    what = recipe.objective.kind if lora is None else f"rank {lora.rank} on {lora.target}"
-    return f"{what}, {o.batch_size} clips a step, rate {o.lr:g}, validated on {recipe.validation.samples} clips"
+    """What learns, by what loss, how fast, in what precision, and on how many clips it is validated."""
+    objective, o = recipe.objective, recipe.optim
+    lora = getattr(objective, "lora", None)
+    what = objective.kind if lora is None else f"rank {lora.rank} on {lora.target}"
+    terms = ["noise"] if getattr(objective, "noise_l1", 0) else []
+    weightings = [name for name, weight in getattr(objective, "weights", {}).items() if weight]
+    terms += [f"latents ({', '.join(weightings)})"] if weightings else []
+    terms += ["decoded frames"] if getattr(objective, "pixel", None) else []
+    loss = f", loss on {' and '.join(terms)}" if terms else ""
+    half = "float32" if o.mixed_precision == "no" else o.mixed_precision
+    return (
+        f"{what}{loss}, {o.batch_size} clips a step, rate {o.lr:g}, in {half}, "
+        f"validated on {recipe.validation.samples} clips"
+    )
 
 
 def described(data: DataParams) -> str:

@@ -117,6 +117,13 @@ def test_keys_count_where_the_network_draws_them_too(tmp_path: Path, family: str
     assert made.objective.inner_only is leaves_out
 
 
+@pytest.mark.parametrize(("changes", "rank"), [([], 8), (["objective.pixel=null"], 0)])
+def test_a_small_tooncrafters_decoder_learns_where_frames_teach_it(tmp_path: Path, changes: list[str], rank: int):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "ToonCrafterPipeline"}))
+    made = make_recipe(words(write_clips(tmp_path / "show", 1), str(tmp_path)), changes)
+    assert made.objective.lora.decoder_rank == rank
+
+
 def test_too_little_to_hold_any_out_is_said(tmp_path: Path):
     with pytest.warns(NakawariWarning, match="nothing is validated, and best/ holds the last weights"):
         made = make_recipe(words(write_clips(tmp_path / "show", 1, frames=6)), [])
@@ -131,6 +138,7 @@ def test_every_family_has_a_default_of_its_own(tmp_path: Path):
     for model, target, size in (("mini", "linear-and-convolution", (96, 128)), ("framer-tiny", ".*", (80, 96))):
         made = make_recipe(words(show, model), [])
         assert (made.objective.lora.target, made.data.size) == (target, size)
+        assert made.objective.lora.decoder_rank == 0  # their decoders take no adapter
         assert load(model).pipeline.lora_layers(target)
     assert made.data.frames == [3] and made.objective.image_dropout == 0  # the tiny Framer's three frames
 

@@ -28,7 +28,9 @@ def command(
         typer.Option(help="Which layers: a preset of the model (default: its own), or a regular expression."),
     ] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="Width of the adapter.")] = None,
-    decoder_rank: Annotated[int, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none.")] = 0,
+    decoder_rank: Annotated[
+        int | None, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none; default: the model's own.")
+    ] = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
     learning_rate: options.LearningRate = None,

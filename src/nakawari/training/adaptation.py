@@ -40,7 +40,7 @@ class Words:
     frames: int | None = None
     size: tuple[int, int] | None = None
     seed: int = 0
-    decoder_rank: int = 0
+    decoder_rank: int | None = None
     windows: int | None = None
 
 
@@ -61,11 +61,8 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         "model": {"base": words.model},
         "objective": {
             "kind": "adapt",
-            "lora": {
-                "target": words.target or chosen.target,
-                "rank": default(words.rank, chosen.rank),
-                "decoder_rank": words.decoder_rank,
-            },
+            "lora": {"target": words.target or chosen.target, "rank": default(words.rank, chosen.rank)}
+            | ({} if words.decoder_rank is None else {"decoder_rank": words.decoder_rank}),
             "sampling": dict(chosen.sampling),
         }
         | dict(chosen.objective),
@@ -78,6 +75,9 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         "workers": 1,
     }
     apply_overrides(values, changes)
+    # Only frames teach a decoder.
+    taught = chosen.decoder_rank if values["objective"].get("pixel") else 0
+    values["objective"]["lora"].setdefault("decoder_rank", taught)
     return parse_recipe(values, "The adaptation")
 
 

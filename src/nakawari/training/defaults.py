@@ -36,6 +36,7 @@ class Defaults:
 
     Args:
         target, rank: what an adapter is put on, and its width.
+        decoder_rank: width of a second one on the autoencoder's decoder; 0 = none.
         size: height and width in training.
         frames: of a clip, both keys included.
         span: fewest and most source frames from key to key.
@@ -53,6 +54,7 @@ class Defaults:
 
     target: str
     rank: int = 16
+    decoder_rank: int = 0
     size: tuple[int, int] = (96, 128)
     frames: int = 5
     span: tuple[int, int] = (4, 24)
@@ -111,6 +113,8 @@ def _small(family: str, steps: int | None, longest: int) -> Defaults:
     return Defaults(
         target=".*" if framer else "linear-and-convolution",
         rank=8,
+        # Trained to its end, such a denoiser draws as well as the decoder lets it: that one learns, too, where it can.
+        decoder_rank=0 if framer else 8,
         size=(80, 96) if framer else (64, 96),
         frames=min(5, longest),
         batch=8 if framer else 4,

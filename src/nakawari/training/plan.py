@@ -125,6 +125,8 @@ def run_in_words(recipe: Recipe) -> str:
     objective, o = recipe.objective, recipe.optim
     lora = getattr(objective, "lora", None)
     what = objective.kind if lora is None else f"rank {lora.rank} on {lora.target}"
+    if lora is not None and lora.decoder_rank:
+        what += f" and {lora.decoder_rank} on the decoder"
     terms = ["noise"] if getattr(objective, "noise_l1", 0) else []
     weightings = [name for name, weight in getattr(objective, "weights", {}).items() if weight]
     terms += [f"latents ({', '.join(weightings)})"] if weightings else []

@@ -104,7 +104,7 @@ class AdaptParams(DenoisingParams):
         if not (self.noise_l1 or any(self.weights.values()) or self.pixel):
             raise ValueError("nothing to learn from: noise_l1 and weighting are zero and there is no pixel term")
         if self.lora.decoder_rank and self.pixel is None:
-            raise ValueError("lora.decoder_rank needs a pixel term to learn from")
+            raise ValueError("lora.decoder_rank needs a pixel term to learn from; give one, or set it to 0")
         return self
 
     def with_rates_of(self, pipeline: InterpolationPipeline) -> Self:

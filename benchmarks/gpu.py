@@ -1,19 +1,20 @@
 """Everything that a GPU can tell about the full-size models, in one command of under eight minutes.
 
     PYTHONPATH=src python benchmarks/gpu.py -o DIR [--seconds 460] [--only NAME,...] [--tiny] [--device cpu]
+    PYTHONPATH=src python benchmarks/gpu.py -o DIR --join DIR1 DIR2 ...
 
 Weights are random and of the published size, so no data and no checkpoint are needed. Parts, each written to its own
 JSON as it goes; what no longer fits the time is written down as skipped:
   a  the tests marked `gpu`: every command's way on CUDA with tiny models
   b  ToonCrafter, 16 frames of 512x320: steps in every precision, plain and compiled, the decoder, whole calls
   c  Framer, 14 frames of 512x320, the same
-  d  one optimizer step of a rank-16 adapter on a bf16 base
+  d  one optimizer step of a rank-16 adapter on a bf16 base: adapting, and a student for few steps
   e  both families where the process may take no more than 7.5 GB, and 11 GB: do they draw
 At the end a table (`gpu.txt`) and a figure (`gpu.png`, where matplotlib is installed) are made of what was measured.
 
 Each job runs in a process of its own, which imports while others measure and touches the device when it is its turn.
 Models compile beside parts a and e, which time nothing; all else has the device alone. `--only` takes letters and names
-of jobs (`--list` prints them), which then run in the order given.
+of jobs (`--list` prints them), which then run in the order given; `--join` makes one page of what several runs wrote.
 """
 
 from __future__ import annotations
@@ -76,10 +77,14 @@ JOBS: tuple[Job, ...] = (
     Job("e-framer-offload", ("capped", "framer", "7.5", "model offload"), 40, "untimed", asked=True),
     CHECKS,
     Job("b-core", ("speed", "tooncrafter", "steps", "decoder", "calls"), 100),
+    Job("b-reference", ("reference", "tooncrafter"), 45),
     Job("d-tooncrafter", ("lora", "tooncrafter"), 30),
     Job("c-core", ("speed", "framer", "steps", "calls"), 70),
     Job("d-framer", ("lora", "framer"), 30),
-    Job("b-reference", ("reference", "tooncrafter"), 45),
+    Job("b-few", ("few", "tooncrafter", "calls"), 40),
+    Job("c-few", ("few", "framer", "calls"), 40),
+    Job("d-few-tooncrafter", ("few", "tooncrafter", "step"), 40),
+    Job("d-few-framer", ("few", "framer", "step"), 40),
     Job("b-kernels", ("speed", "tooncrafter", "kernels"), 40),
     Job("b-more", ("speed", "tooncrafter", "more"), 70),
     Job("c-more", ("speed", "framer", "more", "decoder"), 70),
@@ -307,6 +312,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=460, help="no job goes on longer than this")
     parser.add_argument("--only", help="letters and names of jobs, with commas between them")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs, and end")
+    parser.add_argument("--join", type=Path, nargs="+", help="measure nothing: put what these folders have together")
     parser.add_argument("--tiny", action="store_true", help="small models: a test of this script")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--reference", type=Path, help="a checkout of ToonCrafter's own code, timed beside")
@@ -316,10 +322,17 @@ def main() -> None:
     )
     words = parser.parse_args()
     if words.list:
-        print("\n".join(f"{job.name:<24}{job.kind}{', only where named' * job.asked}" for job in JOBS))
+        print("\n".join(f"{j.name:<24}{j.limit:>4.0f} s  {j.kind}{', only where named' * j.asked}" for j in JOBS))
         return
     if words.output is None:
         parser.error("-o is missing: the folder that gets the results")
+    from gpu_parts.page import join, write_page
+
+    if words.join is not None:
+        words.output.mkdir(parents=True, exist_ok=True)
+        join(words.join, words.output)
+        print(write_page(words.output))
+        return
     jobs = chosen(words.only, not words.no_compile, words.reference is not None)
     settings = {"device": words.device, "tiny": words.tiny, "reference": None}
     if words.reference:
@@ -331,8 +344,6 @@ def main() -> None:
     finally:
         for process in run.processes.values():
             process.stop()
-    from gpu_parts.page import write_page
-
     print(write_page(words.output))
 
 

@@ -15,7 +15,7 @@ import torch
 
 import cache_levels
 import gpu
-from gpu_parts import capped, checks, compiled, lora, models, page, speed
+from gpu_parts import capped, checks, compiled, few, lora, models, page, speed
 from gpu_parts.session import Session, Settings
 from nakawari.families.cache import LEVELS
 
@@ -75,6 +75,19 @@ def test_an_optimizer_step_moves_the_adapter(family: str) -> None:
     assert len(session.found) == 2
 
 
+@pytest.mark.parametrize("family", models.FAMILIES)
+def test_a_student_for_few_steps_draws_without_guidance_and_learns(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = Kept(), []
+    monkeypatch.setattr(few, "whole", lambda pipe, _, steps: asked.append((pipe, steps)) or {})
+    few.run(session, family, "calls")
+    assert [steps for _, steps in asked] == [1, 4, 2, 1] and asked[0][0].config.default_guidance == 1
+    few.run(session, family, "step")
+    found = session.found[f"{family} few-step student, rank 16, checkpointing"]
+    assert found["moved"] and found["trained"] > 0 and found["ms"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", models.FAMILIES)
 def test_one_graph_serves_every_step_and_a_second_picture(family: str) -> None:
@@ -97,7 +110,7 @@ def test_where_the_time_and_the_memory_go() -> None:
 
 def test_jobs_are_chosen_by_letter_and_name_in_the_order_given() -> None:
     assert [job.name for job in gpu.chosen("d,b-core,e-framer-offload", True, False)] == [
-        *("d-tooncrafter", "d-framer"),
+        *("d-tooncrafter", "d-framer", "d-few-tooncrafter", "d-few-framer"),
         *("b-core", "e-framer-offload"),
     ]
     whole = gpu.chosen(None, False, True)
@@ -151,9 +164,28 @@ def test_goals_stand_beside_what_was_measured():
     for words in (r"exact: .* >= 5  10\.00  met", r"cache medium: .* not measured", r"LoRA step.* 17\.50  NOT MET"):
         assert re.search(words, text), text
     assert re.search(r"tooncrafter draws .* 1\.00  met", text) and re.search(r"framer draws .* 0\.00  NOT MET", text)
-    own = {"b": {"found": {"tooncrafter fp32-strict together": {"ms": 960.0}} | found["b"]}}
+    own = {"b": {"found": {"tooncrafter fp32 together": {"ms": 960.0}} | found["b"]}}
     del own["b"]["found"]["tooncrafter reference fp32"]
     assert "our own (no reference was timed)" in page.goals(own)[1] and "10.00" in page.goals(own)[1]
+
+
+def test_what_several_runs_wrote_becomes_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrote(folder: str, found: dict[str, Any], device: str = "a card") -> Path:
+        (tmp_path / folder).mkdir()
+        part = {"about": {"device": device}, "settings": {}, "seconds": 3.0, "found": found}
+        (tmp_path / folder / "gpu-b.json").write_text(json.dumps(part))
+        return tmp_path / folder
+
+    one = wrote("one", {"tooncrafter reference fp32": {"ms": 960.0}, "x": {"ms": 1.0}})
+    two = wrote("two", {"tooncrafter bf16 together, compiled": {"ms": 96.0}, "x": {"skipped": "3 s left"}})
+    other = wrote("other", {"x": {"ms": 7.0}}, "another card")
+    for folders, kept in (([one, two], 3), ([one, two, other], 1)):
+        monkeypatch.setattr(sys, "argv", ["gpu.py", "-o", str(tmp_path / "all"), "--join", *map(str, folders)])
+        gpu.main()
+        found = page.read(tmp_path / "all")["b"]["found"]
+        assert len(found) == kept
+    assert found == {"x": {"ms": 7.0}}
+    assert page.joined(*(page.read(folder)["b"] for folder in (one, two)))["found"]["x"] == {"ms": 1.0}
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from diffusers.utils import logging
 
 from .session import Session, Settings, send
 
-MODULES = {name: f"gpu_parts.{name}" for name in ("compiled", "capped", "speed", "reference", "lora", "checks")}
+MODULES = {name: f"gpu_parts.{name}" for name in ("compiled", "capped", "speed", "reference", "lora", "few", "checks")}
 
 
 def turn() -> float:

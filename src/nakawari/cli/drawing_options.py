@@ -67,6 +67,7 @@ class Drawing:
         family: what it must be, None for any.
         sampling: arguments of the pipeline's call that are a family's own, None where nothing was given.
         words: the fields of `interpolation.Settings` that say the same to every model.
+        compiled: whether the networks of a step are compiled.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Drawing:
     cache: Cache
     sampling: Mapping[str, float | None]
     words: Mapping[str, Any]
+    compiled: bool = False
 
     @property
     def steps(self) -> int | None:
@@ -126,11 +128,13 @@ class Drawing:
 
     def load(self, model: str, way: Way | None = None) -> Any:
         """The pipeline of a variant where it shall run, in the way that was chosen; `UsageError` where it is not of the
-        family, or no GPU is there."""
+        family, no GPU is there, or what waits elsewhere should be compiled."""
         from ..errors import UsageError
         from ..variants import load
 
         place = self.place()
+        if self.compiled and way is not None and way.offload != "none":
+            raise UsageError(f"--compile wants all on the GPU, and the plan is --offload {way.offload}; leave one out.")
         if way is None:
             pipeline = load(model, place).pipeline
         else:
@@ -141,6 +145,10 @@ class Drawing:
         if self.family is not None and pipeline.family != self.family.value:
             message = f"{model} is of the family {pipeline.family}, not {self.family.value}; give another --model."
             raise UsageError(message)
+        if self.compiled:
+            from ..resources.applying import compile_steps
+
+            compile_steps(pipeline)
         return pipeline
 
 

@@ -55,6 +55,10 @@ def command(
     confidence: Annotated[
         bool, typer.Option("--confidence", help="Beside each in-between a map of how sure every pixel is.")
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the model first: minutes, then faster steps; for many gaps on a GPU."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into an output that holds other files.")
     ] = False,
@@ -69,6 +73,7 @@ def command(
     from .. import interpolation
     from ..interpolation import Output
 
+    drawing = replace(drawing, compiled=compiled)
     model, words = drawing.variant(memory), dict(drawing.words)
     _check_numbers(fps=fps)
     framer.check(drawing.guidance, formats)

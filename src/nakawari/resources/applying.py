@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from ..errors import NakawariError
 from ..families.base import InterpolationPipeline
 from .need import TOWERS, Offload
+
+BACKEND = "inductor"
+"""What `torch.compile` compiles with."""
+
+
+def compile_steps(pipeline: InterpolationPipeline) -> None:
+    """Compile the networks that run at every step, when they first run; they are whole on their device.
+
+    Raises:
+        NakawariError: this machine has no compiler.
+    """
+    if BACKEND == "inductor" and not _can_compile(pipeline.device.type):
+        raise NakawariError("--compile needs a C++ compiler, on a GPU Triton too; install them, or leave it out.")
+    for network in (pipeline.denoiser, pipeline.components.get("controlnet")):
+        if isinstance(network, torch.nn.Module):
+            network.compile(backend=BACKEND)
+
+
+def _can_compile(device: str) -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError:
+        return False
+    return device == "cpu" or find_spec("triton") is not None
 
 
 def apply(pipeline: InterpolationPipeline, device: str, offload: Offload, *, together: bool) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from evaluation_stubs import StubPipeline
+from evaluation_stubs import StubPipeline, picture
+from PIL import Image
 
 from nakawari.errors import NakawariError, UsageError
 from nakawari.evaluation import runner
@@ -30,6 +32,21 @@ def files(folder: Path) -> dict[str, bytes]:
 def run(folder, triplets, protocol, models=None, **options):
     models = models or [Model("stub", StubPipeline())]
     return evaluate(models, triplets, protocol, folder, cost=False, **options)
+
+
+def test_copies_and_windows_of_one_scene_are_no_further_witnesses(tmp_path, triplets, protocol):
+    """Six scenes under two names each, and one whose start is another's end: verdicts count six films, not thirteen."""
+    copies = []
+    for sample in triplets:
+        folder = shutil.copytree(sample.keys[0].parent, tmp_path / "data" / f"copy of {sample.name}")
+        keys, truth = ([folder / path.name for path in paths] for paths in (sample.keys, sample.truth))
+        copies.append(replace(sample, name=folder.name, keys=tuple(keys), truth=tuple(truth)))
+    window = replace(triplets[1], name="window", keys=(triplets[1].keys[1], tmp_path / "data" / "end.png"))
+    Image.fromarray(picture(9, 1)).save(window.keys[1])
+    models = [Model("good", StubPipeline(0.02)), Model("bad", StubPipeline(0.2))]
+    result = run(tmp_path / "out", [*triplets, *copies, window], protocol, models, floors=False)
+    pair = next(p for p in result["paired"] if (p["entry"], p["metric"], p["level"]) == ("bad", "psnr", "all"))
+    assert (pair["difference"]["films"], pair["losses"], pair["verdict"]) == (6, 13, "too few films")
 
 
 def test_records_means_levels_and_pairs(tmp_path, triplets, protocol):

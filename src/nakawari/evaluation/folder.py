@@ -24,7 +24,7 @@ from .contestants import Contestant
 from .metrics import METRICS, missing
 from .protocol import Protocol
 from .reading import read_lines
-from .samples import folder_name, picture_hashes, prepare
+from .samples import films_of, folder_name, picture_hashes, prepare
 from .schema import DRAWN, FORMAT, Entry, Identity, Made, Record, RowRecord
 from .statistics import LEVEL, RESAMPLES
 
@@ -117,7 +117,7 @@ def claim(output: Path, protocol: Protocol, samples: Sequence[Sample]) -> Record
         **{name: begun[name] for name in Made.model_fields},
         format=FORMAT,
         samples=list(each),
-        films=[sample.group or sample.name for sample in samples],
+        films=films_of(samples),
         data=data,
         pictures=each,
         tags={sample.name: list(sample.tags) for sample in samples if sample.tags},

@@ -68,6 +68,29 @@ def picture_hashes(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
     return each, combined(hashes)
 
 
+def films_of(samples: Sequence[Sample]) -> list[str]:
+    """The film of each sample: what the data set says, else its own name; samples that share a picture are of one film.
+
+    A copy under another name, or a window that begins where another ends, is no second witness.
+    """
+    joined: dict[str, str] = {}
+
+    def first(film: str) -> str:
+        while joined.get(film, film) != film:
+            film = joined[film]
+        return film
+
+    shown: dict[bytes, str] = {}
+    for sample in samples:
+        film = sample.group or sample.name
+        for path in (*sample.keys, *sample.truth):
+            if path.is_file():
+                one, other = first(shown.setdefault(file_digest(path), film)), first(film)
+                if one != other:
+                    joined[other] = one
+    return [first(sample.group or sample.name) for sample in samples]
+
+
 def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list[int]]:
     """Which frames of a contestant's clip are scored, one list or (`mid-pair`) two; see `protocol.selection`."""
     task, count = prepared.task, contestant.num_frames(prepared.task)

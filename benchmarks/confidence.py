@@ -3,9 +3,10 @@
 `python benchmarks/confidence.py draw CLIPS DRAWN` draws middles of clips that mini was not trained on (the validation
 split of the clips that it was trained with), and `... fit DRAWN` fits `src/nakawari/assets/confidence.json` to them: a
 logistic regression for frames (wrong: ST-LPIPS among the worst fifth) and one for pixels (wrong: over 24 levels off).
-`python benchmarks/confidence.py score EVAL SHOWS` draws the middles of EVAL/triplets at 256x160, prints the area under
-the ROC curve for "in the worst fifth by ST-LPIPS", finds cuts among 40 gaps of SHOWS/<show>/*.mp4, 20 of them cuts
-between shows, and counts false alarms on the triplets.
+`python benchmarks/confidence.py score EVAL SHOWS [RESULTS]` draws the middles of EVAL/triplets at 256x160, prints the
+area under the ROC curve for "in the worst fifth by ST-LPIPS", finds cuts among 40 gaps of SHOWS/<show>/*.mp4, 20 of
+them cuts between shows, and counts false alarms on the triplets. With RESULTS, which `nakawari evaluate mini` with
+`drawn-protocol.yaml` wrote, the middles are those that lie there.
 """
 
 from __future__ import annotations
@@ -170,12 +171,22 @@ def show_gaps(shows: Path) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray]]
         yield f"{path.stem} {place}", False, frames[place], frames[min(place + 2, len(frames) - 1)]
 
 
-def score(evaluation: Path, shows: Path) -> None:
-    pipeline = load("mini", "cpu").pipeline
-    pipeline.set_progress_bar_config(disable=True)
+def judged(results: Path, name: str, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """A middle that an evaluation drew as `interpolate` does, and what would have been said of it."""
+    (path,) = (results / "frames" / "mini" / "seed-0" / name).glob("*.png")
+    made = np.asarray(Image.open(path).convert("RGB"))
+    sure = round(Keys((first, last)).judge(made, 0.5).frame, 4)
+    return made, {"drawn_by": None, "confidence": [sure], "cut": is_cut(first, last)}
+
+
+def score(evaluation: Path, shows: Path, results: Path | None = None) -> None:
+    pipeline = None
+    if results is None:
+        pipeline = load("mini", "cpu").pipeline
+        pipeline.set_progress_bar_config(disable=True)
     rows = []
     for name, level, (first, truth, last) in scored(evaluation):
-        made, used = middle(pipeline, first, last)
+        made, used = judged(results, name, first, last) if results else middle(pipeline, first, last)
         distance = METRICS["st-lpips"].function(made, truth)
         rows.append([name, level, used["drawn_by"], round(distance, 5), used["confidence"][0], used["cut"]])
         print(*rows[-1], flush=True)
@@ -199,7 +210,7 @@ def score(evaluation: Path, shows: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("draw", "fit", "score"))
-    parser.add_argument("folders", type=Path, nargs="+", help="CLIPS DRAWN, DRAWN, or EVAL SHOWS")
+    parser.add_argument("folders", type=Path, nargs="+", help="CLIPS DRAWN, DRAWN, or EVAL SHOWS [RESULTS]")
     words = parser.parse_args()
     {"draw": draw_held_out, "fit": fit, "score": score}[words.what](*words.folders)
 

@@ -59,7 +59,7 @@ def _bars(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> Plot:
                 axes.plot(item.span, [index, index], color=INK, lw=0.9)
                 axes.text(item.span[1] + 0.02 * largest, index, number(item.mean, shown), va="center", fontsize=8)
             axes.set_xlim(0, largest * 1.32)
-            axes.set_title(f"{level} ({len(evidence.levels[level]):,} samples)")
+            axes.set_title(f"{level} (n = {len(evidence.levels[level]):,})")
             _rows_axis(axes, names)
         better = "longer is better" if metric.higher_is_better else "shorter is better"
         _bottom_label(panels[-1], f"{metric.title}; {better}")
@@ -91,7 +91,7 @@ def _gaps(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> list[Plo
                 face = "white" if colour == GREY else colour
                 axes.plot(gap.span, [index, index], color=colour, lw=1.6)
                 axes.plot(gap.mean, index, "o", ms=5, mfc=face, mec=colour)
-            axes.set_title(f"{level} ({len(evidence.levels[level]):,} samples)")
+            axes.set_title(f"{level} (n = {len(evidence.levels[level]):,})")
             axes.margins(x=0.08)
             _rows_axis(axes, names)
         bounds = [bound for axes in panels for bound in axes.get_xlim()]

@@ -72,6 +72,7 @@ def tiny_recipe(name: str, folder: Path) -> dict[str, Any]:
         "sources": [source],
         "size": [64, 96] if framer else [32, 48],
         "frames": [5 if framer else 3],
+        "tracks": values["data"].get("tracks", 0),
         "augment": True,
     }
     values["optim"] |= {"steps": 2, "batch_size": 2, "accumulation": 1, "mixed_precision": "no", "warmup_steps": 0}

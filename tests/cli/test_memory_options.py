@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_large_models_are_planned_without_being_asked(
     assert planned.exit_code == 0, planned.output
     line = f"nakawari: chosen: model {model}; everything stays on the device; guidance in one batch; needs "
     assert planned.stderr.startswith(line)
+    assert re.search(r"; needs \d.*; a clip takes roughly \d+ (s|min)\n", planned.stderr)
     assert np.array_equal(drawn(tmp_path / "plain"), drawn(tmp_path / "planned"))
 
 

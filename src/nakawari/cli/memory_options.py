@@ -134,10 +134,17 @@ def memory(
 
 
 def show_way(way: Way) -> None:
-    """Print on stderr in what way a model will draw."""
+    """Print on stderr in what way a model will draw, what it needs and about how long a clip takes here."""
     from ..memory import words
+    from ..resources.ways import seconds_of
 
-    typer.echo(f"nakawari: {describe(way)[0]}; needs {words(way.need)}", err=True)
+    needs = f"needs {words(way.need)}; a clip takes roughly {duration(seconds_of(way))}"
+    typer.echo(f"nakawari: {describe(way)[0]}; {needs}", err=True)
+
+
+def duration(seconds: float) -> str:
+    """In minutes, or seconds where they are few."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def describe(way: Way) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .drawing_options import Cache
-from .memory_options import describe
+from .memory_options import describe, duration
 
 if TYPE_CHECKING:
     from ..resources.ways import Way
@@ -60,7 +60,7 @@ def command(
     for line in describe(way):
         typer.echo(line)
     if seconds is not None:
-        typer.echo(f"takes roughly {_duration(seconds)} on this machine when it is idle")
+        typer.echo(f"takes roughly {duration(seconds)} on this machine when it is idle")
     typer.echo(f"needs {words(way.need)}" + (f" of {words(budget)}" if budget else f"; {words(free(place))} are free"))
 
 
@@ -92,7 +92,3 @@ def _job(model: str, size: str | None, frames: int | None, steps: int | None):  
     from ..resources.jobs import job_of
 
     return job_of(model, size, frames, steps)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -272,3 +272,14 @@ def test_what_takes_a_border_along_lies_above_where_it_moves_by_less_than_the_li
         parts.append(Part({one.label}, {two.label}, motion, one.centre, 1.0, ground=paint == SKY))
     rank = layers_of(first, last, parts).rank
     assert rank[2] > rank[1] > rank[0]
+
+
+@pytest.mark.parametrize("ground", [CLEAR, SKY])
+def test_a_narrow_gap_between_two_legs_stays_open_where_their_lines_pass_each_other(ground: tuple) -> None:
+    def pose(x: float) -> np.ndarray:
+        corners = [(-11, 0), (11, 0), (15, 40), (6, 40), (2, 12), (-2, 12), (-6, 40), (-15, 40)]
+        legs = np.array(corners, float) + np.array([x, 45])
+        return picture((legs, BLUE), (box(x, 30), RED), line=2.0, ground=ground)
+
+    assert wrong(middle(pose(60), pose(64)), pose(62)) <= 4
+    assert wrong(middle(pose(60), pose(72)), pose(66)) <= 4

@@ -71,7 +71,7 @@ class Stage:
         if k == 0:
             return None
         mine, rank = owner == k, self.layers.rank
-        above = (rank[owner] > rank[k]) | (line & (owner == 0))
+        above = (rank[owner] > rank[k]) | (line & (owner == 0) & ~self.cels[1 - side].line)
         return shape_of(mine & ~line, mine & line, above, self.codes[side], self.fine)
 
     def _paint(self, side: int, k: int) -> int:

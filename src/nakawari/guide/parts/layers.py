@@ -140,18 +140,19 @@ def _gathered(
     A sharp corner's tip is such line. What is larger than a tip, and does not go where that part goes, is the line of
     something that lies behind it and is hidden otherwise: it is left to the ground, and no part is drawn thicker by it.
     """
-    stray = graph.cel.line & (owners == 0) & ~still
+    stray = graph.cel.line & (owners == 0)
     if not stray.any() or (owners == 0).all():
         return owners
+    width = _line_width(graph, graph.cel.line)
     gap, index = cv2.distanceTransformWithLabels(
         (owners == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    stray &= ~still | (gap <= width)  # the outer edge of a line is none that stands still
     table = np.zeros(int(index.max()) + 1, np.int16)
     table[index[owners != 0]] = owners[owners != 0]
     taken = np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
-    tip = _line_width(graph, graph.cel.line) ** 2
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(stray.astype(np.uint8), connectivity=4)
-    for piece in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > tip):
+    for piece in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > width**2):
         if piece == 0:
             continue
         x, y, width, height = stats[piece, :4]

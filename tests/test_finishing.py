@@ -206,3 +206,14 @@ def test_texture_that_pans_is_no_grain():
     wide = np.clip(cv2.GaussianBlur(wide, (0, 0), 1.2), 0, 255).astype(np.uint8)
     assert not Grain((wide[:, :160], wide[:, 6:166])).there
     assert not Grain((ball(20, wide[:, :160]), ball(90, wide[:, :160]))).there
+
+
+def test_flat_drawings_have_no_grain():
+    """Rounding takes the mean of squares of some just below zero."""
+    for number in range(20):
+        random = np.random.default_rng(number)
+        key = np.full((64, 64, 3), 240, np.uint8)
+        for y, x in random.integers(0, 44, (3, 2)):
+            key[y : y + 15, x : x + 15] = random.integers(0, 255, 3)
+        with np.errstate(invalid="raise"):
+            assert not Grain((key, key)).there

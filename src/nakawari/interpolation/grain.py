@@ -67,7 +67,8 @@ def _left(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _level(left: NDArray[np.float32]) -> float:
     """Deviation in levels of what is left of a picture, in the quietest tenth of it."""
-    return float(np.sqrt(np.percentile(_blocks((left**2).mean(axis=2)), QUIET)))
+    # A mean of squares may come out just below 0: OpenCV adds up and takes away along the rows.
+    return float(np.sqrt(max(np.percentile(_blocks((left**2).mean(axis=2)), QUIET), 0.0)))
 
 
 def _found_again(pair: Pair, left: Sequence[NDArray[np.float32]]) -> float:
@@ -89,5 +90,5 @@ def _found_again(pair: Pair, left: Sequence[NDArray[np.float32]]) -> float:
 
 
 def _blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of squares that overlap by half."""
+    """Means of square blocks that overlap by half."""
     return cv2.blur(plane, (BLOCK, BLOCK))[:: BLOCK // 2, :: BLOCK // 2]

@@ -14,22 +14,25 @@ def _no_peers(monkeypatch, request):
 
 
 @pytest.fixture
-def triplets(tmp_path):
-    """Six triplets of 40x32; the red value of a start key's first pixel is the sample's number."""
-    samples = []
-    for number in range(6):
-        paths = []
-        for index in range(3):
-            path = tmp_path / "data" / f"s{number}" / f"frame{index + 1}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
+def write_triplet(tmp_path):
+    """Writes a triplet of 40x32; the red value of its start key's first pixel is its number."""
+
+    def write(number: int) -> Sample:
+        folder = tmp_path / "data" / f"s{number}"
+        folder.mkdir(parents=True)
+        start, middle, end = (folder / f"frame{index}.png" for index in (1, 2, 3))
+        for index, path in enumerate((start, middle, end)):
             Image.fromarray(picture(index * (number + 1), number)).save(path)
-            paths.append(path)
         level = ("easy", "hard")[number % 2]
         roi = Region(4, 4, 20, 20) if number else None
-        samples.append(
-            Sample(f"s{number}", (paths[0], paths[2]), (paths[1],), (0.5,), level, roi=roi, caption=f"c{number}")
-        )
-    return samples
+        return Sample(f"s{number}", (start, end), (middle,), (0.5,), level, roi=roi, caption=f"c{number}")
+
+    return write
+
+
+@pytest.fixture
+def triplets(write_triplet):
+    return [write_triplet(number) for number in range(6)]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,9 +74,9 @@ def test_a_folder_of_an_earlier_revision_goes_on_as_the_network_that_it_was(tmp_
     assert result["entries"][0]["results"]["tiny"]["psnr"]["all"]["count"] == 6
 
 
-def test_how_sure_a_row_is_of_its_frames_is_a_column_without_verdicts(tmp_path, triplets):
+def test_how_sure_a_row_is_of_its_frames_is_a_column_without_verdicts(tmp_path, write_triplet):
     protocol = Protocol(name="sure", metrics=("confidence", "psnr"), keep_frames=False)
-    samples = [replace(triplets[index % 6], name=f"again{index}", group=str(index)) for index in range(20)]
+    samples = [write_triplet(number) for number in range(20)]
     models = [Model("good", StubPipeline(0.0)), Model("bad", StubPipeline(0.4))]
     found = evaluate(models, samples, protocol, tmp_path / "out", floors=False, cost=False)
     good, bad = (entry["results"]["sure"]["confidence"]["all"]["mean"] for entry in found["entries"])

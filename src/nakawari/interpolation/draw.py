@@ -18,6 +18,7 @@ from .erased import erases
 from .figures import in_layers
 from .finishing import finished_gap
 from .keys import Key, transparent
+from .one_ground import before_one_ground
 from .options import check_settings
 from .plan import GapPlan, plan_spaced
 from .settings import Settings
@@ -130,7 +131,9 @@ def _without_model(
     if not _by_parts(gap, settings):
         return None
     frames = frames_by_parts(pair, shares)
-    return None if frames is None or erases(pair, frames) else (frames, _used_by_parts(settings))
+    if frames is None or erases(pair, frames):
+        frames = before_one_ground(pair, shares)
+    return None if frames is None else (frames, _used_by_parts(settings))
 
 
 def _by_parts(gap: int, settings: Settings) -> bool:

@@ -40,6 +40,7 @@ STILL = 2.0
 """Levels by which a ground that stands still may differ between the keys, on average."""
 
 Plane = NDArray[np.uint8]
+_SQUARE = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def split(pair: Pair) -> tuple[Pair, Pair] | None:
         solid.append(_solid(key))
         if not LEAST <= float(solid[-1].mean()) <= MOST:
             return None
-    figures = _matted(pair[0], solid[0]), _matted(pair[1], solid[1])
+    figures = matted(pair[0], solid[0]), matted(pair[1], solid[1])
     return figures, _grounds(pair, figures)
 
 
@@ -94,19 +95,28 @@ def over(figure: Plane, ground: Plane) -> Plane:
 
 def _solid(key: Plane) -> NDArray[np.bool_]:
     """(H, W): areas of one colour, and the lines round them."""
-    square = np.ones((3, 3), np.uint8)
-    even = cv2.subtract(cv2.dilate(key, square), cv2.erode(key, square)).max(axis=2) <= EVEN
+    areas, means = _areas(key)
+    if not areas.any():
+        return areas
+    whole = areas | _lines(key, areas, means)
+    return cv2.morphologyEx(whole.astype(np.uint8), cv2.MORPH_CLOSE, _SQUARE).astype(bool)
+
+
+def areas_of_one_colour(key: Plane) -> NDArray[np.bool_]:
+    """(H, W): areas of one colour, up to their edges, of a picture (H, W, 3)."""
+    return _areas(key)[0]
+
+
+def _areas(key: Plane) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Areas of one colour, and the colour of each, (N, 3)."""
+    even = cv2.subtract(cv2.dilate(key, _SQUARE), cv2.erode(key, _SQUARE)).max(axis=2) <= EVEN
     count, labels, stats, _ = cv2.connectedComponentsWithStats(even.astype(np.uint8), connectivity=4)
     sizes = np.maximum(stats[:, cv2.CC_STAT_AREA], 1).astype(np.float64)
     means, deviations = _of_components(key, labels, count, sizes)
     good = (deviations.max(axis=1) <= ONE_COLOUR) & (sizes >= max(6, LEAST_AREA * even.size))
     good[0] = False  # all that is not even
     areas = good[labels]
-    if not areas.any():
-        return areas
-    areas = _grown(key, areas)
-    whole = areas | _lines(key, areas, means[good])
-    return cv2.morphologyEx(whole.astype(np.uint8), cv2.MORPH_CLOSE, square).astype(bool)
+    return (_grown(key, areas) if areas.any() else areas), means[good]
 
 
 def _of_components(
@@ -121,7 +131,7 @@ def _of_components(
 
 def _grown(key: Plane, areas: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Areas with the pixels at their borders that are of their colour."""
-    near = _colour_of_nearest(key, areas)
+    near = colour_of_nearest(key, areas)
     ring = cv2.dilate(areas.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     return areas | (ring & (np.abs(key.astype(np.int16) - near).max(axis=2) <= WITHIN))
 
@@ -145,13 +155,13 @@ def _lines(key: Plane, areas: NDArray[np.bool_], colours: NDArray[np.float64]) -
     return out
 
 
-def _matted(key: Plane, solid: NDArray[np.bool_]) -> Plane:
+def matted(key: Plane, solid: NDArray[np.bool_]) -> Plane:
     """The figures of a key, (H, W, 4): full where solid, in the ring round that as far as the colour says."""
     inner = solid.astype(np.uint8)
     ring = cv2.dilate(inner, np.ones((3, 3), np.uint8)).astype(bool) & ~solid
     outside = ~cv2.dilate(inner, np.ones((5, 5), np.uint8)).astype(bool)
-    front = _colour_of_nearest(key, solid).astype(np.float32)
-    back = _colour_of_nearest(key, outside).astype(np.float32) if outside.any() else front
+    front = colour_of_nearest(key, solid).astype(np.float32)
+    back = colour_of_nearest(key, outside).astype(np.float32) if outside.any() else front
     way = front - back
     share = ((key - back) * way).sum(axis=2) / np.maximum((way**2).sum(axis=2), 1.0)
     matte = np.where(solid, 1.0, np.where(ring, share.clip(0, 1), 0.0))
@@ -160,7 +170,7 @@ def _matted(key: Plane, solid: NDArray[np.bool_]) -> Plane:
     return np.dstack([colour, np.rint(matte * 255)]).astype(np.uint8)
 
 
-def _colour_of_nearest(key: Plane, where: NDArray[np.bool_]) -> NDArray[np.int16]:
+def colour_of_nearest(key: Plane, where: NDArray[np.bool_]) -> NDArray[np.int16]:
     """(H, W, 3): the colour of the nearest pixel of a mask, which must have one."""
     _, index = cv2.distanceTransformWithLabels(
         (~where).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor
 
 from nakawari.families.base import InterpolationPipeline
 from nakawari.training.objectives.base import sample_generator
@@ -14,7 +15,7 @@ from nakawari.training.objectives.params import FewStepParams
 from nakawari.training.teacher import Teacher
 
 from . import lora, models
-from .session import Found, Session, clean, peak, synchronise, timed
+from .session import Found, Session
 from .speed import whole
 
 STEPS = (4, 2, 1)
@@ -43,7 +44,6 @@ def step(session: Session, family: str) -> Found:
     """Encoding a clip, teacher's and student's evaluations, backward pass, AdamW on the adapter."""
     objective = student(session, family)
     learning = list(objective.trainable_parameters().values())
-    optimizer = torch.optim.AdamW(learning, lr=1e-4)
     frames, height, width = models.clip_shape(session.settings, family)
     start, end = models.keys(session.settings, family)
     ramp = torch.linspace(0, 1, frames).view(1, -1, 1, 1, 1)
@@ -52,18 +52,11 @@ def step(session: Session, family: str) -> Found:
     batch = {"frames": clip.to(session.settings.device), "index": [0]}
     device = torch.device(session.settings.device).type
 
-    def once() -> None:
+    def loss() -> Tensor:
         with torch.autocast(device, torch.bfloat16):
-            loss = objective(batch, [sample_generator(0, 0)]).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+            return objective(batch, [sample_generator(0, 0)]).loss
 
-    once()
-    synchronise()
-    clean()
-    found = timed(once, 2, 0) | peak()
-    return found | {"trained": sum(value.numel() for value in learning), "moved": lora.moved(objective.pipeline)}
+    return lora.learnt(objective.pipeline, learning, loss)
 
 
 def student(session: Session, family: str) -> DenoiserObjective:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,15 +43,18 @@ def step(pipe: InterpolationPipeline, told: Condition, target: str, checkpointin
     if not getattr(denoiser, "peft_config", None):
         add_lora(pipe, LoraParams(target=target, rank=16))
     (denoiser.enable_gradient_checkpointing if checkpointing else denoiser.disable_gradient_checkpointing)()
-    learning = [value for value in denoiser.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-4)
     torch.manual_seed(0)
     x0, noise = models.noise(pipe, told), models.noise(pipe, told)
-    device = x0.device
+    learning = [value for value in denoiser.parameters() if value.requires_grad]
+    return learnt(pipe, learning, lambda: loss_of(pipe, x0, noise, told, x0.device))
+
+
+def learnt(pipe: InterpolationPipeline, learning: Sequence[Tensor], loss: Callable[[], Tensor]) -> Found:
+    """Time and peak of a step of AdamW after a first one, how many values learn, and whether any did."""
+    optimizer = torch.optim.AdamW(learning, lr=1e-4)
 
     def once() -> None:
-        loss = loss_of(pipe, x0, noise, told, device)
-        loss.backward()
+        loss().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -150,6 +150,9 @@ def test_gradient_goes_only_where_it_is_due():
     assert learning(denoising(), values) == {"unet"}
     assert learning(denoising(train_control=True), values) == {"unet", "controlnet"}
     assert learning(denoising(train_control=True, train_denoiser=False), values) == {"controlnet"}
+    decoding = denoising(pixel={"weight": 1.0}, train_denoiser=False, train_decoder=True)
+    assert learning(decoding, values) == {"vae"}
+    assert all(parameter.grad is not None for parameter in decoding.trainable_parameters().values())
     objective = denoising()
     learning(objective, values)
     assert objective.pipeline.unet.mask_token.grad.abs().sum() > 0
@@ -170,6 +173,8 @@ def test_adapting_drops_images_at_the_rate_of_the_family():
 def test_the_autoencoder_learns_and_its_latents_are_measured():
     objective = Autoencode(AutoencodeParams(latent_std=1.0), tiny()).train()
     assert learning(objective, batch()) == {"vae"}
+    # What its architecture never asks is not trained: training that has tensors without gradient is refused.
+    assert all(parameter.grad is not None for parameter in objective.trainable_parameters().values())
     scores = objective.eval().validate([batch(1)])
     assert scores["latent_std"] == objective.measured_std > 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
@@ -47,6 +49,14 @@ class FramerAutoencoder(DecodesInParts, AutoencoderKLTemporalDecoder):
             force_upcast=force_upcast,
         )
         set_norm_groups(self, norm_groups)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As for every module, but for an attention in the middle of the decoder that has no part in the picture where
+        there is one layer: `MidBlockTemporalDecoder` of diffusers holds it and never asks it."""
+        super().requires_grad_(requires_grad)
+        if self.config.layers_per_block == 1:
+            self.decoder.mid_block.attentions.requires_grad_(False)
+        return self
 
     @apply_forward_hook
     def decode(self, z: Tensor, num_frames: int, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:

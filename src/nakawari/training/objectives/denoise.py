@@ -24,7 +24,11 @@ def parts_learn(params: DenoiseParams, pipeline: InterpolationPipeline) -> Denoi
         if params.train_control:
             parts[CONTROL].requires_grad_(True)
         if params.train_decoder:
-            parts["vae"].decoder.requires_grad_(True)
+            # By way of the whole, which knows what of its decoder is never asked.
+            parts["vae"].requires_grad_(True)
+            for name, part in parts["vae"].named_children():
+                if name != "decoder":
+                    part.requires_grad_(False)
 
     cache = None if params.cache is None else ConditionCache(params.cache, pipeline, params.pixel is not None)
     return DenoiserObjective(

@@ -1,4 +1,4 @@
-"""The import rules of docs/architecture.md, held against the code."""
+"""The import rules of docs/architecture.md, checked against the code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODULES = modules()
 
 
 def imported(name: str, source: str, is_package: bool = False) -> set[str]:
-    """Modules of ours that a module imports, early or late; not what it imports for types alone."""
+    """Modules of ours that a module imports, early or late; not those imported for types alone."""
     package = name if is_package else name.rpartition(".")[0]
     return {target for node in _running(ast.parse(source)) for target in _targets(node, package)}
 
@@ -56,35 +56,38 @@ IMPORTS = {
 }
 
 
-def room(module: str) -> str:
-    """The first part below the package; empty for the package itself, whose version anyone may ask."""
+def package(module: str) -> str:
+    """The first part below the package; empty for the top package itself, whose version any module may read."""
     return [*module.split("."), ""][1]
 
 
-def floors() -> dict[str, int]:
-    """Room -> its row in the page's table, counted from the ground."""
-    table = PAGE.read_text("utf-8").partition("| rooms |")[2].partition("\n\n")[0]
+def layers() -> dict[str, int]:
+    """Package -> its row in the page's table, from the bottom layer up."""
+    table = PAGE.read_text("utf-8").partition("| packages |")[2].partition("\n\n")[0]
     rows = [row.split("|")[1] for row in table.splitlines()[2:]]
-    return {name: floor for floor, row in enumerate(rows) for name in re.findall(r"`(\w+)(?:/|\.py)`", row)}
+    return {name: layer for layer, row in enumerate(rows) for name in re.findall(r"`(\w+)(?:/|\.py)`", row)}
 
 
-def test_every_room_stands_in_the_table() -> None:
-    assert set(floors()) == {room(name) for name in MODULES} - {""}
+def test_every_package_is_in_the_table() -> None:
+    assert set(layers()) == {package(name) for name in MODULES} - {""}
 
 
-def test_no_room_imports_from_its_own_row_or_from_above_it() -> None:
-    floor = floors()
+def test_no_package_imports_from_its_own_layer_or_above() -> None:
+    layer = layers()
     wrong = [
         f"{name} imports {target}"
         for name, targets in IMPORTS.items()
         for target in targets
-        if room(name) and room(target) and room(name) != room(target) and floor[room(target)] >= floor[room(name)]
+        if package(name)
+        and package(target)
+        and package(name) != package(target)
+        and layer[package(target)] >= layer[package(name)]
     ]
     assert wrong == []
 
 
-def test_no_modules_import_each_other_in_a_circle_not_even_for_types() -> None:
-    """A package's face may hand on what its own files hold."""
+def test_no_import_cycles_not_even_for_types() -> None:
+    """The `__init__` of a package may re-export its own modules."""
     known = {
         name: imported(name, path.read_text("utf-8").replace("if TYPE_CHECKING:", "if True:")) - {name}
         for name, path in MODULES.items()
@@ -96,7 +99,7 @@ def test_no_modules_import_each_other_in_a_circle_not_even_for_types() -> None:
         raise AssertionError(" -> ".join(error.args[1])) from error
 
 
-def test_what_it_reads_in_an_import() -> None:
+def test_imported_modules_of_a_source() -> None:
     source = """
 from typing import TYPE_CHECKING
 import nakawari.files

@@ -115,6 +115,21 @@ def test_window_is_evenly_spaced_and_inside() -> None:
     assert clip.sample_window(np.random.default_rng(0), 4, 7) is None
 
 
+def test_an_uneven_window_has_the_same_keys_and_any_frames_between_in_order() -> None:
+    frames = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None], (20, 4, 4, 3))
+    seen = set()
+    for seed in range(60):
+        even, uneven = (
+            Clip("a", frames).sample_window(np.random.default_rng(seed), 4, 3, even)[:, 0, 0, 0].astype(int)
+            for even in (True, False)
+        )
+        assert (uneven[[0, -1]] == even[[0, -1]]).all() and (np.diff(uneven) > 0).all()
+        seen |= set((uneven - uneven[0])[1:-1].tolist())
+    assert seen == set(range(1, 9))
+    every = Clip("a", frames).sample_window(np.random.default_rng(0), 4, 1, False)
+    assert (np.diff(every[:, 0, 0, 0].astype(int)) == 1).all(), "there is but one way where no frame is left out"
+
+
 @pytest.mark.parametrize(
     ("name", "group"),
     [

@@ -105,6 +105,16 @@ def test_distinct_samples_come_again_in_another_order(tmp_path: Path):
         recipe(clips(tmp_path), distinct=3)
 
 
+def test_uneven_windows_keep_their_keys(tmp_path: Path):
+    write_clip(tmp_path / "show" / "a", 9)
+    even, uneven = (recipe(clips(tmp_path, span=[8, 8], uneven=share)) for share in (0.0, 1.0))
+    found = [levels(training_samples(uneven).sample(index)["frames"]) for index in range(30)]
+    assert {keys for first, _, last in found for keys in (first, last)} == {0, 80}
+    assert {middle for _, middle, _ in found} == set(range(10, 80, 10))
+    assert levels(training_samples(even).sample(0)["frames"]) == [0, 40, 80]
+    assert data_fingerprint(uneven.data) != data_fingerprint(even.data)
+
+
 def test_captions_become_prompts_and_must_name_clips(tmp_path: Path):
     write_clip(tmp_path / "show" / "a", 4)
     (tmp_path / "captions.csv").write_text("name,caption\na.mp4,a hero waves\n")

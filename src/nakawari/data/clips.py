@@ -65,13 +65,17 @@ class Clip:
         frame = int(np.prod(shape[1:]))
         return _mapped(name, path, offset + first * frame, (last - first, *shape[1:]), *about)
 
-    def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int) -> Frames | None:
-        """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short."""
+    def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int, even: bool = True) -> Frames | None:
+        """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short.
+        Where not `even`, first and last are the same, and the others random ones between them, in order."""
         span = (num_frames - 1) * stride + 1
         if span > len(self.frames):
             return None
         start = int(rng.integers(len(self.frames) - span + 1))
-        return self.frames[start : start + span : stride]
+        if even:
+            return self.frames[start : start + span : stride]
+        inner = 1 + np.sort(rng.choice(span - 2, num_frames - 2, replace=False))
+        return self.frames[start + np.concatenate([[0], inner, [span - 1]])]
 
 
 def group_of(name: str) -> str:

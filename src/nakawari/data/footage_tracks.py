@@ -20,13 +20,17 @@ RETURN = 0.7
 """Pixels by which a point that was followed there and back may miss its beginning."""
 MOVES = 1.5
 """Pixels from first to last frame from which on a point counts as one that moves."""
+APART = 24.0
+"""Pixels by which points that are told together lie apart in the first frame, across or down. Framer draws a point as
+a square stamp of 40 pixels that hides what it covers (`families.framer.heatmaps`): one of two nearer ones is lost."""
 _CORNERS = 200
 
 
 def find_tracks(frames: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
     """Tracks (F, P, 2), x and y in pixels, of at most `count` points of `frames` (F, H, W, 3).
 
-    Points that move are taken before others, which one of them is drawn; None where no point can be followed.
+    Points that move are taken before others, which of them is drawn; they lie `APART` from each other, or farther, in
+    the first frame. None where no point can be followed.
     """
     import cv2
 
@@ -44,7 +48,18 @@ def find_tracks(frames: NDArray[np.uint8], count: int, rng: np.random.Generator)
         return None
     order = rng.permutation(tracks.shape[1])
     still = np.linalg.norm(tracks[-1] - tracks[0], axis=1)[order] < MOVES
-    return tracks[:, order[np.argsort(still, kind="stable")][:count]]
+    return tracks[:, _spread(tracks[0], order[np.argsort(still, kind="stable")], count)]
+
+
+def _spread(points: NDArray[np.float32], order: NDArray[np.integer], count: int) -> list[int]:
+    """The first `count` of the points (P, 2), in `order`, that lie apart from those before them."""
+    chosen: list[int] = []
+    for index in order:
+        if len(chosen) == count:
+            break
+        if (np.abs(points[chosen] - points[index]).max(axis=1) >= APART).all():
+            chosen.append(int(index))
+    return chosen
 
 
 def _followed(

@@ -28,7 +28,8 @@ _TRIES = 12
 
 
 class Drawn(NamedTuple):
-    """`frames` (F, H, W, 3), evenly spaced; a name; `fps`, how many of these frames a second has, 0 = not known."""
+    """`frames` (F, H, W, 3), evenly spaced unless the source says else; a name; `fps`, how many of these frames a
+    second has on average, 0 = not known."""
 
     frames: Frames
     name: str
@@ -71,12 +72,14 @@ class SyntheticSource:
 class ClipSource:
     """Windows of clips, cropped. `span`: fewest and most source frames from key to key (log-uniform, rounded to a whole
     stride). `min_change`: mean absolute change between the keys, of 255, below which a window counts as static and is
-    drawn again. `random_crop` False takes the largest centred crop."""
+    drawn again. `random_crop` False takes the largest centred crop. `uneven`: share of the windows whose inner frames
+    stand at random times instead of even ones."""
 
     clips: Sequence[Clip]
     span: tuple[int, int] = (2, 30)
     min_change: float = 0.4
     random_crop: bool = True
+    uneven: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.clips:
@@ -89,7 +92,9 @@ class ClipSource:
         for _ in range(_TRIES):
             clip = self.clips[int(rng.integers(len(self.clips)))]
             stride = self._stride(rng, num_frames, motion)
-            window = clip.sample_window(rng, num_frames, stride)
+            # No number is drawn where none is wanted: streams of earlier revisions stay what they are.
+            even = not self.uneven or rng.random() >= self.uneven
+            window = clip.sample_window(rng, num_frames, stride, even)
             if window is None:
                 stride, window = 1, clip.sample_window(rng, num_frames, 1)
             if window is None:

@@ -155,7 +155,10 @@ def _with_truth(dataset: Dataset) -> list[Sample]:
 def _not_counted(data: DataParams) -> Any:
     """Keys that came later count only where they are used, so that a run begun before them can be resumed."""
     unused = {name for name in ("buckets", "distinct", "tracks", "windows") if not getattr(data, name)}
-    plain = {number: {"balance"} for number, s in enumerate(data.sources) if not getattr(s, "balance", False)}
+    plain = {}
+    for number, source in enumerate(data.sources):
+        if unset := {name for name in ("balance", "uneven") if not getattr(source, name, False)}:
+            plain[number] = unset
     return dict.fromkeys(unused | {"cache"}, True) | ({"sources": plain} if plain else {})
 
 

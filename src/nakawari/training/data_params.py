@@ -41,6 +41,8 @@ class ClipsParams(RecipePart):
         held_out: share of the clips' sources that training leaves to validation, or of the longest clip's frames where
             there are fewer than four sources; without meaning where the data have a part named val.
         balance: the folders directly below `path` (shows) count alike, however many clips each has.
+        uneven: share of windows whose inner frames stand at random times instead of even ones, so that the keys do not
+            say where things are in them: for point control, which learns from what only its tracks tell.
     """
 
     kind: Literal["clips"]
@@ -51,6 +53,7 @@ class ClipsParams(RecipePart):
     decode_size: tuple[Positive, Positive] | None = None
     held_out: float = Field(0.05, ge=0, lt=1)
     balance: bool = False
+    uneven: float = Field(0.0, ge=0, le=1)
 
 
 class TripletsParams(RecipePart):

@@ -148,7 +148,7 @@ def _clip_source(
     if not chosen:
         return None, 0.0
     groups = _shows(chosen) if params.balance else [chosen]
-    sources = [ClipSource(group, params.span, params.min_change, random_crop) for group in groups]
+    sources = [ClipSource(group, params.span, params.min_change, random_crop, params.uneven) for group in groups]
     return sources[0] if len(sources) == 1 else MixedSource([(s, 1.0) for s in sources]), len(chosen) / len(clips)
 
 

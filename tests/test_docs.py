@@ -14,8 +14,13 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 from typer.testing import Result
+
+from nakawari.families.adapter_files import WEIGHTS
+from test_adapter_layouts import LAYOUTS, ours
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- *no-test: *\S.*?-->\s*\n)?^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -78,14 +83,13 @@ def test_page_from_a_wheel(wheel: Path, page: list[list[str]], tmp_path: Path):
     found = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).is_relative_to(wheel)
     for words in page:
-        command = [sys.executable, "-m", "nakawari", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
+        by_wheel(wheel, tmp_path, words)
 
 
 @pytest.mark.slow
 def test_a_recipe_of_a_wheel_runs(wheel: Path, show: Path, tmp_path: Path):
-    """In an empty folder: copied, checked, run, its log read back from TensorBoard's file, its adapter drawn with."""
+    """In an empty folder: copied, checked, run, its log read back from TensorBoard's file, its adapter drawn with; and
+    adapters of every layout that other trainers write draw what ours draw."""
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     data = ["--set", "data.sources.0.path=show", "--set", "data.cache=cache"]
     short = ["--set", "optim.steps=2", "--set", "optim.batch_size=2", "--log-with", "tensorboard"]
@@ -96,12 +100,50 @@ def test_a_recipe_of_a_wheel_runs(wheel: Path, show: Path, tmp_path: Path):
         ["adapt", "mine.yaml", *data, *short, "-o", "run"],
         ["interpolate", *keys, "--model", "framer-tiny", "--adapter", "run", "--steps", "2", "-o", "drawn"],
     ):
-        command = [sys.executable, "-m", "nakawari", *words]
-        environment = os.environ | {"PYTHONPATH": str(wheel)}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
+        by_wheel(wheel, tmp_path, words)
     (file,) = (tmp_path / "run" / "logs").rglob("events.out.tfevents*")
     assert [event.step for event in events.EventAccumulator(str(file)).Reload().Scalars("loss")] == [1, 2]
+    for layout, (none, mine, theirs) in drawn_with_adapters(wheel, tmp_path).items():
+        assert np.array_equal(theirs, mine) and not np.array_equal(mine, none), layout
+
+
+def by_wheel(wheel: Path, folder: Path, words: list[str]) -> None:
+    """One command of the package that was installed into `wheel`, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(wheel)}
+    command = [sys.executable, "-m", "nakawari", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"nakawari {shlex.join(words)}\n{done.stdout}{done.stderr}"
+
+
+DRAW = """
+import sys, numpy, torch
+from nakawari.variants import load
+for line in sys.stdin.read().splitlines():
+    variant, picture = line.split("|")
+    pipeline = load(variant).pipeline
+    keys = torch.linspace(-1, 1, 2 * 3 * 32 * 48).reshape(2, 1, 3, 32, 48)
+    noise = torch.Generator().manual_seed(0)
+    drawn = pipeline(*keys, num_frames=3, num_inference_steps=2, generator=noise, output_type="np")
+    numpy.save(picture, drawn.frames)
+"""
+
+
+def drawn_with_adapters(wheel: Path, folder: Path) -> dict[str, list[np.ndarray]]:
+    """By layout what a model draws in the wheel's process: without an adapter, with one of ours, with it as theirs."""
+    lines, files = [], {}
+    for layout, (write, make) in LAYOUTS.items():
+        place = folder / layout.replace(" ", "-")
+        make().save_pretrained(place / "base")
+        (place / "written").mkdir()
+        mine = ours(make(), place / "ours")
+        theirs = write(load_file(mine / WEIGHTS), place / "written")
+        files[layout] = [place / f"{name}.npy" for name in ("none", "ours", "theirs")]
+        variants = (f"{place}/base{more}" for more in ("", f"+{mine}", f"+{theirs}"))
+        lines += [f"{variant}|{file}" for variant, file in zip(variants, files[layout], strict=True)]
+    command = [sys.executable, "-c", DRAW]
+    environment = os.environ | {"PYTHONPATH": str(wheel)}
+    subprocess.run(command, input="\n".join(lines), cwd=folder, env=environment, text=True, check=True)
+    return {layout: [np.load(file) for file in own] for layout, own in files.items()}
 
 
 def anchors(page: Path) -> set[str]:

@@ -283,3 +283,15 @@ def test_a_narrow_gap_between_two_legs_stays_open_where_their_lines_pass_each_ot
 
     assert wrong(middle(pose(60), pose(64)), pose(62)) <= 4
     assert wrong(middle(pose(60), pose(72)), pose(66)) <= 4
+
+
+def test_a_line_between_two_areas_of_one_colour_parts_them_without_teeth() -> None:
+    cel = regions.cut_up([picture((box(80, 50), RED), (bar(76, 40, 73), RED), line=2.4)], 4)[0]
+    inner, outer = (
+        cv2.fillPoly(np.zeros((400, 640), np.uint8), [np.rint(bar(76, 40, 73) * 4).astype(np.int32)], 1) > 0,
+        cv2.fillPoly(np.zeros((400, 640), np.uint8), [np.rint(box(80, 50) * 4).astype(np.int32)], 1) > 0,
+    )
+    red = [k for k in range(cel.areas) if np.abs(cel.paints[k] - RED).max() < 4]
+    limb = max(red, key=lambda k: np.count_nonzero((cel.labels == k) & inner))
+    assert not (inner & np.isin(cel.labels, [k for k in red if k != limb])).any()
+    assert not (outer & ~inner & (cel.labels == limb)).any()

@@ -15,6 +15,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .mixtures import candidates, laid_out, mixtures, shares_in
+
 FLAT = 3.0
 """Neighbours that differ by no more than this many levels belong to one region."""
 THIN = 0.9
@@ -23,8 +25,6 @@ HAIR = 0.75
 """The same for any region, however short."""
 LINE = 48.0
 """Levels from an ink within which the pixels of a thin line lie, few of which are wholly covered."""
-NEAR = 2
-"""How far from a mixed pixel, in pixels, the colours that mix in it are looked for."""
 
 
 KNOWN = 16.0
@@ -36,11 +36,6 @@ ALIASED = 0.0005
 MOST_INKS = 6
 SAMPLED = 1500
 """How many unexplained pixels the inks are found from."""
-GROUPS = (
-    (0,), (1,), (2,), (3,), (4,), (0, 1), (0, 3), (1, 3), (0, 2), (1, 2), (2, 3), (0, 4), (1, 4), (3, 4),
-    (0, 1, 3), (0, 2, 3), (0, 1, 4), (0, 3, 4), (0, 1, 2),
-)  # fmt: skip
-"""Which of a pixel's candidates (three areas, two lines) are tried together."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     found = [_areas(own, np.concatenate(known)) for own in colours]
     support: list[tuple[float, np.ndarray]] = []
     for own, (pure, paints) in zip(colours, found, strict=True):
-        left = _mixtures(own, pure, len(paints), paints)[2]
+        left = mixtures(own, pure, len(paints), paints)[2]
         for count, ink in _inks(own, pure, paints, left):
             twin = next((k for k, (_, other) in enumerate(support) if np.abs(other - ink).max() <= KNOWN), None)
             if twin is None:
@@ -106,8 +101,8 @@ def _cel(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.nda
         gap = np.abs(colours[rest][:, None] - inks).max(2)
         pure = pure.copy()
         pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
-    ids, shares, left = _mixtures(colours, pure, areas, paints)
-    labels = _laid_out(pure, ids, shares, areas, fine)
+    ids, shares, left = mixtures(colours, pure, areas, paints)
+    labels = laid_out(pure, ids, shares, areas, fine)
     labels = _filled(labels)
     labels, paints, areas = _marks(labels, paints, areas, fine)
     mixed = float((shares.max(2) < 0.98).mean())
@@ -164,7 +159,7 @@ def _inks(
     ys, xs = np.nonzero(left > KNOWN)
     step = max(1, len(ys) // SAMPLED)
     ys, xs, far = ys[::step], xs[::step], left[ys, xs][::step]
-    round_them = _candidates(pure, len(paints), paints, ys, xs)[:, :2]
+    round_them = candidates(pure, len(paints), paints, ys, xs)[:, :2]
     pool = colours[ys, xs]
     table = np.concatenate([paints, np.full((1, 4), 1e4, np.float32)])
     near = table[round_them]
@@ -201,7 +196,7 @@ def _unmixed(inks: list[np.ndarray], paints: np.ndarray) -> np.ndarray:
         alone = bool((np.abs(paints - ink).max(1) <= FLAT).any())
         target = np.broadcast_to(ink, paints.shape)
         mixed = any(
-            (_shares(target, np.stack([np.broadcast_to(other, paints.shape), paints], 1))[1] < KNOWN / 2).any()
+            (shares_in(target, np.stack([np.broadcast_to(other, paints.shape), paints], 1))[1] < KNOWN / 2).any()
             for other in kept
         )
         if alone or not mixed:
@@ -222,7 +217,7 @@ def _explained(pool: np.ndarray, ink: np.ndarray, near: np.ndarray) -> np.ndarra
     inks = np.broadcast_to(ink, (len(pool), 1, 4))
     found = np.zeros(len(pool), bool)
     for areas in (near[:, :1], near[:, 1:], near):
-        weight, left = _shares(pool, np.concatenate([inks, areas], 1))
+        weight, left = shares_in(pool, np.concatenate([inks, areas], 1))
         found |= (left < KNOWN / 2) & (weight[:, 0] > 0.05)
     return found
 
@@ -291,133 +286,3 @@ def _mean_depth(components: np.ndarray, count: int, sizes: np.ndarray) -> np.nda
         edge |= c[dy : dy + edge.shape[0], dx : dx + edge.shape[1]] != components
     inside = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3) + 0.5
     return np.bincount(components.ravel(), inside.ravel(), count) / sizes
-
-
-def _mixtures(
-    colours: np.ndarray, pure: np.ndarray, areas: int, paints: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per pixel up to three labels (H, W, 3; -1 for none) with their shares (H, W, 3), and the levels left over."""
-    ids = np.full((*pure.shape, 3), -1, np.int32)
-    shares = np.zeros((*pure.shape, 3), np.float32)
-    ids[..., 0], shares[..., 0] = pure, pure >= 0
-    unexplained = np.where(pure < 0, np.float32(255), np.float32(0))
-    ys, xs = np.nonzero(pure < 0)
-    if len(ys) == 0 or len(paints) == 0:
-        return ids, shares, unexplained
-    candidates = _candidates(pure, areas, paints, ys, xs)
-    best = np.full(len(ys), np.inf)
-    difference = np.full(len(ys), 255.0)
-    target = colours[ys, xs]
-    table = np.concatenate([paints, np.zeros((1, 4), np.float32)])
-    for group in GROUPS:
-        chosen = candidates[:, group]
-        weight, left = _shares(target, table[chosen])
-        cost = left + 3.0 * (len(group) - 1)
-        cost[(chosen < 0).any(1)] = np.inf
-        better = cost < best
-        best[better], difference[better] = cost[better], left[better]
-        rows, columns = ys[better], xs[better]
-        ids[rows, columns] = -1
-        shares[rows, columns] = 0
-        ids[rows, columns, : len(group)] = chosen[better]
-        shares[rows, columns, : len(group)] = weight[better]
-    unexplained[ys, xs] = difference
-    return ids, shares, unexplained
-
-
-def _candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """(N, 5): a mixed pixel's three nearest areas, the picture's first ink, and another ink near; -1 for none."""
-    reach = [(dy, dx) for dy in range(-NEAR - 1, NEAR + 2) for dx in range(-NEAR - 1, NEAR + 2) if dy or dx]
-    reach.sort(key=lambda step: step[0] ** 2 + step[1] ** 2)
-    padded = np.pad(pure, NEAR + 1, constant_values=-1)
-    out = np.full((len(ys), 5), -1, np.int32)
-    if len(paints) > areas:  # a line may be too thin to have a pure pixel near
-        out[:, 3] = areas
-    for dy, dx in reach:
-        seen = padded[ys + NEAR + 1 + dy, xs + NEAR + 1 + dx]
-        area = (seen >= 0) & (seen < areas)
-        for slot in range(3):
-            new = area & (out[:, slot] < 0)
-            for other in range(slot):
-                new &= out[:, other] != seen
-            out[new, slot] = seen[new]
-            area &= ~new
-        line = (seen > areas) & (out[:, 4] < 0)
-        out[line, 4] = seen[line]
-    return out
-
-
-def _shares(target: np.ndarray, paints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (N, K) >= 0 that sum to 1 of paints (N, K, 4) in colours (N, 4), and the largest difference left."""
-    count = paints.shape[1]
-    base = paints[:, -1]
-    if count == 1:
-        weight = np.ones((len(target), 1), np.float32)
-    elif count == 2:
-        way = paints[:, 0] - base
-        share = ((target - base) * way).sum(1) / np.maximum((way**2).sum(1), 1e-3)
-        share = share.clip(0, 1)
-        weight = np.stack([share, 1 - share], 1)
-    else:
-        a, b, c = paints[:, 0] - base, paints[:, 1] - base, target - base
-        aa, bb, ab = (a * a).sum(1), (b * b).sum(1), (a * b).sum(1)
-        ac, bc = (a * c).sum(1), (b * c).sum(1)
-        det = aa * bb - ab**2
-        safe = np.maximum(det, 1e-3)
-        first, second = (bb * ac - ab * bc) / safe, (aa * bc - ab * ac) / safe
-        weight = np.stack([first, second, 1 - first - second], 1)
-        weight = weight.clip(0, 1)
-        weight /= weight.sum(1, keepdims=True)
-        weight[det < 25.0] = (1, 0, 0)
-    left = np.abs((weight[..., None] * paints).sum(1) - target).max(1)
-    return weight.astype(np.float32), left
-
-
-def _laid_out(pure: np.ndarray, ids: np.ndarray, shares: np.ndarray, areas: int, fine: int) -> np.ndarray:
-    """The subpixel labels: each pixel's shares as so many subpixels, on the side where the neighbours have them."""
-    labels = np.repeat(np.repeat(pure, fine, 0), fine, 1)
-    ys, xs = np.nonzero(pure < 0)
-    if len(ys) == 0:
-        return labels
-    steps = (np.arange(fine) + 0.5) / fine - 0.5
-    offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
-    own, weight = ids[ys, xs], shares[ys, xs]
-    lean = _lean(ids, shares, ys, xs, own)
-    own_line = own >= areas
-    # Areas choose their subpixels first, each from its own side; the line is what is left between them.
-    rank = np.argsort(-(weight + (own < 0) * -9 - own_line * 5), axis=1, kind="stable")
-    own, weight = np.take_along_axis(own, rank, 1), np.take_along_axis(weight, rank, 1)
-    lean = np.take_along_axis(lean, rank[..., None], 1)
-    block = np.full((len(ys), fine * fine), -1, np.int32)
-    used = np.zeros(len(ys), np.int64)
-    total = np.cumsum(weight, 1)
-    for slot in range(3):
-        want = np.rint(total[:, slot] * fine * fine).astype(np.int64)
-        score = lean[:, slot] @ offsets.T
-        score[block >= 0] = -np.inf
-        place = np.argsort(np.argsort(-score, axis=1, kind="stable"), axis=1)
-        take = (place < (want - used)[:, None]) & (own[:, slot] >= 0)[:, None] & (block < 0)
-        block = np.where(take, own[:, slot : slot + 1], block)
-        used = np.maximum(used, want)
-    first = own[:, :1]
-    block = np.where(block < 0, first, block)
-    height, width = pure.shape
-    grid = labels.reshape(height, fine, width, fine).transpose(0, 2, 1, 3).copy()
-    grid[ys, xs] = block.reshape(-1, fine, fine)
-    return grid.transpose(0, 2, 1, 3).reshape(height * fine, width * fine)
-
-
-def _lean(ids: np.ndarray, shares: np.ndarray, ys: np.ndarray, xs: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """(N, 3, 2): towards which side (y, x) of the pixel each of its labels lies, from the neighbours' shares."""
-    padded_ids = np.pad(ids, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    padded = np.pad(shares, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    lean = np.zeros((len(ys), 3, 2), np.float32)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if dy == 0 and dx == 0:
-                continue
-            seen, weight = padded_ids[ys + 1 + dy, xs + 1 + dx], padded[ys + 1 + dy, xs + 1 + dx]
-            has = ((own[:, :, None] == seen[:, None]) * weight[:, None]).sum(2)
-            way = np.array([dy, dx], np.float32) / (dy * dy + dx * dx)
-            lean += has[..., None] * way
-    return lean

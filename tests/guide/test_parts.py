@@ -295,3 +295,14 @@ def test_a_line_between_two_areas_of_one_colour_parts_them_without_teeth() -> No
     limb = max(red, key=lambda k: np.count_nonzero((cel.labels == k) & inner))
     assert not (inner & np.isin(cel.labels, [k for k in red if k != limb])).any()
     assert not (outer & ~inner & (cel.labels == limb)).any()
+
+
+def test_a_pupil_smaller_than_a_pixel_within_its_line_keeps_its_colour() -> None:
+    def head(x: float) -> np.ndarray:
+        return picture((ball(x, 50, 20), RED), (ball(x + 8.3, 46.2, 1.9), (60, 220, 120, 255)))
+
+    seen, truth = middle(head(50), head(71.4)).astype(int), head(60.7).astype(int)
+    spot = np.s_[44:49, 66:73]
+    assert np.abs(seen - truth)[spot].max() <= 40
+    green = seen[spot][..., 1] - seen[spot][..., 0]
+    assert green.max() > 60

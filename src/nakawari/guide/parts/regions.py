@@ -8,7 +8,7 @@ subpixel is of one colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -34,6 +34,9 @@ RINGING = 36.0
 ALIASED = 0.0005
 """Share of mixed pixels below which a drawing is taken for aliased."""
 MOST_INKS = 6
+MOST_SPECKS = 4
+LEAST_SPECK = 3
+"""Pixels of both keys that a speck must explain."""
 SAMPLED = 1500
 """How many unexplained pixels the inks are found from."""
 
@@ -90,18 +93,87 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
                 support[twin] = (support[twin][0] + count, support[twin][1])
     support.sort(key=lambda item: -item[0])
     inks = _unmixed([ink for _, ink in support], np.concatenate([paints for _, paints in found]))[:MOST_INKS]
-    return [_cel(own, pure, paints, inks, fine) for own, (pure, paints) in zip(colours, found, strict=True)]
-
-
-def _cel(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray, fine: int) -> Cel:
-    areas = len(paints)
+    apart = [_Apart.of(own, pure, paints, inks) for own, (pure, paints) in zip(colours, found, strict=True)]
     if len(inks):
-        paints = np.concatenate([paints, inks])
-        rest = pure < 0
-        gap = np.abs(colours[rest][:, None] - inks).max(2)
-        pure = pure.copy()
-        pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
-    ids, shares, left = mixtures(colours, pure, areas, paints)
+        specks = _specks(np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks)
+        apart = [one.speckled(own, specks) for own, one in zip(colours, apart, strict=True)]
+    return [_cel(one, fine) for one in apart]
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """A key's pixels taken apart.
+
+    Args:
+        pure: (H, W) the label of pixels of one colour, -1 for the others.
+        ids, shares: (H, W, 3) the labels that mix in a pixel (-1 for none), and how much of each.
+        left: (H, W) levels that they do not explain.
+        paints: (N, 4) of every label.
+        areas: how many labels are areas.
+    """
+
+    pure: np.ndarray
+    ids: np.ndarray
+    shares: np.ndarray
+    left: np.ndarray
+    paints: np.ndarray
+    areas: int
+
+    @classmethod
+    def of(cls, colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray) -> _Apart:
+        areas = len(paints)
+        if len(inks):
+            paints = np.concatenate([paints, inks])
+            rest = pure < 0
+            gap = np.abs(colours[rest][:, None] - inks).max(2)
+            pure = pure.copy()
+            pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
+        return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas)
+
+    def speckled(self, colours: np.ndarray, specks: np.ndarray) -> _Apart:
+        """The same with what is unexplained taken for specks (N, 4) in the first ink where that explains it."""
+        ys, xs = np.nonzero(self.left > KNOWN)
+        if len(ys) == 0 or len(specks) == 0:
+            return self
+        ids, shares = self.ids.copy(), self.shares.copy()
+        ink = self.paints[self.areas]
+        weights, gaps = zip(*(_in_ink(colours[ys, xs], speck, ink) for speck in specks), strict=True)
+        best = np.argmin(gaps, 0)
+        weight, gap = (np.stack(values, 1)[np.arange(len(ys)), best] for values in (weights, gaps))
+        good = gap < KNOWN / 2
+        rows, columns = ys[good], xs[good]
+        ids[rows, columns] = np.stack([len(self.paints) + best, np.full(len(ys), self.areas), np.full(len(ys), -1)], 1)[
+            good
+        ]
+        shares[rows, columns] = np.stack([weight, 1 - weight, np.zeros(len(ys))], 1)[good]
+        return replace(self, ids=ids, shares=shares, paints=np.concatenate([self.paints, specks]))
+
+
+def _specks(left: np.ndarray, inks: np.ndarray) -> np.ndarray:
+    """The paints (N, 4) of what is too small for a pixel of one colour and lies within lines, as the pupil of an eye.
+
+    `left` are the colours (M, 4) that areas and inks do not explain. A speck is the most foreign of them if it, mixed
+    with the first ink, explains another.
+    """
+    found: list[np.ndarray] = []
+    while len(left) >= LEAST_SPECK and len(found) < MOST_SPECKS:
+        speck = left[np.argmax(np.abs(left - inks[0]).max(1))]
+        own = _in_ink(left, speck, inks[0])[1] < KNOWN / 2
+        if own.sum() >= LEAST_SPECK:
+            found.append(speck)
+        left = left[~own]
+    return np.array(found, np.float32).reshape(-1, 4)
+
+
+def _in_ink(colours: np.ndarray, speck: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much of a speck's paint (4,) is in colours (N, 4), the rest ink, and the levels that this leaves."""
+    both = np.broadcast_to(np.stack([speck, ink]), (len(colours), 2, 4))
+    weight, left = shares_in(colours, both)
+    return weight[:, 0], left
+
+
+def _cel(apart: _Apart, fine: int) -> Cel:
+    pure, ids, shares, left, paints, areas = (getattr(apart, one.name) for one in fields(apart))
     labels = laid_out(pure, ids, shares, areas, fine)
     labels = _filled(labels)
     labels, paints, areas = _marks(labels, paints, areas, fine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import Result
 
+from nakawari.cli import demo, examples
 from nakawari.families.adapter_files import WEIGHTS
 from test_adapter_layouts import LAYOUTS, ours
 
@@ -53,10 +56,30 @@ def test_blocks_are_found_and_excuses_are_kept():
     assert commands(text) == [[["a", "b", "--c", "d e"], ["f"]]]
 
 
+@pytest.fixture(scope="module")
+def small_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `nakawari examples` writes, its drawings at half the width and height."""
+    folder = tmp_path_factory.mktemp("examples")
+    for path in examples.EXAMPLES.iterdir():
+        if path.suffix == ".png":
+            with Image.open(path) as drawing:
+                drawing.reduce(2).save(folder / path.name)
+        else:
+            shutil.copy(path, folder)
+    return folder
+
+
 @pytest.mark.parametrize("page", RUN)
 def test_page_in_an_empty_folder(
-    cli: Callable[..., Result], page: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., Result],
+    page: list[list[str]],
+    small_examples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    """On drawings a quarter as large as the shipped ones, which `test_page_from_a_wheel` takes."""
+    for command in (examples, demo):
+        monkeypatch.setattr(command, "EXAMPLES", small_examples)
     monkeypatch.chdir(tmp_path)
     for words in page:
         result = cli(*words)

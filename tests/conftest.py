@@ -53,6 +53,18 @@ def show(tmp_path: Path) -> Path:
     return tmp_path / "show"
 
 
+@pytest.fixture
+def only_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report's plots are written in the format of its page alone."""
+    monkeypatch.setattr("nakawari.reporting.drawing.FORMATS", ("svg",))
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report's plots have captions, and are not drawn."""
+    monkeypatch.setattr("nakawari.reporting.drawing.FORMATS", ())
+
+
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Result]:
     """Runs the program in this process: `cli("interpolate", key1, key2, "-o", out)`."""

@@ -142,6 +142,7 @@ def taught_to_be(page: Any, tmp_path: Path, fields: dict[str, str]) -> None:
     fill_in(page, fields)
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_a_report_opens(visit: Callable[..., Any], server: Any, tmp_path: Path, cli: Callable[..., Any]) -> None:
     result = evaluated(tmp_path, NAMES[:2], cost=False, guide=False)
     written = cli("report", result, "-o", server.work / "report", "--cases", 0)

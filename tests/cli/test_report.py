@@ -18,6 +18,7 @@ def test_report(cli, kept, tmp_path):
     assert "opens anywhere" in result.output and "figures as PNG, PDF" in result.output
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_json(cli, kept, tmp_path):
     result = cli("report", kept, "-o", tmp_path / "out", "--cases", 0, "--json")
     written = json.loads(result.output)
@@ -58,5 +59,5 @@ def test_nothing_given(cli, tmp_path):
 def test_output_is_a_file(cli, kept, tmp_path):
     (tmp_path / "out").write_text("mine")
     result = cli("report", kept, "-o", tmp_path / "out", "--cases", 0)
-    assert result.exit_code == 1
-    assert "is not a folder" in result.stderr and (tmp_path / "out").read_text() == "mine"
+    assert result.exit_code == 2
+    assert "is a file; give a folder" in result.stderr and (tmp_path / "out").read_text() == "mine"

@@ -43,6 +43,7 @@ def test_a_sweep_is_variants_that_differ_in_scale_alone(kept):
     ]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_sweep_shows_gains_over_its_base_where_the_base_is_there(kept):
     evidence = load_evidence([kept])
     assert "Paired differences from the base" in scale_figures(evidence)[0].caption
@@ -108,6 +109,7 @@ def with_costs(evidence, **changes):
     return replace(evidence, rows=tuple(rows))
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_times_of_different_devices_never_share_an_axis(kept):
     evidence = with_costs(load_evidence([kept]), device=["cpu", "cpu", "NVIDIA X"])
     names = [plot.name for plot in cost_figures(evidence)]
@@ -116,6 +118,7 @@ def test_times_of_different_devices_never_share_an_axis(kept):
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_time_under_load_is_marked_and_not_on_the_front(kept):
     evidence = load_evidence([kept])
     assert "†" not in quality(evidence).caption

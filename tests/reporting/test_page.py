@@ -75,6 +75,7 @@ def test_the_page_tells_where_it_comes_from(report, kept):
     assert f"SHA-256 of the pictures {record['data']}" in (report / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("only_svg")
 @pytest.mark.parametrize(
     ("films", "words"),
     [
@@ -92,6 +93,7 @@ def test_the_method_says_what_was_drawn(result, tmp_path, films, words):
     assert words in (tmp_path / "out/report.md").read_text()
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_the_sheet_shows_the_fastest_first(kept, tmp_path):
     write_report([kept], tmp_path / "out", cases=0, sheet=4)
     assert "sheet.png" in json.loads((tmp_path / "out/report.json").read_text())["files"]
@@ -115,6 +117,7 @@ def test_motion_is_the_length_of_what_moves():
     assert [motion((pictures[0], other)) for other in pictures[1:]] == pytest.approx([2, 4], abs=0.6)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_sheet_needs_kept_frames(result, tmp_path):
     shutil.rmtree(result / "frames")
     with pytest.raises(NakawariError, match="no pictures for a sheet"):
@@ -134,6 +137,7 @@ def test_every_file_is_listed(report):
     assert links and set(links) <= names
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_an_earlier_report_is_replaced_and_other_files_stay(report, tmp_path):
     first = evaluated(tmp_path / "small", NAMES[:1], cost=False)
     shutil.copytree(report, tmp_path / "out")
@@ -159,6 +163,7 @@ def test_a_forged_list_of_files_deletes_nothing(kept, tmp_path):
     assert (tmp_path / "letter.txt").is_file()
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_one_model_without_pictures_levels_and_cost(tmp_path):
     folder = evaluated(tmp_path, NAMES[:1], cost=False, guide=False)
     shutil.rmtree(folder / "frames")
@@ -169,6 +174,7 @@ def test_one_model_without_pictures_levels_and_cost(tmp_path):
     assert 'id="cost"' not in text and 'id="scales"' not in text
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_names_are_escaped(result, tmp_path):
     path = result / "aggregates.json"
     path.write_text(path.read_text().replace("PSNR (dB)", "<script>alert(1)</script>"))
@@ -176,6 +182,7 @@ def test_names_are_escaped(result, tmp_path):
     assert not Elements((tmp_path / "out/index.html").read_text()).all("script")
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_failed_rows_are_named_without_numbers(result, tmp_path):
     failed = {"status": "failed", "results": {}, "failures": {"s3": "it broke"}}
     recomputed(result, lambda content: content["entries"][-1].update(failed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from crossfade import CrossFade
@@ -44,6 +45,7 @@ def captions(pictures: Path, output: Path, **changes: object) -> list[str]:
     return [plot.caption for plot in cost_figures(evidence)]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_model_stands_at_every_number_of_steps(kept: Path, tmp_path: Path) -> None:
     pictures = kept.parent / "data"
     steps = captions(pictures, tmp_path / "steps")

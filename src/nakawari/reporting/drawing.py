@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 INK, GREY, PALE = "#222222", "#767676", "#d0d0d0"
 WIDTH = 4.3
+FORMATS = ("svg", "png", "pdf")
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -61,8 +62,12 @@ def drawing() -> Iterator[Any]:
         yield pyplot
 
 
-def finish(name: str, alt: str, caption: str, figure: Figure, suffixes: Sequence[str] = ("svg", "png", "pdf")) -> Plot:
-    """Write a figure in every format without dates, so that the same records give the same bytes, and close it."""
+def finish(name: str, alt: str, caption: str, figure: Figure, suffixes: Sequence[str] | None = None) -> Plot:
+    """Write a figure without dates, so that the same records give the same bytes, and close it.
+
+    Args:
+        suffixes: of the formats it is written in; all of `FORMATS` by default.
+    """
     from matplotlib import pyplot
 
     dates: dict[str, dict[str, Any]] = {
@@ -71,7 +76,7 @@ def finish(name: str, alt: str, caption: str, figure: Figure, suffixes: Sequence
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     files = {}
-    for suffix in suffixes:
+    for suffix in FORMATS if suffixes is None else suffixes:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, dpi=200, metadata=dates[suffix], facecolor="white")
         files[suffix] = buffer.getvalue()

@@ -81,8 +81,10 @@ def _claim(output: Path) -> set[str]:
     """The files of an earlier report in this folder.
 
     Raises:
-        UsageError: the folder holds files and no report.
+        UsageError: it is a file, or the folder holds files and no report.
     """
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file; give a folder.")
     if not output.is_dir() or not any(output.iterdir()):
         return set()
     marker = output / MARKER

@@ -202,6 +202,15 @@ def test_the_cache_tells_tracks_apart(tmp_path: Path):
     assert (cached.extras.cache.misses, cached.extras.cache.hits) == (4, 2)
 
 
+def test_the_cache_knows_clips_of_a_batch_that_have_no_tracks(tmp_path: Path):
+    values, cached, plain = batch(2), denoising(cache=tmp_path), denoising()
+    for tracks in ([None, values["tracks"][1]], [values["tracks"][0], None], [None, None]):
+        some = values | {"tracks": tracks}
+        expected = loss(plain, some)
+        assert [loss(cached, some) for _ in range(2)] == pytest.approx([expected] * 2, rel=1e-5)
+    assert expected != pytest.approx(loss(plain, values), rel=1e-4)
+
+
 def test_what_cannot_learn_is_refused():
     pipeline = tiny()
     pipeline.register_modules(controlnet=None)

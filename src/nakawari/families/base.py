@@ -88,11 +88,17 @@ class Condition:
 
     @classmethod
     def cat(cls, conditions: Sequence[Self]) -> Self:
-        """Several conditions with the same frames and size as one batch."""
+        """Several conditions with the same frames and size as one batch; of clips without control among others with it,
+        an empty one, which the family gives no weight."""
         first = conditions[0]
         if any((other.num_frames, other.size) != (first.num_frames, first.size) for other in conditions):
             raise ValueError("only conditions with the same number of frames and the same size can be joined")
         parts = [condition._tensors() for condition in conditions]
+        controls = [condition.control for condition in conditions if condition.control is not None]
+        if 0 < len(controls) < len(conditions):
+            for part, condition in zip(parts, conditions, strict=True):
+                if condition.control is None:
+                    part["control"] = controls[0].new_zeros(condition.batch, *controls[0].shape[1:])
         return first.replace(**{name: _cat([part[name] for part in parts]) for name in parts[0]})
 
 

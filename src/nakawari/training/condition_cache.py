@@ -64,7 +64,7 @@ class ConditionCache:
     def _path(self, batch: Batch, row: int, guided: bool) -> Path:
         digest = hashlib.sha256(self.model.encode())
         words = {name: batch[name][row] for name in ("prompt", "fps") if batch.get(name) is not None}
-        if batch.get("tracks") is not None:
+        if batch.get("tracks") is not None and batch["tracks"][row] is not None:
             words["tracks"] = batch["tracks"][row].tolist()
         shape = list(batch["frames"].shape[1:])
         digest.update(json.dumps([_VERSION, guided, self.references, shape, words], default=str).encode())

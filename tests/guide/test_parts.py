@@ -306,3 +306,35 @@ def test_a_pupil_smaller_than_a_pixel_within_its_line_keeps_its_colour() -> None
     assert np.abs(seen - truth)[spot].max() <= 40
     green = seen[spot][..., 1] - seen[spot][..., 0]
     assert green.max() > 60
+
+
+def oval(x: float, y: float, wide: float, high: float) -> np.ndarray:
+    angle = np.linspace(0, 2 * math.pi, 60, endpoint=False)
+    return np.stack([x + wide * np.cos(angle), y + high * np.sin(angle)], 1)
+
+
+def test_a_ball_that_is_squashed_to_two_thirds_stays_one_ball() -> None:
+    start, truth, end = (picture((oval(30 + 90 * t, 25 + 40 * t, 16 + 8 * t, 16 - 6 * t), RED)) for t in (0, 0.5, 1))
+    assert wrong(middle(start, end), truth) < 60
+
+
+def test_a_hill_at_the_border_grows_where_the_camera_moves_in() -> None:
+    def scene(grown: float) -> np.ndarray:
+        about = np.array([80.0, 50.0])
+        hill = np.array([(-40, 75), (45, 30), (110, 70), (230, 60), (230, 140), (-40, 140)], float)
+        house = np.array([(60, 55), (95, 55), (95, 85), (60, 85)], float)
+        shapes = ((hill, BLUE), (house, RED), (oval(125, 25, 10, 10), (250, 230, 120, 255)))
+        return picture(*(((outline - about) * grown + about, paint) for outline, paint in shapes))
+
+    assert wrong(middle(scene(1), scene(1.12)), scene(1.06)) < 60
+
+
+def test_white_limbs_on_white_paper_move_as_painted_ones_do() -> None:
+    white = (255, 255, 255, 255)
+
+    def figure(x: float, degrees: float) -> np.ndarray:
+        return picture((oval(x, 40, 14, 24), white), (bar(x + 4, 30, degrees), white), ground=white)
+
+    made = middle(figure(60, 20), figure(84, 60))
+    truth = figure(72, 40)
+    assert wrong(made, truth) < 0.2 * wrong(figure(60, 20), truth)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .compose import Stage
+from .contours import mapped
 
 RIGHT = 24.0
 """Levels within which a pixel is right."""
@@ -37,7 +38,7 @@ def over_grey(frame: np.ndarray) -> np.ndarray:
 
 def right_share(made: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
     """The share of right pixels among those by which `truth` differs from `other`; all (H, W, 3)."""
-    return _share(right(made, truth), truth, other)
+    return _share(right(made, truth), _moved(truth, other))
 
 
 def right(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -45,9 +46,12 @@ def right(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.abs(made - truth).max(2) <= RIGHT
 
 
-def _share(good: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
-    moved = np.abs(truth - other).max(2) > SEEN
-    return float(good[moved].mean()) if moved.any() else 1.0
+def _moved(truth: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.abs(truth - other).max(2) > SEEN
+
+
+def _share(good: np.ndarray, counted: np.ndarray) -> float:
+    return float(good[counted].mean()) if counted.any() else 1.0
 
 
 def checked(stage: Stage, flat: float) -> Check:
@@ -57,5 +61,19 @@ def checked(stage: Stage, flat: float) -> Check:
     for only, time in ((1, 0.0), (0, 1.0)):
         made = stage.painted(stage.board_at(time, only=only))
         rights.append(right(over_grey(made), keys[1 - only]))
-    shares = [_share(good, key, other) for good, key, other in zip(rights, keys, keys[::-1], strict=True)]
+    moved = _moved(*keys)
+    shares = [_share(rights[side], moved & _framed(stage, side)) for side in (0, 1)]
     return Check(float(np.mean(shares)), flat, (rights[0], rights[1]))
+
+
+def _framed(stage: Stage, side: int) -> np.ndarray:
+    """(H, W) bool: what of a key does not come from beyond the other key's border."""
+    owner = stage.layers.owners[side][stage.fine // 2 :: stage.fine, stage.fine // 2 :: stage.fine]
+    height, width = owner.shape
+    out = np.ones(owner.shape, bool)
+    for k in np.unique(owner):
+        motion = stage.parts[k].motion if side == 0 else np.linalg.inv(stage.parts[k].motion)
+        rows, columns = np.nonzero(owner == k)
+        points = mapped(motion, np.stack([columns, rows], 1) + 0.5)
+        out[rows, columns] = ((points >= 0) & (points < (width, height))).all(1)
+    return out

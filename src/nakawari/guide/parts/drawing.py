@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -34,7 +34,10 @@ COVERED = 0.4
 """What a point of an outline counts that another region may cover."""
 EXPLAINED = 0.8
 """Least share of what moved that each key must get right from the other."""
-
+SURE = 0.9
+"""Share from which no other reading of the keys is looked for."""
+BETTER = 0.05
+"""By how much more a less likely reading must explain."""
 FLOW_BEHIND = 0.04
 """By how much more optical flow may explain: it warps freely, so it explains more than it draws right half-way."""
 
@@ -69,10 +72,10 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     if _pairs(cels) > MOST_PAIRS:
         return None
-    stage = stage_of(*small, cels)
-    check = checked(stage, flat)
-    if check.explained < max(EXPLAINED, flow_explains(*stage.keys) - FLOW_BEHIND):
+    found = _explained(small, cels, flat)
+    if found is None:
         return None
+    stage, check = found
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
     frames, trust = [], []
     for time in times:
@@ -81,6 +84,21 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         sure = trust_of(stage, check.rights, time, board)
         trust.append(sure if large is None else cv2.resize(sure, start.shape[1::-1]))
     return PartsDrawing(frames, check, trust)
+
+
+def _explained(small: list[np.ndarray], cels: list[Cel], flat: float) -> tuple[Stage, Check] | None:
+    """The reading of two keys by which each follows best from the other; None where none does so well enough."""
+    first, last = (graph_of(cel) for cel in cels)
+    least = max(EXPLAINED, flow_explains(*(premultiplied(key) for key in small)) - FLOW_BEHIND)
+    best = None
+    for ground in grounds_of(first, last):
+        stage = stage_of(*small, first, last, ground)
+        check = checked(stage, flat)
+        if check.explained >= (least if best is None else best[1].explained + BETTER):
+            best = stage, check
+        if check.explained >= SURE:
+            break
+    return best
 
 
 def _smaller(key: np.ndarray) -> np.ndarray:
@@ -105,28 +123,49 @@ def fineness(picture: np.ndarray) -> int:
     return next(fine for most, fine in FINENESS if pixels <= most)
 
 
-def stage_of(start: np.ndarray, end: np.ndarray, cels: list[Cel]) -> Stage:
-    """Match two keys that are cut up, and find how their parts move and lie."""
-    first, last = (graph_of(cel) for cel in cels)
-    ground = ground_of(first, last)
+Ground = tuple[set[int], set[int]]
+"""Labels, per key, of what stands still behind all."""
+
+
+def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground) -> Stage:
+    """Match two keys, and find how their parts move and lie."""
     first, last = (_weighed(graph, still) for graph, still in zip((first, last), ground, strict=True))
     parts = parts_of(first, last, ground, match(first, last, ground))
     refine(first, last, parts)
     return Stage(first, last, parts, layers_of(first, last, parts), (premultiplied(start), premultiplied(end)))
 
 
-def ground_of(first: Graph, last: Graph) -> tuple[set[int], set[int]]:
-    """Labels, per key, of what stands still behind all: at the picture's border, or its colour seen through holes."""
-    found: tuple[set[int], set[int]] = (set(), set())
-    for own, other, labels in ((first, last, found[0]), (last, first, found[1])):
-        for region in own.regions:
-            clear = region.paint[3] < 4
-            if clear or (region.rim > 0.05 and _stays(own, other, region.label)):
-                labels.add(region.label)
-    for own, labels in ((first, found[0]), (last, found[1])):
-        grounds = [own.regions[k] for k in labels]
-        labels |= {r.label for r in own.regions if any(alike(r, g) for g in grounds)}
-    return found
+def grounds_of(first: Graph, last: Graph) -> Iterator[Ground]:
+    """What may stand still behind all, the likeliest first: what lies at the picture's border and stays; of that only
+    the colour that takes most of the border, as where the camera moves; each with its colour seen through holes, and
+    without, as in line drawings.
+    """
+    found: list[Ground] = []
+    staying = _staying(first, last), _staying(last, first)
+    widest = _widest(first, staying[0]), _widest(last, staying[1])
+    for labels in (staying, widest):
+        for ground in (_with_holes(first, last, labels), labels):
+            if ground not in found:
+                found.append(ground)
+                yield ground
+
+
+def _staying(own: Graph, other: Graph) -> set[int]:
+    return {r.label for r in own.regions if r.paint[3] < 4 or (r.rim > 0.05 and _stays(own, other, r.label))}
+
+
+def _widest(graph: Graph, labels: set[int]) -> set[int]:
+    """Of some regions those of the colour that takes most of the picture's border."""
+    groups = [{n for n in labels if alike(graph.regions[n], graph.regions[k])} for k in sorted(labels)]
+    return max(groups, key=lambda group: sum(graph.regions[k].rim for k in group), default=set())
+
+
+def _with_holes(first: Graph, last: Graph, ground: Ground) -> Ground:
+    one, two = (
+        {r.label for r in graph.regions if any(alike(r, graph.regions[k]) for k in labels)}
+        for graph, labels in zip((first, last), ground, strict=True)
+    )
+    return one, two
 
 
 def _weighed(graph: Graph, ground: set[int]) -> Graph:

@@ -24,6 +24,12 @@ MOST_PIECES = 4
 """How many pieces, in either key, a part may be cut into."""
 PIECE_STARTS = 4
 """From how many neighbours' motions that of a piece is sought."""
+AWAY = 0.5
+"""What it costs that a root moves by the picture's diagonal: of regions that look alike, the nearer one."""
+ASTRAY = 0.02
+"""What it costs that a region moves by its size otherwise than the region that it touches."""
+ASTRAY_ALONE = 0.08
+"""The same of a region that touches none."""
 MOST_ROOTS = 3
 MOST_TURN = 2.4
 """Radians that a part may turn against its neighbour, or a root against the picture."""
@@ -31,6 +37,10 @@ DEAR = 1.1
 """Matches that cost more are not made."""
 SURE = 0.6
 """Matches that cost less are made before dearer ones are looked at again."""
+STRETCHED = 0.7
+"""The least share of the outlines that must agree for a part to be stretched or squashed far."""
+UPRIGHT = 0.02
+"""What a radian of turn costs where outlines fit as well turned: an oval fits head over heels, too."""
 SMALL = 14.0
 """Regions of fewer pixels say where they are, not how they are turned."""
 GROWN = 0.06
@@ -187,6 +197,7 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int])
     if first.regions[order[0]].size < 6:
         return []
     found: list[Match] = []
+    diagonal = math.hypot(*first.cel.line.shape) / first.cel.fine
     for a in order[:5]:
         one = first.regions[a]
         if one.size < 0.2 * first.regions[order[0]].size:
@@ -196,13 +207,18 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int])
             if not alike(one, two) or not 0.25 < two.size / one.size < 4:
                 continue
             new = _tried(one, two, _by_centres(one, two))
-            new.cost = 1 - new.quality + 0.25 * abs(_angle(new.motion))
+            new.cost = 1 - new.quality + 0.25 * abs(_angle(new.motion)) + AWAY * _moved(new.motion, one) / diagonal
             if new.quality >= ENOUGH and abs(_angle(new.motion)) < MOST_TURN:
                 found.append(new)
     found.sort(
         key=lambda new: (0.2 + new.cost) / math.sqrt(min(first.regions[new.first].size, last.regions[new.last].size))
     )
     return found[:MOST_ROOTS]
+
+
+def _moved(motion: np.ndarray, one: Region) -> float:
+    """Pixels that a motion moves a region's centre."""
+    return float(np.linalg.norm(mapped(motion, one.centre[None])[0] - one.centre))
 
 
 def _by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> list[np.ndarray]:
@@ -213,7 +229,7 @@ def _by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> lis
 def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
     """The best motion between two regions from several starts; it may be any affine one."""
     a, b = one.outline, two.outline
-    best = max(_options(one, two, starts), key=lambda match: match.quality)
+    best = max(_options(one, two, starts), key=lambda match: match.quality - UPRIGHT * abs(_angle(match.motion)))
     grown = math.sqrt(two.size / max(one.size, 1e-6))
     if abs(math.log(grown)) > GROWN:  # too far off for a fit that starts at the same size
         rough = [fit(a.coarse, b.coarse, start @ _scaled(grown, one.centre), "alike", COARSE) for start in starts]
@@ -227,7 +243,32 @@ def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
         quality = _score(a, b, wider)
         if quality > best.quality + 0.03 and _sane(wider):
             best = Match(one.label, two.label, wider, quality)
-    return best
+    stretched = _stretched(one, two, np.eye(3))
+    return stretched if stretched is not None and stretched.quality > best.quality + 0.03 else best
+
+
+def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
+    """Two regions as one that is stretched or squashed between the keys; None where their outlines do not agree then.
+
+    It starts from the motion that carries the second moments of one outer border onto the other's and turns as `lead`
+    does.
+    """
+    a, b = one.outline, two.outline
+    if min(len(part) for part in (a.points, b.points, one.hull, two.hull)) < 8:
+        return None
+    to_round, from_round = (_square_root(np.cov(side.hull.T)) for side in (one, two))
+    start = np.eye(3)
+    start[:2, :2] = from_round @ rotation(_angle(lead), np.zeros(2))[:2, :2] @ np.linalg.inv(to_round)
+    start[:2, 2] = two.hull.mean(0) - start[:2, :2] @ one.hull.mean(0)
+    motion = fit(a, b, start, "affine", SCALES[4:])
+    quality = _score(a, b, motion)
+    return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
+
+
+def _square_root(square: np.ndarray) -> np.ndarray:
+    """The square root (2, 2) of a symmetric matrix without negative values."""
+    values, vectors = np.linalg.eigh(square + 1e-6 * np.eye(2))
+    return (vectors * np.sqrt(values)) @ vectors.T
 
 
 def _scaled(by: float, about: np.ndarray) -> np.ndarray:
@@ -259,9 +300,11 @@ def _angle(motion: np.ndarray) -> float:
     return math.atan2(motion[1, 0] - motion[0, 1], motion[0, 0] + motion[1, 1])
 
 
-def _sane(motion: np.ndarray) -> bool:
+def _sane(motion: np.ndarray, most: float = 1.5) -> bool:
+    """Whether a motion does not mirror and stretches by no more than `most` times."""
     sizes = np.linalg.svd(motion[:2, :2], compute_uv=False)
-    return bool(sizes[1] > 0.6 and sizes[0] < 1.7 and sizes[0] / sizes[1] < 1.5)
+    likely = sizes[1] > 0.9 / most and sizes[0] < 1.13 * most and sizes[0] / sizes[1] < most
+    return bool(likely and np.linalg.det(motion[:2, :2]) > 0)
 
 
 def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int]) -> None:
@@ -343,12 +386,8 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
         options = _options(one, two, _distinct(starts, one))
     for new in options:
         new.cost = _cost(first, held, new, one, two, last) if touching else 1.2 - new.quality
-        new.cost += (
-            0.02
-            * float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle))
-            / (one.outline.size + 4)
-            * (1 if touching else 4)
-        )
+        astray = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
+        new.cost += (ASTRAY if touching else ASTRAY_ALONE) * astray
         turn = abs(_angle(new.motion @ np.linalg.inv(nearest)))
         new.cost += math.inf if turn > MOST_TURN else 0.0 if touching else 0.15 * turn
     best = min(options, key=lambda match: match.cost)
@@ -360,6 +399,10 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
         if quality > best.quality + 0.08 and _sane(wider):
             best.cost -= quality - best.quality
             best.motion, best.quality = wider, quality
+        stretched = _stretched(one, two, nearest) if best.quality < STRETCHED else None
+        if stretched is not None:
+            best.cost -= stretched.quality - best.quality
+            best.motion, best.quality = stretched.motion, stretched.quality
     return best
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nakawari.guide.parts import draw, drawing, regions
+from nakawari.guide.parts import draw, drawing, inks, regions
 from nakawari.guide.parts.contours import shifted
 from nakawari.guide.parts.graph import graph_of
 from nakawari.guide.parts.layers import layers_of
@@ -338,3 +338,15 @@ def test_white_limbs_on_white_paper_move_as_painted_ones_do() -> None:
     made = middle(figure(60, 20), figure(84, 60))
     truth = figure(72, 40)
     assert wrong(made, truth) < 0.2 * wrong(figure(60, 20), truth)
+
+
+def test_an_ink_counts_as_mixed_only_with_what_lies_beside_it() -> None:
+    ink, brown, skin = (np.array((*paint, 255), np.float32) for paint in ((0, 0, 0), (81, 56, 48), (200, 120, 130)))
+    paints = np.stack([np.array(SKY, np.float32), skin])
+
+    def kept(beside: np.ndarray) -> int:
+        lines = inks.Ink(ink, 500.0, 200, paints)
+        return len(inks.unmixed([lines, inks.Ink(brown, 50.0, 20, beside[None])], paints))
+
+    assert kept(paints[0]) == 2
+    assert kept(skin) == 1

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+FLAT = 3.0
+"""Neighbours that differ by no more than this many levels belong to one region."""
+KNOWN = 16.0
+"""A mixture explains a colour to within this many levels."""
 NEAR = 2
 """How far from a mixed pixel, in pixels, the colours that mix in it are looked for."""
 EVEN = 1.0

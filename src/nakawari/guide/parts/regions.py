@@ -15,10 +15,9 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .mixtures import candidates, laid_out, mixtures, shares_in
+from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
+from .mixtures import FLAT, KNOWN, laid_out, mixtures
 
-FLAT = 3.0
-"""Neighbours that differ by no more than this many levels belong to one region."""
 THIN = 0.9
 """Mean distance to the border, in pixels, up to which a long region is a line."""
 HAIR = 0.75
@@ -27,18 +26,8 @@ LINE = 48.0
 """Levels from an ink within which the pixels of a thin line lie, few of which are wholly covered."""
 
 
-KNOWN = 16.0
-"""A mixture explains a colour to within this many levels."""
-RINGING = 36.0
-"""A colour this near to an area beside it is that area's, overshot by a sharp resampling, not an ink."""
 ALIASED = 0.0005
 """Share of mixed pixels below which a drawing is taken for aliased."""
-MOST_INKS = 6
-MOST_SPECKS = 4
-LEAST_SPECK = 3
-"""Pixels of both keys that a speck must explain."""
-SAMPLED = 1500
-"""How many unexplained pixels the inks are found from."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +71,22 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     found = [_areas(own) for own in colours]
     known = [paints for _, paints in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
-    support: list[tuple[float, np.ndarray]] = []
+    seen: list[Ink] = []
     for own, (pure, paints) in zip(colours, found, strict=True):
         left = mixtures(own, pure, len(paints), paints)[2]
-        for count, ink in _inks(own, pure, paints, left):
-            twin = next((k for k, (_, other) in enumerate(support) if np.abs(other - ink).max() <= KNOWN), None)
+        for new in inks_in(own, pure, paints, left):
+            twin = next((k for k, old in enumerate(seen) if np.abs(old.paint - new.paint).max() <= KNOWN), None)
             if twin is None:
-                support.append((count, ink))
+                seen.append(new)
             else:
-                support[twin] = (support[twin][0] + count, support[twin][1])
-    support.sort(key=lambda item: -item[0])
-    inks = _unmixed([ink for _, ink in support], np.concatenate([paints for _, paints in found]))[:MOST_INKS]
+                seen[twin] = seen[twin].joined(new)
+    seen.sort(key=lambda ink: -ink.count)
+    inks = unmixed(seen, np.concatenate([paints for _, paints in found]))[:MOST_INKS]
     apart = [_Apart.of(own, pure, paints, inks) for own, (pure, paints) in zip(colours, found, strict=True)]
     if len(inks):
-        specks = _specks(np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks)
+        specks = specks_in(
+            np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks
+        )
         apart = [one.speckled(own, specks) for own, one in zip(colours, apart, strict=True)]
     return [_cel(one, fine) for one in apart]
 
@@ -137,7 +128,7 @@ class _Apart:
             return self
         ids, shares = self.ids.copy(), self.shares.copy()
         ink = self.paints[self.areas]
-        weights, gaps = zip(*(_in_ink(colours[ys, xs], speck, ink) for speck in specks), strict=True)
+        weights, gaps = zip(*(in_ink(colours[ys, xs], speck, ink) for speck in specks), strict=True)
         best = np.argmin(gaps, 0)
         weight, gap = (np.stack(values, 1)[np.arange(len(ys)), best] for values in (weights, gaps))
         good = gap < KNOWN / 2
@@ -147,29 +138,6 @@ class _Apart:
         ]
         shares[rows, columns] = np.stack([weight, 1 - weight, np.zeros(len(ys))], 1)[good]
         return replace(self, ids=ids, shares=shares, paints=np.concatenate([self.paints, specks]))
-
-
-def _specks(left: np.ndarray, inks: np.ndarray) -> np.ndarray:
-    """The paints (N, 4) of what is too small for a pixel of one colour and lies within lines, as the pupil of an eye.
-
-    `left` are the colours (M, 4) that areas and inks do not explain. A speck is the most foreign of them if it, mixed
-    with the first ink, explains another.
-    """
-    found: list[np.ndarray] = []
-    while len(left) >= LEAST_SPECK and len(found) < MOST_SPECKS:
-        speck = left[np.argmax(np.abs(left - inks[0]).max(1))]
-        own = _in_ink(left, speck, inks[0])[1] < KNOWN / 2
-        if own.sum() >= LEAST_SPECK:
-            found.append(speck)
-        left = left[~own]
-    return np.array(found, np.float32).reshape(-1, 4)
-
-
-def _in_ink(colours: np.ndarray, speck: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a speck's paint (4,) is in colours (N, 4), the rest ink, and the levels that this leaves."""
-    both = np.broadcast_to(np.stack([speck, ink]), (len(colours), 2, 4))
-    weight, left = shares_in(colours, both)
-    return weight[:, 0], left
 
 
 def _cel(apart: _Apart, fine: int) -> Cel:
@@ -219,79 +187,6 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
     table = np.full(count, -1, np.int32)
     table[order] = np.arange(len(order))
     return table[components], means[order].astype(np.float32)
-
-
-def _inks(
-    colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, left: np.ndarray
-) -> list[tuple[float, np.ndarray]]:
-    """The paints (4,) of lines, with how many pixels each explains.
-
-    They are colours that, mixed with the areas round them, explain most of what areas alone cannot.
-    """
-    ys, xs = np.nonzero(left > KNOWN)
-    step = max(1, len(ys) // SAMPLED)
-    ys, xs, far = ys[::step], xs[::step], left[ys, xs][::step]
-    round_them = candidates(pure, len(paints), paints, ys, xs)[:, :2]
-    pool = colours[ys, xs]
-    table = np.concatenate([paints, np.full((1, 4), 1e4, np.float32)])
-    near = table[round_them]
-    true = np.abs(near - pool[:, None]).max(2).min(1) > RINGING
-    pool, near, far = pool[true], near[true], far[true]
-    inks: list[tuple[float, np.ndarray]] = []
-    while len(inks) < MOST_INKS and len(pool) >= 3:
-        tries = _tries(pool, far)
-        taken = np.array([ink for _, ink in inks], np.float32).reshape(-1, 4)
-        tries = tries[np.abs(tries[:, None] - taken).max(2).min(1, initial=255) > RINGING]
-        if len(tries) == 0:
-            break
-        explained = [_explained(pool, ink, near) for ink in tries]
-        best = int(
-            np.argmax(
-                [
-                    found.sum() + 0.2 * (np.abs(pool - ink).max(1) < 1).sum()
-                    for ink, found in zip(tries, explained, strict=True)
-                ]
-            )
-        )
-        if explained[best].sum() < max(3, 0.003 * len(ys)):
-            break
-        inks.append((float(explained[best].sum() * step), tries[best]))
-        keep = ~explained[best]
-        pool, near, far = pool[keep], near[keep], far[keep]
-    return inks
-
-
-def _unmixed(inks: list[np.ndarray], paints: np.ndarray) -> np.ndarray:
-    """Inks (N, 4) without those that are a stronger one mixed with an area: a line beside no area."""
-    kept: list[np.ndarray] = []
-    for ink in inks:
-        alone = bool((np.abs(paints - ink).max(1) <= FLAT).any())
-        target = np.broadcast_to(ink, paints.shape)
-        mixed = any(
-            (shares_in(target, np.stack([np.broadcast_to(other, paints.shape), paints], 1))[1] < KNOWN / 2).any()
-            for other in kept
-        )
-        if alone or not mixed:
-            kept.append(ink)
-    return np.array(kept, np.float32).reshape(-1, 4)
-
-
-def _tries(pool: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Colours that may be an ink: the commonest, the most foreign and the darkest of those unexplained."""
-    values, counts = np.unique(np.rint(pool).astype(np.int32), axis=0, return_counts=True)
-    common = values[np.argsort(-counts, kind="stable")[:8]]
-    dark = pool[np.argsort(pool[:, :3].sum(1) - pool[:, 3] * 3, kind="stable")[:2]]
-    return np.concatenate([common, pool[np.argsort(-far, kind="stable")[:4]], dark]).astype(np.float32)
-
-
-def _explained(pool: np.ndarray, ink: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Which colours (N, 4) the ink makes, alone or mixed with one or both of the areas (N, 2, 4) round them."""
-    inks = np.broadcast_to(ink, (len(pool), 1, 4))
-    found = np.zeros(len(pool), bool)
-    for areas in (near[:, :1], near[:, 1:], near):
-        weight, left = shares_in(pool, np.concatenate([inks, areas], 1))
-        found |= (left < KNOWN / 2) & (weight[:, 0] > 0.05)
-    return found
 
 
 def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tuple[np.ndarray, np.ndarray, int]:

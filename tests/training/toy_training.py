@@ -24,13 +24,14 @@ class Params(ObjectiveParams):
     noise: float = 0.1
     dropout: float = 0.0
     bad_steps: tuple[int, ...] = ()
-    pause: float = 0.0
 
 
 class Toy(Objective):
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, pause: float = 0.0) -> None:
         super().__init__()
         self.params = params
+        self.pause = pause
+        """Seconds that a step takes longer; not in the recipe, which stands in what is saved."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(params.dropout), nn.Linear(8, 4))
@@ -39,7 +40,7 @@ class Toy(Objective):
         self.error: float | None = None
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
-        time.sleep(self.params.pause)
+        time.sleep(self.pause)
         x = batch["x"]
         noisy = x + self.params.noise * randn(generators, (4,), x)
         per_sample = (self.net(noisy) - 2 * x).square().mean(1)
@@ -93,11 +94,10 @@ def main() -> None:
     from nakawari.training.checkpoints import saved_steps, sweep
 
     folder = Path(sys.argv[1])
-    toy = {"kind": "toy", "dropout": 0.2, "pause": float(sys.argv[2])}
-    settings = recipe(objective=toy, optim__accumulation=2, workers=int(sys.argv[3]))
+    settings = recipe(objective={"kind": "toy", "dropout": 0.2}, optim__accumulation=2, workers=int(sys.argv[3]))
     sweep(folder)
     steps = saved_steps(folder)
-    toy = Toy(settings.objective)
+    toy = Toy(settings.objective, pause=float(sys.argv[2]))
     outcome = train(settings, toy, Samples(), held_out(), folder, resume_step=steps[-1] if steps else None)
     print(outcome.reason)
 

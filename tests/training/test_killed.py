@@ -1,4 +1,4 @@
-"""Runs that are killed at random, alone and as two processes: nothing stays, and they end as the uncut one."""
+"""Runs that are killed at random, one process, two, and two that share the weights: they end as the uncut one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ import toy_training
 from nakawari.training.run_log import read_log
 
 KILLS = 10
-LAUNCHERS = {1: (), 2: ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")}
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+WAYS = {"one": ((), ()), "two": (TORCHRUN, ()), "two sharded": (TORCHRUN, ("shard",))}
+"""Name -> what launches a run, and what it is told."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="counts processes in /proc"),
@@ -27,11 +29,12 @@ pytestmark = [
 
 
 class Run:
-    """A toy run in a folder, as so many processes, each with a worker for its data."""
+    """A toy run in a folder, in one of the `WAYS`, each process with a worker for its data."""
 
-    def __init__(self, folder: Path, processes: int, pause: float) -> None:
+    def __init__(self, folder: Path, way: str, pause: float) -> None:
         self.folder = folder
-        words = [sys.executable, *LAUNCHERS[processes], toy_training.__file__, folder, str(pause), "1"]
+        launcher, told = WAYS[way]
+        words = [sys.executable, *launcher, toy_training.__file__, folder, str(pause), "1", *told]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(words, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
         self.sessions: set[int] = {self.process.pid}
@@ -64,12 +67,12 @@ def wait_until(what: str, true: Callable[[], bool], seconds: float = 120) -> Non
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("processes", LAUNCHERS)
-def test_killed_ten_times_at_random_it_ends_as_the_uncut_one(tmp_path: Path, processes: int):
-    uncut, cut, dice = tmp_path / "uncut", tmp_path / "cut", random.Random(processes)
-    assert Run(uncut, processes, 0.0).process.wait(300) == 0
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_ten_times_at_random_it_ends_as_the_uncut_one(tmp_path: Path, way: str):
+    uncut, cut, dice = tmp_path / "uncut", tmp_path / "cut", random.Random(way)
+    assert Run(uncut, way, 0.0).process.wait(300) == 0
     for _ in range(KILLS):
-        run = Run(cut, processes, 0.1)
+        run = Run(cut, way, 0.1)
         before, more = run.steps(), dice.randrange(4)
         wait_until("no step", lambda r=run, b=before, m=more: r.gone() or r.steps() != b or not (b or m))
         time.sleep(dice.random() * (1 + more))
@@ -78,14 +81,14 @@ def test_killed_ten_times_at_random_it_ends_as_the_uncut_one(tmp_path: Path, pro
             with suppress(ProcessLookupError):
                 os.kill(dice.choice(there), signal.SIGKILL)
         wait_until("processes stay", run.gone)
-    assert Run(cut, processes, 0.0).process.wait(300) == 0
+    assert Run(cut, way, 0.0).process.wait(300) == 0
     assert test_loop.entries(cut) == test_loop.entries(uncut)
     assert test_loop.files_of(cut) == test_loop.files_of(uncut)
 
 
 def test_what_was_launched_leaves_when_its_launcher_is_killed(tmp_path: Path):
     """With minutes of steps before it."""
-    run = Run(tmp_path, 2, 8.0)
+    run = Run(tmp_path, "two", 8.0)
     run.process.poll()
     wait_until("no trainer", lambda: len(run.trainers()) == 3)
     wait_until("no step", lambda: run.steps() > 0)

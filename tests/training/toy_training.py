@@ -26,6 +26,10 @@ class Params(ObjectiveParams):
     bad_steps: tuple[int, ...] = ()
 
 
+class Layers(nn.Sequential):
+    _no_split_modules = ("Linear",)
+
+
 class Toy(Objective):
     def __init__(self, params: Params, pause: float = 0.0) -> None:
         super().__init__()
@@ -34,7 +38,7 @@ class Toy(Objective):
         """Seconds that a step takes longer; not in the recipe, which stands in what is saved."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(params.dropout), nn.Linear(8, 4))
+            self.net = Layers(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(params.dropout), nn.Linear(8, 4))
             self.frozen = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)).requires_grad_(False)
         self.scores: list[float] = []
         self.error: float | None = None
@@ -55,6 +59,9 @@ class Toy(Objective):
             return {"psnr": self.scores.pop(0)} | error
         errors = [(self.net(batch["x"]) - 2 * batch["x"]).square().mean() for batch in batches]
         return {"psnr": -10 * torch.stack(errors).mean().log10().item()}
+
+    def network_to_shard(self) -> nn.Module:
+        return self.net
 
     def save(self, folder: Path) -> None:
         save_file(self.net.state_dict(), folder / "net.safetensors")
@@ -94,7 +101,8 @@ def main() -> None:
     from nakawari.training.checkpoints import saved_steps, sweep
 
     folder = Path(sys.argv[1])
-    settings = recipe(objective={"kind": "toy", "dropout": 0.2}, optim__accumulation=2, workers=int(sys.argv[3]))
+    toy = {"kind": "toy", "dropout": 0.2}
+    settings = recipe(objective=toy, optim__accumulation=2, workers=int(sys.argv[3]), shard="shard" in sys.argv)
     sweep(folder)
     steps = saved_steps(folder)
     toy = Toy(settings.objective, pause=float(sys.argv[2]))

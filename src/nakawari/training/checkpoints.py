@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from ..errors import NakawariError
 from ..files import read_json, remove, write_json
 from .ema import WeightAverage
+from .learning import Learning
 from .tensors import load_tensors, save_tensors, whole_folder
 
 Named = Mapping[str, torch.nn.Parameter]
@@ -48,19 +50,34 @@ def is_good(run: Path, step: int) -> bool:
 
 def save(
     run: Path,
-    parameters: Named,
+    learning: Learning,
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None,
     state: Mapping[str, Any],
     keep: int,
+    *,
+    writes: bool = True,
 ) -> None:
-    """Write the checkpoint of `state["step"]`, then drop all but the last `keep`."""
-    with whole_folder(folder_of(run, state["step"])) as folder:
-        save_tensors(folder / "weights.safetensors", parameters)
-        save_tensors(folder / "optimizer.safetensors", optimizer_tensors(optimizer, parameters))
-        if average is not None:
-            save_tensors(folder / "ema.safetensors", average.shadow)
-        write_json(folder / "state.json", {**state, "optimizer": sorted(optimizer_tensors(optimizer, parameters))})
+    """Write the checkpoint of `state["step"]`, whole tensors whatever is sharded, then drop all but the last `keep`.
+
+    Args:
+        writes: whether this process writes; where tensors are sharded, all processes call this, and one writes.
+    """
+    files = {"weights": learning.parameters, "optimizer": optimizer_tensors(optimizer, learning.parameters)}
+    if average is not None:
+        files["ema"] = average.shadow
+    with whole_folder(folder_of(run, state["step"])) if writes else nullcontext() as folder:
+        for name, tensors in files.items():
+            together = learning.gathered(tensors)
+            if folder is not None:
+                save_tensors(folder / f"{name}.safetensors", together)
+        if folder is not None:
+            write_json(folder / "state.json", {**state, "optimizer": sorted(files["optimizer"])})
+    if writes:
+        _drop_all_but(run, keep)
+
+
+def _drop_all_but(run: Path, keep: int) -> None:
     for step in saved_steps(run)[:-keep]:
         old = folder_of(run, step)
         # A removal that is cut short must not look like a checkpoint.
@@ -68,23 +85,24 @@ def save(
 
 
 def load(
-    run: Path, step: int, parameters: Named, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+    run: Path, step: int, learning: Learning, optimizer: torch.optim.Optimizer, average: WeightAverage | None
 ) -> dict[str, Any]:
     """Put a checkpoint back into its parts, in place, and return its state. Strict: every name must be there."""
     folder = folder_of(run, step)
     state = read_json(folder / "state.json")
-    weights = load_tensors(folder / "weights.safetensors", parameters)
+    weights = load_tensors(folder / "weights.safetensors", learning.parameters)
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            if weights[name].shape != parameter.shape:
+        for name, parameter in learning.parameters.items():
+            if weights[name].shape != learning.shape(name):
                 raise NakawariError(
-                    f"{folder} holds {name} as {tuple(weights[name].shape)}, the model as {tuple(parameter.shape)}; "
-                    "resume with the recipe that the run was started with."
+                    f"{folder} holds {name} as {tuple(weights[name].shape)}, the model as "
+                    f"{tuple(learning.shape(name))}; resume with the recipe that the run was started with."
                 )
-            parameter.copy_(weights[name])
-    _load_optimizer(folder / "optimizer.safetensors", optimizer, parameters, state["optimizer"])
+            parameter.copy_(learning.share(name, weights[name]))
+    _load_optimizer(folder / "optimizer.safetensors", optimizer, learning, state["optimizer"])
     if average is not None:
-        average.load(load_tensors(folder / "ema.safetensors", parameters))
+        shadow = load_tensors(folder / "ema.safetensors", learning.parameters)
+        average.load({name: learning.share(name, value) for name, value in shadow.items()})
     return state
 
 
@@ -97,20 +115,25 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Named) -> di
     }
 
 
-def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, parameters: Named, entries: list[str]) -> None:
+def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, learning: Learning, entries: list[str]) -> None:
     tensors = load_tensors(path, entries)
     saved: dict[str, dict[str, Tensor]] = {}
     for entry, tensor in tensors.items():
         name, _, key = entry.rpartition("/")
         saved.setdefault(name, {})[key] = tensor
-    names = {parameter: name for name, parameter in parameters.items()}
+    names = {parameter: name for name, parameter in learning.parameters.items()}
     order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
     if unknown := set(saved) - set(order):
         raise NakawariError(
             f"{path} holds state of {min(unknown)}, which this run does not train; resume with its own recipe."
         )
     values = optimizer.state_dict()
-    values["state"] = {place: saved[name] for place, name in enumerate(order) if name in saved}
+    values["state"] = {
+        # Beside tensors of the parameter's shape there is the count of steps.
+        place: {key: learning.share(name, value) if value.ndim else value for key, value in saved[name].items()}
+        for place, name in enumerate(order)
+        if name in saved
+    }
     optimizer.load_state_dict(values)
 
 

@@ -10,24 +10,24 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from signal import Signals
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from .. import trained_on
 from ..errors import NakawariError, UsageError
 from ..files import write_json
-from ..processes import on_cpu
-from . import checkpoints
+from . import checkpoints, sharding
+from .accelerating import make_accelerator
 from .batches import Samples, StepIndices, batches
 from .cards import describe_training
 from .ema import WeightAverage
 from .guards import PATIENCE_WITHOUT_GRADIENT, finite_or_none, statistics, without_gradient
+from .learning import Learning
 from .objectives.base import Batch, Objective, StepOutput, collate, sample_generator
 from .recipe import Recipe
 from .run_log import RunLog
@@ -35,7 +35,7 @@ from .run_state import PATIENCE_WITH_NONFINITE, Outcome, Progress, RunState
 from .schedule import learning_rate
 from .stop_signal import StopSignal
 from .tensors import whole_folder
-from .trackers import FOLDER, Trackers, check_installed
+from .trackers import FOLDER, Trackers
 
 
 def train(
@@ -82,11 +82,11 @@ class Trainer:
         self.recipe, self.optim = recipe, recipe.optim
         self.folder, self.seen = run, seen
         self.objective = objective.train()
-        self.parameters = objective.trainable_parameters()
-        if not self.parameters:
+        if not objective.trainable_parameters():
             raise UsageError(f"The objective {recipe.objective.kind} has nothing to train; check its parameters.")
-        self.accelerator = _accelerator(self.optim.mixed_precision, recipe.log.trackers, run / FOLDER)
-        self.model, self.optimizer = self.accelerator.prepare(objective, _adamw(recipe, self.parameters))
+        self.accelerator = make_accelerator(self.optim.mixed_precision, recipe.log.trackers, run / FOLDER)
+        self.learning, self.model, self.optimizer = self._prepare(objective)
+        self.parameters = self.learning.parameters
         self.average = WeightAverage(self.parameters, self.optim.ema) if self.optim.ema else None
         self.samples = samples
         self.held_out = [
@@ -97,14 +97,22 @@ class Trainer:
         self.idle: set[str] | None = set(self.parameters)
         """What has had no gradient so far; None once everything has had one."""
 
+    def _prepare(self, objective: Objective) -> tuple[Learning, torch.nn.Module, Any]:
+        if not sharding.wanted(self.recipe):
+            learning = Learning(objective.trainable_parameters())
+            return learning, *self.accelerator.prepare(objective, _adamw(self.recipe, learning.parameters))
+        learning = sharding.shard(objective, self.accelerator)
+        return learning, *sharding.prepared(self.accelerator, objective, _adamw(self.recipe, learning.parameters))
+
     def step(self, data: Iterator[Batch]) -> dict[str, Any]:
         """One optimizer step; returns its log entry."""
         began = time.perf_counter()
         rate = self._set_learning_rate()
         passes = [self._micro_batch(next(data), last=n == 0) for n in reversed(range(self.optim.accumulation))]
+        self.learning.take_gradients()
         self._note_gradients()
         loss, logs = self._means([output for _, output in passes])
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters.values(), self.optim.grad_clip or float("inf")))
+        norm = self.learning.clip(self.accelerator, self.optim.grad_clip or float("inf"))
         self.state.step += 1
         if np.isfinite(loss) and np.isfinite(norm):
             self._update()
@@ -169,7 +177,7 @@ class Trainer:
 
     def resume(self, step: int) -> None:
         """Go on from the checkpoint of `step`."""
-        values = checkpoints.load(self.folder, step, self.parameters, self.optimizer.optimizer, self.average)
+        values = checkpoints.load(self.folder, step, self.learning, self.optimizer.optimizer, self.average)
         self.state = RunState(**{name: values[name] for name in RunState().to_json()})
         self.first = step
         if self.accelerator.scaler is not None and self.state.scaler:
@@ -210,10 +218,9 @@ class Trainer:
         """Write a checkpoint of this step."""
         if self.accelerator.scaler is not None:
             self.state.scaler = self.accelerator.scaler.state_dict()
-        if self.accelerator.is_main_process:
-            state = self.state.to_json()
-            keep = self.recipe.checkpoint.keep
-            checkpoints.save(self.folder, self.parameters, self.optimizer.optimizer, self.average, state, keep)
+        parts = self.learning, self.optimizer.optimizer, self.average
+        first = self.accelerator.is_main_process
+        checkpoints.save(self.folder, *parts, self.state.to_json(), self.recipe.checkpoint.keep, writes=first)
         self.accelerator.wait_for_everyone()
 
     def data(self) -> Iterator[Batch]:
@@ -248,11 +255,15 @@ class Trainer:
             entry["validation"] = self._validate()
             reason = reason or self._impatience()
         if self.held_out and recipe.log.samples_every and step % recipe.log.samples_every == 0:
-            with self._as_saved(), whole_folder(self.folder / "samples" / f"step-{step}") as folder:
-                if self.accelerator.is_main_process:
-                    self.objective.sample(self.held_out, folder)
+            self._save_samples(self.folder / "samples" / f"step-{step}")
             self.trackers.pictures(self.folder / "samples" / f"step-{step}", step)
         return reason
+
+    def _save_samples(self, folder: Path) -> None:
+        first = self.accelerator.is_main_process
+        # Where the denoiser is sharded it draws only if all processes draw; what the others draw is the same.
+        with self._as_saved(), whole_folder(folder) if first else TemporaryDirectory() as place:
+            self.objective.sample(self.held_out, Path(place))
 
     def _validate(self) -> dict[str, float | None]:
         rule = self.recipe.validation
@@ -275,13 +286,17 @@ class Trainer:
         return f"{rule.metric} has not improved in {self.state.stale} validations"
 
     def _save_best(self, scores: Mapping[str, float]) -> None:
-        if self.accelerator.is_main_process:
-            with whole_folder(self.folder / "best") as folder:
-                self.objective.save(folder)
-                said = {name: finite_or_none(score) for name, score in scores.items()}
-                describe_training(folder, self.recipe, self.folder, self.state.step, said, len(self.seen))
-                if self.seen:
-                    trained_on.write(folder, self.seen)
+        with self.learning.put_together():
+            if self.accelerator.is_main_process:
+                self._write_best(scores)
+
+    def _write_best(self, scores: Mapping[str, float]) -> None:
+        with whole_folder(self.folder / "best") as folder:
+            self.objective.save(folder)
+            said = {name: finite_or_none(score) for name, score in scores.items()}
+            describe_training(folder, self.recipe, self.folder, self.state.step, said, len(self.seen))
+            if self.seen:
+                trained_on.write(folder, self.seen)
 
     @contextmanager
     def _as_saved(self) -> Iterator[None]:
@@ -295,7 +310,8 @@ class Trainer:
         """Whether the last step was finite and has left finite weights; the same in every process."""
         if self.state.nonfinite:
             return False
-        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters.values())
+        finite = all(bool(torch.isfinite(one).all()) for one in self.parameters.values())
+        return not self._on_any(not finite)
 
     def _stopped(self, signal: StopSignal) -> str | None:
         """How the run was asked to stop, where any of its processes was; what started several was killed: they stop."""
@@ -325,7 +341,7 @@ class Trainer:
             with self._as_saved():
                 self._save_best({})
         if self.accelerator.is_main_process:
-            trained = sum(parameter.numel() for parameter in self.parameters.values())
+            trained = sum(self.learning.shape(name).numel() for name in self.parameters)
             write_json(self.folder / "summary.json", asdict(outcome) | {"trained_parameters": trained})
         self.accelerator.wait_for_everyone()
 
@@ -347,31 +363,6 @@ class Trainer:
     def _to_device(self, batch: Batch) -> dict[str, Any]:
         device = self.accelerator.device
         return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-
-
-def _accelerator(mixed_precision: str, trackers: Sequence[str], logs: Path) -> Accelerator:
-    check_installed(trackers)
-    # accelerate keeps one state per process and refuses a second run with another precision.
-    AcceleratorState._reset_state()
-    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
-    accelerator = Accelerator(
-        cpu=on_cpu(),
-        mixed_precision=mixed_precision,
-        kwargs_handlers=handlers,
-        log_with=list(trackers) or None,
-        project_dir=logs if trackers else None,
-    )
-    check_whole_weights(accelerator.distributed_type)
-    return accelerator
-
-
-def check_whole_weights(kind: DistributedType) -> None:
-    """Checkpoints save whole weights and optimizer states; raise `UsageError` where processes hold parts of them."""
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise UsageError(
-            f"Under {kind.value} each process holds a part of the weights, which checkpoints here cannot save; "
-            "launch with recipes/cluster/ddp.yaml; objective.base_dtype and gradient_checkpointing save memory, too."
-        )
 
 
 def _adamw(recipe: Recipe, parameters: dict[str, torch.nn.Parameter]) -> torch.optim.AdamW:

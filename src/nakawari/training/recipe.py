@@ -155,6 +155,7 @@ class Recipe(RecipePart):
         objective: what is minimised; its keys depend on its kind.
         data: what is learnt from.
         workers: processes that make samples beside the loop; 0 = none.
+        shard: each of several processes keeps a share of the denoiser, of its gradients and of the optimizer's state.
         optim: the optimizer and its schedule.
         validation: on held-out samples.
         checkpoint: how often, and how many stay.
@@ -168,6 +169,7 @@ class Recipe(RecipePart):
     objective: SerializeAsAny[ObjectiveParams]
     data: DataParams
     workers: Count = 0
+    shard: bool = False
     optim: OptimParams
     validation: ValidationParams = ValidationParams()
     checkpoint: CheckpointParams = CheckpointParams()
@@ -316,7 +318,7 @@ def write_recipe(path: Path, recipe: Recipe, provenance: dict[str, Any]) -> None
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-_MAY_CHANGE = ("name", "workers", "validation", "checkpoint", "log", "provenance")
+_MAY_CHANGE = ("name", "workers", "shard", "validation", "checkpoint", "log", "provenance")
 
 
 def changed_keys(old: Recipe, new: Recipe) -> list[str]:

@@ -15,7 +15,7 @@ from ..families.base import InterpolationPipeline
 from ..memory import guarded
 from ..processes import join
 from ..provenance import provenance
-from . import checkpoints
+from . import checkpoints, sharding
 from .batches import check_divides
 from .data_files import DataFiles, Preparing, data_fingerprint, files_seen
 from .data_sources import held_out_samples, training_samples
@@ -85,6 +85,7 @@ def _train(
 ) -> Outcome:
     processes = join()
     check_divides(recipe.optim.batch_size, recipe.optim.accumulation, processes.num_processes)
+    sharding.check(recipe, processes.num_processes)
     if processes.is_main_process:
         checkpoints.sweep(run)
     processes.wait_for_everyone()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -62,6 +63,10 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
     The other arguments are those of `UNetSpatioTemporalConditionModel`; the defaults are the released model.
     `mask_token` (1, 1, C, 1, 1) stands where a frame has no key latents; the pipeline puts it there.
     """
+
+    _no_split_modules: ClassVar[list[str]] = ["SpatioTemporalResBlock", "TransformerSpatioTemporalModel"]
+    called_before_forward: ClassVar[tuple[str, ...]] = ("with_keys",)
+    """Methods that read weights before `forward` does."""
 
     @register_to_config
     def __init__(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...errors import UsageError
 from ...seeds import seed_from
 
 Batch = Mapping[str, Any]
@@ -66,6 +67,11 @@ class Objective(nn.Module):
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """Name -> parameter of all that is trained."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def network_to_shard(self) -> nn.Module:
+        """The network that processes may share, see `training.sharding`: each step of training, drawing and validation
+        evaluates it equally often in every process. Raises `UsageError` where there is none."""
+        raise UsageError(f"The objective {type(self).__name__.lower()} cannot be sharded; set shard to false.")
 
     def train(self, mode: bool = True) -> Objective:
         """As `nn.Module.train`, but a module whose weights are all frozen stays in evaluation mode."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...adapters import adapted_networks, disabled
+from ...errors import UsageError
 from ...families.base import Condition, InterpolationPipeline
 from ...families.calling import settings_for
 from ..collapse import CollapseWatch, deviation_ratios, watched_times
@@ -33,6 +34,7 @@ from .params import DenoisingParams
 from .pipeline_objective import HeldOut, PipelineObjective
 from .pixels import PixelLoss, middle_psnr
 from .prior import Prior
+from .shardable import check_shardable
 from .targets import Noised, Target, choose, marked, random_times
 from .terms import LatentTerms
 
@@ -199,6 +201,15 @@ class DenoiserObjective(PipelineObjective):
         if self.learner.adapter:
             train_adapter(self.networks, mode)
         return self
+
+    def network_to_shard(self) -> nn.Module:
+        check_shardable(self.pipeline)
+        if self.extras.prior is not None:
+            raise UsageError(
+                "objective.prior draws a clip when it is first wanted, which one process of a sharded run cannot do "
+                "alone; leave the prior out, or set shard to false."
+            )
+        return self.pipeline.denoiser
 
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         with self.extras.offload.on(batches[0]["frames"].device):

@@ -18,7 +18,8 @@ from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 QUICK = ["--steps", "1", "--batch", "2", "--size", "32x32", "--rank", "2", "--set", "optim.mixed_precision=no"]
-COST = ["--no-floors", "--no-cost", "--protocol", "quick"]
+COST = ["--no-floors", "--no-cost"]
+SMALL = "name: small\nwidth: 32\nheight: 32\nfit: pad\nmetrics: [psnr]\n"
 
 
 def write_triplets(folder: Path, names: list[str], seed: int) -> None:
@@ -35,6 +36,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     """An adapter `run` that was trained on `data/train`; `data/test` was kept out."""
     folder = tmp_path_factory.mktemp("trained-on")
     mini_model().save_pretrained(folder / "base")
+    (folder / "small.yaml").write_text(SMALL)
     write_triplets(folder / "data" / "train", [f"film{n}_a" for n in range(4)], seed=0)
     write_triplets(folder / "data" / "test", ["new1", "new2"], seed=1)
     words: list[Any] = ["adapt", "--data", folder / "data", "--model", folder / "base", *QUICK]
@@ -45,7 +47,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
 
 def evaluated(cli: Cli, work: Path, variant: str, data: Path) -> tuple[str, dict[str, Any]]:
     out = work / f"out-{len(list(work.iterdir()))}"
-    result = cli("evaluate", variant, "--data", data, "-o", out, *COST)
+    result = cli("evaluate", variant, "--data", data, "-o", out, *COST, "--protocol", work / "small.yaml")
     assert result.exit_code == 0, result.stderr
     return result.stderr, json.loads((out / "aggregates.json").read_text())["entries"][0]
 

@@ -9,13 +9,16 @@ from nakawari.families.framer.configs import TINY
 from nakawari.families.framer.pipeline import FramerPipeline
 
 SIZE = (32, 48)
+STEPS = 4
+"""Of a call that names none."""
 
 
 def tiny(temporal_context: str = "interleaved") -> FramerPipeline:
     """Random weights, always the same; the layers that start at zero are given values, so that all paths count."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        pipeline = build(**{**TINY, "unet": {**TINY["unet"], "temporal_context": temporal_context}})
+        unet = TINY["unet"] | {"temporal_context": temporal_context}
+        pipeline = build(**TINY | {"unet": unet, "pipeline": {"default_steps": STEPS}})
         assert pipeline.controlnet is not None
         for name, parameter in pipeline.controlnet.named_parameters():
             if name.startswith(("controlnet_down", "controlnet_mid", "controlnet_cond_embedding.conv_out")):

@@ -16,6 +16,8 @@ from nakawari.families.tooncrafter.towers import text_config, vision_config
 from nakawari.families.tooncrafter.unet import ToonCrafterUNet
 from nakawari.families.tooncrafter.vae import DualReferenceAutoencoder
 
+STEPS = 4
+"""Of a call that names none."""
 UNET: dict[str, Any] = {
     "in_channels": 8,
     "model_channels": 8,
@@ -50,7 +52,8 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> None:
 
 def plain_model(seed: int = 0) -> ToonCrafterPipeline:
     """A model without towers and without motion guidance."""
-    pipeline = build({"family": "tooncrafter", "unet": UNET, "vae": VAE, "pipeline": {"max_frames": 8}})
+    settings = {"max_frames": 8, "default_steps": STEPS}
+    pipeline = build({"family": "tooncrafter", "unet": UNET, "vae": VAE, "pipeline": settings})
     return _finished(pipeline, seed)
 
 
@@ -77,6 +80,7 @@ def towered_model(projector: int = 6) -> ToonCrafterPipeline:
         text_encoder=CLIPTextModel(text_config(width=8, layers=1, heads=2)),
         image_encoder=CLIPVisionModel(vision_config(width=8, layers=1, heads=2, patch_size=112)),
         double_decode=False,
+        default_steps=STEPS,
     )
     for part in (pipeline.resampler, pipeline.text_encoder, pipeline.image_encoder):
         part.eval()

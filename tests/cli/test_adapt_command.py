@@ -25,7 +25,7 @@ from tiny_models import mini_model
 
 Cli = Callable[..., Result]
 QUICK = ["--steps", "2", "--batch", "2", "--size", "32x32", "--rank", "2", "--lr", "0.05", "--set", "optim.ema=0"]
-QUICK += ["--frames", "3", "--windows", "0"]
+QUICK += ["--frames", "3", "--windows", "0", "--set", "validation.samples=2"]
 
 
 @pytest.fixture

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import Result
 
 SCRIPT = Path(__file__).parents[2] / "hosts" / "clip-studio" / "nakawari_clip_studio.py"
 
@@ -58,9 +60,13 @@ def test_a_cut_is_drawn_beside_the_sheet(handed: Path, around: dict[str, str]) -
     assert list(drawn.glob("*.xdts"))
 
 
-def test_another_folder_of_cels(handed: Path, tmp_path: Path) -> None:
+def test_another_folder_of_cels(handed: Path, tmp_path: Path, cli: Callable[..., Result]) -> None:
     (handed.parents[1] / "A").rename(tmp_path / "A")
-    assert start(handed, tmp_path).returncode == 0
+    words, keeper = tmp_path / "words.json", tmp_path / "keeper.py"
+    keeper.write_text(f"import json, sys\njson.dump(sys.argv[1:], open({str(words)!r}, 'w'))")
+    assert start(handed, tmp_path, command=f"{sys.executable} {keeper}").returncode == 0
+    drawn = cli(*json.loads(words.read_text()))
+    assert drawn.exit_code == 0, drawn.output
 
 
 def test_what_is_wrong_is_the_commands_sentence(handed: Path) -> None:

@@ -258,7 +258,12 @@ def test_the_command(cli: Cli, saved: Path):
     assert lines[1].startswith(f"chosen: model {saved}; ") and lines[-1].startswith("needs ")
     found = json.loads(cli(*words, "--device", "cuda", "--memory", "8GB", "--json").stdout)
     assert found["offload"] == "none" and found["need"] < 8e9 and found["seconds"] is None
+
+
+def test_the_command_shows_all_ways_and_refuses(cli: Cli, tmp_path: Path):
+    mini_model().save_pretrained(tmp_path / "mini")
+    words = ("plan", tmp_path / "mini", "--size", "48x32", "--frames", "5", "--steps", "2")
     assert "sequential" in cli(*words, "--device", "cuda", "--memory", "8GB", "--all").stdout
     refused = cli(*words, "--memory", "1MB")
     assert refused.exit_code == 1 and "do not fit into 1 MB" in refused.stderr
-    assert cli("plan", saved, "--size", "wide").exit_code == 2
+    assert cli("plan", tmp_path / "mini", "--size", "wide").exit_code == 2

@@ -113,7 +113,7 @@ def test_framer_where_nothing_is_left_out(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("options", [{}, {"control_range": (0.2, 0.7)}], ids=str)
 def test_framer_leaves_out_more_from_level_to_level(options: dict[str, Any]) -> None:
     pipeline = tiny()
-    told = FRAMER | options | {"num_inference_steps": 20}
+    told = FRAMER | options
     whole, work, away = drawn(pipeline, **told), [], []
     for name in LEVELS:
         with FlopCounterMode(display=False) as counter:

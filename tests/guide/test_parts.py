@@ -350,3 +350,12 @@ def test_an_ink_counts_as_mixed_only_with_what_lies_beside_it() -> None:
 
     assert kept(paints[0]) == 2
     assert kept(skin) == 1
+
+
+def test_a_limb_that_one_key_half_hides_is_turned_and_not_squashed() -> None:
+    def pose(t: float) -> np.ndarray:
+        x = 74 + 20 * t
+        behind = (bar(x + 10, 50, 60 * t - 90, length=30), BLUE)
+        return picture(behind, (box(x, 50), RED), (bar(x - 4, 55, 90, length=30), BLUE))
+
+    assert wrong(middle(pose(0), pose(1)), pose(0.5)) < 120

@@ -39,6 +39,10 @@ SURE = 0.6
 """Matches that cost less are made before dearer ones are looked at again."""
 STRETCHED = 0.7
 """The least share of the outlines that must agree for a part to be stretched or squashed far."""
+STRETCHES = 1.1
+"""From which ratio of its stretches on a motion takes along what hangs on it."""
+OPEN = 0.95
+"""Mean weight of an outline from which on nothing covers it: what is half covered only seems to be squashed."""
 UPRIGHT = 0.02
 """What a radian of turn costs where outlines fit as well turned: an oval fits head over heels, too."""
 SMALL = 14.0
@@ -265,6 +269,16 @@ def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
     return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
 
 
+def _stretches(motion: np.ndarray) -> bool:
+    sizes = np.linalg.svd(motion[:2, :2], compute_uv=False)
+    return bool(sizes[0] > STRETCHES * sizes[1])
+
+
+def _open(region: Region) -> bool:
+    """Whether next to nothing of a region's border may be another's that covers it."""
+    return float(region.outline.weights.mean()) > OPEN
+
+
 def _square_root(square: np.ndarray) -> np.ndarray:
     """The square root (2, 2) of a symmetric matrix without negative values."""
     values, vectors = np.linalg.eigh(square + 1e-6 * np.eye(2))
@@ -399,7 +413,8 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
         if quality > best.quality + 0.08 and _sane(wider):
             best.cost -= quality - best.quality
             best.motion, best.quality = wider, quality
-        stretched = _stretched(one, two, nearest) if best.quality < STRETCHED else None
+        may = best.quality < STRETCHED and (_stretches(nearest) or (_open(one) and _open(two)))
+        stretched = _stretched(one, two, nearest) if may else None
         if stretched is not None:
             best.cost -= stretched.quality - best.quality
             best.motion, best.quality = stretched.motion, stretched.quality

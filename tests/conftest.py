@@ -1,4 +1,7 @@
-"""Fixtures for tests that run the program or stand in for a model."""
+"""Fixtures for tests that run the program or stand in for a model.
+
+No framework is imported before a test asks for it: the process that only hands tests out needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import tiny_framer
-from crossfade import CrossFade
 from nakawari.cli.main import app
+
+if TYPE_CHECKING:
+    from crossfade import CrossFade
 
 LONGEST = ("training/test_processes.py", "test_docs.py", "episode/test_episode.py", "training/test_killed.py")
 """Files whose tests take longest."""
@@ -35,6 +40,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> CrossFade:
     """Every model that a command loads is this cross-fade."""
+    from crossfade import CrossFade
+
     pipeline = CrossFade(noise=0.2)
     module = ModuleType("nakawari.variants")
     module.load = lambda name, device="cpu": SimpleNamespace(name=name, pipeline=pipeline)
@@ -89,6 +96,8 @@ def cli() -> Callable[..., Result]:
 @pytest.fixture(scope="session")
 def framer_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny Framer with random weights, which draws five frames at once."""
+    import tiny_framer
+
     folder = tmp_path_factory.mktemp("framer")
     tiny_framer.tiny().save_pretrained(folder)
     return folder

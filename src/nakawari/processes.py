@@ -17,6 +17,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def how_many() -> int:
+    """The processes that were started together, this one included; known before torch is imported."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def on_cpu() -> bool:
     """Whether processes compute on the CPU. Not told so, accelerate takes every process there for the only one."""
     import torch

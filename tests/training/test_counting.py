@@ -88,6 +88,24 @@ def test_each_saving_needs_less():
     assert fixed == [{}, {"optim.accumulation": 4}]
 
 
+def test_processes_divide_a_step_and_may_divide_the_denoiser(towered: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = recipe_of(towered, ema=0.9)
+    alone = counted(recipe, "cpu")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    four = counted(recipe, "cpu")
+    assert (four.weights, four.kept) == (alone.weights, alone.kept)
+    assert four.step < alone.step and four.flops * 4 == pytest.approx(alone.flops, rel=0.1)
+    shared = counted(recipe.model_copy(update={"shard": True}), "cpu")
+    assert shared.weights == alone.weights | {"unet": alone.weights["unet"] // 4}
+    assert {part: shared.kept[part] / size for part, size in alone.kept.items()} == pytest.approx(
+        dict.fromkeys(alone.kept, 0.25), rel=1e-3
+    )
+    # A block is whole while it runs.
+    assert four.step < shared.step < four.step + alone.weights["unet"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert list(fitting.alternatives(recipe, "cpu", ()))[1] == {"optim.accumulation": 2}
+
+
 @pytest.fixture
 def towered(tmp_path: Path) -> Path:
     towered_model(8).save_pretrained(tmp_path / "towered")

@@ -23,12 +23,21 @@ def objective(pipeline, **keys) -> Objective:
     return module_of(keys["kind"]).build(recipe.objective, pipeline, recipe)
 
 
-def test_one_process_has_nobody_to_share_with():
-    sharding.check(toy_training.recipe(), 1)
+def test_one_process_has_nobody_to_share_with(monkeypatch: pytest.MonkeyPatch):
+    alone = toy_training.recipe()
+    assert sharding.as_launched(alone) is alone
     with pytest.raises(UsageError, match=r"this is one: start them with .*fsdp\.yaml or with torchrun"):
-        sharding.check(toy_training.recipe(shard=True), 1)
+        sharding.as_launched(toy_training.recipe(shard=True))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert sharding.as_launched(toy_training.recipe(shard=True)).shard
     with pytest.raises(UsageError, match=r"set optim\.mixed_precision to bf16"):
-        sharding.check(toy_training.recipe(shard=True, optim__mixed_precision="fp16"), 2)
+        sharding.as_launched(toy_training.recipe(shard=True, optim__mixed_precision="fp16"))
+
+
+def test_a_launch_that_asks_for_it_shards(monkeypatch: pytest.MonkeyPatch):
+    for name, value in (("ACCELERATE_USE_FSDP", "true"), ("FSDP_VERSION", "2"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert sharding.as_launched(toy_training.recipe()).shard
 
 
 def test_denoisers_that_cannot_be_shared_are_refused():

@@ -11,10 +11,13 @@ import torch
 
 from .. import variants
 from ..families.base import InterpolationPipeline
+from ..processes import how_many
 from ..quantization.precisions import weight_bytes
 from ..resources.empty import empty_pipeline
 from ..resources.need import OVERHEAD, SLACK, Size, need_of
 from ..resources.tracking import Work, track, track_step
+from . import sharding
+from .batches import check_divides
 from .objectives import module_of
 from .objectives.adapt import base_formats, only_for_conditions
 from .objectives.base import sample_generator
@@ -37,7 +40,8 @@ class TrainingNeed:
         trained, parameters: parameters that learn, and all of the denoiser, adapter included.
         weights: frozen network -> bytes; a teacher's as `teacher's NAME`.
         kept: `trained weights`, `gradients`, `optimizer`, and `averaged weights` where there are such.
-        step: most bytes of one pass and its backward pass beyond the gradients; `waiting` networks left out.
+        step: most bytes of one pass and its backward pass beyond the gradients; `waiting` networks left out, and what
+            is put together of a shared denoiser included.
         drawing: most bytes that a validation makes.
         waiting: bytes of `weights` that are on the device only while a clip is encoded.
         encoding: most bytes made while a clip is encoded.
@@ -71,46 +75,72 @@ class TrainingNeed:
 
 
 def counted(recipe: Recipe, device: str) -> TrainingNeed:
-    """What `recipe` needs on `device`, cpu or cuda. Raises as building its model would."""
+    """What each process of `recipe` needs on `device`, cpu or cuda, of as many as were started. Raises as building its
+    model would."""
     key = recipe.model_dump_json(include={"model", "objective", "data", "optim", "validation", "seed"})
-    return _counted(key, device)
+    return _counted(key, device, how_many(), sharding.wanted(recipe))
 
 
 @lru_cache(maxsize=32)
-def _counted(words: str, device: str) -> TrainingNeed:
+def _counted(words: str, device: str, processes: int, shared: bool) -> TrainingNeed:
     import json
 
     from .recipe import parse_recipe
 
-    return _count(parse_recipe({"name": "counted"} | json.loads(words)), device)
+    recipe = parse_recipe({"name": "counted", "shard": shared} | json.loads(words))
+    return _count(recipe, device, processes)
 
 
-def _count(recipe: Recipe, device: str) -> TrainingNeed:
+def _count(recipe: Recipe, device: str, processes: int) -> TrainingNeed:
     objective, waits = empty_objective(recipe, device)
     pipeline = objective.pipeline
-    clips = recipe.optim.batch_size // recipe.optim.accumulation
+    check_divides(recipe.optim.batch_size, recipe.optim.accumulation, processes)
+    clips = recipe.optim.batch_size // (recipe.optim.accumulation * processes)
     height, width = max((recipe.data.size, *recipe.data.buckets), key=lambda size: size[0] * size[1])
     batch = {
         "frames": torch.empty(clips, max(recipe.data.frames), 3, height, width, device="meta"),
         "index": list(range(clips)),
     }
     generators = [sample_generator(recipe.seed, index) for index in range(clips)]
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.optim.mixed_precision != "no"):
+    weights, half = _frozen(objective), recipe.optim.mixed_precision != "no"
+    shared = recipe.shard and processes > 1
+    if shared and half:
+        # Its blocks come in bf16, and autocast makes no copies of them.
+        torch.nn.Module.to(objective.network_to_shard(), torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
         step = track_step(lambda: objective(batch, generators).loss)
+    gradients = sum(value.nbytes for value in objective.trainable_parameters().values())
     trained = sum(value.numel() for value in objective.trainable_parameters().values())
     size = Size(max(recipe.data.frames), height, width, 1)
     drawing = need_of(pipeline, size).phases if recipe.validation.samples else {}
     encoding = _encoding(objective, batch) if waits else Work(0, 0)
-    return TrainingNeed(
+    need = TrainingNeed(
         trained=trained,
         parameters=sum(value.numel() for value in pipeline.denoiser.parameters()),
-        weights=_frozen(objective),
+        weights=weights,
         kept=_kept(recipe, trained),
-        step=max(0, step.peak - 4 * trained),
+        step=max(0, step.peak - gradients),
         drawing=max((work.peak for work in drawing.values()), default=0),
         waiting=sum(weight_bytes(pipeline.components[name]) for name in waits),
         encoding=encoding.peak,
         flops=step.flops * recipe.optim.accumulation,
+    )
+    return _of_one_share(need, objective, processes, half) if shared else need
+
+
+def _of_one_share(need: TrainingNeed, objective: PipelineObjective, processes: int, half: bool) -> TrainingNeed:
+    """The need of one of the processes that share the denoiser."""
+    denoiser = objective.network_to_shard()
+    name = next(name for name, part in objective.networks.items() if part is denoiser)
+    inside = sum(value.numel() for value in denoiser.parameters() if value.requires_grad) / need.trained
+    left = 1 - inside + inside / processes
+    together = sharding.bytes_at_once(denoiser, half)
+    return replace(
+        need,
+        weights={**need.weights, name: need.weights[name] // processes},
+        kept={part: int(size * left) for part, size in need.kept.items()},
+        step=need.step + together,
+        drawing=need.drawing + together if need.drawing else 0,
     )
 
 

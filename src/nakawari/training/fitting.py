@@ -10,6 +10,7 @@ import torch
 
 from ..errors import NakawariError
 from ..memory import free, words
+from ..processes import how_many
 from ..variants import LARGE
 from .counting import counted, largest
 from .recipe import Recipe, load_recipe, parse_recipe
@@ -78,7 +79,7 @@ def alternatives(recipe: Recipe, device: str, fixed: Collection[str]) -> Iterato
     objective = type(recipe.objective).model_fields
     half = {"objective.base_dtype": "bf16", "optim.mixed_precision": "bf16"}
     savings: list[Changes] = [
-        {"optim.accumulation": recipe.optim.batch_size},
+        {"optim.accumulation": max(1, recipe.optim.batch_size // how_many())},
         {"objective.gradient_checkpointing": True},
         half,
         {"objective.offload": True} if device == "cuda" else {},

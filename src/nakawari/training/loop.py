@@ -98,7 +98,7 @@ class Trainer:
         """What has had no gradient so far; None once everything has had one."""
 
     def _prepare(self, objective: Objective) -> tuple[Learning, torch.nn.Module, Any]:
-        if not sharding.wanted(self.recipe):
+        if not self.recipe.shard:
             learning = Learning(objective.trainable_parameters())
             return learning, *self.accelerator.prepare(objective, _adamw(self.recipe, learning.parameters))
         learning = sharding.shard(objective, self.accelerator)

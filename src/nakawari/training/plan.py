@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..memory import guarded
+from ..processes import how_many
 from ..resources.ways import speed
+from . import sharding
 from .counting import counted
 from .data_params import DataParams
 from .data_sources import training_samples
@@ -72,11 +74,11 @@ class Plan:
 def make_plan(recipe: Recipe) -> Plan:
     """Of a large model, what a step takes without loading it; else build all that `recipe` names, take two optimizer
     steps, and forget them. Raises as training would."""
-    device = place()
+    device, recipe = place(), sharding.as_launched(recipe)
     if is_large(recipe):
         return _counted(recipe, device)
     with guarded("building the model and taking two steps", SMALLER_RUN, device):
-        return _measured(recipe)
+        return _measured(recipe.model_copy(update={"shard": False}))
 
 
 def _counted(recipe: Recipe, device: str) -> Plan:
@@ -121,7 +123,7 @@ def _measured(recipe: Recipe) -> Plan:
 
 
 def run_in_words(recipe: Recipe) -> str:
-    """What learns, by what loss, how fast, in what precision, and on how many clips it is validated."""
+    """What learns, by what loss, how fast, in what precision, on how many clips it is validated, and who shares it."""
     objective, o = recipe.objective, recipe.optim
     lora = getattr(objective, "lora", None)
     what = objective.kind if lora is None else f"rank {lora.rank} on {lora.target}"
@@ -135,8 +137,13 @@ def run_in_words(recipe: Recipe) -> str:
     half = "float32" if o.mixed_precision == "no" else o.mixed_precision
     return (
         f"{what}{loss}, {o.batch_size} clips a step, rate {o.lr:g}, in {half}, "
-        f"validated on {recipe.validation.samples} clips"
+        f"validated on {recipe.validation.samples} clips{_sharing(recipe)}"
     )
+
+
+def _sharing(recipe: Recipe) -> str:
+    shared = how_many() > 1 and sharding.wanted(recipe)
+    return f", for each of {how_many()} processes that share the denoiser" if shared else ""
 
 
 def described(data: DataParams) -> str:

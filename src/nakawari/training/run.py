@@ -71,6 +71,7 @@ def train_recipe(
     Args:
         preparing: called while data are made that the run needs, with what it is, how many are made, and of how many.
     """
+    recipe = sharding.as_launched(recipe)
     check_fits(recipe)
     with guarded("training", SMALLER_RUN, place()):
         return _train(recipe, Path(output), resume, progress, preparing)
@@ -85,7 +86,6 @@ def _train(
 ) -> Outcome:
     processes = join()
     check_divides(recipe.optim.batch_size, recipe.optim.accumulation, processes.num_processes)
-    sharding.check(recipe, processes.num_processes)
     if processes.is_main_process:
         checkpoints.sweep(run)
     processes.wait_for_everyone()

@@ -11,7 +11,7 @@ CPU trains without sharding and without a word, so that what runs on GPUs could 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional
 
 from ..errors import UsageError
+from ..processes import how_many
 from .accelerating import launched_sharded
 from .learning import Learning
 from .objectives.base import Objective
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 2**26
 """Bytes of its shares that a process sends at once where tensors are put together."""
-
-
 _PLAIN = torch.contiguous_format
 
 
@@ -45,17 +44,21 @@ def wanted(recipe: Recipe) -> bool:
     return launched_sharded() or recipe.shard
 
 
-def check(recipe: Recipe, processes: int) -> None:
-    """Raise `UsageError` for a run that asks for sharding and cannot have it, before a model is loaded."""
+def as_launched(recipe: Recipe) -> Recipe:
+    """The recipe, with `shard` where what launched this process asks for it.
+
+    Raises: `UsageError` for a run that asks for sharding and cannot have it, before a model is loaded.
+    """
     if not wanted(recipe):
-        return
-    if processes < 2:
+        return recipe
+    if how_many() < 2:
         raise UsageError(
             "shard splits the denoiser among several processes, and this is one: start them with accelerate launch "
             "--config_file recipes/cluster/fsdp.yaml or with torchrun, or set shard to false."
         )
     if recipe.optim.mixed_precision == "fp16":
         raise UsageError("A sharded run has no loss scaler, which fp16 needs; set optim.mixed_precision to bf16.")
+    return recipe.model_copy(update={"shard": True})
 
 
 def shard(objective: Objective, accelerator: Accelerator) -> Sharded:
@@ -87,6 +90,22 @@ def shard(objective: Objective, accelerator: Accelerator) -> Sharded:
 def _blocks(network: nn.Module) -> list[nn.Module]:
     names = set(network._no_split_modules)
     return [module for module in network.modules() if {base.__name__ for base in type(module).__mro__} & names]
+
+
+def bytes_at_once(network: nn.Module, half: bool) -> int:
+    """Bytes that a process has of other shares at once: two blocks, as one is fetched while another runs, what lies
+    outside of blocks, and the gradients of a block before and while they are scattered."""
+
+    def size(parameters: Iterable[nn.Parameter]) -> int:
+        return sum((2 if half else value.element_size()) * value.numel() for value in parameters)
+
+    def gradients(block: nn.Module) -> int:
+        return sum((6 if half else 8) * value.numel() for value in block.parameters() if value.requires_grad)
+
+    blocks = _blocks(network)
+    sizes = [size(block.parameters()) for block in blocks]
+    outside = size(network.parameters()) - sum(sizes)
+    return outside + 2 * max(sizes) + max(map(gradients, blocks))
 
 
 def prepared(

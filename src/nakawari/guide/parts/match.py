@@ -247,7 +247,7 @@ def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
         quality = _score(a, b, wider)
         if quality > best.quality + 0.03 and _sane(wider):
             best = Match(one.label, two.label, wider, quality)
-    stretched = _stretched(one, two, np.eye(3))
+    stretched = _stretched(one, two, np.eye(3)) if _open(one) and _open(two) else None
     return stretched if stretched is not None and stretched.quality > best.quality + 0.03 else best
 
 

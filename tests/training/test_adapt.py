@@ -22,8 +22,9 @@ from nakawari.training.objectives.adapt import adapter_learns, build
 from nakawari.training.objectives.base import sample_generator
 from nakawari.training.objectives.conditions import condition_of
 from nakawari.training.objectives.decoded import random_places
+from nakawari.training.objectives.denoise import parts_learn
 from nakawari.training.objectives.denoiser import DenoiserObjective
-from nakawari.training.objectives.params import AdaptParams
+from nakawari.training.objectives.params import AdaptParams, DenoiseParams
 from nakawari.training.objectives.targets import Target, true_latents
 from nakawari.training.offload import Offload
 from nakawari.training.plan import make_plan
@@ -176,9 +177,15 @@ def test_the_base_computes_in_training_what_it_computes_afterwards():
     assert not any(module.training for module in objective.networks.modules())
 
 
-def test_gradient_checkpointing_changes_no_bit():
-    plain, saving = gradients(adapting()), gradients(adapting(gradient_checkpointing=True))
-    assert all(torch.equal(plain[name], saving[name]) for name in plain)
+@pytest.mark.parametrize("learns", ["adapter", "denoiser"])
+def test_gradient_checkpointing_changes_no_bit(learns: str):
+    def objective(on: bool) -> DenoiserObjective:
+        if learns == "adapter":
+            return adapting(gradient_checkpointing=on)
+        return parts_learn(DenoiseParams(gradient_checkpointing=on), plain_model())
+
+    plain, saving = gradients(objective(False)), gradients(objective(True))
+    assert plain and all(torch.equal(plain[name], saving[name]) for name in plain)
 
 
 def test_conditions_are_dropped_at_the_rates_of_the_family_unless_told_otherwise():

@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = {
         "name": "framer",
         "model": {"base": "framer"},
-        "objective": {"kind": "denoise", "train_control": True, "control_dropout": 0.3},
+        "objective": {"kind": "denoise", "train_control": True, "control_dropout": 0.3, "gradient_checkpointing": True},
         "data": {"sources": [{"kind": "drags"}], "size": [64, 96], "frames": [5]},
         "optim": {"lr": 1e-3, "steps": 2, "batch_size": 2},
     }

@@ -21,6 +21,8 @@ def parts_learn(params: DenoiseParams, pipeline: InterpolationPipeline) -> Denoi
 
     def begin() -> None:
         pipeline.denoiser.requires_grad_(params.train_denoiser)
+        if params.gradient_checkpointing:
+            pipeline.denoiser.enable_gradient_checkpointing()
         if params.train_control:
             parts[CONTROL].requires_grad_(True)
         if params.train_decoder:

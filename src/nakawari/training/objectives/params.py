@@ -143,6 +143,7 @@ class DenoiseParams(DenoisingParams):
     train_denoiser: False leaves the denoiser as it is, for training point control alone.
     train_control: what follows tracks learns, too.
     train_decoder: the autoencoder's decoder learns too, from the pixel term.
+    gradient_checkpointing: forget the denoiser's activations and compute them again: less memory, more time.
     cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
 
     The others as in `DenoisingParams`.
@@ -152,6 +153,7 @@ class DenoiseParams(DenoisingParams):
     train_denoiser: bool = True
     train_control: bool = False
     train_decoder: bool = False
+    gradient_checkpointing: bool = False
     cache: Path | None = None
 
     @model_validator(mode="after")

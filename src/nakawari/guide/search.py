@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .warp import backward_warp, length
+from ..threads import spread
+from .warp import backward_warp, halved, length
 
 Flows = tuple[Tensor, Tensor]
 
@@ -91,11 +92,13 @@ def choose(start: Tensor, end: Tensor, flows: Flows, others: Flows) -> Flows:
     (forward, backward), (other_forward, other_backward) = flows, others
     pairs = ((start, end, forward, backward, other_forward, other_backward),)
     pairs += ((end, start, backward, forward, other_backward, other_forward),)
-    chosen = []
-    for source, target, flow, back, other, other_back in pairs:
-        gain = _trust(source, target, other, other_back) - _trust(source, target, flow, back)
-        chosen.append(torch.where(gain > _CHOICE_MARGIN, other, flow))
-    return chosen[0], chosen[1]
+    forward, backward = spread(lambda pair: _chosen(*pair), pairs, start.device)
+    return forward, backward
+
+
+def _chosen(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, other: Tensor, other_back: Tensor) -> Tensor:
+    gain = _trust(source, target, other, other_back) - _trust(source, target, flow, back)
+    return torch.where(gain > _CHOICE_MARGIN, other, flow)
 
 
 def _trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> Tensor:
@@ -121,8 +124,8 @@ def _pull_push(values: Tensor, weight: Tensor, levels: int) -> Tensor:
         return torch.lerp(mean, values, weight)
     pad = (0, width % 2, 0, height % 2)
     values_even, weight_even = (functional.pad(part, pad, mode="replicate") for part in (values, weight))
-    coarse_weight = functional.avg_pool2d(weight_even, 2)
-    coarse = functional.avg_pool2d(values_even * weight_even, 2) / coarse_weight.clamp(min=1e-8)
+    coarse_weight = halved(weight_even)
+    coarse = halved(values_even * weight_even) / coarse_weight.clamp(min=1e-8)
     below = _pull_push(coarse, (2 * coarse_weight).clamp(max=1), levels - 1)
     wide = functional.interpolate(below, size=values_even.shape[-2:], mode="bilinear")[..., :height, :width]
     return torch.lerp(wide, values, weight)

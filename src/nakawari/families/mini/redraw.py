@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...guide import Guide
-from ...guide.warp import backward_warp, drawn_along
+from ...guide.warp import backward_warp, drawn_along, halved
 from ..tooncrafter.attention import zero_init
 from ..tooncrafter.blocks import PointConv
 from .autoencoder import cosine_basis
@@ -115,8 +115,7 @@ def _shrunk(values: Tensor, unit: int) -> Tensor:
     height, width = values.shape[-2:]
     if unit % 2 or height % 2 or width % 2:
         return functional.avg_pool2d(values, unit, ceil_mode=True)
-    rows = values[..., ::2, :] + values[..., 1::2, :]
-    half = (rows[..., ::2] + rows[..., 1::2]) / 4
+    half = halved(values)
     return half if unit == 2 else _shrunk(half, unit // 2)
 
 
@@ -305,7 +304,9 @@ class Refine(nn.Module):
         first, last = keys.first.detach(), keys.last.detach()
         costs = self.costs.between(first, last, keys.time)
         seen = [features, *(unshuffled(key, self.stride).to(features.dtype) for key in (first, last))]
-        hidden = self.look(torch.cat([*seen, costs.to(features.dtype)], dim=1))
+        # Channels last as the others are, or the result is not and its convolution takes several times as long.
+        seen.append(costs.to(features.dtype).contiguous(memory_format=torch.channels_last))
+        hidden = self.look(torch.cat(seen, dim=1))
         motion = _wide(self.search(hidden, costs)[0], self.stride)
         # Motion is in pixels, which half precision would quantise.
         said = _shuffled(self.small(hidden).float(), self.stride)

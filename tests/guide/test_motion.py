@@ -127,6 +127,22 @@ def test_search_finds_a_small_thing_that_moved_far() -> None:
     assert _error(searched, middle) < 0.5 * _error(plain, middle)
 
 
+def test_bars_that_move_less_than_their_distance_are_not_taken_for_their_neighbours() -> None:
+    start, middle, end = (_bars(place) for place in (2, 0, -2))
+    drawn = MotionGuide()(start, end, torch.tensor([0.5])).blend()[:, 0]
+    assert (drawn - middle).abs()[..., 8:-8].mean() < 0.01
+
+
+def _bars(place: int) -> Tensor:
+    """Ten bars, 12 pixels from one to the next, that hang on a slope: (1, 3, 160, 256)."""
+    picture = torch.full((3, 160, 256), -0.4)
+    for bar in range(10):
+        left = 30 + 12 * bar + place
+        picture[:, 110 - 8 * bar : 150, left : left + 4] = 0.5
+        picture[0, 100 - 8 * bar : 110 - 8 * bar, left - 4 : left + 8] = 0.9
+    return picture[None]
+
+
 def test_search_keeps_the_keys_and_is_deterministic() -> None:
     start, end = torch.cat([_far(0), _scene()]), torch.cat([_far(12), _scene(8)])
     guide = MotionGuide()

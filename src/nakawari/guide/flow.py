@@ -6,27 +6,37 @@ pixels that move far or match well go in front.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..threads import spread
 from .search import Flows, agreement, choose, fill_holes, match, search_shifts
-from .warp import length, splat
+from .warp import backward_warp, length, splat
 
 _MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
 _MOTION_LIMIT = 40.0
 _INITIAL_SCALE = 2
+_NEAR_SIDE = 64  # pixels along the longer side at which DIS begins where motion is sought near by
+_COMPARED_SIDE = 256
 _LEAST_CREDIT = 0.05  # what a vector still counts that the other direction contradicts
 _LUMA = (77 / 256, 150 / 256, 29 / 256)
 
 
-def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0, initial: Tensor | None = None) -> Tensor:
+def dis_flow(
+    first: Tensor,
+    second: Tensor,
+    finest_scale: int = 0,
+    initial: Tensor | None = None,
+    initial_scale: int = _INITIAL_SCALE,
+) -> Tensor:
     """DIS optical flow from `first` to `second`, images (B, 3, H, W) in [-1, 1] -> (B, 2, H, W) in pixels.
 
-    With `initial`, a flow of the same shape as the result, DIS starts there, at a quarter of the size.
+    With `initial`, a flow of the same shape as the result, DIS starts there, at the size halved `initial_scale` times.
     """
     import cv2
 
@@ -36,16 +46,22 @@ def dis_flow(first: Tensor, second: Tensor, finest_scale: int = 0, initial: Tens
     begins: list[np.ndarray | None] = [None] * len(first)
     if initial is not None:
         patches = min(first.shape[-2:]) // solver.getPatchSize()
-        solver.setCoarsestScale(max(finest_scale, min(_INITIAL_SCALE, patches.bit_length() - 1)))
+        solver.setCoarsestScale(max(finest_scale, min(initial_scale, patches.bit_length() - 1)))
         begins = [np.ascontiguousarray(flow) for flow in initial.permute(0, 2, 3, 1).float().cpu().numpy()]
     flows = [solver.calc(a, b, c) for a, b, c in zip(_grey(first), _grey(second), begins, strict=True)]
     return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).to(first.device)
 
 
-def both_ways(start: Tensor, end: Tensor, finest_scale: int = 0, initial: Flows | None = None) -> Flows:
+def both_ways(
+    start: Tensor,
+    end: Tensor,
+    finest_scale: int = 0,
+    initial: Flows | None = None,
+    initial_scale: int = _INITIAL_SCALE,
+) -> Flows:
     """`dis_flow` from `start` to `end` and back."""
     begin = initial or (None, None)
-    ways = [(start, end, finest_scale, begin[0]), (end, start, finest_scale, begin[1])]
+    ways = [(start, end, finest_scale, begin[0], initial_scale), (end, start, finest_scale, begin[1], initial_scale)]
     forward, backward = spread(lambda way: dis_flow(*way), ways, start.device)
     return forward, backward
 
@@ -61,6 +77,34 @@ def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) ->
     shifts = [search_shifts(a, b) for a, b in zip(start, end, strict=True)]
     forward, backward = (torch.stack(way) for way in zip(*shifts, strict=True))
     return choose(start, end, flows, both_ways(start, end, finest_scale, (forward, backward)))
+
+
+def sought(start: Tensor, end: Tensor) -> Flows:
+    """The flow between two keys of which the pictures that both keys make half-way agree best, clip by clip.
+
+    Four are held against each other: DIS from a coarse pyramid, where patterns that repeat are lost; DIS that begins
+    without motion where the picture is 64 pixels wide, which keeps them and misses what moves far; and per pixel the
+    better of each and of the search for large shifts. A pattern that was matched to its own neighbour fits as well as
+    one that was matched right, but it tears where it hangs on something, and there the two pictures differ.
+    """
+    nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
+    scale = round(math.log2(max(1.0, max(start.shape[-2:]) / _NEAR_SIDE)))
+    plain, near = both_ways(start, end), both_ways(start, end, initial=(nowhere, nowhere), initial_scale=scale)
+    far = searched(start, end, plain)
+    flows = [far, plain, near, choose(start, end, near, far)]
+    apart = torch.stack(spread(lambda both: apart_half_way(start, end, both), flows, start.device))
+    best = apart.argmin(dim=0)
+    forward, backward = (torch.stack(way)[best, torch.arange(len(best))] for way in zip(*flows, strict=True))
+    return forward, backward
+
+
+def apart_half_way(start: Tensor, end: Tensor, flows: Flows) -> Tensor:
+    """How far the keys differ, each moved half the way along its flow: (B,), means over the picture. Large pictures are
+    compared at a size near 256 pixels."""
+    unit = max(1, round(max(start.shape[-2:]) / _COMPARED_SIDE))
+    start, end, forward, backward = (functional.avg_pool2d(part, unit, ceil_mode=True) for part in (start, end, *flows))
+    motion, _ = seen_at(surfaces(start, end, (forward / unit, backward / unit), trusted=True), 0.5)
+    return (backward_warp(start, -0.5 * motion) - backward_warp(end, 0.5 * motion)).abs().mean((1, 2, 3))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import NakawariError
 from ..threads import spread
-from .flow import Surface, both_ways, searched, seen_at, surfaces
+from .flow import Surface, seen_at, sought, surfaces
 from .layout import MOTION_UNIT, Guide, LedGuide
 from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
@@ -27,8 +27,9 @@ _FORMER_SETTINGS = {"finest_scale": 0, "min_size": _LEAST_SIDE, "search": True, 
 class MotionGuide(ModelMixin, ConfigMixin):
     """Two keys and the times between them -> a `Guide`. It has no weights and no settings.
 
-    The flow is sought twice, by DIS alone and from an exhaustive search for large shifts (`search`), and the better of
-    the two is taken per pixel. Where neither direction of the flow agrees, motion is filled in from around the place.
+    The flow is sought in several ways, by DIS from coarse to fine and near by, and by an exhaustive search for large
+    shifts (`search`); the one is taken whose pictures half-way agree best (`flow.sought`). Where neither direction of
+    the flow agrees, motion is filled in from around the place.
     What lies outside of one key's picture is taken from the other.
     Keys with a side shorter than 16 pixels stay in place.
     """
@@ -73,7 +74,7 @@ def _flows(start: Tensor, end: Tensor) -> Flows:
     if min(start.shape[-2:]) < _LEAST_SIDE:
         nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
         return nowhere, nowhere
-    return searched(start, end, both_ways(start, end))
+    return sought(start, end)
 
 
 def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], frame: int, time: float, own: Lead | None) -> Guide:

@@ -1,9 +1,9 @@
-"""What an objective that takes a model's answer for the noise, whatever it is, does beside ours: all else alike.
+"""Ablation: an objective that treats the model's output as noise, whatever its prediction type, against ours.
 
     python benchmarks/adapt_ablation.py TRAIN_CLIPS TRIPLETS -o OUT [--model mini] [--recipe RECIPE] [--steps 120]
 
-Trains both adapters and follows both through `nakawari diagnose latents`; draws docs/images/ablation-MODEL-latents.png
-(the deviation of x_t and x0 over the base's, by step) and docs/images/ablation-MODEL-frames.png, and writes
+Trains both adapters and runs `nakawari diagnose latents` on both; draws docs/images/ablation-MODEL-latents.png
+(the standard deviation of x_t and x0 over the base's, by step) and docs/images/ablation-MODEL-frames.png, and writes
 benchmarks/results/ablation-MODEL.json.
 """
 
@@ -28,12 +28,12 @@ IMAGES, RESULTS = ROOT / "docs" / "images", ROOT / "benchmarks" / "results"
 RUNS = ("ours", "answers noise")
 COLOURS = {"ours": "#0072B2", "answers noise": "#D55E00"}
 STEPS = 25
-# Uniform times, as that trainer drew them, for both: with mini's own (all at the noisiest time) it never sees another.
+# Uniform times for both, as in that trainer: mini's own distribution has only the noisiest time.
 SHARED = ("--set", "objective.last_time_share=0.0")
 
 
 def nakawari(*words: Any, may_fail: bool = False) -> None:
-    """Run a command line; `diagnose latents` says by its exit status that it found a collapse."""
+    """Run a command line; `diagnose latents` reports a collapse by its exit status."""
     print("nakawari", *words, flush=True)
     done = subprocess.run([sys.executable, "-m", "nakawari", *map(str, words)], check=False).returncode
     if done and not (may_fail and done == 1):
@@ -45,7 +45,7 @@ def folder_of(output: Path, name: str) -> Path:
 
 
 def trained(given: argparse.Namespace) -> dict[str, str]:
-    """Name -> variant of each run, trained where it is not there yet."""
+    """Name -> variant of each run, trained if missing."""
     variants = {}
     for name in RUNS:
         run = folder_of(given.output, name)
@@ -60,7 +60,7 @@ def trained(given: argparse.Namespace) -> dict[str, str]:
 
 
 def asked(given: argparse.Namespace) -> tuple[Any, ...]:
-    """Model, clips and steps as words of `nakawari adapt`."""
+    """Model, clips and steps as arguments of `nakawari adapt`."""
     if given.recipe is None:
         return "--data", given.clips, "--model", given.model, "--steps", given.steps
     changes = (f"model.base={given.model}", f"data.sources.0.path={given.clips}", f"optim.steps={given.steps}")
@@ -100,7 +100,7 @@ def latents_figure(found: dict[str, Any], model: str) -> None:
 
 
 def frames_figure(given: argparse.Namespace, variants: dict[str, str]) -> dict[str, list[float]]:
-    """A row for each of a few triplets: start, end, truth, and every model's middle; returns PSNR by model."""
+    """One row each for a few triplets: start, end, truth, and every model's middle frame; returns PSNR by model."""
     samples = list(open_dataset(given.triplets))
     chosen = [samples[int(index)] for index in np.linspace(0, len(samples) - 1, 4)]
     scores: dict[str, list[float]] = {name: [] for name in ("base", *variants)}
@@ -118,7 +118,7 @@ def frames_figure(given: argparse.Namespace, variants: dict[str, str]) -> dict[s
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
-    """At half its size: shows of others are quoted small."""
+    """Downscale by 2: frames of published shows are quoted small."""
     import cv2
 
     return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
@@ -137,8 +137,8 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("triplets", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="mini", help="one that ships, by its name")
-    parser.add_argument("--recipe", type=Path, help="of both adapters; default: what `nakawari adapt --data` does")
+    parser.add_argument("--model", default="mini", help="name of a bundled model")
+    parser.add_argument("--recipe", type=Path, help="recipe of both adapters; default: that of `nakawari adapt --data`")
     parser.add_argument("--steps", type=int, default=120)
     given = parser.parse_args()
     variants = trained(given)

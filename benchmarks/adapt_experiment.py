@@ -1,16 +1,16 @@
-"""Does an adapter make mini better at one show, and is the gain the show? Everything goes through the command line.
+"""Does an adapter improve mini on one show, and is the gain specific to the show? Runs the command line.
 
     python benchmarks/adapt_experiment.py SHOW [SHOW …] --pool TRAIN --public EVAL -o OUT [--stage NAME …]
 
-SHOW: a folder of clips in one style. Every second shot, by name, is held out and cut into triplets. On the rest are
-trained: an adapter (`lora`), and for the same number of steps all of the denoiser (`full`) and an adapter on as many
-frames of the pool (`mixed`). Stages, each skipping what it finds done:
+SHOW: a folder of clips in one style. Every second shot, by name, is held out and cut into triplets. The rest is used to
+train an adapter (`lora`), and for the same number of steps the full denoiser (`full`) and an adapter on as many
+frames of the pool (`mixed`). Stages; each skips finished work:
 
     train     data and the three trainings of every show
     sweep     held-out triplets: mini, the adapter at 0.15, 0.35, 0.7, 1; mixed; full
     unguided  the same triplets without motion guidance: mini, the adapter
-    public    the public triplets: mini and every adapter (no show may cost them more than 0.2 dB)
-    forms     three frames against the sixteen-frame clip with loss on the true frame alone, in the same time
+    public    the public triplets: mini and every adapter (no adapter may lose more than 0.2 dB)
+    forms     three frames against the sixteen-frame clip with loss on the true frame alone, for the same time
     report    a page for every show, and benchmarks/results/adapt-MODEL.json
 """
 
@@ -39,18 +39,18 @@ STAGES = ("train", "sweep", "unguided", "public", "forms", "report")
 
 
 def nakawari(*words: Any) -> None:
-    """Run a command line as a user would; its output is shown, its failure ends the experiment."""
+    """Run a command line; its output is shown, a failure ends the experiment."""
     print("nakawari", *words, flush=True)
     subprocess.run([sys.executable, "-m", "nakawari", *map(str, words)], check=True)
 
 
 def shot(clip: Path) -> str:
-    """Cuts of one shot carry a last digit of their own: `x_25_0` and `x_25_2` are one."""
+    """The shot of a clip, without the last number: `x_25_0` and `x_25_2` are one shot."""
     return re.sub(r"(?<=\d)_\d$", "", clip.stem)
 
 
 def split(show: Path, folder: Path) -> None:
-    """Every second shot to `held`, the others to `train`, as links."""
+    """Link every second shot into `held`, the others into `train`."""
     clips = find_clips(show)
     shots = sorted({shot(clip) for clip in clips})
     for clip in clips:
@@ -59,7 +59,7 @@ def split(show: Path, folder: Path) -> None:
 
 
 def mix(pool: Path, like: Path, folder: Path) -> None:
-    """Clips of the pool, in an order that knows nothing of them, until there are as many frames as in `like`."""
+    """Link random clips of the pool until there are as many frames as in `like`."""
     left = sum(len(read_clip(clip)[0]) for clip in find_clips(like))
     for clip in sorted(find_clips(pool), key=lambda clip: hashlib.sha256(clip.name.encode()).digest()):
         if left <= 0:
@@ -87,7 +87,7 @@ class Show:
         return f"{self.given.model}+{self.folder / run}@{scale}"
 
     def train(self) -> None:
-        """Data, and the three runs."""
+        """Make the data, and train the three runs."""
         if not self.data.exists():
             with atomic_path(self.data) as folder:
                 split(self.clips, folder)
@@ -100,7 +100,7 @@ class Show:
             nakawari("train", self.given.full, "-o", self.folder / "full", *self.changes(self.data / "train"))
 
     def changes(self, data: Path) -> list[str]:
-        """What a recipe must be told to learn from `data`, as words of a command."""
+        """Recipe changes to train on `data`, as command arguments."""
         changes = {"model.base": self.given.model, "data.sources.0.path": data, "optim.steps": self.given.steps}
         if "windows:" in self.given.full.read_text():
             changes["data.windows.count"] = WINDOWS
@@ -126,7 +126,7 @@ class Show:
         self.evaluate("unguided", [self.given.model, self.variant("lora")], "unguided")
 
     def forms(self) -> None:
-        """The same triplets of the training clips as three frames, and as sixteen with two of them true."""
+        """Train on the same triplets as three frames, and as sixteen-frame clips with loss on the true frame."""
         triplets = self.folder / "train-triplets"
         if not triplets.exists():
             nakawari("data", "triplets", self.data / "train", "-o", triplets, "--per-clip", 24, "--gaps", "1,2,3,4,6,8")
@@ -142,7 +142,7 @@ class Show:
 
 
 def probe(show: Show, data: Path) -> list[str]:
-    """The log of three steps at sixteen frames, to know how many fit into a given time."""
+    """Changes for sixteen frames, with the number of steps that fits a given time, measured on three steps."""
     show.adapt("probe", data, "--frames", 16, "--steps", 3)
     return (show.folder / "probe" / "log.jsonl").read_text().splitlines()
 
@@ -157,12 +157,12 @@ def evaluate(data: Path, output: Path, variants: list[Any], guided: str = "guide
 
 
 def seconds(run: Path) -> float:
-    """What the optimizer steps of a run took."""
+    """Seconds of a run's optimizer steps."""
     return sum(json.loads(line)["seconds"] for line in (run / "log.jsonl").read_text().splitlines())
 
 
 def compared(folder: Path) -> dict[str, Any]:
-    """Means of every row and differences from the first, as the evaluation wrote them."""
+    """Means of every row and differences from the first, from the evaluation's records."""
     found = read_json(folder / "aggregates.json")
     name = found["protocol"]["name"]
     rows = {
@@ -210,8 +210,10 @@ def main() -> None:
     parser.add_argument("--public", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--recipe", type=Path, help="of the adapters; default: what `nakawari adapt --data` does")
-    parser.add_argument("--full", type=Path, default=ROOT / "recipes/adapt/full.yaml", help="of the full training")
+    parser.add_argument("--recipe", type=Path, help="recipe of the adapters; default: that of `nakawari adapt --data`")
+    parser.add_argument(
+        "--full", type=Path, default=ROOT / "recipes/adapt/full.yaml", help="recipe of the full training"
+    )
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--per-clip", type=int, default=3)
     parser.add_argument("--stage", action="append", choices=STAGES)

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/adapt_step.py [--model FOLDER] [--batch 4]
 
-The recipe is recipes/adapt/show.yaml, on synthetic scenes; drawing them is part of no figure. What is cached are
-latents and conditions (`cache`, warm as it is from the second turn over the data on) or guides alone (`windows`).
-Beside the clock stands the processor time of the step, which other work on the machine hardly changes; in one thread
-it is what the step takes on an idle machine.
+The recipe is recipes/adapt/show.yaml, on synthetic scenes; rendering them is not measured. Cached are
+latents and conditions (`cache`, warm, as from the second epoch on) or guides only (`windows`).
+The CPU time of a step, which other load on the machine hardly changes, is printed beside the wall time; in one thread
+it equals the wall time on an idle machine.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def recipe_of(model: str, batch: int, changes: dict[str, Any]) -> Recipe:
 
 
 def measure(recipe: Recipe) -> dict[str, float]:
-    """Medians of seconds and processor seconds of a step after the first, what its forward pass keeps, and frozen
+    """Medians of wall and CPU seconds of a step after the first, activation bytes of its forward pass, and frozen
     weights of the denoiser, in bytes."""
     objective = build_objective(recipe).train()
     parameters = list(objective.trainable_parameters().values())

@@ -1,8 +1,8 @@
-"""The app in a real browser: pictures of its pages, how soon the first drawing is there, how fast pages answer.
+"""The app in a real browser: screenshots of its pages, time to the first drawing, response times.
 
     python benchmarks/app_in_browser.py -o benchmarks/results/app.json --pictures docs/images
 
-Needs the extra `app`, Playwright and Chromium. A page's picture shows it at 390, 1280 and 2560 pixels, light and dark.
+Needs the extra `app`, Playwright and Chromium. A screenshot shows a page at 390, 1280 and 2560 pixels, light and dark.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 SIZES = {390: 844, 1280: 800, 2560: 1440}
 INK = (30, 26, 34)
 TALL = 480
-"""Height of one screen in a page's picture."""
+"""Height of one screen in a screenshot."""
 PAGES = {"Draw": "#status", "Lead": "#lead-status", "Compare": "#compare-status", "Teach": "#teach-status"}
 
 
 @contextmanager
 def served(work: Path) -> Iterator[str]:
-    """The app on a work folder, at this address."""
+    """Run the app on a work folder; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -63,13 +63,13 @@ def served(work: Path) -> Iterator[str]:
 
 
 def ended(page: Page, where: str, words: str) -> None:
-    """Wait until a status line says so."""
+    """Wait until a status line contains the text."""
     script = "([where, words]) => document.querySelector(where + ' p').textContent.includes(words)"
     page.wait_for_function(script, arg=[where, words], timeout=600_000)
 
 
 def keys(folder: Path, count: int = 2) -> list[str]:
-    """Drawings of 480 x 300, flat colours in outlines: somebody on a hill who raises an arm."""
+    """Drawings of 480 x 300, flat colours with outlines: a figure on a hill raising an arm."""
     paths = []
     for number in range(count):
         turn = number / max(1, count - 1)
@@ -106,7 +106,7 @@ def clips(folder: Path) -> list[str]:
 
 
 def measured(page: Page, url: str, folder: Path) -> dict[str, Any]:
-    """Seconds from the press on Draw to the first picture of a two-key job, and milliseconds of answers meanwhile."""
+    """Seconds from Draw to the first image of a two-key job, and response times in milliseconds meanwhile."""
     page.goto(url)
     page.wait_for_selector(".nk-add")
     page.locator(".nk-is-strip input[type=file]").first.set_input_files(keys(folder))
@@ -126,7 +126,7 @@ def measured(page: Page, url: str, folder: Path) -> dict[str, Any]:
         began = time.perf_counter()
         urllib.request.urlopen(url).read()
         loads.append(1000 * (time.perf_counter() - began))
-        # From the key on the picker to the answer of the server: the spacing of the gap is another.
+        # From the key press on the picker to the server's response: the spacing of the gap changes.
         began = time.perf_counter()
         page.get_by_label("Spacing of gap 1").select_option(["ease", "even"][number % 2])
         want = ["ease", "even"][number % 2]
@@ -147,7 +147,7 @@ def measured(page: Page, url: str, folder: Path) -> dict[str, Any]:
 
 
 def prepared(page: Page, url: str, folder: Path) -> None:
-    """A user who has drawn three keys, led a point, compared two models and taught ten steps."""
+    """Prepare a work folder: three keys drawn, a point track set, two models compared, ten steps trained."""
     page.goto(url)
     page.wait_for_selector(".nk-add")
     page.locator(".nk-is-strip input[type=file]").first.set_input_files(keys(folder, 3))
@@ -173,7 +173,7 @@ def prepared(page: Page, url: str, folder: Path) -> None:
 
 
 def pictured(browser: Any, url: str, state: Any, folder: Path) -> None:
-    """A picture for each page, and one of the pages as a new user finds them."""
+    """A screenshot of each page, and one of the empty pages of a new user."""
     shots: dict[str, list[Image.Image]] = {name: [] for name in [*PAGES, "Empty"]}
     for scheme in ("light", "dark"):
         for width, height in SIZES.items():
@@ -206,7 +206,7 @@ def sheet(images: list[Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    """Measure, and with --pictures take pictures."""
+    """Measure, and with --pictures take screenshots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--pictures", type=Path)
@@ -216,7 +216,7 @@ def main() -> None:
         folder = Path(name)
         with served(folder / "work") as url:
             browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
-            time.sleep(15)  # the process that draws has its imports behind it
+            time.sleep(15)  # the worker process has finished its imports
             found = measured(browser.new_page(), url, folder) | {"load": os.getloadavg()[0], "cores": os.cpu_count()}
             write_json(arguments.output, found | {"provenance": provenance(None)})
             print(found)

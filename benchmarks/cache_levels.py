@@ -1,11 +1,11 @@
-"""What a cache level saves and what it costs: operations of a full-size clip, and fidelity to the run without it.
+"""Savings and cost of cache levels: FLOPs of a full-size clip, and PSNR to sampling without a cache.
 
     python benchmarks/cache_levels.py [--scenes 4] [--steps 30] [--tooncrafter FOLDER]
 
 Operations are counted by torch on the meta device, for both families at their published size. Fidelity is the PSNR of
-the frames that `framer-tiny`, which has learnt its task, draws with a level, to those that it draws without, from the
-same keys, tracks and seeds; the scenes are made by rule and were not trained on. `--tooncrafter` measures a small
-ToonCrafter as well. How fast features change, the table `CHANGE` of `families/cache.py`, comes of other scenes.
+the frames that the trained `framer-tiny` draws with a level to those that it draws without, from the
+same keys, tracks and seeds; the scenes are synthetic and were not trained on. `--tooncrafter` measures a small
+ToonCrafter as well. The table `CHANGE` of `families/cache.py`, the rate of change of features, is from other scenes.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ TRIED = {
     f"{share:.0%}, depth {depth}": CacheLevel(share, depth)
     for share, depth in ((0.33, 1), (0.54, 1), (0.2, 2), (0.33, 2))
 }
-"""Beside the levels that have names."""
+"""Further levels beside the named ones."""
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--scenes", type=int, default=4)
     words.add_argument("--steps", type=int, default=30)
-    words.add_argument("--tooncrafter", type=Path, help="a folder with a small ToonCrafter that has learnt something")
+    words.add_argument("--tooncrafter", type=Path, help="folder of a small trained ToonCrafter")
     words.add_argument("-o", "--output", type=Path, default=RESULT)
     words.add_argument("--figure", type=Path, default=FIGURE)
     given = words.parse_args()
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def operations(family: str, levels: Mapping[str, CacheLevel], settings: Settings | None = None) -> dict[str, Any]:
-    """TFLOP of a guided clip by part, without a level and with each: two for every multiply-accumulate."""
+    """TFLOP of a guided clip by part, without a cache and with each level; a multiply-add counts as two."""
     settings = settings or Settings(device="meta")
     pipe = models.shapes_only(settings, family)
     frames, steps = models.clip_shape(settings, family)[0], models.STEPS[family]
@@ -99,7 +99,7 @@ def operations(family: str, levels: Mapping[str, CacheLevel], settings: Settings
 
 @torch.no_grad()
 def _evaluation(pipe: InterpolationPipeline, told: Condition, depth: int, deep: Any) -> tuple[float, Any]:
-    """TFLOP of one evaluation, and what it keeps."""
+    """TFLOP of one evaluation, and the features it caches."""
     x = models.noise(pipe, told)
     with FlopCounterMode(display=False) as counter:
         if pipe.family == "framer":
@@ -115,7 +115,7 @@ Draw = Callable[[CacheLevel | None], np.ndarray]
 
 
 def psnr_by_level(drawn: Draw, levels: Mapping[str, CacheLevel]) -> dict[str, dict[str, float]]:
-    """Mean and least PSNR over the scenes, of the in-betweens (B, F, H, W, 3) against those drawn without a level."""
+    """Mean and minimum PSNR over the scenes, of the in-betweens (B, F, H, W, 3) against those drawn without a cache."""
     whole, found = drawn(None), {}
     for name, level in levels.items():
         each = -10 * np.log10(((drawn(level) - whole) ** 2).reshape(len(whole), -1).mean(axis=1))
@@ -125,7 +125,7 @@ def psnr_by_level(drawn: Draw, levels: Mapping[str, CacheLevel]) -> dict[str, di
 
 
 def framer_call(count: int, steps: int, seed: int) -> tuple[InterpolationPipeline, Callable[..., np.ndarray]]:
-    """`framer-tiny`, and its call on scenes that begin at `seed`."""
+    """`framer-tiny`, and its call on scenes with seeds from `seed` on."""
     pipeline = load("framer-tiny:fp32").pipeline
     pipeline.set_progress_bar_config(disable=True)
     samples = DragSamples([3], SIZE, 1, seed)
@@ -166,7 +166,7 @@ def tooncrafter_psnr(folder: Path, levels: Mapping[str, CacheLevel], count: int,
 
 @torch.no_grad()
 def changes(steps: int, count: int = 2) -> list[tuple[float, float]]:
-    """ln of noise to signal -> how fast deep features change there, see `families.cache.CHANGE`: of other scenes."""
+    """ln of noise to signal -> rate of change of deep features, see `families.cache.CHANGE`; on other scenes."""
     pipeline, call = framer_call(count, steps, SEED + 1000)
     network, seen = pipeline.network, []
 
@@ -196,7 +196,7 @@ def changes(steps: int, count: int = 2) -> list[tuple[float, float]]:
 
 
 def figure(record: Mapping[str, Any], path: Path) -> None:
-    """Fidelity against what is saved at full size, a panel for each model."""
+    """Plot PSNR against the savings at full size, one panel per model."""
     from matplotlib.figure import Figure
 
     fidelity = record["fidelity"]

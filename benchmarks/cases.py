@@ -1,14 +1,14 @@
-"""Hard pairs of flat drawings as several revisions draw them: a sheet to look at, and figures for what was wrong.
+"""Difficult pairs of flat drawings, drawn by several revisions: a contact sheet, and measures of known faults.
 
 `python benchmarks/cases.py FOLDER --drawn before=DIR --drawn now=DIR -o docs/images/cases.png` reads the keys from
-FOLDER/CASE, and DIR/CASE/*.png as `nakawari interpolate FOLDER/CASE -o DIR/CASE` wrote them, white where there is no
-such folder. The middle frame of the first gap is shown and measured, set over grey:
+FOLDER/CASE, and DIR/CASE/*.png from `nakawari interpolate FOLDER/CASE -o DIR/CASE`; cells without a folder are
+white. The middle frame of the first gap is shown and measured, composited over grey:
 
-    dark     pixels in dark blotches, wider than a line, where both keys show strong red
-    red      pixels of strong red over the keys' mean: 1 where one figure stands there and 0.5 or less where two fade
-    lines    pixels of dark lines over the keys' mean
-    strange  share (per mille) of pixels more than 24 levels from every colour that a key has
-    matte    share (per mille) of pixels with a half matte where the keys have none; only with transparency
+    dark     pixels in dark blotches, wider than a line, where both keys are strong red
+    red      strong red pixels over the keys' mean: 1 for one sharp figure, 0.5 or less for two faded ones
+    lines    dark line pixels over the keys' mean
+    strange  share (per mille) of pixels more than 24 levels from every colour of the keys
+    matte    share (per mille) of half-transparent pixels where the keys have none; only with transparency
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _over(here: np.ndarray, first: np.ndarray, last: np.ndarray) -> float | None
 
 
 def middle(folder: Path, keys: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The frame in the middle of the first gap, which ends at the first file that is the second key."""
+    """The middle frame of the first gap, which ends at the first file equal to the second key."""
     frames = [read_image(file) for file in sorted(folder.glob("[0-9]*.png"))]
     end = next(
         (n for n, frame in enumerate(frames) if n and np.array_equal(over_grey(frame), over_grey(keys[1]))),
@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--drawn", action="append", required=True, help="NAME=DIR")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the contact sheet")
     parser.add_argument("--record", type=Path, default=Path("benchmarks/results/cases.json"))
     words = parser.parse_args()
     drawn = {name: Path(folder) for name, folder in (one.split("=", 1) for one in words.drawn)}

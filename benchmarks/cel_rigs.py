@@ -1,8 +1,8 @@
-"""Jointed flat-colour figures with exact middles, to tune the parts guide on and to hold some back.
+"""Jointed flat-colour figures with exact middle drawings, to tune and test the parts guide.
 
-A figure is a tree of closed outlines. Each outline turns about its joint; the root also travels, turns, grows and is
-squashed. The middle drawing has every joint half-way in angle, and position, scale and squash half-way.
-Everything follows from the seed.
+A figure is a tree of closed outlines. Each outline rotates about its joint; the root also moves, rotates, scales and is
+squashed. The middle drawing has every joint angle, position, scale and squash half-way.
+Everything is determined by the seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 LEVELS = {"easy": ((8, 14), (8, 14)), "medium": ((28, 45), (24, 40)), "hard": ((80, 130), (54, 75))}
-"""Per level the range of the travel in pixels and of the largest turn in degrees."""
+"""Per level, the range of the displacement in pixels and of the largest rotation in degrees."""
 WIDTHS = (0.0, 1.0, 1.6, 2.4)
 PAINTS = (
     (231, 76, 60), (52, 152, 219), (46, 164, 98), (244, 196, 60), (155, 89, 182), (236, 240, 241), (93, 64, 55),
@@ -28,14 +28,15 @@ OVERSAMPLE = 8
 
 @dataclass(frozen=True)
 class Shape:
-    """One closed outline (N, 2), its origin at the joint, which lies at `joint` in the coordinates of `parent`."""
+    """One closed outline (N, 2) with its origin at the joint, whose position is `joint` in the coordinates of
+    `parent`."""
 
     outline: np.ndarray
     parent: int
     joint: tuple[float, float]
     paint: int
     freedom: float = 1.0
-    """How much of the level's turn this joint may make."""
+    """Share of the level's rotation allowed for this joint."""
 
 
 def oval(width: float, height: float, at: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -44,7 +45,7 @@ def oval(width: float, height: float, at: tuple[float, float] = (0.0, 0.0)) -> n
 
 
 def slab(length: float, root: float, tip: float) -> np.ndarray:
-    """A limb along +y, `root` and `tip` its half widths, rounded at both ends."""
+    """A limb along +y with half widths `root` and `tip`, rounded at both ends."""
     top = [(root * math.cos(a), root * math.sin(a)) for a in np.linspace(math.pi, 2 * math.pi, 8)]
     low = [(tip * math.cos(a), length + tip * math.sin(a)) for a in np.linspace(0, math.pi, 8)]
     return np.array(top + low)
@@ -72,7 +73,7 @@ def robot(rng: np.random.Generator) -> list[Shape]:
 
 
 def _ordered(behind: list[Shape], root: list[Shape], front: list[Shape]) -> list[Shape]:
-    """Drawing order behind, root, front; parent 0 means the root, -k the k-1 shapes before in the same list."""
+    """Drawing order behind, root, front; parent 0 is the root, -k the shape k-1 places before in the same list."""
     made: list[Shape] = []
     at = len(behind)
     for group in (behind, root, front):
@@ -159,7 +160,7 @@ def crane(rng: np.random.Generator) -> list[Shape]:
 
 
 def puppet(rng: np.random.Generator) -> list[Shape]:
-    """A person seen from the side: arms in the body's paint, limbs behind and before it that look alike."""
+    """A person from the side: arms in the body's colour, similar limbs behind and in front of it."""
     thigh, arm, wide = rng.uniform(17, 21), rng.uniform(15, 18), rng.uniform(9, 14)
     chest = np.array([(-wide, -20), (-7, -25), (7, -25), (wide, -20), (wide * 0.8, 18), (-wide * 0.8, 18)], float)
 
@@ -232,7 +233,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What one triplet is drawn with."""
+    """The content of one triplet."""
 
     figures: list[Figure]
     ground: tuple[int, int, int] | None
@@ -268,7 +269,7 @@ class Drawing:
 
 
 def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200), rigs: Sequence[str] = MIXED) -> Drawing:
-    """The drawing of a seed at a level of `LEVELS`, its figures of some of `RIGS`."""
+    """The drawing of a seed at a level of `LEVELS`, with figures from `rigs`."""
     rng = np.random.default_rng([seed, *level.encode()])
     clear = rng.random() < 0.5
     ground = None if clear else GROUNDS[rng.integers(len(GROUNDS))]

@@ -1,10 +1,11 @@
-"""Flat-colour figures with known middles: how near each way of drawing comes, where anything is drawn.
+"""Flat-colour figures with known middle drawings: the accuracy of each method where the drawings differ.
 
 `python benchmarks/cels.py FOLDER -o benchmarks/results/cels.json` reads FOLDER/index.csv (name, level) and
-FOLDER/triplets/NAME/frame1..3.png. `python benchmarks/cels.py --rigs 100:120` draws figures of its own instead.
+FOLDER/triplets/NAME/frame1..3.png. `python benchmarks/cels.py --rigs 100:120` uses generated figures instead.
 
-Both drawings are set over grey, and only pixels count by which any two of the three true drawings differ by more than 8
-levels: PSNR there, and the share whose largest error is at most 24 levels. Ways that know no matte draw over grey.
+Both drawings are composited over grey, and only pixels count in which two of the three true drawings differ by more
+than 8
+levels: PSNR there, and the share with a maximum error of at most 24 levels. Methods without alpha draw over grey.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ GREY, SEEN, RIGHT = 127.0, 8.0, 24.0
 Triplet = tuple[str, str, np.ndarray]
 """Name, level, (3, H, W, 4) uint8."""
 Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Two RGBA keys to a middle, RGB or RGBA."""
+"""Two RGBA keys -> middle drawing, RGB or RGBA."""
 
 
 def over_grey(frame: np.ndarray) -> np.ndarray:
@@ -43,7 +44,7 @@ def over_grey(frame: np.ndarray) -> np.ndarray:
 
 
 def score(triplet: np.ndarray, made: np.ndarray) -> tuple[float, float]:
-    """PSNR in dB and the share of right pixels in per cent, where the three drawings differ."""
+    """PSNR in dB and the share of correct pixels in per cent, where the three drawings differ."""
     first, middle, last = (over_grey(frame) for frame in triplet)
     apart = [np.abs(a - b).max(2) for a, b in ((first, middle), (middle, last), (first, last))]
     gap = (over_grey(made) - middle)[np.max(apart, axis=0) > SEEN]
@@ -102,7 +103,7 @@ def own(seeds: range, rigs: Sequence[str]) -> Iterator[Triplet]:
 
 
 def table(rows: list[dict]) -> dict[str, dict[str, list[float]]]:
-    """Way -> level -> mean PSNR, mean share right, seconds."""
+    """Method -> level -> mean PSNR, mean share of correct pixels, seconds."""
     out: dict[str, dict[str, list[float]]] = {}
     for name in dict.fromkeys(row["way"] for row in rows):
         mine = [row for row in rows if row["way"] == name]
@@ -118,9 +119,9 @@ def table(rows: list[dict]) -> dict[str, dict[str, list[float]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--rigs", help="seeds of our own figures, FROM:TO")
+    parser.add_argument("--rigs", help="seeds of generated figures, FROM:TO")
     parser.add_argument("--figures", nargs="+", choices=cel_rigs.RIGS, default=cel_rigs.MIXED, help="with --rigs")
-    parser.add_argument("--only", help="one way of drawing")
+    parser.add_argument("--only", help="one method")
     parser.add_argument("-o", "--output", type=Path)
     words = parser.parse_args()
     if (words.folder is None) == (words.rigs is None):

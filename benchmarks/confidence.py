@@ -1,12 +1,12 @@
-"""How well an in-between's confidence tells the bad ones, and whether cuts are found.
+"""How well the confidence of in-betweens detects bad ones, and how well cuts are found.
 
-`python benchmarks/confidence.py draw CLIPS DRAWN` draws middles of clips that mini was not trained on (the validation
-split of the clips that it was trained with), and `... fit DRAWN` fits `src/nakawari/assets/confidence.json` to them: a
-logistic regression for frames (wrong: ST-LPIPS among the worst fifth) and one for pixels (wrong: over 24 levels off).
-`python benchmarks/confidence.py score EVAL SHOWS [RESULTS]` draws the middles of EVAL/triplets at 256x160, prints the
-area under the ROC curve for "in the worst fifth by ST-LPIPS", finds cuts among 40 gaps of SHOWS/<show>/*.mp4, 20 of
-them cuts between shows, and counts false alarms on the triplets. With RESULTS, which `nakawari evaluate mini` with
-`drawn-protocol.yaml` wrote, the middles are those that lie there.
+`python benchmarks/confidence.py draw CLIPS DRAWN` draws middle frames of clips that mini was not trained on (the
+validation split of its training clips), and `... fit DRAWN` fits `src/nakawari/assets/confidence.json` to them: a
+logistic regression for frames (wrong: ST-LPIPS in the worst fifth) and one for pixels (wrong: an error over 24 levels).
+`python benchmarks/confidence.py score EVAL SHOWS [RESULTS]` draws the middle frames of EVAL/triplets at 256x160, prints
+the area under the ROC curve for "in the worst fifth by ST-LPIPS", detects cuts in 40 gaps of SHOWS/<show>/*.mp4, 20 of
+them cuts between shows, and counts false alarms on the triplets. With RESULTS, from `nakawari evaluate mini` with
+`drawn-protocol.yaml`, it uses the middle frames there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nakawari.variants import load
 
 RESULT = Path(__file__).parent / "results" / "confidence.json"
 SIZE = (256, 160)
-HELD_OUT = 0.1  # share of the sources; the models' own validation has 0.05, which is among them
+HELD_OUT = 0.1  # share of the sources; includes the 0.05 of the models' validation
 HALVES = (1, 2, 3, 4, 6, 8, 10, 12)
 LEAST_CHANGE = 1.0  # levels between the keys
 WORST = 0.8
@@ -44,7 +44,7 @@ Triplet = tuple[str, str, list[np.ndarray]]
 
 
 def held_out(folder: Path) -> Iterator[Triplet]:
-    """(name, source, three frames) of the clips that are kept out of training, one triplet for each spacing."""
+    """(name, source, three frames) of the held-out clips, one triplet per spacing."""
     rng = np.random.default_rng(0)
     for path in sorted(folder.glob("*.mp4")):
         if split_of(path.stem, HELD_OUT) != "validation":
@@ -99,7 +99,7 @@ def chance(fit: dict[str, Any], rows: np.ndarray) -> np.ndarray:
 
 
 def draw_held_out(clips: Path, folder: Path) -> None:
-    """Draw the middles of held-out clips; what is in the folder already is not drawn again."""
+    """Draw the middle frames of held-out clips; existing ones are not drawn again."""
     pipeline = load("mini", "cpu").pipeline
     pipeline.set_progress_bar_config(disable=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def show_gaps(shows: Path) -> Iterator[tuple[str, bool, np.ndarray, np.ndarray]]
 
 
 def judged(results: Path, name: str, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    """A middle that an evaluation drew as `interpolate` does, and what would have been said of it."""
+    """A middle frame from an evaluation, drawn as by `interpolate`, and its confidence record."""
     (path,) = (results / "frames" / "mini" / "seed-0" / name).glob("*.png")
     made = np.asarray(Image.open(path).convert("RGB"))
     sure = round(Keys((first, last)).judge(made, 0.5).frame, 4)

@@ -1,10 +1,10 @@
-"""Converts a checkpoint of the real size that holds almost only zeros, and measures what that takes.
+"""Converts a checkpoint of the real size with almost only zeros, and measures time and memory.
 
     python benchmarks/convert_fake_checkpoint.py MANIFEST.json [--variant NAME] [--dtype float16] [--folder /tmp]
 
-The manifest maps a variant's name to {tensor name: [shape, dtype]}. Every tensor's first value is its number, so that
-the check after the conversion sees whether each tensor arrived at its place. The fake checkpoint is a sparse file; the
-converted folder takes the full size (10.5 GB for the released model) and is removed afterwards.
+The manifest maps a variant's name to {tensor name: [shape, dtype]}. The first value of every tensor is its index, so
+that the check after the conversion can verify that each tensor is at its place. The fake checkpoint is a sparse file;
+the converted folder takes the full size (10.5 GB for the released model) and is removed afterwards.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BLOCK = 2**16
 
 
 class SparseFile:
-    """A file that leaves holes where zeros are written."""
+    """A file that is sparse where zeros are written."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -64,7 +64,7 @@ class SparseFile:
 
 
 def write_fake(manifest: dict[str, Any], path: Path) -> None:
-    """A checkpoint with the manifest's names and shapes; zeros are never touched, so they cost no memory."""
+    """Write a checkpoint with the manifest's names and shapes; zeros are never written, so they need no memory."""
     state = {}
     for number, (name, (shape, _)) in enumerate(manifest.items()):
         state[name] = torch.zeros(shape)
@@ -75,13 +75,13 @@ def write_fake(manifest: dict[str, Any], path: Path) -> None:
 
 
 def _status_bytes(field: str) -> int:
-    """A memory figure of this process. `VmHWM`, unlike `ru_maxrss`, does not carry the parent's peak over."""
+    """A memory field of this process. `VmHWM`, unlike `ru_maxrss`, does not include the parent's peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def convert_measured(checkpoint: Path, output: Path, dtype: torch.dtype | None, answers: Any) -> None:
-    """Convert in this process and put what it took into `answers`."""
+    """Convert in this process and put time and memory into `answers`."""
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -107,7 +107,7 @@ def convert_measured(checkpoint: Path, output: Path, dtype: torch.dtype | None, 
 
 
 def arrived(manifest: dict[str, Any], output: Path, dtype: torch.dtype | None) -> int:
-    """How many upstream tensors stand at their place, by their first value."""
+    """Number of upstream tensors at the correct place, by their first value."""
     layout = plan({name: shape for name, (shape, _) in manifest.items()})
     numbers = {name: number for number, name in enumerate(manifest)}
     count = 0
@@ -128,9 +128,9 @@ def arrived(manifest: dict[str, Any], output: Path, dtype: torch.dtype | None) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--variant", help="key of the manifest; the first one when left out")
+    parser.add_argument("--variant", help="key of the manifest; default: the first")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
-    parser.add_argument("--folder", type=Path, help="where the temporary files go")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files")
     args = parser.parse_args()
     manifests = read_json(args.manifest)
     variant = args.variant or next(iter(manifests))

@@ -1,8 +1,8 @@
-"""What drawing cuts of one size together would gain on a CPU: seconds of the processor for each cut, by batch size.
+"""Gain of batching cuts of one size on a CPU: CPU seconds per cut, by batch size.
 
     python benchmarks/episode_batches.py -o benchmarks/results/episode-batches.json
 
-Rounds of all batch sizes take turns, so that what else the machine does meets them alike; the median is kept.
+Rounds of all batch sizes alternate, so that other load affects them equally; the median is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCHES = (1, 2, 4)
 
 
 def seconds_of(pipeline: object, batch: int, size: tuple[int, int], steps: int) -> float:
-    """Seconds of the processor that one cut of three in-betweens takes in a batch of so many."""
+    """CPU seconds of one cut of three in-betweens in a batch of the given size."""
     keys = torch.rand(2, batch, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     started = time.process_time()
     pipeline(  # type: ignore[operator]

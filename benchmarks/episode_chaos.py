@@ -1,10 +1,10 @@
-"""Small cuts drawn by an engine while its workers are killed: nothing may be lost, and no finished cut drawn twice.
+"""Small cuts drawn by an engine while its workers are killed: no cut may be lost, and no finished cut drawn twice.
 
     python benchmarks/episode_chaos.py local ray openjd slurm --cuts 200 --workers 2 --every 15 -o chaos
 
-draws every cut once in a bare loop, then with the engine, killing a random worker (SIGKILL) every so many seconds; with
-`ray` and `slurm` on a cluster of two nodes on this machine, of which that of Ray loses one after a third of the cuts.
-Prints and keeps what came of it: `benchmarks/results/episode.json` holds the engines' results under their names.
+draws every cut once in a plain loop, then with the engine, killing a random worker (SIGKILL) every `--every` seconds;
+with `ray` and `slurm` on a cluster of two nodes on this machine; Ray's cluster loses one node after a third of the
+cuts. Prints and saves the results in `benchmarks/results/episode.json`, by engine.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WORDS = {"steps": 1, "seed": 0}
 
 
 def write_cuts(folder: Path, count: int) -> None:
-    """Two keys with room for two in-betweens, for every cut; a block with a dark eye moves."""
+    """Write two keys with two in-betweens between them for every cut; a block with a dark eye moves."""
     for number in range(count):
         random_ = np.random.default_rng(number)
         own, colour = folder / f"c{number:04d}", random_.integers(30, 220, 3)
@@ -59,8 +59,8 @@ def write_cuts(folder: Path, count: int) -> None:
 
 
 def bare_loop(source: Path, folder: Path, model: str) -> dict[str, Any]:
-    """All cuts one after the other in this process, which has imported and loaded everything: seconds of the clock and
-    of the processor."""
+    """Draw all cuts sequentially in this process, with everything imported and loaded; returns wall and
+    CPU seconds."""
     episode = Episode(folder, units_of(source), model, "cpu", WORDS)
     models = Models()
     draw_unit(replace(episode, folder=folder.with_name("first")), episode.units[0], models)
@@ -72,13 +72,13 @@ def bare_loop(source: Path, folder: Path, model: str) -> dict[str, Any]:
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """Every file of the finished cuts with its hash."""
+    """File -> hash of the finished cuts."""
     cuts = folder / CUTS
     return {path.relative_to(cuts).as_posix(): file_digest(path) for path in cuts.rglob("*") if path.is_file()}
 
 
 class Watcher(threading.Thread):
-    """Sees every cut become whole, and whether a whole one is ever replaced."""
+    """Watches cuts being finished, and detects finished ones being replaced."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -104,8 +104,8 @@ class Watcher(threading.Thread):
 
 
 class Meter(threading.Thread):
-    """Counts what all processes of a run take of the processor: those with its mark in their environment, who inherit
-    it from each other, whoever starts them. The clock says little on a machine that others use, too."""
+    """Sums the CPU time of all processes of a run: those with its mark in their environment, which is inherited
+    by child processes. Wall time is unreliable on a shared machine."""
 
     MARK = "NAKAWARI_CHAOS_RUN"
 
@@ -116,7 +116,7 @@ class Meter(threading.Thread):
 
     @property
     def seconds(self) -> float:
-        """Seconds of the processor so far."""
+        """CPU seconds so far."""
         return sum(self._ours.values())
 
     def run(self) -> None:
@@ -128,7 +128,7 @@ class Meter(threading.Thread):
             with contextlib.suppress(psutil.Error):
                 if number not in self._seen:
                     process = psutil.Process(number)
-                    if process.create_time() < time.time() - 0.3:  # a moment after a fork it may be another program
+                    if process.create_time() < time.time() - 0.3:  # shortly after a fork it may be another program
                         self._seen.add(number)
                         if process.environ().get(self.MARK) == self.own[self.MARK]:
                             self._ours[number] = 0.0
@@ -142,12 +142,12 @@ class Meter(threading.Thread):
 
 
 class Killer(threading.Thread):
-    """Kills a random worker every so many seconds.
+    """Kills a random worker at regular intervals.
 
     Args:
         every: seconds between two kills.
-        mark: what the command of a worker holds.
-        roots: the processes below which workers are looked for; None: everywhere (daemons of Slurm start them).
+        mark: text in the command line of a worker.
+        roots: parents of the workers; None: all processes (Slurm's daemons start them).
     """
 
     def __init__(self, every: float, mark: str, roots: Sequence[int] | None) -> None:
@@ -155,7 +155,7 @@ class Killer(threading.Thread):
         self._every, self._mark, self._roots, self._over, self.kills = every, mark, roots, threading.Event(), 0
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that take cuts now."""
+        """The current worker processes."""
         found = list(psutil.process_iter()) if self._roots is None else []
         for root in self._roots or ():
             with contextlib.suppress(psutil.Error):
@@ -181,13 +181,13 @@ class Killer(threading.Thread):
 
 
 class Early(threading.Thread):
-    """Kills a node as soon as a third of the cuts have ended, while there is much left to do."""
+    """Kills a node as soon as a third of the cuts have ended."""
 
     def __init__(self, node: Node, manifests: Manifests, cuts: int) -> None:
         super().__init__(daemon=True)
         self._node, self._manifests, self._cuts, self._over = node, manifests, cuts, threading.Event()
         self.ended: int | None = None
-        """Cuts that had ended then."""
+        """Number of cuts that had ended then."""
 
     def run(self) -> None:
         while not self._over.wait(0.2):
@@ -203,7 +203,7 @@ class Early(threading.Thread):
 
 
 def submit(words: argparse.Namespace, source: Path, folder: Path, place: dict[str, str]) -> Any:
-    """The command as a user gives it."""
+    """Run the command of a user."""
     command = [sys.executable, "-m", "nakawari", "episode", "submit", str(source), "-o", str(folder)]
     command += ["--engine", words.engine, "--workers", str(words.workers), "--chunk", str(words.chunk)]
     command += ["--model", words.model, "--steps", "1", "--device", "cpu"]
@@ -211,7 +211,7 @@ def submit(words: argparse.Namespace, source: Path, folder: Path, place: dict[st
 
 
 def measure(words: argparse.Namespace) -> dict[str, Any]:
-    """One engine against the bare loop."""
+    """Compare one engine with the plain loop."""
     source, uncut, folder = (words.output / name for name in ("cuts", "uncut", words.engine))
     if not source.exists():
         write_cuts(source, words.cuts)
@@ -271,7 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engines", nargs="+", choices=["local", "ray", "openjd", "slurm"])
     parser.add_argument("--cuts", type=int, default=200)
-    parser.add_argument("--workers", type=int, nargs="+", default=[2], help="a run for each of these numbers")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2], help="numbers of workers; one run each")
     parser.add_argument("--chunk", type=int, default=10)
     parser.add_argument("--every", type=float, default=15, help="seconds between two kills; 0 for none")
     parser.add_argument("--model", default="mini/small")
@@ -285,7 +285,7 @@ def main() -> None:
 
 
 def keep(engine: str, workers: int, killed: bool, found: dict[str, Any]) -> None:
-    """Write what was found into the results."""
+    """Write the results."""
     kept = read_json(RESULTS) if RESULTS.exists() else {}
     write_json(RESULTS, kept | {f"{engine}, {'killed' if killed else 'left alone'}, {workers} workers": found})
 

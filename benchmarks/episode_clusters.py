@@ -17,7 +17,7 @@ import psutil
 
 
 class Node:
-    """A program that stands for a machine, with everything that it starts."""
+    """A program that represents a machine, with its child processes."""
 
     def __init__(self, *words: str, **variables: str) -> None:
         quiet = subprocess.DEVNULL
@@ -25,7 +25,7 @@ class Node:
         self.killed = False
 
     def kill(self) -> None:
-        """End all of its processes at once; `killed` says that this was done."""
+        """Kill all of its processes and set `killed`."""
         with contextlib.suppress(psutil.Error):
             own = psutil.Process(self.process.pid)
             tree = [*own.children(recursive=True), own]
@@ -38,7 +38,7 @@ class Node:
 
 @contextlib.contextmanager
 def ray_cluster(place: Path, variables: dict[str, str]) -> Iterator[tuple[dict[str, str], list[Node]]]:
-    """Two nodes of one core each, with variables of their environment; yields the variables of who uses them, and both,
+    """Two nodes of one core each, with environment variables; yields the variables of clients, and the nodes,
     the head first."""
     address = "127.0.0.1:6399"
     own = variables | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -75,12 +75,12 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=16821 CPUs=1
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=16822 CPUs=1
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
-"""Two nodes of one core each on this machine, as Debian's slurm-wlm allows them; nobody else may reach its ports."""
+"""Two nodes of one core each on this machine, for Debian's slurm-wlm; its ports must not be reachable from outside."""
 
 
 @contextlib.contextmanager
 def slurm_cluster(place: Path) -> Iterator[str]:
-    """A controller and two nodes, for who runs it as root; yields the path of their configuration."""
+    """A controller and two nodes; needs root; yields the path of their configuration."""
     path, user = place / "slurm.conf", getpass.getuser()
     path.write_text(SLURM.format(host=socket.gethostname(), user=user, place=place), encoding="utf-8")
     for name in ("state", "n1", "n2"):
@@ -96,7 +96,7 @@ def slurm_cluster(place: Path) -> Iterator[str]:
 
 
 def wait_for(address: str, seconds: float = 120) -> None:
-    """Until somebody listens there."""
+    """Wait until the address accepts connections."""
     host, _, port = address.partition(":")
     end = time.monotonic() + seconds
     while True:

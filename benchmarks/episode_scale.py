@@ -1,10 +1,10 @@
-"""Where an episode stops growing: unit costs measured here, then up to 1,000 workers and 100,000 cuts simulated.
+"""Scaling of episodes: unit costs are measured, then up to 1,000 workers and 100,000 cuts are simulated.
 
     python benchmarks/episode_scale.py --draw 0.09 30 --load 6 -o benchmarks/results/episode-scale.json
 
-Measured: reading and writing a manifest, taking a cut, reading the plan and listing what has ended, per cut of a plan.
-Given: seconds that a cut and a model's load take on a worker. The simulation lets workers draw at once, and every look
-at a file wait in one queue, that of the disk they share; each row comes again for a disk ten times slower than here.
+Measured: reading and writing a manifest, locking a cut, reading the plan and listing ended cuts, per cut of a plan.
+Given: seconds of a cut and of loading a model on a worker. In the simulation workers draw in parallel, and every access
+to a file waits in one queue, that of the shared disk; each row is repeated for a disk ten times slower than this one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nakawari.episode.plan import Episode, Unit
 from nakawari.files import write_json
 
 ROUNDS = 3
-"""Listings of all that has ended, by each worker."""
+"""Listings of ended cuts per worker."""
 WRITES, LOOKS = 10, 3
-"""Files that a cut's worker writes (two manifests, some drawings, sheet, record) and manifests that it reads."""
+"""Files written per cut (two manifests, some drawings, sheet, record) and manifests read."""
 
 
 def seconds_of(work: Callable[[int], object], count: int) -> float:
-    """The median of seven rounds, for one of `count` calls."""
+    """Seconds per call: the median of seven rounds of `count` calls."""
     rounds = []
     for _ in range(7):
         started = time.perf_counter()
@@ -39,7 +39,7 @@ def seconds_of(work: Callable[[int], object], count: int) -> float:
 
 
 def unit_costs(cuts: int = 500) -> dict[str, float]:
-    """Seconds that each thing takes here."""
+    """Seconds of each operation on this machine."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         units = tuple(Unit(f"c{number:06d}", folder / f"c{number:06d}") for number in range(cuts))
@@ -61,7 +61,7 @@ def unit_costs(cuts: int = 500) -> dict[str, float]:
 
 
 def simulate(cuts: int, workers: int, draw: float, load: float, costs: dict[str, float], slower: float) -> dict:
-    """Seconds until all cuts are drawn and all workers have seen it, and what they went into."""
+    """Seconds until all cuts are drawn and all workers have ended, and their breakdown."""
     write, read = costs["write a manifest"] * slower, costs["read a manifest"] * slower
     each = WRITES * write + LOOKS * read + costs["take a cut"] * slower
     begin = costs["read the plan, per cut"] * cuts + load

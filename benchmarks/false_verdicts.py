@@ -1,20 +1,20 @@
-"""How often a verdict is given on data without a difference, by number of films: by earlier rules and the present one.
+"""False verdicts on data without a difference, by number of films, with earlier rules and the present one.
 
     python benchmarks/false_verdicts.py
 
-Films of 1 to 5 samples (one film: 20), or of one sample each. What a film adds is shared by its samples, and each
-sample adds noise of half that spread. Four shapes of what films add, all of mean 0 and variance 1: normal; skewed
+Films of 1 to 5 samples (one film: 20), or of one sample each. A film's effect is shared by its samples, and each
+sample adds noise of half that spread. Four distributions of film effects, all of mean 0 and variance 1: normal; skewed
 (gamma, shape 2); very skewed (exponential: one film in a few moves far); heavy-tailed (Student's t, 3 degrees of
-freedom). A fifth, beyond what the rule was made for: squares of normal values, whose skewness is 2.8.
+freedom). A fifth is beyond the rule's assumptions: squares of normal values, with skewness 2.8.
 
 `before`: the BCa interval (2,000 resamples, normal quantiles) excludes 0. `after`: `nakawari.evaluation.verdicts`.
-`covered`: how often the interval that is printed holds the truth. `held`: how many verdicts stay the same when the
-bootstrap is seeded otherwise, before and after, where the true difference is at the edge of being found.
+`covered`: how often the printed interval contains the truth. `held`: how many verdicts stay the same when the
+bootstrap has another seed, before and after, with a true difference at the detection limit.
 
-By p-values alone, over more repetitions, for the present rule and the earlier one: `together`: at least one false
-"better" or "worse" among 1, 24 or 144 independent comparisons that are shown together; `equal`: at least one false
-"equal", where every true difference is as large as matters; `found`: how often a true difference of 1 (one standard
-deviation between films) is found alone and among 24.
+From p-values only, with more repetitions, for the present rule and the earlier one: `together`: at least one false
+"better" or "worse" among 1, 24 or 144 independent comparisons in one table; `equal`: at least one false
+"equal" if every true difference is at the equivalence margin; `found`: how often a true difference of 1 (one standard
+deviation between films) is detected alone and among 24.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ SHAPES = tuple(ADDED)
 BEYOND = "beyond"
 TOGETHER = (1, 24, 144)
 EARLIER = (0.006, 9)
-"""The largest p and the fewest films of the rule before this one, which erred too often in tables of 144."""
+"""Maximum p and minimum number of films of the previous rule, which had too many errors in tables of 144."""
 
 
 def draw(shape: str, films: int, random: np.random.Generator) -> tuple[np.ndarray, list[str]]:
-    """Differences without a difference: (n,) values, and the film of each."""
+    """Sample differences with mean 0: (n,) values, and the film of each."""
     added = ADDED[shape](random, films)
     sizes = np.array([20]) if films == 1 else 1 + np.arange(films) % 5
     values = np.repeat(added, sizes)
@@ -60,7 +60,7 @@ def draw(shape: str, films: int, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def before(values: np.ndarray, films: Sequence[str], seed: int = 0) -> bool:
-    """Whether the earlier rule gave a verdict: a plain BCa interval of 2,000 resamples excludes 0."""
+    """Whether the earlier rule gives a verdict: a plain BCa interval of 2,000 resamples excludes 0."""
     means = np.sort(resampled_means(values, 2000, seed, films))
     below = ((means < values.mean()).mean() + (means <= values.mean()).mean()) / 2
     fall = _Clusters.of(values, films).jackknife()
@@ -72,7 +72,7 @@ def before(values: np.ndarray, films: Sequence[str], seed: int = 0) -> bool:
 
 
 def after(values: np.ndarray, films: Sequence[str], seed: int = 0) -> tuple[bool, bool]:
-    """Whether the rule gives a verdict, and whether the interval holds 0."""
+    """Whether the rule gives a verdict, and whether the interval contains 0."""
     pair = paired(values, np.zeros_like(values), higher_is_better=True, films=films, seed=seed)
     gap = pair.difference
     holds = gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
@@ -80,7 +80,7 @@ def after(values: np.ndarray, films: Sequence[str], seed: int = 0) -> tuple[bool
 
 
 def draw_many(shape: str, sizes: np.ndarray, count: int, random: np.random.Generator) -> Drawn:
-    """Data sets without a difference: sums of each film's samples (count, films), and how many samples each has."""
+    """Data sets without a difference: sums of each film's samples (count, films), and their numbers of samples."""
     added = ADDED[shape](random, (count, len(sizes)))
     noise = 0.5 if sizes.max() > 1 else 0.0
     return Drawn((added + random.normal(0, noise, added.shape) / np.sqrt(sizes)) * sizes, sizes)
@@ -94,11 +94,11 @@ class Drawn:
     sizes: np.ndarray
 
     def moved(self, by: float) -> Drawn:
-        """The same with a true difference."""
+        """The same data with a true difference added."""
         return Drawn(self.sums + by * self.sizes, self.sizes)
 
     def surprising(self, largest: float) -> np.ndarray:
-        """Every `p_value` of at most `largest`; Student's t is never above it and comes first."""
+        """Every `p_value` up to `largest`; Student's t, a lower bound, is computed first."""
         clusters = _Clusters(self.sums, self.sizes)
         count = len(self.sizes)
         error = np.sqrt((clusters.jackknife() ** 2).sum(-1) * (count - 1) / count)
@@ -106,7 +106,7 @@ class Drawn:
         return np.array([self._p(sums) for sums in self.sums[far]])
 
     def some(self, share: float) -> Drawn:
-        """The first data sets."""
+        """The first share of the data sets."""
         return Drawn(self.sums[: max(1, round(share * len(self.sums)))], self.sizes)
 
     def _p(self, sums: np.ndarray) -> float:
@@ -116,12 +116,12 @@ class Drawn:
 
 
 def limit(alpha: float, together: int) -> float:
-    """The largest p that is found first among so many, see `verdicts.true_size`."""
+    """Maximum p of the first rejection among `together` comparisons, see `verdicts.true_size`."""
     return (alpha / together) ** (1 / POWER)
 
 
 def by_p_values(shape: str, films: int, repetitions: int) -> dict[str, Any]:
-    """What p-values alone say, for the present rule and for the earlier one; of errors the larger of both layouts."""
+    """Rates from p-values only, for the present and the earlier rule; errors are the larger of both layouts."""
     layouts = [1.0 + np.arange(films) % 5, np.ones(films)]
     seeds = [np.random.default_rng([SHAPES.index(shape), films, 1 + index]) for index in range(2)]
     nulls = [draw_many(shape, sizes, repetitions, seed) for sizes, seed in zip(layouts, seeds, strict=True)]
@@ -146,11 +146,11 @@ def by_p_values(shape: str, films: int, repetitions: int) -> dict[str, Any]:
 
 
 def measure(shape: str, films: int, repetitions: int) -> dict[str, Any]:
-    """One row of the table, in shares of 1."""
+    """One row of the table, as fractions."""
     random = np.random.default_rng([SHAPES.index(shape), films])
     null = [draw(shape, films, random) for _ in range(repetitions)]
     now = [after(*one) for one in null]
-    # The edge: a difference that is found about half of the time.
+    # The detection limit: a difference that is detected about half of the time.
     edge = [(values + 2.2 / np.sqrt(films), names) for values, names in null[: repetitions // 8]]
     held = [
         float(np.mean([rule(*one, seed=1) == rule(*one, seed=2) for one in edge]))
@@ -170,7 +170,7 @@ def measure(shape: str, films: int, repetitions: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=1000)
-    parser.add_argument("--tables", type=int, default=200_000, help="data sets for figures by p-values alone")
+    parser.add_argument("--tables", type=int, default=200_000, help="data sets for the rates from p-values")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/false-verdicts.json"))
     given = parser.parse_args()
     rows, start = [], time.perf_counter()
@@ -209,7 +209,7 @@ def main() -> None:
 
 
 def worst(rows: Sequence[dict[str, Any]], rule: str) -> dict[int, float]:
-    """The largest share of tables with an error, by how many comparisons they hold."""
+    """Maximum share of tables with an error, by number of comparisons."""
     return {count: max(row.get(f"together_{count}_{rule}", 0.0) for row in rows) for count in TOGETHER}
 
 

@@ -1,10 +1,11 @@
-"""Does a drag move the thing dragged? Where a model draws the sprite of scenes whose keys do not tell its path.
+"""Accuracy of drags: where a model draws the sprite in scenes with keys that do not determine its path.
 
     python benchmarks/framer_drag.py MODEL [--cases 50] [--steps 10] [--sheet SHEET.png]
 
-Each case is drawn three times from the same keys and the same noise: along the track that was asked for, along the
-track with the opposite detour (where that stays in the picture), and without a track. Where the sprite landed is the
-centre of all that differs from the known ground by more than half of the sprite's contrast. Nothing is trained.
+Each case is drawn three times from the same keys and noise: along the given track, along the
+track with the opposite detour (if that stays in the frame), and without a track. The sprite's position is the
+centre of all pixels that differ from the known background by more than half of the sprite's contrast. Nothing is
+trained.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Drawn:
-    """The in-between of one case: the middle that was asked for (None = no track), the frame, where the sprite is."""
+    """The in-between of one case: the given middle position (None = no track), the frame, the sprite's position."""
 
     asked: Point | None
     frame: Frame
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def case(pipeline: FramerPipeline, scene: DragScene, index: int, steps: int) -> dict[str, Drawn]:
-    """One scene drawn along its track, along the opposite one, and without one."""
+    """One scene drawn along its track, along the opposite track, and without a track."""
     asked: dict[str, Point | None] = {"asked": scene.middle, "none": None}
     if _fits(scene.mirrored, scene.radius):
         asked["mirrored"] = scene.mirrored
@@ -84,7 +85,7 @@ def _fits(point: Point, radius: float) -> bool:
 
 
 def drawn(pipeline: FramerPipeline, scene: DragScene, asked: list[Point | None], index: int, steps: int) -> list[Frame]:
-    """The middle frame of three for every middle that is asked for, all from one noise."""
+    """The middle frame of three for every given middle position, all from the same noise."""
     start, end = (np.stack([key] * len(asked)) for key in scene.render([0.0, 1.0]))
     tracks = [None if middle is None else scene.through(middle).track([0.0, 0.5, 1.0])[:, None] for middle in asked]
     made = pipeline(
@@ -101,7 +102,7 @@ def drawn(pipeline: FramerPipeline, scene: DragScene, asked: list[Point | None],
 
 
 def landing(frame: Frame, scene: DragScene) -> Point | None:
-    """Centre of what is not ground, x and y; None where nothing stands out."""
+    """Centre of the foreground, x and y; None if there is none."""
     difference = np.abs(frame.astype(np.float32) - scene.ground).sum(-1)
     contrast = np.abs(scene.colours[0] - scene.ground.mean((0, 1))).sum()
     rows, columns = np.nonzero(difference > contrast / 2)
@@ -109,7 +110,7 @@ def landing(frame: Frame, scene: DragScene) -> Point | None:
 
 
 def summary(scenes: list[DragScene], rows: list[dict[str, Drawn]]) -> dict[str, Any]:
-    """Distances from the asked place; without a track, from the place that the track would have asked for."""
+    """Distances from the target; without a track, from the target of the omitted track."""
     ways: dict[str, Any] = {}
     for way in ("asked", "mirrored", "none"):
         offsets = [
@@ -130,7 +131,7 @@ def _offset(made: Drawn, asked: Point) -> Point | None:
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
-    """Landing places around the asked one, and the share of cases within any distance."""
+    """Plot the sprite's positions relative to the target, and the share of cases within each distance."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -155,7 +156,7 @@ def figure(found: dict[str, Any], path: Path) -> None:
 
 
 def sheet(scenes: list[DragScene], rows: list[dict[str, Drawn]], path: Path) -> None:
-    """A row per case: start, end, no track, track, opposite track, with the tracks that were asked for drawn in."""
+    """A row per case: start, end, no track, track, opposite track, with the given tracks overlaid."""
     import cv2
 
     lines = []

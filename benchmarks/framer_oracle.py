@@ -1,8 +1,8 @@
-"""How near each Framer sampler comes to data that an exact network knows, and how far the fork's settings miss it.
+"""Error of each Framer sampler with an exact network, and with the fork's settings.
 
 python benchmarks/framer_oracle.py [-o benchmarks/results/framer-oracle.json]
 
-The data are normal with mean 1 and variance 0.25, so the exact answer of the network is known in closed form for every
+The data are normal with mean 1 and variance 0.25, so the exact network output is known in closed form for every
 noise level (Karras et al. 2022, appendix B.3). Mean and variance of 200,000 samples each.
 """
 
@@ -35,7 +35,7 @@ def exact(scaled: Tensor, time: Tensor) -> Tensor:
 
 
 def consistent(scaled: Tensor, time: Tensor) -> Tensor:
-    """F of the consistency function: what distillation to few steps would end at."""
+    """F of the consistency function, the limit of consistency distillation."""
     sigma = torch.as_tensor(time).double().mul(4).exp()
     root = (sigma**2 + 1).sqrt()
     scaled = scaled.double()
@@ -44,7 +44,7 @@ def consistent(scaled: Tensor, time: Tensor) -> Tensor:
 
 
 def noise(scaled: Tensor, time: Tensor) -> Tensor:
-    """The posterior mean of the noise: what the fork's loss trains the network to answer."""
+    """The posterior mean of the noise, which the fork's loss trains the network to predict."""
     sigma = torch.as_tensor(time).float().mul(4).exp()
     return EDMProcess().noise(exact(scaled, time), scaled * (sigma**2 + 1).sqrt(), sigma.reshape(1))
 
@@ -62,7 +62,7 @@ ROWS: tuple[tuple[str, str, int, Network], ...] = (
 
 
 def draw(name: str, steps: int, network: Network) -> Tensor:
-    """Samples drawn as the pipeline draws them."""
+    """Samples drawn with the pipeline's scheduler."""
     generator = torch.Generator().manual_seed(0)
     scheduler = make_scheduler(name)  # type: ignore[arg-type]
     scheduler.set_timesteps(steps)
@@ -75,7 +75,7 @@ def draw(name: str, steps: int, network: Network) -> Tensor:
 
 
 def loss(network: Network) -> tuple[float, float]:
-    """Mean squared error of x0 in our objective, and the least that there is (the posterior variance)."""
+    """Mean squared error of x0 in nakawari's objective, and its minimum (the posterior variance)."""
     process, generator = EDMProcess(), torch.Generator().manual_seed(0)
     t = process.training_times(2_000, generator)
     x0 = MEAN + DEVIATION * torch.randn(2_000, 50, generator=generator)

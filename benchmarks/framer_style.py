@@ -1,4 +1,4 @@
-"""Does an adapter teach a Framer another look? Held-out clips of that look, drawn by the base and with the adapter.
+"""Effect of a style adapter on a Framer: held-out clips in the style, drawn by the base and with the adapter.
 
     python benchmarks/framer_style.py BASE ADAPTER [--clips 40] [--steps 10] [--sheet SHEET.png]
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def drawn(name: str, clips: list[dict[str, object]], steps: int) -> Tensor:
-    """The clips as a variant draws them, (N, F, 3, H, W) in [-1, 1]."""
+    """The clips drawn by a variant, (N, F, 3, H, W) in [-1, 1]."""
     pipeline, made = load(name).pipeline, []
     for index, clip in enumerate(clips):
         frames = clip["frames"]

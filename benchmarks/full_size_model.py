@@ -1,8 +1,8 @@
-"""Writes a model of the published size with random weights, as a folder that every command takes.
+"""Writes a model of the published size with random weights, as a folder for every command.
 
     python benchmarks/full_size_model.py FOLDER [--family tooncrafter|framer] [--dtype float16]
 
-It draws noise, but it takes the memory and the time of the real one: 5.2 GB in 16 bits.
+Its output is noise, but it needs the memory and time of the real one: 5.2 GB in 16 bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Parts = dict[str, Callable[[], nn.Module]]
 
 
 def tooncrafter() -> tuple[type[Any], Parts]:
-    """The pipeline's class, and how each of its networks is made."""
+    """The pipeline's class, and a constructor for each of its networks."""
     from transformers import CLIPTextModel, CLIPVisionModel
 
     from nakawari.families.tooncrafter.configs import FULL
@@ -73,7 +73,7 @@ def scheduler_of(family: str) -> Any:
 
 @torch.no_grad()
 def fill(module: nn.Module, dtype: torch.dtype, seed: int) -> nn.Module:
-    """Memory for a module of the meta device, with weights so small that no activation leaves half precision."""
+    """Allocate a meta-device module, with weights small enough that no activation overflows half precision."""
     module = module.to(dtype).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
@@ -88,7 +88,7 @@ def fill(module: nn.Module, dtype: torch.dtype, seed: int) -> nn.Module:
 
 
 def make(folder: Path, family: str, dtype: torch.dtype) -> None:
-    """Write the folder, whole or not at all; one network in memory at a time."""
+    """Write the folder atomically; one network in memory at a time."""
     cls, parts = {"tooncrafter": tooncrafter, "framer": framer}[family]()
     check_output(folder)
     with atomic_path(folder) as temporary, no_progress_bar():

@@ -1,20 +1,21 @@
-"""Everything that a GPU can tell about the full-size models, in one command of under eight minutes.
+"""All GPU measurements of the full-size models, in one command of under eight minutes.
 
     PYTHONPATH=src python benchmarks/gpu.py -o DIR [--seconds 460] [--only NAME,...] [--tiny] [--device cpu]
     PYTHONPATH=src python benchmarks/gpu.py -o DIR --join DIR1 DIR2 ...
 
 Weights are random and of the published size, so no data and no checkpoint are needed. Parts, each written to its own
-JSON as it goes; what no longer fits the time is written down as skipped:
-  a  the tests marked `gpu`: every command's way on CUDA with tiny models
+JSON immediately; what no longer fits the time is recorded as skipped:
+  a  the tests marked `gpu`: every command's code path on CUDA with tiny models
   b  ToonCrafter, 16 frames of 512x320: steps in every precision, plain and compiled, the decoder, whole calls
   c  Framer, 14 frames of 512x320, the same
-  d  one optimizer step of a rank-16 adapter on a bf16 base: adapting, and a student for few steps
-  e  both families where the process may take no more than 7.5 GB, and 11 GB: do they draw
-At the end a table (`gpu.txt`) and a figure (`gpu.png`, where matplotlib is installed) are made of what was measured.
+  d  one optimizer step of a rank-16 adapter on a bf16 base: adaptation, and few-step distillation
+  e  whether both families draw with a memory limit of 7.5 GB and 11 GB
+At the end a table (`gpu.txt`) and a figure (`gpu.png`, if matplotlib is installed) are made of the measurements.
 
-Each job runs in a process of its own, which imports while others measure and touches the device when it is its turn.
-Models compile beside parts a and e, which time nothing; all else has the device alone. `--only` takes letters and names
-of jobs (`--list` prints them), which then run in the order given; `--join` makes one page of what several runs wrote.
+Each job runs in a separate process, which imports while others measure and uses the device only in its turn.
+Models compile in parallel with parts a and e, which are not timed; all other jobs have the device alone. `--only` takes
+letters and names of jobs (`--list` prints them), which then run in the given order; `--join` combines several runs into
+one page.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 Inbox = queue.Queue["tuple[Job, dict[str, Any] | None]"]
-"""Messages, and None where a job's process has ended."""
+"""Messages of jobs; None when a job's process has ended."""
 MARK = "@@gpu "
-"""As in `gpu_parts.session`, which this process does not import: it must not touch the device."""
+"""As in `gpu_parts.session`, which this process does not import, as it must not use the device."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ class Job:
     """One process.
 
     Args:
-        name: what `--only` calls it; its first letter is the part whose JSON gets what it finds.
-        words: which function of `gpu_parts` with which arguments, see `gpu_parts.jobs`.
-        limit: seconds after which it is ended, from its turn on.
-        kind: "compiles" beside everything else, "untimed" beside what compiles, or "timed" with the device alone.
-        asked: it runs only where `--only` names it.
+        name: its name for `--only`; the first letter is the part in which its results are saved.
+        words: function of `gpu_parts` and arguments, see `gpu_parts.jobs`.
+        limit: maximum seconds, from its turn on.
+        kind: "compiles" in parallel with all others, "untimed" in parallel with compilation, or "timed" with the device
+            alone.
+        asked: it runs only if `--only` names it.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Job:
 
     @property
     def part(self) -> str:
-        """A letter."""
+        """Letter of its part."""
         return self.name[0]
 
 
@@ -89,14 +91,14 @@ JOBS: tuple[Job, ...] = (
     Job("b-more", ("speed", "tooncrafter", "more"), 70),
     Job("c-more", ("speed", "framer", "more", "decoder"), 70),
 )
-"""In the order of a whole run."""
+"""In the order of a full run."""
 
 
 def chosen(words: str | None, compiled: bool, reference: bool) -> list[Job]:
-    """The jobs that `--only` names, in its order; without it all that need not be asked for.
+    """The jobs named by `--only`, in its order; without it all jobs without `asked`.
 
     Raises:
-        SystemExit: a name that is none.
+        SystemExit: an unknown name.
     """
     if words is None:
         jobs = [job for job in JOBS if not job.asked]
@@ -105,16 +107,16 @@ def chosen(words: str | None, compiled: bool, reference: bool) -> list[Job]:
         for word in words.split(","):
             found = [job for job in JOBS if job.name == word or (job.part == word and not job.asked)]
             if not found:
-                raise SystemExit(f"--only {word} is no job; there are {', '.join(job.name for job in JOBS)}.")
+                raise SystemExit(f"--only {word} is not a job; give one of {', '.join(job.name for job in JOBS)}.")
             jobs += [job for job in found if job not in jobs]
     left_out = {"compiles"} if not compiled else set()
     return [job for job in jobs if job.kind not in left_out and (reference or job.words[0] != "reference")]
 
 
 class Process:
-    """A job's process, from its start to its end; its messages go into `inbox` as (job, message).
+    """A job's process; its messages go into `inbox` as (job, message).
 
-    A message None says that it has ended.
+    A message of None means that it has ended.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class Process:
     ) -> None:
         self.job, self._inbox = job, inbox
         self.ready = threading.Event()
-        """It waits for the device."""
+        """Set while it waits for the device."""
         self.ended = threading.Event()
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_COMPILE_THREADS": "6"}
         if job.part == "e":
@@ -162,16 +164,16 @@ class Process:
         self._inbox.put((self.job, None))
 
     def go(self, deadline: float) -> None:
-        """Its turn; `deadline` in seconds of `time.time()`."""
+        """Give it its turn; `deadline` in seconds of `time.time()`."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{deadline}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended already, and its messages say why
+            pass  # it has ended already; its messages contain the reason
 
     def stop(self) -> None:
-        """End it where it has not ended by itself."""
+        """Stop it if it is still running."""
         if not self.ended.is_set():
             self._process.kill()
             self.ended.wait(10)
@@ -179,7 +181,7 @@ class Process:
 
 @dataclass
 class Run:
-    """One run of the command: what is found goes into `parts`, and to disk at once."""
+    """One run of the command: results go into `parts`, and to disk immediately."""
 
     output: Path
     settings: dict[str, Any]
@@ -192,17 +194,17 @@ class Run:
 
     @property
     def left(self) -> float:
-        """Seconds."""
+        """Seconds left."""
         return self.deadline - time.time()
 
     def process(self, job: Job) -> Process:
-        """The job's process, started where it is not."""
+        """The job's process, started if necessary."""
         if job not in self.processes:
             self.processes[job] = Process(job, self.settings, self.inbox)
         return self.processes[job]
 
     def note(self, job: Job, found: dict[str, Any]) -> None:
-        """Keep one message, write the part's file, and say it."""
+        """Store one message, write the part's file, and print it."""
         part = self.parts.setdefault(job.part, {"about": {"git": self.revision}, "found": {}})
         if "about" in found:
             part["about"] |= found["about"]
@@ -213,7 +215,7 @@ class Run:
         print(f"{time.time() - self.began:6.1f} s  {job.part}  {name:<58}{brief(found['found'])}", flush=True)
 
     def save(self, letter: str) -> None:
-        """Write a part's JSON, whole."""
+        """Write a part's JSON, atomically."""
         part = self.parts[letter]
         part["seconds"] = round(time.time() - self.began, 1)
         path = self.output / f"gpu-{letter}.json"
@@ -222,7 +224,7 @@ class Run:
         temporary.replace(path)
 
     def drain(self, until: threading.Event, limit: float) -> bool:
-        """Take messages until `until` is set; False where it is not within `limit` seconds."""
+        """Process messages until `until` is set; False if that takes longer than `limit` seconds."""
         end = time.time() + limit
         while not (until.is_set() and self.inbox.empty()):
             if time.time() > end:
@@ -236,8 +238,8 @@ class Run:
         return True
 
     def take(self, job: Job) -> None:
-        """Give a job its turn, to its end or its limit."""
-        # A test on a shared CPU is slow, and none of its figures matters.
+        """Run a job to its end or its limit."""
+        # A test on a shared CPU is slow, and its figures do not matter.
         limit = min(job.limit * (10 if self.settings["tiny"] else 1), self.left)
         if limit < 5:
             self.note(job, {"name": f"{job.name}: all", "found": {"skipped": f"{self.left:.0f} s left"}})
@@ -251,7 +253,7 @@ class Run:
 
 
 def brief(found: dict[str, Any]) -> str:
-    """The numbers of a measurement on one line."""
+    """The values of a measurement on one line."""
     shown = (
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in found.items()
@@ -261,7 +263,7 @@ def brief(found: dict[str, Any]) -> str:
 
 
 def in_turn(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = ()) -> None:
-    """One job after the other; those that come next import already, and after them those of `later`."""
+    """Run jobs one after another; the next ones import in advance, followed by those of `later`."""
     for index, job in enumerate(jobs):
         for other in [*jobs[index:], *later][: at_once + 1]:
             run.process(other)
@@ -270,7 +272,7 @@ def in_turn(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = 
 
 
 def untimed(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = ()) -> None:
-    """Jobs that time nothing: one after the other, and the tests beside them."""
+    """Run untimed jobs one after another, in parallel with the tests."""
     checks = CHECKS in jobs
     limit = min(CHECKS.limit, run.left)
     began = time.time()
@@ -283,7 +285,7 @@ def untimed(run: Run, jobs: Sequence[Job], at_once: int, later: Sequence[Job] = 
 
 
 def carry_out(run: Run, jobs: Sequence[Job], at_once: int, compile_limit: float) -> None:
-    """All jobs. What compiles does so beside what is not timed; without it, the timed come first."""
+    """Run all jobs. Compilation runs in parallel with untimed jobs; without compilation, timed jobs run first."""
     compiling, beside, alone = ([job for job in jobs if job.kind == kind] for kind in ("compiles", "untimed", "timed"))
     if not compiling:
         in_turn(run, alone, at_once, beside)
@@ -301,31 +303,31 @@ def carry_out(run: Run, jobs: Sequence[Job], at_once: int, compile_limit: float)
 
 
 def revision() -> str | None:
-    """The commit of the project that is measured; None outside a checkout."""
+    """The measured commit; None outside a checkout."""
     found = subprocess.run(["git", "-C", str(HERE), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, help="the folder that gets the results")
-    parser.add_argument("--seconds", type=float, default=460, help="no job goes on longer than this")
-    parser.add_argument("--only", help="letters and names of jobs, with commas between them")
-    parser.add_argument("--list", action="store_true", help="print the names of the jobs, and end")
-    parser.add_argument("--join", type=Path, nargs="+", help="measure nothing: put what these folders have together")
-    parser.add_argument("--tiny", action="store_true", help="small models: a test of this script")
+    parser.add_argument("-o", "--output", type=Path, help="output folder")
+    parser.add_argument("--seconds", type=float, default=460, help="time limit of the run")
+    parser.add_argument("--only", help="letters and names of jobs, separated by commas")
+    parser.add_argument("--list", action="store_true", help="print the names of the jobs and exit")
+    parser.add_argument("--join", type=Path, nargs="+", help="measure nothing; combine the results in these folders")
+    parser.add_argument("--tiny", action="store_true", help="use small models, to test this script")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--reference", type=Path, help="a checkout of ToonCrafter's own code, timed beside")
-    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled")
+    parser.add_argument("--reference", type=Path, help="a checkout of ToonCrafter's code, to time for comparison")
+    parser.add_argument("--no-compile", action="store_true", help="skip compiled jobs")
     parser.add_argument(
-        "--compile-seconds", type=float, default=230, help="how long compilation may take beside parts a and e"
+        "--compile-seconds", type=float, default=230, help="time limit of compilation in parallel with parts a and e"
     )
     words = parser.parse_args()
     if words.list:
         print("\n".join(f"{j.name:<24}{j.limit:>4.0f} s  {j.kind}{', only where named' * j.asked}" for j in JOBS))
         return
     if words.output is None:
-        parser.error("-o is missing: the folder that gets the results")
+        parser.error("-o is missing; give the output folder")
     from gpu_parts.page import join, write_page
 
     if words.join is not None:

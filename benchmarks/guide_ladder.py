@@ -1,4 +1,4 @@
-"""What each step of the motion guide gains on triplets: PSNR per level of the drawn middle, 256x160, no training.
+"""Gain of each step of the motion guide on triplets: PSNR of the middle frame per level, 256x160, no training.
 
 python benchmarks/guide_ladder.py DATA [-o benchmarks/results/guide-ladder.json]
 """
@@ -28,12 +28,12 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 
 
 def _in_place(start: Tensor, end: Tensor) -> Tensor:
-    """Both flows read where they are, at the finest scale."""
+    """Both flows sampled in place, at the finest scale."""
     return (backward_warp(start, 0.5 * dis_flow(end, start)) + backward_warp(end, 0.5 * dis_flow(start, end))) / 2
 
 
 def _splatted(start: Tensor, end: Tensor) -> Tensor:
-    """The flows sent forward to the middle."""
+    """The flows splatted forward to the middle."""
     motion = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
     return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
 
@@ -49,7 +49,7 @@ def _searched(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _sharp(start: Tensor, end: Tensor) -> Tensor:
-    """As searched, the keys read bicubically; what the guide does with `search`."""
+    """As searched, with the keys sampled bicubically; the guide's method with `search`."""
     flows = searched(start, end, (dis_flow(start, end), dis_flow(end, start)))
     return _middle(start, end, flows, drawn_along)
 
@@ -60,7 +60,7 @@ def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor], read: Draw
 
 
 def _both(start: Tensor, end: Tensor) -> Tensor:
-    """The mean picture of the two guesses: higher PSNR, more ghosts."""
+    """The mean of the two estimates: higher PSNR, more ghosting."""
     return (_in_place(start, end) + _splatted(start, end)) / 2
 
 

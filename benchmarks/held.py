@@ -1,10 +1,10 @@
-"""How many held frames are found again after H.264, by width and rate, and how many of those found are held.
+"""Recall and precision of held frames after H.264, by width and rate.
 
     python benchmarks/held.py [--clips DIR]
 
 Six drawn scenes of eight drawings each, one after the other, exposed 1, 2, 2, 3 and 4 frames in turn; with `--clips`
 also some clips of that folder, every second frame as a drawing, scaled. `recall`: held frames that are found;
-`precision`: found frames that are held (clips hold drawings of their own, which count against it).
+`precision`: found frames that are held (holds of the clips themselves count as errors).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pace and colour steps of sound methods and of faults made on purpose, on sequences of 17 frames.
+"""Pacing and colour steps of correct methods and of deliberate faults, on sequences of 17 frames.
 
     python benchmarks/pacing.py DATA [--sequences 5] [--models mini]
 
@@ -43,7 +43,7 @@ PROTOCOL = Protocol(name="sequences", width=256, height=160, num_frames=None, sc
 
 
 def controls(clip: Frames) -> dict[str, Frames]:
-    """Faults made of a true clip (F, H, W, 3)."""
+    """Faulty versions of a true clip (F, H, W, 3)."""
     last = len(clip) - 1
     places = np.arange(last + 1)
     inner = (places > 0) & (places < last)
@@ -64,7 +64,7 @@ def score(prepared: Prepared, clip: Frames) -> dict[str, float | None]:
 
 
 def true_clip(task: Task) -> Frames:
-    """The keys and what truly lies between."""
+    """The keys and the true frames between them."""
     return np.concatenate([task.keys[:1], task.truth, task.keys[1:]])
 
 

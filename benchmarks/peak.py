@@ -1,9 +1,9 @@
-"""Runs a command and says how much memory it took at its worst moment.
+"""Runs a command and prints its peak memory.
 
     python benchmarks/peak.py [-o RESULTS.json --name NAME] COMMAND ...
 
-`anonymous` is what the process itself needs; `resident` counts the pages of mapped weights files, too, which the system
-takes back when memory is short. Linux only.
+`anonymous` is the process's own memory; `resident` includes the pages of mapped weights files, which the system
+reclaims when memory is short. Linux only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nakawari.files import read_json, write_json
 
 
 def status_bytes(process: int, field: str) -> int:
-    """A figure of a process; 0 once it has ended."""
+    """A memory field of a process; 0 once it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -43,8 +43,8 @@ def measured(command: list[str]) -> dict[str, float | int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, help="a JSON file that the figures are added to")
-    parser.add_argument("--name", help="under which they stand there; default: the command")
+    parser.add_argument("-o", "--output", type=Path, help="a JSON file to add the results to")
+    parser.add_argument("--name", help="their key in it; default: the command")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
     found = measured(args.command)

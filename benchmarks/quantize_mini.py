@@ -1,9 +1,9 @@
-"""What each precision costs and saves: quality by evaluation's own code, bytes, and time in one interleaved run.
+"""Cost and savings of each precision: quality by the evaluation's code, bytes, and time in one interleaved run.
 
 python benchmarks/quantize_mini.py DATA --calibrate CLIPS [--limit 12] [-o benchmarks/results/quantize-mini.json]
 
-Quality is what `nakawari evaluate mini WORK/int8 … --protocol quick` gives, guided and unguided; this script makes the
-variants, adds the guide alone and a uniform 4-bit variant of the plan's size, and times all variants in turn.
+Quality is that of `nakawari evaluate mini WORK/int8 … --protocol quick`, guided and unguided; this script makes the
+variants, adds the guide alone and a uniform 4-bit variant of the plan's size, and times all variants alternately.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EQUAL = "int4 of the plan's size"
 
 
 class FineGroups(Model):
-    """A uniform 4-bit model with another number of weights per scale than the package writes."""
+    """A uniform 4-bit model with a different number of weights per scale than the package."""
 
     def __init__(self, base: str, group: int, guided: bool, parent: str) -> None:
         super().__init__(EQUAL + ("" if guided else " (unguided)"), load(base).pipeline, guided=guided, parent=parent)
@@ -58,7 +58,7 @@ class FineGroups(Model):
 
 @contextmanager
 def groups_of(size: int) -> Iterator[None]:
-    """Inside the block int4 scales stand for `size` weights."""
+    """Set the number of weights per int4 scale to `size` inside the block."""
     usual, formats.GROUP = formats.GROUP, size
     try:
         yield
@@ -67,7 +67,7 @@ def groups_of(size: int) -> Iterator[None]:
 
 
 def variants(words: argparse.Namespace) -> dict[str, str]:
-    """Row -> variant, made where it is not there yet; the plan with its figure."""
+    """Row -> variant, made if missing; the plan with its figure."""
     found = {"fp32": words.model}
     for precision in PRECISIONS:
         folder = words.work / precision
@@ -83,7 +83,7 @@ def variants(words: argparse.Namespace) -> dict[str, str]:
         plans.write(words.work / "plan.yaml", planned.plan)
         write_json(words.work / "sensitivity.json", sensitivity_json(planned))
         write_figure(
-            words.figure, planned, f"{words.model}: how much x0 minds each layer, and a plan at {words.budget}"
+            words.figure, planned, f"{words.model}: x0 error per quantized layer, and a plan at {words.budget}"
         )
         quantize_by_plan(load(words.model).pipeline, words.model, words.work / "plan.yaml", folder)
     return found | {"plan": str(folder)}
@@ -101,7 +101,7 @@ def group_of_size(model: str, wanted: int) -> tuple[int, int]:
 
 
 def quality(words: argparse.Namespace, rows: dict[str, str], group: int) -> dict[str, dict[str, Any]]:
-    """Row -> PSNR to truth and fidelity to the parent, guided and unguided, and the share of the gain kept."""
+    """Row -> PSNR to truth and to the parent, guided and unguided, and the share of the gain kept."""
     protocol = load_protocol("quick").model_copy(update={"metrics": ("psnr",), "guided": "both"})
     samples = spread(open_dataset(words.data), words.limit)
     fine: list[Contestant] = [
@@ -131,7 +131,7 @@ def quality(words: argparse.Namespace, rows: dict[str, str], group: int) -> dict
 
 
 def timed(words: argparse.Namespace, rows: dict[str, str], sample: Sample) -> dict[str, dict[str, Any]]:
-    """Row -> threads -> least milliseconds (wall, processor) of the denoiser and of a clip; all rows in turn."""
+    """Row -> threads -> minimum milliseconds (wall, CPU) of the denoiser and of a clip; rows alternate."""
     protocol = load_protocol("quick").model_copy(update={"num_frames": TIMED_FRAMES, "scored": "mid-pair"})
     task = prepare(sample, protocol).task
     models = {row: Model(row, load(name).pipeline) for row, name in rows.items()}
@@ -142,7 +142,7 @@ def timed(words: argparse.Namespace, rows: dict[str, str], sample: Sample) -> di
             for row, model in models.items():
                 figures = _clip_times(model, task, protocol)
                 best = found[row].setdefault(str(threads), figures)
-                if round_number:  # the first warms up
+                if round_number:  # the first round is a warm-up
                     found[row][str(threads)] = {key: min(best[key], value) for key, value in figures.items()}
     return found
 

@@ -1,10 +1,10 @@
-"""What calibration could add to plain rounding, on held-out clips: static ranges, SmoothQuant, SVD correction.
+"""Gain of calibration over plain rounding, on held-out clips: static ranges, SmoothQuant, SVD correction.
 
 python benchmarks/quantize_tricks.py CLIPS [--model mini] [-o benchmarks/results/quantize-tricks.json]
 
-Ranges and migration are fitted on clips of one seed and judged on those of another. Numbers are the signal-to-noise
-ratio of the denoised latents x0 against the full model's, dB, over all times. Sources: Xiao et al. 2023 (SmoothQuant),
-Li et al. 2024 (SVDQuant: a low-rank branch in 16 bits takes what 4 bits cannot hold).
+Ranges and migration are fitted on clips of one seed and evaluated on those of another. Values are the signal-to-noise
+ratio of the denoised latents x0 to the full model's, dB, over all times. Sources: Xiao et al. 2023 (SmoothQuant),
+Li et al. 2024 (SVDQuant: a low-rank branch in 16 bits holds the residual of the 4 bits).
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ def by_time(calibration: Calibration) -> list[Calibration]:
 
 
 def channels_of(layer: nn.Module, x: Tensor) -> Tensor:
-    """Inputs with their channels last, (..., C)."""
+    """Inputs with channels last, (..., C)."""
     return x if isinstance(layer, nn.Linear) else x.movedim(1, -1)
 
 
 @contextmanager
 def before_layers(denoiser: nn.Module, act: Callable[[str, nn.Module, Tensor], Tensor | None]) -> Iterator[None]:
-    """Inside the block `act` sees every layer's input and may change it."""
+    """Call `act` on every layer's input inside the block; it may replace it."""
 
     def hook(name: str) -> Callable[..., Any]:
         def call(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor] | None:
@@ -92,7 +92,7 @@ def ranges(pipeline: InterpolationPipeline, calibrations: list[Calibration]) -> 
 
 @contextmanager
 def static(denoiser: nn.Module, limits: dict[str, float]) -> Iterator[None]:
-    """Inside the block int8-dynamic layers round by fixed limits; what lies beyond is cut."""
+    """Let int8-dynamic layers use fixed ranges inside the block; larger values are clipped."""
     now = [1.0]
     usual = kernels._largest, kernels._rounded
 
@@ -114,12 +114,12 @@ def static(denoiser: nn.Module, limits: dict[str, float]) -> Iterator[None]:
 
 
 def limits_of(largest: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Layer -> the largest magnitude of all."""
+    """Layer -> maximum magnitude."""
     return {name: max(max(one[name].max().item(), 1e-20) for one in largest) for name in largest[0]}
 
 
 def migrated(denoiser: nn.Module, largest: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """Move part of the inputs' spread into the weights, in place; returns what inputs must be divided by."""
+    """Migrate part of the inputs' range into the weights, in place; returns the divisors of the inputs."""
     found = {}
     for name, layer in packable(denoiser).items():
         if getattr(layer, "groups", 1) != 1:
@@ -134,7 +134,7 @@ def migrated(denoiser: nn.Module, largest: dict[str, Tensor], alpha: float) -> d
 
 
 def divide(factors: dict[str, Tensor]) -> Callable[[str, nn.Module, Tensor], Tensor | None]:
-    """What `before_layers` does to the inputs of migrated layers."""
+    """The `act` of `before_layers` for migrated layers."""
 
     def act(name: str, layer: nn.Module, x: Tensor) -> Tensor | None:
         if name not in factors:
@@ -146,7 +146,7 @@ def divide(factors: dict[str, Tensor]) -> Callable[[str, nn.Module, Tensor], Ten
 
 
 def corrected(denoiser: nn.Module, rank: int, group: int) -> float:
-    """Put int4 weights, plus a 16-bit low-rank correction, in the place of the full ones; bits per weight."""
+    """Replace the weights by int4 weights plus a 16-bit low-rank correction; returns bits per weight."""
     usual, formats.GROUP = formats.GROUP, group
     bits, count = 0.0, 0
     for layer in packable(denoiser).values():

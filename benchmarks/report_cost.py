@@ -1,8 +1,8 @@
-"""Builds records of an evaluation of ATD-12K's size and measures what a report on them takes.
+"""Builds records of an evaluation of ATD-12K's size and measures time and memory of a report on them.
 
     python benchmarks/report_cost.py [--samples 2000] [--variants 5] [--keep FOLDER]
 
-The records are made up, in the evaluation's own format and by its own code from per-sample CSVs to aggregates. Wall
+The records are synthetic, in the evaluation's format, and written by its code from per-sample CSVs to aggregates. Wall
 time and peak memory are those of a fresh `nakawari report` process.
 """
 
@@ -38,7 +38,7 @@ RESULT = Path(__file__).parent / "results" / "report.json"
 SIZE = (512, 288)
 PROGRAM = "from nakawari.cli.main import run; run()"
 DISTINCT = 24
-"""Different pictures per row; the other samples link to them."""
+"""Number of different images per row; the other samples link to them."""
 
 _TYPICAL = {
     "psnr": (27.0, 4.0), "ssim": (0.88, 0.06), "st-lpips": (0.09, 0.04), "flip": (0.07, 0.03),
@@ -48,7 +48,7 @@ _TYPICAL = {
 
 
 def rows_of(variants: int) -> list[dict[str, Any]]:
-    """The table's rows: floors, anchors, a base, adapters of it at growing scales, and a ceiling, by quality."""
+    """The table's rows by quality: baselines, anchors, a base, its adapters at increasing scales, and a ceiling."""
     scales = np.round(np.linspace(0, 1.2, variants), 2)
     names = ["mini", *(f"mini+runs/show/best@{scale:g}" for scale in scales[1:])]
     gains = [0.6 - 1.6 * (scale - 0.7) ** 2 for scale in scales]
@@ -67,7 +67,7 @@ def rows_of(variants: int) -> list[dict[str, Any]]:
 
 
 def write_records(folder: Path, samples: int, variants: int) -> None:
-    """A whole result folder."""
+    """Write a complete result folder."""
     protocol = load_protocol("atd12k").model_copy(update={"metrics": tuple(_TYPICAL)})
     group = groups(protocol, missing(protocol.metrics))[0]
     random = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def _entry(folder: Path, row: dict[str, Any], files: list[str], protocol: str) -
 
 
 def _scene(random: np.random.Generator) -> list[np.ndarray]:
-    """Start, middle and end of discs that move over a flat, grainy ground: easy and hard parts for an image codec."""
+    """Start, middle and end of discs moving over a flat, grainy background: easy and hard areas for an image codec."""
     width, height = SIZE
     y, x = np.mgrid[:height, :width]
     ground = random.integers(120, 240, 3) + random.normal(0, 6, (height, width, 1))

@@ -1,11 +1,11 @@
-"""Peak memory and seconds of mini at four sizes, beside an earlier revision and the RIFEs that are installed.
+"""Peak memory and seconds of mini at four sizes, compared with an earlier revision and the installed RIFEs.
 
     python benchmarks/size_and_speed.py [--before CHECKOUT] [--sizes 256x160 512x320] [-o RESULTS.json]
 
-Every size is measured in a process of its own; `--before` is a checkout of another revision, whose package is measured
-by the same lines. What is timed is a call of the pipeline, keys as tensors in, uint8 frames out, after a first call at
-64 x 64; of two calls the faster counts, of an earlier revision there is one. `load` is the share of the
-processor that other processes used meanwhile: figures under load are no figures of speed. Four sizes, both revisions
+Every size is measured in a separate process; `--before` is a checkout of another revision, measured
+by the same code. A call of the pipeline is timed, from key tensors to uint8 frames, after a first call at
+64 x 64; the faster of two calls counts, an earlier revision has one. `load` is the share of the
+CPU used by other processes meanwhile: times under load are not valid. Four sizes, both revisions
 and two RIFEs take under six minutes on two idle cores and 10 GB.
 """
 
@@ -26,20 +26,20 @@ import numpy as np
 import torch
 
 JOBS = {"256x160": 14, "512x320": 14, "1920x1080": 7, "3840x2160": 1}
-"""Width and height -> in-betweens of the two keys that are drawn at once."""
+"""Width and height -> number of in-betweens drawn together."""
 GOALS = {
     "512x320": ("seconds", 2.5),
     "1920x1080": ("seconds_per_in_between", 6.0),
     "1920x1080 ": ("peak_bytes", 2.5e9),
     "3840x2160": ("peak_bytes", 3.5e9),
 }
-"""Size -> figure and the most that it may be; a space behind a size tells a second goal of it."""
+"""Size -> quantity and its maximum; a trailing space marks a second goal for a size."""
 PEERS_AT = ("256x160", "512x320", "1920x1080")
 SOURCE = Path(__file__).parents[1] / "src"
 
 
 def measured(size: str, peer: str | None, repeats: int) -> dict[str, Any]:
-    """Figures of this process, by whatever revision's package comes first on PYTHONPATH."""
+    """Measurements of this process, with the first package on PYTHONPATH."""
     from nakawari.evaluation.fitting import resize
     from nakawari.media import read_image
     from nakawari.variants import MINI
@@ -101,13 +101,13 @@ def _installed(package: str) -> bool:
 
 
 def _peak() -> int:
-    """The most memory (bytes) that this process has had resident; Linux only."""
+    """Peak resident memory of this process in bytes; Linux only."""
     lines = (line.split() for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return next(int(line[1]) * 1024 for line in lines if line and line[0] == "VmHWM:")
 
 
 def in_a_process(size: str, source: Path, threads: int, *, peer: str | None = None, repeats: int = 2) -> dict[str, Any]:
-    """The figures of a fresh process that runs the package in `source`, or, of one that failed, how it ended."""
+    """Measurements of a new process that runs the package in `source`, or its error."""
     from nakawari.evaluation.load import others
 
     command = [sys.executable, __file__, "--alone", size, "--threads", str(threads), "--repeats", str(repeats)]
@@ -131,7 +131,7 @@ def line(size: str, row: str, found: dict[str, Any]) -> str:
 
 
 def verdicts(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """Every goal that the figures of now can be held against, and whether it is met."""
+    """Every goal with measured values, and whether it is met."""
     now, said = rows["now"], []
     for size, (figure, most) in GOALS.items():
         value = now.get(size.strip(), {}).get(figure)

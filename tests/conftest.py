@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> CrossFade:
-    """Every model that a command loads is this cross-fade."""
+    """Commands load this cross-fade in place of every model."""
     from crossfade import CrossFade
 
     pipeline = CrossFade(noise=0.2)
@@ -77,13 +77,13 @@ def show(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def only_svg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report's plots are written in the format of its page alone."""
+    """Write a report's plots only in the format of its page."""
     monkeypatch.setattr("nakawari.reporting.drawing.FORMATS", ("svg",))
 
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report's plots have captions, and are not drawn."""
+    """Skip drawing a report's plots; captions stay."""
     monkeypatch.setattr("nakawari.reporting.drawing.FORMATS", ())
 
 
@@ -95,7 +95,7 @@ def cli() -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def framer_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny Framer with random weights, which draws five frames at once."""
+    """The folder of a tiny Framer with random weights, for five frames."""
     import tiny_framer
 
     folder = tmp_path_factory.mktemp("framer")

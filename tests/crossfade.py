@@ -1,4 +1,4 @@
-"""A stand-in for a model, quick and exact: a cross-fade of the keys plus noise from each sample's own generator."""
+"""A fast, deterministic stub model: a cross-fade of the keys plus noise from each sample's generator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Anything(frozenset[str]):
 
 @dataclass
 class CrossFade(Abilities):
-    """Called as an interpolation pipeline is; remembers how."""
+    """Callable like an interpolation pipeline; records its calls."""
 
     max_frames: int = 16
     noise: float = 0.0

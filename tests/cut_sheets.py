@@ -1,4 +1,4 @@
-"""Time sheets for tests: as documents of XDTS, drawn at random or given row by row."""
+"""Time sheets for tests, as XDTS documents: random, or given row by row."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NAMES = st.sampled_from(["1", "2", "3", "12", "A3", "2a", "07", "口"])
 
 @st.composite
 def dense_levels(draw: st.DrawFn, duration: int) -> Dense:
-    """A level of runs, on ones, twos or threes, mixed, with holds and gaps."""
+    """A level with runs on ones, twos or threes, with holds and gaps."""
     runs = draw(st.lists(st.tuples(st.none() | NAMES, st.sampled_from([1, 2, 2, 3, 8])), min_size=1, max_size=12))
     shown = [name for name, length in runs for _ in range(length)]
     return (shown + [shown[-1]] * duration)[:duration]
@@ -65,7 +65,7 @@ def dense_levels(draw: st.DrawFn, duration: int) -> Dense:
 
 @st.composite
 def tracks(draw: st.DrawFn, dense: Dense) -> list[dict[str, Any]]:
-    """Frames that a program might write for a level: changes, some cells said again, out of order, rows outside."""
+    """A level's frames as programs write them: changes, repeated cells, unsorted, rows outside the sheet."""
     frames = []
     for row, name in enumerate(dense):
         changes = row == 0 or name != dense[row - 1]
@@ -93,7 +93,7 @@ def tracks(draw: st.DrawFn, dense: Dense) -> list[dict[str, Any]]:
 
 @st.composite
 def sheets(draw: st.DrawFn) -> tuple[dict[str, Any], list[Dense]]:
-    """A document with parts that nobody reads, and what each of its levels shows."""
+    """A document with unknown fields, and the exposures of its levels."""
     duration = draw(st.integers(1, 40))
     levels = draw(st.lists(dense_levels(duration), min_size=1, max_size=3))
     names = [f" {name} " if draw(st.booleans()) else name for name in "ABC"[: len(levels)]]

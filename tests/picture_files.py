@@ -1,4 +1,4 @@
-"""One drawing in every format that productions hand over, with the pixels that a reader must find in it."""
+"""One drawing in every format used in productions, with the expected pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rgba = np.ndarray
 
 
 def drawing(shift: int = 0) -> np.ndarray:
-    """Levels that 16 bits, palettes and CMYK keep exactly, no symmetry, (H, W, 3)."""
+    """An asymmetric drawing with levels that 16 bits, palettes and CMYK represent exactly, (H, W, 3)."""
     picture = np.full((*SIZE, 3), 250, np.uint8)
     picture[2:9, 3 + shift : 8 + shift] = (200, 60, 20)
     picture[1:4, 10:15] = (20, 90, 180)
@@ -131,7 +131,7 @@ FORMATS = tuple(formats(drawing()))
 
 
 def write(folder: Path, name: str, shift: int = 0) -> tuple[Path, np.ndarray]:
-    """The drawing in a format, as `folder/<name>-<shift>.<suffix>`: the path and the pixels in it."""
+    """Write the drawing in a format as `folder/<name>-<shift>.<suffix>`; returns the path and the pixels."""
     suffix, save, pixels = formats(drawing(shift))[name]
     path = folder / f"{name}-{shift}{suffix}"
     save(path)

@@ -1,4 +1,4 @@
-"""Adapters in the layouts of other trainers, each made by hand from one of ours: they must draw what it draws."""
+"""Adapters in other trainers' layouts, each converted from a nakawari adapter: they must give the same result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def kohya(tensors: Tensors, folder: Path) -> Path:
-    """Underscores for dots, down and up, and an alpha of each layer's own."""
+    """Underscores for dots, down and up, and an alpha per layer."""
     made: Tensors = {}
     for name, tensor in tensors.items():
         layer, side = split(name)
@@ -170,7 +170,7 @@ def test_each_layer_keeps_its_own_rank_and_alpha(tmp_path: Path):
         ("lora_te_text_model_encoder.lora_down.weight", "adapts lora_te_text_model_encoder, which this tooncrafter"),
         ("lora_unet_input_blocks_0_0.hada_w1_a", "which this tooncrafter model lacks"),
         ("lora_unet_no_such_layer.lora_down.weight", "adapts no_such_layer, which this tooncrafter"),
-        ("input_blocks.0.0.lora_A.weight", r"the two matrices of input_blocks\.0\.0 do not belong together"),
+        ("input_blocks.0.0.lora_A.weight", r"the two matrices of input_blocks\.0\.0 do not match"),
     ],
 )
 def test_what_has_no_place_is_refused(tmp_path: Path, key: str, sentence: str):

@@ -1,4 +1,4 @@
-"""Adapters on a tiny model: presets, strict loading, mixing, merging, plain diffusers."""
+"""Adapters on a tiny model: presets, strict loading, combination, merging, plain diffusers."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_targets_by_pattern():
         "middle_block.1.transformer_blocks.0.attn1.to_q",
         "middle_block.1.transformer_blocks.0.attn2.to_q",
     ]
-    with pytest.raises(UsageError, match=r"'attn9' matches no layer .* presets are cross-attention"):
+    with pytest.raises(UsageError, match=r"'attn9' matches no layer .* give a preset, cross-attention"):
         pipeline.lora_layers("attn9")
     with pytest.raises(UsageError, match=r"neither a preset .* nor a regular expression"):
         pipeline.lora_layers("(")

@@ -1,4 +1,4 @@
-"""The pages for those who come from a fork: what they show exists, and the files of the forks are read."""
+"""The migration pages: their commands and options exist, and the forks' files are read."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_commands_of_a_page_run_on_what_they_name(
 
 
 def lay_out(page: str) -> None:
-    """The files that a page's commands name, in the fork's own layout, models and pictures tiny."""
+    """Write the files used by a page's commands in the fork's layout, with tiny models and images."""
     framer = page == "from-framerturbo"
     model, run = (
         ("models/framer", "outputs/final/unet_lora") if framer else ("models/tooncrafter", "lora_run/lora_best")

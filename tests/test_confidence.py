@@ -1,4 +1,4 @@
-"""How sure an in-between is, and gaps that are cuts: told, shown, and drawn as was asked."""
+"""Confidence of in-betweens, and scene cuts in gaps: reporting and drawing options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Cli = Callable[..., Result]
 
 
 def scene(seed: int, left: float = 20, channels: int = 3) -> np.ndarray:
-    """A picture of soft blots in colours of its own, with a disc on it."""
+    """An image of soft blots in random colours, with a disc on it."""
     random = np.random.default_rng(seed)
     small = random.integers(0, 256, (5, 8, 3), dtype=np.uint8) // 2 + random.integers(0, 128, 3, dtype=np.uint8)
     picture = Image.fromarray(small).resize((160, 100), Image.Resampling.BICUBIC)

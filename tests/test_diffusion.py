@@ -1,4 +1,4 @@
-"""Processes: every conversion against its inverse, and the terminal step."""
+"""Diffusion processes: every conversion against its inverse, and the terminal step."""
 
 from __future__ import annotations
 

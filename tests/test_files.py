@@ -1,4 +1,4 @@
-"""Files that are whole, that others may read, and that two processes do not make at once."""
+"""Atomic files, their modes, and locks between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every in-between goes through: what is held stays held, a palette is kept, mattes stay hard."""
+"""Post-processing of in-betweens: static areas, palettes, mattes, grain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SKY, RED, INK = (140, 198, 238), (220, 50, 60), (20, 16, 24)
 
 
 class Careless(CrossFade):
-    """Draws as a network does: three levels off everywhere, what stands still too."""
+    """A stub with a network's errors: three levels off everywhere, also in static areas."""
 
     def __call__(self, start, end, **options):
         made = super().__call__(start, end, **options)
@@ -88,7 +88,7 @@ PINK, PALE = (247, 228, 238), (231, 231, 236)
 
 
 def ringed(ball_at: tuple[int, int], ring_at: float) -> np.ndarray:
-    """A ball that moves, and a pale ring that moves by less than a pixel."""
+    """A moving ball, and a pale ring that moves by less than a pixel."""
     picture = Image.new("RGB", (320 * 8, 200 * 8), PINK)
     pencil = ImageDraw.Draw(picture)
     left, top = (8 * place for place in ball_at)
@@ -209,7 +209,7 @@ def test_texture_that_pans_is_no_grain():
 
 
 def test_flat_drawings_have_no_grain():
-    """Rounding takes the mean of squares of some just below zero."""
+    """Rounding makes some mean squares slightly negative."""
     for number in range(20):
         random = np.random.default_rng(number)
         key = np.full((64, 64, 3), 240, np.uint8)

@@ -1,4 +1,4 @@
-"""The tiny Framer that ships: a drag moves the thing dragged."""
+"""The bundled tiny Framer: a drag moves the dragged object."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ TINY = Settings(device="cpu", tiny=True)
 
 
 class Kept(Session):
-    """Keeps what would be sent."""
+    """Collects messages."""
 
     def __init__(self, seconds: float = 600) -> None:
         super().__init__(TINY, time.time() + seconds)
@@ -116,7 +116,7 @@ def test_jobs_are_chosen_by_letter_and_name_in_the_order_given() -> None:
     whole = gpu.chosen(None, False, True)
     assert {job.part for job in whole} == set("abcde") and not any(job.kind == "compiles" for job in whole)
     assert len({job.name for job in gpu.JOBS}) == len(gpu.JOBS)
-    with pytest.raises(SystemExit, match="--only nothing is no job"):
+    with pytest.raises(SystemExit, match="--only nothing is not a job"):
         gpu.chosen("nothing", True, True)
 
 

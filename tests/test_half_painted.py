@@ -1,4 +1,4 @@
-"""Half cel, half painting: figures of flat colour move by their parts over a ground that the model draws."""
+"""Flat-coloured figures on painted backgrounds: figures are drawn by parts, the background by the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINE = 4
 
 
 def painted() -> np.ndarray:
-    """A ground like watercolour: no place of it is of one colour."""
+    """A watercolour-like background without uniform areas."""
     rng = np.random.default_rng(0)
     width, height = SIZE
     layers = [
@@ -32,7 +32,7 @@ def painted() -> np.ndarray:
 
 
 def figure(left: int) -> Image.Image:
-    """A man of three regions with outlines, anti-aliased, RGBA."""
+    """A figure of three outlined regions, antialiased, RGBA."""
     picture = Image.new("RGBA", (SIZE[0] * FINE, SIZE[1] * FINE))
     pencil = ImageDraw.Draw(picture)
 

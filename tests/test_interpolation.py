@@ -1,4 +1,4 @@
-"""The plan of the passes, and the drawing with a stand-in model."""
+"""The plan of passes, and drawing with a stub model."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_values_that_are_not_finite_and_lack_of_memory_are_one_sentence():
 
 
 def disc(left: int) -> np.ndarray:
-    """A red square on a transparent ground whose hidden colour is white."""
+    """A red square on a transparent background with white as hidden colour."""
     frame = np.full((16, 32, 4), 255, np.uint8)
     frame[..., 3] = 0
     frame[4:12, left : left + 8] = (200, 0, 0, 255)

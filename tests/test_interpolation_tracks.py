@@ -1,4 +1,4 @@
-"""Tracks over a sequence: per gap, per pass; and what is drawn of them."""
+"""Tracks over a sequence, per gap and per pass, and their overlays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points led by hand with mini: the thing lands where it is led."""
+"""Point tracks with mini: the object follows the track."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUND = np.random.default_rng(5).integers(60, 200, (10, 16, 3), dtype=np.uint8)
 
 
 def scene(*balls: tuple[int, int]) -> np.ndarray:
-    """Red balls, (x, y) each, on a painted ground."""
+    """Red balls at (x, y) on a painted background."""
     picture = Image.fromarray(GROUND).resize((256, 160), Image.Resampling.BICUBIC)
     for x, y in balls:
         ImageDraw.Draw(picture).ellipse((x - 11, y - 11, x + 11, y + 11), (250, 10, 20), (0, 0, 0), 2)

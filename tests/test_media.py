@@ -1,4 +1,4 @@
-"""Frames in and out."""
+"""Reading and writing of frames."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_truncated_video(tmp_path: Path):
 
 def test_video_of_too_few_frames(tmp_path: Path):
     write_video(tmp_path / "a.mp4", smooth(3, 16, 16), 12)
-    with pytest.raises(NakawariError, match="has 3 frames, at least 5 are needed"):
+    with pytest.raises(NakawariError, match="has 3 frames, but at least 5 are needed"):
         read_frames(tmp_path / "a.mp4", minimum=5)
 
 

@@ -1,4 +1,4 @@
-"""Memory that runs out, and models in the formats that they were saved in."""
+"""Out-of-memory errors, and loading models in their saved dtypes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Cli = Callable[..., Result]
 
 
 def exhaust() -> None:
-    """More than any machine has: the allocator itself refuses."""
+    """Allocate more than any machine has, so that the allocator fails."""
     torch.empty(2**50)
 
 
@@ -73,7 +73,7 @@ SIZE = ("--size", "32x32", "--frames", "3", "--steps", "2", "--batch", "1", "--w
         (
             "from_pretrained",
             "interpolate KEYS -o out --model BASE",
-            r"while loading .*base; .* name the model with :bf16",
+            r"while loading .*base; .* append :bf16",
         ),
         ("denoise", "interpolate KEYS -o out --model BASE", r"while drawing 1 x 3 frames of 22x14; .*: lower --batch"),
         ("encode", "adapt --data SHOW --model BASE -o out SIZE", r"while training; .*: set optim\.batch_size"),
@@ -99,13 +99,13 @@ def test_it_is_one_sentence_wherever_it_happens(
     assert result.exit_code == 1
     said = result.stderr.strip().splitlines()[-1]
     assert said.startswith("nakawari: Memory of the CPU ran out ") and said.endswith(".")
-    assert "one more piece of 4503599.6 GB was wanted" in said and "GB are free" in said
+    assert "4503599.6 GB more were needed" in said and "GB are free" in said
     assert re.search(sentence, said), said
     assert not (tmp_path / "out" / "interpolation.json").exists()
 
 
 def half(folder: Path, dtype: torch.dtype = torch.float16) -> ToonCrafterPipeline:
-    """A model with towers, saved in 16 bits as a conversion does."""
+    """A model with encoders, saved in 16 bits as by a conversion."""
     pipeline = towered_model()
     for part in ("unet", "vae", "resampler", "text_encoder", "image_encoder"):
         torch.nn.Module.to(getattr(pipeline, part), dtype)
@@ -188,7 +188,7 @@ def recipe_of(base: Path, show: Path, tmp_path: Path, precision: str) -> Path:
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_training_loads_a_small_base_small(show: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str):
-    """No part is in float32 on its way to fewer bits."""
+    """No part is in float32 before it is packed."""
     towered_model().save_pretrained(tmp_path / "base")
     loaded = []
     shrink = run.variants.load

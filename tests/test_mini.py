@@ -1,4 +1,4 @@
-"""The model that ships: its record, its size, and that it draws."""
+"""The bundled model mini: its record, its size, and its output."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_half_precision_draws_the_same() -> None:
 
 
 def test_mini_draws_at_the_time_it_is_told():
-    """A disc that moves across: its centre at a quarter of the way, in one drawing."""
+    """A moving disc is at a quarter of the way in a drawing for time 0.25."""
     keys = [np.full((64, 128, 3), 255, np.uint8) for _ in range(2)]
     y, x = np.mgrid[:64, :128]
     for key, centre in zip(keys, (44, 76), strict=True):

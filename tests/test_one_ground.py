@@ -1,4 +1,4 @@
-"""A transparent cel and a drawing on an opaque ground: the figure moves, the ground comes in."""
+"""A transparent cel and a drawing with an opaque background: the figure moves, the background fades in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SKY, GRASS, SHIRT, SKIN, INK = (140, 198, 238), (96, 160, 80), (220, 50, 60), (2
 
 
 def cel(left: int) -> NDArray[np.uint8]:
-    """A body, a head and its lines, (120, 200, 4), four times as large and brought down."""
+    """A body and a head with outlines, (120, 200, 4), drawn at four times the size and downscaled."""
     board = np.zeros((480, 800, 4), np.uint8)
     for colour, grown in ((INK, 6), (SHIRT, 0)):
         cv2.rectangle(board, (4 * left - grown, 200 - grown), (4 * left + 120 + grown, 400 + grown), (*colour, 255), -1)

@@ -91,10 +91,10 @@ def test_canonical_lpips_stands_behind_the_same_call_where_it_is_installed(monke
     assert found.distance.net == kind.removeprefix("lpips-") and not found.training
     assert found(torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)).tolist() == [1.0, 1.0]
     monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=_without_network))
-    with pytest.raises(UsageError, match=r"could not fetch its .* take st-lpips, which ships"):
+    with pytest.raises(UsageError, match=r"could not download its .* use the bundled st-lpips"):
         load_perceptual(kind)
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UsageError, match="install them, or take st-lpips, which ships"):
+    with pytest.raises(UsageError, match="install them, or use the bundled st-lpips"):
         load_perceptual(kind)
 
 

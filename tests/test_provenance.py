@@ -6,7 +6,7 @@ from nakawari import provenance
 
 
 def repository(folder: Path) -> str:
-    """A folder as a git repository with one commit; returns the commit."""
+    """Make a folder a git repository with one commit; returns the commit."""
 
     def git(*words: str) -> str:
         who = ("-c", "user.name=a", "-c", "user.email=a@b")

@@ -1,4 +1,4 @@
-"""One reader: each format gives the same pixels through each door by which pictures enter."""
+"""Image reading: each format gives the same pixels in every command."""
 
 from __future__ import annotations
 

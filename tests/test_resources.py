@@ -1,4 +1,4 @@
-"""What drawing takes, found without weights, and the way that is chosen."""
+"""Memory and FLOPs of sampling, found without weights, and the chosen settings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_attention_has_no_matrix_of_scores():
 
 
 def test_shapes_that_are_known_beforehand_are_those_of_torch():
-    """Of the operations that torch's own meta functions are slow for."""
+    """For operators with slow meta functions in torch."""
     aten = torch.ops.aten
     for dtype in (torch.float32, torch.bfloat16):
         x, weight, few = (torch.empty(shape, device="meta", dtype=dtype) for shape in ((4, 8, 6, 5), 8, (4, 2)))
@@ -113,7 +113,7 @@ def test_an_empty_model_is_the_model_without_its_numbers(saved: Path, precision:
 
 @pytest.mark.parametrize("make", [towered_model, tiny_framer.tiny])
 def test_a_setting_that_is_a_list_is_no_network(make: Callable[[], InterpolationPipeline], tmp_path: Path):
-    """A converted model says its trained size so."""
+    """A converted model records its trained size as a list."""
     pipeline = make()
     pipeline.register_to_config(trained_size=(32, 48))
     pipeline.save_pretrained(tmp_path)
@@ -122,7 +122,7 @@ def test_a_setting_that_is_a_list_is_no_network(make: Callable[[], Interpolation
 
 
 def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved: Path):
-    """The same count over real tensors, which are there."""
+    """Compared with the count over real tensors."""
     size = Size(frames=5, height=32, width=48, branches=2)
     found = need_of(empty_pipeline(str(saved), "cpu"), size).phases
     pipeline = variants.load(str(saved)).pipeline
@@ -148,7 +148,7 @@ def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved
 
 
 def test_everything_beside_one_clip_is_counted(saved: Path):
-    """Batches, tracks, the second decoding, and what a cache level keeps and saves."""
+    """Batches, tracks, the second decoding, and memory and savings of a cache level."""
     pipeline = empty_pipeline(str(saved), "cpu")
     if pipeline.family == "mini":
         pytest.skip("mini knows neither of them")
@@ -236,7 +236,9 @@ def test_the_first_way_that_fits_is_taken_and_nothing_is_loaded(saved: Path, mon
         assert chosen.need <= way.need
         assert every.index(chosen) <= every.index(way)
     least = min(way.need for way in every)
-    with pytest.raises(NakawariError, match=r"5 frames of 48x32 do not fit into .* the smallest way \(.*\) takes .*;"):
+    with pytest.raises(
+        NakawariError, match=r"5 frames of 48x32 do not fit into .* the smallest setting \(.*\) takes .*;"
+    ):
         choose(str(saved), size, 4, "cuda", least - 1)
     assert {way.model for way in ways(f"{saved}:bf16", size, 4, "cpu")} == {f"{saved}:bf16"}
 
@@ -245,7 +247,7 @@ def test_amounts_of_memory():
     assert parse_memory("8GB") == 8_000_000_000 and parse_memory("7.5 gb") == 7_500_000_000
     assert parse_memory("900MB") == 900_000_000
     for words in ("8", "GB", "-1GB", "8TB"):
-        with pytest.raises(UsageError, match="is not an amount of memory; write it as 8GB"):
+        with pytest.raises(UsageError, match="is not an amount of memory; write for example 8GB"):
             parse_memory(words)
 
 

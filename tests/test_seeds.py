@@ -1,4 +1,4 @@
-"""Seeds never change: what was drawn and trained by earlier versions is drawn and trained again."""
+"""Seeds never change, so that results of earlier versions are reproduced."""
 
 from __future__ import annotations
 

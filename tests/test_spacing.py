@@ -1,4 +1,4 @@
-"""In-betweens at other shares of the way than even ones."""
+"""In-betweens at uneven fractions of the gap."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_model_with_fixed_places_says_where_it_drew():
 
 @pytest.mark.parametrize("count", [20, 16])
 def test_many_shares_stand_where_they_should(count: int):
-    """More than one pass draws them; and 17 steps cannot be cut evenly, which a model of any time need not mind."""
+    """With several passes; 17 steps cannot be divided evenly, which does not matter for a model of continuous time."""
     shares = eased("ease-in", even(count))
     drawn = draw(grey(0, 250), Settings((count,), shares=(shares,)), CrossFade(draws_any_time=True))
     assert levels(drawn.frames)[1:-1] == pytest.approx([250 * share for share in shares], abs=2)

@@ -1,4 +1,4 @@
-"""What a model has seen stands beside its weights, and evaluation says so where it is scored on it."""
+"""Fingerprints of training images beside the weights, and evaluation on training data marked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_triplets(folder: Path, names: list[str], seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
-    """An adapter `run` that was trained on `data/train`; `data/test` was kept out."""
+    """An adapter `run` trained on `data/train`; `data/test` was held out."""
     folder = tmp_path_factory.mktemp("trained-on")
     mini_model().save_pretrained(folder / "base")
     (folder / "small.yaml").write_text(SMALL)

@@ -1,4 +1,4 @@
-"""A tiny Framer whose parts all have something to say."""
+"""A tiny Framer in which every part affects the output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS = 4
 
 
 def tiny(temporal_context: str = "interleaved") -> FramerPipeline:
-    """Random weights, always the same; the layers that start at zero are given values, so that all paths count."""
+    """Fixed random weights, also in zero-initialised layers, so that all paths have an effect."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = TINY["unet"] | {"temporal_context": temporal_context}

@@ -43,7 +43,7 @@ VAE: dict[str, Any] = {
 
 
 def shaken(module: torch.nn.Module, seed: int = 0) -> None:
-    """Fill every parameter with small random values, those that start at zero too."""
+    """Fill every parameter with small random values, zero-initialised ones included."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -51,14 +51,14 @@ def shaken(module: torch.nn.Module, seed: int = 0) -> None:
 
 
 def plain_model(seed: int = 0) -> ToonCrafterPipeline:
-    """A model without towers and without motion guidance."""
+    """A model without encoders and without motion guidance."""
     settings = {"max_frames": 8, "default_steps": STEPS}
     pipeline = build({"family": "tooncrafter", "unet": UNET, "vae": VAE, "pipeline": settings})
     return _finished(pipeline, seed)
 
 
 def mini_model(seed: int = 0) -> MiniPipeline:
-    """mini as it ships, but narrow."""
+    """The bundled mini, but narrower."""
     unet = {"model_channels": 8, "num_head_channels": 8, "norm_num_groups": 4, "guide_hidden": 4}
     pipeline = build({"family": "mini", "unet": unet, "pipeline": {"max_frames": 8, "default_steps": 2}})
     shaken(pipeline.unet, seed)
@@ -69,7 +69,7 @@ def mini_model(seed: int = 0) -> MiniPipeline:
 
 
 def towered_model(projector: int = 6) -> ToonCrafterPipeline:
-    """A tiny model with towers, the image tower 8 wide, every weight random."""
+    """A tiny model with CLIP encoders, the image encoder of width 8, all weights random."""
     torch.manual_seed(0)
     context = {"context_dim": 8, "image_cross_attention": True, "image_tokens_per_frame": 2}
     pipeline = ToonCrafterPipeline(

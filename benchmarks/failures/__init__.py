@@ -1,4 +1,4 @@
-"""Objectives of published trainers that fail, kept to show what they do: never train with them to get a model."""
+"""Failing objectives of published trainers, to reproduce their failures: do not train models with them."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ KINDS = {
 
 
 def register() -> None:
-    """Make these kinds known to recipes."""
+    """Register these kinds for recipes."""
     OBJECTIVES.update(KINDS)

@@ -1,4 +1,5 @@
-"""Kind `answer-is-noise`: a student's raw answer is trained to be the noise, whatever the process takes it for."""
+"""Kind `answer-is-noise`: a student's raw output is trained to predict noise, whatever the process's prediction
+type."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from nakawari.training.recipe import Recipe
 
 
 class Params(imitate.ImitateParams):
-    """As those of `imitate`."""
+    """As for `imitate`."""
 
     kind: Literal["answer-is-noise"] = "answer-is-noise"  # type: ignore[assignment]
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
-    """`imitate` with clean latents for a target that the noise as an answer stands for."""
+    """`imitate` with the clean latents as target that a noise output implies."""
     objective = imitate.build(params, pipeline, recipe)
     process = pipeline.process
     objective.target = replace(objective.target, latents=lambda batch, step: process.x0(step.noise, step.noisy, step.t))

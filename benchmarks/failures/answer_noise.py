@@ -1,6 +1,6 @@
-"""Kind `answer-noise`: the raw output of the denoiser is held against the noise, whatever the process takes it for.
+"""Kind `answer-noise`: the denoiser's raw output is compared with the noise, whatever the process's prediction type.
 
-The frames of the pixel term are decoded without gradient, so that the term is measured and teaches nothing.
+The frames of the pixel term are decoded without gradient, so that the term is logged but has no effect.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nakawari.training.recipe import Recipe
 
 
 class Params(adapt.AdaptParams):
-    """As those of `adapt`."""
+    """As for `adapt`."""
 
     kind: Literal["answer-noise"] = "answer-noise"  # type: ignore[assignment]
 
 
 class NoiseAnswer(DenoiserObjective):
-    """`adapt` with the loss mean |output - noise| in place of all others."""
+    """`adapt` with only the loss mean |output - noise|."""
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         batch = marked(batch, self.target, lambda: torch.empty(0))
@@ -47,7 +47,7 @@ class NoiseAnswer(DenoiserObjective):
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> NoiseAnswer:
-    """An adapter that learns by it."""
+    """Train an adapter with it."""
     objective = adapt.build(params, pipeline, recipe)
     objective.__class__ = NoiseAnswer
     return objective

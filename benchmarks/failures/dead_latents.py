@@ -15,21 +15,21 @@ from nakawari.training.recipe import Recipe
 
 
 class Params(imitate.ImitateParams):
-    """As those of `imitate`."""
+    """As for `imitate`."""
 
     kind: Literal["dead-latents"] = "dead-latents"  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class DeadTerms(LatentTerms):
-    """The terms, of an estimate that nothing reaches."""
+    """The loss terms of an estimate without gradient."""
 
     def __call__(self, process: Any, estimate: Tensor, *about: Any) -> Tensor:
         return super().__call__(process, estimate * 0, *about)
 
 
 def build(params: Params, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
-    """`imitate`, decoding latents that are zero."""
+    """`imitate` with latents set to zero."""
     objective = imitate.build(params, pipeline, recipe)
     objective.terms = DeadTerms(**{field.name: getattr(objective.terms, field.name) for field in fields(LatentTerms)})
     decode = pipeline.decode

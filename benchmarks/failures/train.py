@@ -1,4 +1,4 @@
-"""Train by one of the failing objectives: as `nakawari train`.
+"""Train with one of the failing objectives; arguments as for `nakawari train`.
 
 python benchmarks/failures/train.py benchmarks/failures/dead-latents.yaml -o runs/dead
 python benchmarks/failures/train.py runs/show/recipe.yaml --set objective.kind=answer-noise -o runs/noise

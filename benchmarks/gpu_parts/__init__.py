@@ -1,1 +1,1 @@
-"""The parts of `benchmarks/gpu.py`: each measures one thing in a process of its own."""
+"""The parts of `benchmarks/gpu.py`: each runs one measurement in a separate process."""

@@ -1,4 +1,4 @@
-"""Part e: does it draw where the process may take no more than a small card has."""
+"""Part e: sampling under the memory limit of a small card."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STAGES: dict[str, dict[str, Sequence[str]]] = {
         "decode": ("vae",),
     },
 }
-"""Which networks each part of a call needs on the device."""
+"""Networks that each part of a call needs on the device."""
 
 
 def run(session: Session, family: str, gigabytes: float, *ways: str) -> None:
-    """All ways, or those named, from the plain one to the thriftiest; 2 steps each, since memory is the same at
-    every step."""
+    """All settings, or the named ones, from the plain one to the one with least memory; 2 steps each, as memory is the
+    same at every step."""
     settings = session.settings
     if settings.cuda:
         total = torch.cuda.get_device_properties(0).total_memory
@@ -50,7 +50,7 @@ def resident(session: Session, family: str) -> Found:
 
 
 def model_offload(session: Session, family: str) -> Found:
-    """As diffusers does it: networks wait in the CPU's memory."""
+    """As in diffusers: unused networks are offloaded to CPU memory."""
     pipe = thrifty(models.pipeline(session.settings, family, torch.float16, "cpu"))
     if session.settings.cuda:
         pipe.enable_model_cpu_offload()
@@ -58,7 +58,7 @@ def model_offload(session: Session, family: str) -> Found:
 
 
 def by_stage(session: Session, family: str) -> Found:
-    """Each part of a call finds on the device what it needs, and nothing else."""
+    """Only the networks of the current part of a call are on the device."""
     pipe = thrifty(models.pipeline(session.settings, family, torch.float16, "cpu"))
     return whole(staged(pipe, session.settings.device), session, 2)
 
@@ -66,7 +66,7 @@ def by_stage(session: Session, family: str) -> Found:
 def by_stage_int8(session: Session, family: str) -> Found:
     """The same with an 8-bit denoiser."""
     pipe = thrifty(models.pipeline(session.settings, family, torch.float16, "cpu"))
-    # A CPU would pack it for most of a minute.
+    # On a CPU packing takes most of a minute.
     unet = models.at_precision(pipe.unet.to(session.settings.device), "int8").to("cpu", torch.float16)
     pipe.register_modules(unet=unet)
     return whole(staged(pipe, session.settings.device), session, 2)
@@ -81,14 +81,14 @@ WAYS: dict[str, Callable[[Session, str], Found]] = {
 
 
 def thrifty(pipe: InterpolationPipeline) -> InterpolationPipeline:
-    """Guidance branches one by one, where the family can."""
+    """Guidance branches one at a time, if the family supports it."""
     if hasattr(pipe, "batched_guidance"):
         pipe.batched_guidance = False
     return pipe
 
 
 def staged(pipe: InterpolationPipeline, device: str) -> InterpolationPipeline:
-    """The pipeline with every part of a call wrapped: its networks come to the device, the others leave it."""
+    """The pipeline with every part of a call wrapped: its networks are moved to the device, the others off it."""
     runs_on = type(f"Staged{type(pipe).__name__}", (type(pipe),), {"_execution_device": torch.device(device)})
     pipe.__class__ = runs_on
     networks = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
@@ -115,6 +115,6 @@ def _with_networks(
 
 
 def clean_cache() -> None:
-    """Give the allocator's free blocks back without forgetting the peak."""
+    """Release the allocator's free blocks without resetting the peak."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

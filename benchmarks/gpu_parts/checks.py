@@ -16,11 +16,11 @@ from .session import Found, Session
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 40
-"""Seconds after which one test is given up."""
+"""Timeout of one test in seconds."""
 
 
 def run(session: Session) -> None:
-    """In this process: what has been imported need not be imported again."""
+    """Run the tests in this process, which has the imports already."""
     os.chdir(ROOT)
     words = ["tests/gpu", "-o", "addopts=", "-m", "gpu", "-v", "-s", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
     code = pytest.main([*words, "-p", "no:xdist", "-p", "no:benchmark"], plugins=[Outcomes(session)])
@@ -28,7 +28,7 @@ def run(session: Session) -> None:
 
 
 class Outcomes:
-    """A plugin of pytest: limits each test to `longest` seconds, and sends what became of it."""
+    """A pytest plugin: limits each test to `longest` seconds, and sends its outcome."""
 
     def __init__(self, session: Session, longest: int = LONGEST) -> None:
         self._session, self._longest = session, longest
@@ -36,7 +36,7 @@ class Outcomes:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """One test, set up and taken down."""
+        """One test with setup and teardown."""
         left = self._session.deadline - time.time()
         if left < 2:
             pytest.exit(f"no time left for {item.name} and those after it")
@@ -54,7 +54,7 @@ class Outcomes:
             signal.signal(signal.SIGALRM, before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """What became of one phase of a test; a failure of any phase is the test's."""
+        """The outcome of one phase of a test; a failure of any phase fails the test."""
         name = report.nodeid.rpartition("::")[2]
         row = self.found["tests"].setdefault(name, {"outcome": "passed", "seconds": 0.0})
         row["seconds"] = round(row["seconds"] + report.duration, 2)
@@ -68,6 +68,6 @@ class Outcomes:
 
 
 def reason(report: pytest.TestReport) -> str:
-    """Why a test failed or was skipped: the end of what pytest says, on one line."""
+    """Why a test failed or was skipped: the end of pytest's report, on one line."""
     said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return " ".join(said.split())[-1500:]

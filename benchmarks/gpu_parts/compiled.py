@@ -1,4 +1,4 @@
-"""Parts b and c under `torch.compile`: compilation beside other parts, then times with the device alone."""
+"""Parts b and c with `torch.compile`: compilation in parallel with other parts, then timing with the device alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .speed import networks_of, whole
 
 
 def run(session: Session, family: str, precision: str) -> None:
-    """Compile what runs at every step, then time steps and a whole call, and draw a second picture."""
+    """Compile the networks that run at every step, then time steps and a whole call, and draw a second sample."""
     settings = session.settings
     label = f"{precision} together, compiled"
     built: list[tuple[InterpolationPipeline, Condition, Tensor]] = []
@@ -70,7 +70,7 @@ def prepared(session: Session, family: str, precision: str) -> tuple[Interpolati
 
 
 def counts() -> Found:
-    """Graphs made so far in this process, and breaks between them."""
+    """Number of graphs so far in this process, and of graph breaks."""
     counters = dynamo.utils.counters
     found = {"graphs": int(counters["stats"].get("unique_graphs", 0))}
     return found | {

@@ -1,4 +1,4 @@
-"""Parts b, c and d: a student for few steps (consistency distillation): how fast it draws, and a step of making it."""
+"""Parts b, c and d: a few-step student (consistency distillation): sampling speed, and a training step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(session: Session, family: str, topic: str) -> None:
 
 
 def calls(session: Session, family: str) -> None:
-    """Whole calls of a student: its own sampler, no guidance. Its weights are random, its time is not."""
+    """Whole calls of a student: its own sampler, no guidance. Weights are random; timing is not affected."""
     pipe = models.pipeline(session.settings, family, torch.bfloat16)
     pipe.sample_in_few_steps(STEPS[0])
     session.measure("few-step call, first bf16", 6, lambda: whole(pipe, session, 1))
@@ -36,12 +36,12 @@ def calls(session: Session, family: str) -> None:
 
 
 def distilled(session: Session, family: str) -> None:
-    """One optimizer step of a rank-16 student: teacher with guidance, student without and with gradient."""
+    """One optimizer step of a rank-16 student: teacher with guidance, student without guidance and with gradient."""
     session.measure(f"{family} few-step student, rank 16, checkpointing", 15, lambda: step(session, family))
 
 
 def step(session: Session, family: str) -> Found:
-    """Encoding a clip, teacher's and student's evaluations, backward pass, AdamW on the adapter."""
+    """Encode a clip, evaluate teacher and student, backward pass, AdamW on the adapter."""
     objective = student(session, family)
     learning = list(objective.trainable_parameters().values())
     frames, height, width = models.clip_shape(session.settings, family)
@@ -60,7 +60,7 @@ def step(session: Session, family: str) -> Found:
 
 
 def student(session: Session, family: str) -> DenoiserObjective:
-    """The objective of a rank-16 adapter on a frozen bf16 base; its teacher has a denoiser of its own."""
+    """The objective of a rank-16 adapter on a frozen bf16 base; its teacher has a separate denoiser."""
     pipe = models.pipeline(session.settings, family, torch.bfloat16)
     words = {"teacher": "itself", "guidance": 3.0, "lora": {"target": lora.TARGETS[family], "rank": 16}}
     objective = student_jumps(FewStepParams.model_validate(words), pipe, Teacher(second(pipe), "itself"))
@@ -69,6 +69,6 @@ def student(session: Session, family: str) -> DenoiserObjective:
 
 
 def second(pipe: InterpolationPipeline) -> InterpolationPipeline:
-    """The same model with its own denoiser, and all else shared."""
+    """The same model with a separate denoiser and all other parts shared."""
     parts = {name: part for name, part in pipe.components.items() if part is not None}
     return type(pipe)(**parts | {"unet": copy.deepcopy(pipe.denoiser)})

@@ -2,7 +2,7 @@
 
     python -m gpu_parts.jobs SETTINGS NAME [ARGUMENT ...]
 
-Its turn comes as a line on standard input, the time when it must have ended.
+Its turn is a line on standard input with the time by which it must end.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ MODULES = {name: f"gpu_parts.{name}" for name in ("compiled", "capped", "speed",
 
 
 def turn() -> float:
-    """Wait for the next turn; when it ends, in seconds of `time.time()`."""
+    """Wait for the next turn; returns its end in seconds of `time.time()`."""
     line = sys.stdin.readline()
     if not line:
-        raise SystemExit(0)  # nobody is there any more
+        raise SystemExit(0)  # the parent has ended
     return float(line)
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     settings = Settings(**json.loads(sys.argv[1]))
     name, *arguments = sys.argv[2:]
     module = importlib.import_module(MODULES[name])
-    gc.freeze()  # what was imported stays: looking through it at every `clean` takes half a second
+    gc.freeze()  # exclude imports from collection: scanning them at every `clean` takes half a second
     session = Session(settings, turn())
 
     def wait() -> None:

@@ -18,7 +18,7 @@ TARGETS = {"tooncrafter": "spatial-cross-attention", "framer": "attention"}
 
 
 def run(session: Session, family: str) -> None:
-    """With and without checkpointed activations."""
+    """With and without activation checkpointing."""
     pipe = models.pipeline(session.settings, family, torch.bfloat16)
     told = models.condition(pipe, session.settings)
     keep_only_the_denoiser(pipe)
@@ -31,14 +31,14 @@ def run(session: Session, family: str) -> None:
 
 
 def keep_only_the_denoiser(pipe: InterpolationPipeline) -> None:
-    """Training encodes once and then holds nothing but the denoiser and what it is told."""
+    """Free all other networks: training encodes once, then keeps only the denoiser and its conditions."""
     for name, part in pipe.components.items():
         if isinstance(part, torch.nn.Module) and name not in ("unet", "controlnet"):
             part.to("cpu")
 
 
 def step(pipe: InterpolationPipeline, told: Condition, target: str, checkpointing: bool) -> Found:
-    """Forward, backward and AdamW on the adapter, whose weights are float32 under bf16 autocast."""
+    """Forward, backward and AdamW on the adapter, with float32 weights under bf16 autocast."""
     denoiser = pipe.denoiser
     if not getattr(denoiser, "peft_config", None):
         add_lora(pipe, LoraParams(target=target, rank=16))
@@ -50,7 +50,7 @@ def step(pipe: InterpolationPipeline, told: Condition, target: str, checkpointin
 
 
 def learnt(pipe: InterpolationPipeline, learning: Sequence[Tensor], loss: Callable[[], Tensor]) -> Found:
-    """Time and peak of a step of AdamW after a first one, how many values learn, and whether any did."""
+    """Time and peak memory of an AdamW step after a first one, number of trained values, and whether any changed."""
     optimizer = torch.optim.AdamW(learning, lr=1e-4)
 
     def once() -> None:
@@ -66,12 +66,12 @@ def learnt(pipe: InterpolationPipeline, learning: Sequence[Tensor], loss: Callab
 
 
 def moved(pipe: InterpolationPipeline) -> bool:
-    """Whether anything was learnt: the second halves of an adapter's layers begin at zero."""
+    """Whether the weights changed: the B matrices of an adapter start at zero."""
     return any(bool(value.any()) for name, value in pipe.denoiser.named_parameters() if "lora_B" in name)
 
 
 def loss_of(pipe: InterpolationPipeline, x0: Tensor, noise: Tensor, told: Condition, device: torch.device) -> Tensor:
-    """Mean squared error of the network's answer in the middle of the schedule."""
+    """Mean squared error of the network output in the middle of the schedule."""
     process = pipe.process
     middle = process.sampling_times(3)[1]
     t = middle.to(device).expand(len(x0))

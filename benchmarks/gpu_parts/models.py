@@ -1,7 +1,7 @@
-"""Pipelines of the published size with random weights, and what is asked of them.
+"""Pipelines of the published size with random weights, and their inputs.
 
-Weights keep the size of what passes through a layer; those that start at zero are random too, so that nothing is timed
-or compared on zeros.
+Weights preserve the scale of activations; zero-initialised ones are random too, so that nothing is timed
+or compared with zeros.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from .session import Settings
 
 FAMILIES = ("tooncrafter", "framer")
 FRAMES = {"tooncrafter": 16, "framer": 14}
-"""Frames that a released model draws."""
+"""Number of frames of the released models."""
 STEPS = {"tooncrafter": 50, "framer": 30}
 PRECISIONS = ("fp32-strict", "fp32", "tf32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "fp8-dynamic")
-"""`fp32` is torch as it starts: TF32 in convolutions, not in products. `fp32-strict` has none, `tf32` has it in both.
-In those below 16 bits the layers are packed and all between them is bf16."""
+"""`fp32` is torch's default: TF32 in convolutions, not in matrix products. `fp32-strict` has none, `tf32` in both.
+Below 16 bits the layers are packed and the rest is bf16."""
 
 
 def clip_shape(settings: Settings, family: str) -> tuple[int, int, int]:
@@ -48,7 +48,7 @@ def clip_shape(settings: Settings, family: str) -> tuple[int, int, int]:
 
 
 def made(build: Callable[[], nn.Module], device: str, dtype: torch.dtype, seed: int = 0) -> Any:
-    """A network on `device` with random weights; nothing larger than itself is ever in memory."""
+    """A network on `device` with random weights, without additional memory."""
     with torch.device("meta"):
         module = build()
     return _filled(module.to(dtype).to_empty(device=device), seed).eval().requires_grad_(False)
@@ -59,7 +59,7 @@ def _filled(module: nn.Module, seed: int) -> nn.Module:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     generator = torch.Generator(tensors[0][1].device).manual_seed(seed)
     for name, value in tensors:
-        if not value.is_floating_point():  # the places of tokens
+        if not value.is_floating_point():  # token positions
             value.copy_(torch.arange(value.numel()).reshape(value.shape))
         elif value.ndim > 1:
             value.normal_(0, 0.5 / math.sqrt(value[0].numel()), generator=generator)
@@ -78,10 +78,10 @@ def pipeline(settings: Settings, family: str, dtype: torch.dtype, device: str | 
 
 
 def shapes_only(settings: Settings, family: str) -> InterpolationPipeline:
-    """A whole pipeline on the meta device: no weights, for counting operations."""
+    """A whole pipeline on the meta device, for counting FLOPs."""
     with torch.device("meta"):
         parts = {name: build().eval().requires_grad_(False) for name, build in _builders(settings, family).items()}
-    # Some parameters of diffusers' are on the CPU wherever they are made.
+    # Some parameters of diffusers are always created on the CPU.
     return _whole(family, {name: part.to("meta") for name, part in parts.items()})
 
 
@@ -128,19 +128,19 @@ def _framer(settings: Settings) -> dict[str, Callable[[], nn.Module]]:
 
 
 def set_tf32(precision: str) -> None:
-    """How products of float32 are made, see `PRECISIONS`."""
+    """Set TF32 for float32 products, see `PRECISIONS`."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision != "fp32-strict"
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """Of activations, and of weights that are not packed."""
+    """Dtype of activations, and of weights that are not packed."""
     exact = precision in ("fp32-strict", "fp32", "tf32")
     return torch.float32 if exact else HALVES.get(precision, torch.bfloat16)
 
 
 def at_precision(network: nn.Module, precision: str) -> nn.Module:
-    """A copy of a float32 network; itself where it stays as it is."""
+    """A converted copy of a float32 network; the network itself if nothing changes."""
     dtype = dtype_of(precision)
     if dtype == torch.float32:
         return network
@@ -159,7 +159,7 @@ def keys(settings: Settings, family: str, seed: int = 0) -> tuple[Tensor, Tensor
 
 
 def tracks(settings: Settings) -> np.ndarray:
-    """Two points of a Framer clip that move, (F, 2, 2) in pixels."""
+    """Two moving points of a Framer clip, (F, 2, 2) in pixels."""
     frames, height, width = clip_shape(settings, "framer")
     size = np.array([width, height])
     return np.linspace(size * [[0.2, 0.3], [0.6, 0.5]], size * [[0.5, 0.4], [0.8, 0.7]], frames)
@@ -167,7 +167,7 @@ def tracks(settings: Settings) -> np.ndarray:
 
 @torch.no_grad()
 def condition(pipe: InterpolationPipeline, settings: Settings, seed: int = 0) -> Condition:
-    """What one clip's denoiser is told; for Framer with point control."""
+    """The condition of one clip; for Framer with point control."""
     frames = clip_shape(settings, pipe.family)[0]
     control = [tracks(settings)] if pipe.family == "framer" else None
     return pipe.condition(*keys(settings, pipe.family, seed), num_frames=frames, control=control)
@@ -179,7 +179,7 @@ def both_branches(pipe: InterpolationPipeline, told: Condition) -> Condition:
 
 
 def noise(pipe: InterpolationPipeline, told: Condition) -> Tensor:
-    """Noisy latents of one clip, twice where `told` has two branches."""
+    """Noisy latents of one clip, repeated if `told` has two branches."""
     channels = pipe.denoiser.config.out_channels
     one = torch.randn(1, *told.latents.shape[1:2], channels, *told.latents.shape[3:], device="cpu")
     return one.to(told.latents.device).expand(told.batch, -1, -1, -1, -1).contiguous()
@@ -187,7 +187,7 @@ def noise(pipe: InterpolationPipeline, told: Condition) -> Tensor:
 
 @torch.no_grad()
 def evaluate(pipe: InterpolationPipeline, x: Tensor, told: Condition) -> Tensor:
-    """The network's answer in the middle of sampling, in the network's dtype as in a call."""
+    """The network output in the middle of sampling, in the network's dtype as in a call."""
     dtype = pipe.denoiser.dtype
     if pipe.family == "framer":
         time = torch.tensor(0.25, device=x.device)

@@ -1,4 +1,4 @@
-"""The table and the figure of a run, from its parts' JSON alone; the device is not needed for it."""
+"""The table and the figure of a run, from its parts' JSON; no device needed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def joined(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """One part of two runs: what the later one measured takes the place of the earlier's of that name.
+    """Merge one part of two runs: later measurements replace earlier ones of the same name.
 
-    Of another device, commit or size nothing stays.
+    Results of another device, commit or size are dropped.
     """
     if _identity(earlier) != _identity(later):
         return later
@@ -46,7 +46,7 @@ def _identity(part: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def join(folders: list[Path], into: Path) -> None:
-    """Put the results of several runs together, one after the other."""
+    """Merge the results of several runs, in order."""
     parts: dict[str, Any] = {}
     for folder in folders:
         for letter, part in read(folder).items():
@@ -56,7 +56,7 @@ def join(folders: list[Path], into: Path) -> None:
 
 
 def write_page(folder: Path) -> str:
-    """Write `gpu.txt`, and `gpu.png` where matplotlib is there; returns the table."""
+    """Write `gpu.txt`, and `gpu.png` if matplotlib is installed; returns the table."""
     parts = read(folder)
     text = table(parts)
     (folder / "gpu.txt").write_text(text + "\n")
@@ -70,7 +70,7 @@ def write_page(folder: Path) -> str:
 
 
 def table(parts: dict[str, Any]) -> str:
-    """Everything with numbers, a line each, then the tests that failed."""
+    """All measurements, one line each, then the failed tests."""
     lines = []
     for letter, part in parts.items():
         about = part["about"]
@@ -89,13 +89,13 @@ def table(parts: dict[str, Any]) -> str:
 
 
 def goals(parts: dict[str, Any]) -> list[str]:
-    """What was aimed at on one H100, with what was measured beside it."""
+    """The goals on one H100 and the measured values."""
     found = {name: row for part in parts.values() for name, row in part["found"].items()}
 
     def figure_of(name: str, key: str) -> float | None:
         return found.get(name, {}).get(key)
 
-    # Both branches of a step in float32 as torch starts, with TF32 in convolutions: the reference's, else ours.
+    # Both branches of a step in float32 with torch's defaults (TF32 in convolutions): the reference's, else nakawari's.
     base, whose = figure_of("tooncrafter reference fp32", "ms"), "the reference's"
     if base is None:
         base, whose = figure_of("tooncrafter fp32 together", "ms"), "our own (no reference was timed)"
@@ -141,7 +141,7 @@ def _remark(found: dict[str, Any]) -> str:
 
 
 def steps(parts: dict[str, Any]) -> dict[str, Rows]:
-    """Family -> (name, measurement) of guided steps: both branches together, else twice one of them."""
+    """Family -> (name, measurement) of guided steps: both branches in one batch, else twice one branch."""
     found: dict[str, Rows] = {}
     for part in (parts.get("b"), parts.get("c")):
         for name, values in (part or {"found": {}})["found"].items():

@@ -1,4 +1,5 @@
-"""Part b with `--reference`: ToonCrafter's own UNet beside ours, the same weights, in turn on the same device."""
+"""Part b with `--reference`: ToonCrafter's original UNet and nakawari's, same weights, alternating on the same
+device."""
 
 from __future__ import annotations
 
@@ -37,13 +38,13 @@ CONFIG: dict[str, Any] = {
     "default_fs": 24,
     "fs_condition": True,
 }
-"""Its inference configuration v1.0 for 512x320, without checkpointing, which costs it time and saves nothing here."""
+"""Its inference configuration v1.0 for 512x320, without checkpointing, which would only cost time here."""
 TINY = {"model_channels": 64, "num_head_channels": 32, "context_dim": 32}
 FP32, FP16 = "fp32", "fp16 autocast"
 
 
 def run(session: Session, family: str) -> None:
-    """A guided step: two evaluations one after the other, as it samples, and ours apart and together."""
+    """A guided step: two sequential evaluations, as the reference samples, and nakawari's sequential and batched."""
     settings = session.settings
     stand_in_for_xformers()
     sys.path.insert(0, str(settings.reference))
@@ -62,12 +63,12 @@ def run(session: Session, family: str) -> None:
 
 
 def renamed(name: str) -> str:
-    """Our name of one of its parameters."""
+    """nakawari's name of a reference parameter."""
     return name.replace("temopral_conv", "temporal_conv")
 
 
 def stand_in_for_xformers() -> None:
-    """Where xformers is not installed, torch's own fused attention takes its place, which favours the reference."""
+    """Replace a missing xformers by torch's fused attention, which favours the reference."""
     if "xformers" in sys.modules:
         return
     package, ops = types.ModuleType("xformers"), types.ModuleType("xformers.ops")
@@ -81,10 +82,10 @@ def stand_in_for_xformers() -> None:
 
 
 def inputs(settings: models.Settings, context: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Latents as it wants them (1, C, F, h, w), time, context tokens, frame stride."""
+    """The reference's inputs: latents (1, C, F, h, w), time, context tokens, frame stride."""
     frames, height, width = models.clip_shape(settings, "tooncrafter")
     generator = torch.Generator().manual_seed(7)
-    side = 8 if settings.tiny else 1  # as small as its three halvings allow
+    side = 8 if settings.tiny else 1  # minimum for its three downsamplings
     x = torch.randn(1, 8, frames, height * side // 8, width * side // 8, generator=generator)
     tokens = torch.randn(1, 77 + 16 * frames, context, generator=generator)
     one = torch.ones(1, dtype=torch.long)
@@ -93,9 +94,9 @@ def inputs(settings: models.Settings, context: int) -> tuple[Tensor, Tensor, Ten
 
 @torch.no_grad()
 def compared(theirs: nn.Module, ours: nn.Module, given: tuple[Tensor, ...], label: str) -> Found:
-    """Milliseconds of a guided step of the reference and of ours on the same weights, in turn.
+    """Milliseconds of a guided step of the reference and of nakawari on the same weights, alternating.
 
-    Ours is apart as the reference does it, and together as it is used; beside autocast it is cast to float16.
+    nakawari's is timed sequential as the reference, and batched as it is used; against autocast it is cast to float16.
     """
     models.set_tf32("tf32" if label == "tf32" else "fp32")
     x, t, tokens, stride = given

@@ -1,4 +1,4 @@
-"""What a part is told, how it times and weighs, and how it says what it found."""
+"""Settings, timing, memory measurement and messages of a part."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import torch
 
 Found = dict[str, Any]
 MARK = "@@gpu "
-"""A line of a part's output that begins so is a message to `benchmarks/gpu.py`; all else is log."""
+"""Prefix of output lines that are messages to `benchmarks/gpu.py`; all others are log."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Of a whole run.
+    """Settings of a whole run.
 
     Args:
-        device: where everything is measured.
-        tiny: small models and pictures: a test of these scripts, not a measurement.
-        reference: a checkout of ToonCrafter's own code, to be timed beside; None = not.
+        device: measured device.
+        tiny: small models and images, to test these scripts.
+        reference: a checkout of ToonCrafter's code, to time for comparison; None = none.
     """
 
     device: str = "cuda"
@@ -36,26 +36,26 @@ class Settings:
 
     @property
     def cuda(self) -> bool:
-        """Whether figures are those of a GPU."""
+        """Whether the device is a GPU."""
         return torch.device(self.device).type == "cuda"
 
 
 class Session:
-    """One part at work: it measures while its time lasts, and every figure is sent as soon as it is known.
+    """A running part: measures until its deadline, and sends every result immediately.
 
     Args:
         settings: of the run.
-        deadline: when to have ended, in seconds of `time.time()`.
-        wait: called where the part has prepared and wants the device for itself.
+        deadline: end in seconds of `time.time()`.
+        wait: called when the part is prepared and needs the device alone.
     """
 
     def __init__(self, settings: Settings, deadline: float, wait: Callable[[], None] = lambda: None) -> None:
         self.settings, self.deadline, self.wait = settings, deadline, wait
 
     def measure(self, name: str, wants: float, function: Callable[[], Found]) -> Found | None:
-        """Run one measurement where `wants` seconds are left; a failure is sent as such, and the part goes on.
+        """Run one measurement if `wants` seconds are left; a failure is sent as such, and the part continues.
 
-        Returns: what was found; None where it was skipped or failed.
+        Returns: the result; None if it was skipped or failed.
         """
         left = self.deadline - time.time()
         if left < wants * (0.1 if self.settings.tiny else 1.0):
@@ -65,7 +65,7 @@ class Session:
         clean()
         try:
             found = function()
-        except Exception as error:  # a part must outlive what one of its measurements meets
+        except Exception as error:  # a part must survive a failed measurement
             traceback.print_exc()
             failed = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             self.send(name, {"failed": failed, "took_s": round(time.perf_counter() - began, 1)})
@@ -93,7 +93,7 @@ def synchronise() -> None:
 
 
 def clean() -> None:
-    """Give back what is cached, and begin to count memory anew."""
+    """Release cached memory, and reset the peak."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
@@ -106,7 +106,7 @@ def memory() -> float:
 
 
 def peak() -> Found:
-    """Most gigabytes since `clean`: of the allocator on a GPU; resident, of the whole process, on a CPU."""
+    """Peak gigabytes since `clean`: of the allocator on a GPU; resident memory of the process on a CPU."""
     if torch.cuda.is_initialized():
         return {
             "allocated_gb": torch.cuda.max_memory_allocated() / 1e9,
@@ -116,7 +116,7 @@ def peak() -> Found:
 
 
 def weighed(function: Callable[[], Any]) -> Found:
-    """Peak memory of one call, and how much of it came on top of what was there."""
+    """Peak memory of one call, and its increase over the memory before."""
     clean()
     before = memory()
     function()
@@ -126,7 +126,7 @@ def weighed(function: Callable[[], Any]) -> Found:
 
 
 def timed(function: Callable[[], Any], repeats: int = 5, warm: int = 1) -> Found:
-    """Median, least and most milliseconds of a call, each between two waits for the device."""
+    """Median, minimum and maximum milliseconds of a call, with device synchronization."""
     for _ in range(warm):
         function()
     spent = []

@@ -1,4 +1,4 @@
-"""Parts b and c: one evaluation of the network in every precision, the decoder, whole calls, where the time goes."""
+"""Parts b and c: one evaluation of the network in every precision, the decoder, whole calls, profiles."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .session import Found, Session, clean, memory, peak, synchronise, timed, we
 
 EXACT = "fp32-strict"
 CORE = ("bf16", "fp16", "fp32")
-"""Timed with both branches of guidance together and apart."""
+"""Timed with both guidance branches batched and separate."""
 MORE = {"tooncrafter": ("tf32", "int8", "int8-dynamic", "fp8", "fp8-dynamic"), "framer": ("int8", "fp8-dynamic")}
-"""Timed together only."""
+"""Timed batched only."""
 
 
 class Rounded:
-    """A pipeline in float32 and what it is told, of which copies in other precisions are timed.
+    """A float32 pipeline and its condition; copies in other precisions are timed.
 
     Args:
-        exact: whether its answer in strict float32 is timed, too, and not just kept to hold the others against.
+        exact: whether strict float32 is timed, too, not only kept as the reference of the others.
     """
 
     def __init__(self, session: Session, family: str, exact: bool) -> None:
@@ -47,16 +47,16 @@ class Rounded:
             self._answer.append(answer(self.pipe, models.both_branches(self.pipe, self.told)))
 
     def cast(self, precision: str) -> None:
-        """From now on the pipeline computes so."""
+        """Convert the pipeline to this precision."""
         for name, network in self._whole.items():
-            # What is packed is the denoiser; the ControlNet beside it is cast.
+            # The denoiser is packed; the ControlNet is cast.
             exact_beside = models.dtype_of(precision) == torch.float32
             own = precision if name == "unet" else EXACT if exact_beside else "bf16"
             self.pipe.register_modules(**{name: models.at_precision(network, own)})
         models.set_tf32(precision)
 
     def time(self, precision: str, branches: int, label: str = "", seconds: float = 5) -> None:
-        """One measurement of the pipeline as it is cast."""
+        """One measurement of the pipeline in its current precision."""
         name = f"{precision} {'apart' if branches == 1 else 'together'}{label}"
         self.session.measure(
             name, seconds, lambda: forward(self.pipe, self.told, precision, branches, self.tflop, self._answer)
@@ -64,7 +64,7 @@ class Rounded:
 
 
 def steps(session: Session, family: str) -> None:
-    """What a step takes in 16 bits and in float32."""
+    """Time of a step in 16 bits and in float32."""
     network = Rounded(session, family, exact=True)
     for precision in CORE:
         network.cast(precision)
@@ -73,7 +73,7 @@ def steps(session: Session, family: str) -> None:
 
 
 def more(session: Session, family: str) -> None:
-    """The other precisions, and whole calls in other ways."""
+    """The other precisions, and other whole calls."""
     network = Rounded(session, family, exact=False)
     for precision in MORE[family]:
         network.cast(precision)
@@ -93,7 +93,7 @@ def more(session: Session, family: str) -> None:
 
 
 def where(session: Session, family: str) -> None:
-    """Where the time and the memory of a step in bf16 go, and what might make it faster."""
+    """Time and memory profile of a bf16 step, and settings that may make it faster."""
     network = Rounded(session, family, exact=False)
     network.cast("bf16")
     pipe, told = network.pipe, network.told
@@ -105,7 +105,7 @@ def where(session: Session, family: str) -> None:
 
 
 def tried(network: Rounded) -> None:
-    """Settings of torch that might make convolutions faster; all are put back."""
+    """torch settings that may make convolutions faster; all are restored."""
     torch.backends.cudnn.benchmark = True
     network.time("bf16", 2, ", cudnn.benchmark")
     torch.backends.cudnn.benchmark = False
@@ -119,13 +119,13 @@ def tried(network: Rounded) -> None:
 
 
 def networks_of(family: str) -> list[str]:
-    """What runs at every step."""
+    """The networks that run at every step."""
     return ["unet", "controlnet"] if family == "framer" else ["unet"]
 
 
 @torch.no_grad()
 def answer(pipe: InterpolationPipeline, told: Condition) -> Tensor:
-    """Of the network to the same noise at every call, in float32."""
+    """The network output for the same noise at every call, in float32."""
     torch.manual_seed(0)
     return models.evaluate(pipe, models.noise(pipe, told), told).float()
 
@@ -134,7 +134,7 @@ def answer(pipe: InterpolationPipeline, told: Condition) -> Tensor:
 def forward(
     pipe: InterpolationPipeline, told: Condition, precision: str, branches: int, tflop: float, exact: list[Tensor]
 ) -> Found:
-    """One evaluation of one branch, or of both as one batch, held against `exact`, which strict float32 fills."""
+    """One evaluation of one branch, or of both as one batch, compared with `exact`, which strict float32 fills."""
     models.set_tf32(precision)
     told = models.both_branches(pipe, told) if branches == 2 else told
     torch.manual_seed(0)
@@ -163,7 +163,7 @@ def _tflop(pipe: InterpolationPipeline, told: Condition) -> float:
 
 @torch.no_grad()
 def by_layer(pipe: InterpolationPipeline, told: Condition, most: int = 8) -> list[Found]:
-    """The layers whose own call takes most memory on top of what was there: their workspace is in it."""
+    """The layers with the largest memory increase during their call, workspace included."""
     rows: list[Found] = []
     handles = []
 
@@ -197,7 +197,7 @@ def by_layer(pipe: InterpolationPipeline, told: Condition, most: int = 8) -> lis
 
 @torch.no_grad()
 def kernels(pipe: InterpolationPipeline, told: Condition, most: int = 25) -> Found:
-    """Where the time of one evaluation goes: milliseconds by operation and by the device's kernel."""
+    """Profile of one evaluation: milliseconds by operation and by device kernel."""
     from torch.profiler import ProfilerActivity, profile
 
     x = models.noise(pipe, told)
@@ -254,12 +254,12 @@ def decoding(session: Session, family: str) -> None:
 
 
 def steps_of(session: Session, family: str) -> int:
-    """Of a whole call."""
+    """Number of steps of a whole call."""
     return 2 if session.settings.tiny else models.STEPS[family]
 
 
 def whole_calls(session: Session, family: str) -> None:
-    """Whole calls as the pipeline is used, and what each of their parts took."""
+    """Whole calls of the pipeline, and the time of their parts."""
     pipe = models.pipeline(session.settings, family, torch.bfloat16)
     session.measure("call, first bf16", 6, lambda: whole(pipe, session, 2))
     session.measure("call bf16", 15, lambda: whole(pipe, session, steps_of(session, family)))
@@ -273,7 +273,7 @@ def whole_calls(session: Session, family: str) -> None:
 
 
 def whole(pipe: InterpolationPipeline, session: Session, steps: int, cache: CacheLevel | None = None) -> Found:
-    """One call; seconds by part are between two waits for the device, which add a little to the whole."""
+    """One call; seconds by part include device synchronization, which adds a little to the total."""
     spent: dict[str, float] = defaultdict(float)
     inner = ("network",) if pipe.family == "framer" else ("denoise", "denoise_in_part")
     replaced = {name: getattr(pipe, name) for name in ("condition", *inner, "decode")}
@@ -306,7 +306,7 @@ def _clocked(name: str, method: Callable[..., Any], spent: dict[str, float]) -> 
 
 
 def card(session: Session) -> None:
-    """What this card does at best, to hold the rest against."""
+    """Peak performance of this card, for comparison."""
 
     def run() -> Found:
         side = 512 if session.settings.tiny else 8192
@@ -323,7 +323,7 @@ TOPICS = {"steps": steps, "decoder": decoding, "calls": whole_calls, "kernels": 
 
 
 def run(session: Session, family: str, *topics: str) -> None:
-    """What is not compiled."""
+    """Measurements without compilation."""
     card(session)
     for topic in topics:
         TOPICS[topic](session, family)

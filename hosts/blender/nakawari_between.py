@@ -1,6 +1,7 @@
 """Blender add-on: in-betweens of key drawings as an image strip in the video sequencer.
 
-Calls the command `nakawari`, which has a Python of its own; Blender's needs nothing. Sequencer > Add > In-betweens.
+Calls the command `nakawari`, which runs in its own Python; Blender's Python needs no packages. Sequencer > Add >
+In-betweens.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ bl_info = {
 }
 
 PICTURES = "*.png;*.jpg;*.jpeg;*.tif;*.tiff;*.webp;*.exr"
-_POLL = 0.25  # seconds between looks at the running command
+_POLL = 0.25  # polling interval in seconds
 
 
 def command_of(words: str) -> list[str]:
-    """The command as a list, a program whose path may hold spaces, or a program and words; the variable NAKAWARI names
-    another one."""
+    """The command as a list: a program path, which may contain spaces, or a program and arguments; the variable
+    NAKAWARI replaces the default."""
     words = words or os.environ.get("NAKAWARI", "nakawari")
     return [words] if shutil.which(words) else shlex.split(words, posix=os.name == "posix")
 
@@ -41,7 +42,7 @@ class NAKAWARI_OT_between(bpy.types.Operator):
 
     bl_idname = "sequencer.nakawari_between"
     bl_label = "In-betweens"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 (as Blender reads it)
+    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 (Blender's type)
 
     directory: bpy.props.StringProperty(subtype="DIR_PATH")
     files: bpy.props.CollectionProperty(type=bpy.types.OperatorFileListElement)
@@ -49,7 +50,7 @@ class NAKAWARI_OT_between(bpy.types.Operator):
     output: bpy.props.StringProperty(name="Output", description="A folder for the frames", subtype="DIR_PATH")
     between: bpy.props.IntProperty(name="In-betweens per gap", default=3, min=0, max=64)
     model: bpy.props.StringProperty(name="Model", default="mini")
-    exposure: bpy.props.IntProperty(name="Exposure", description="Frames for which a drawing stands", default=1, min=1)
+    exposure: bpy.props.IntProperty(name="Exposure", description="Frames per drawing", default=1, min=1)
     command: bpy.props.StringProperty(name="Command", description="Empty: nakawari")
 
     def invoke(self, context, event):
@@ -67,15 +68,15 @@ class NAKAWARI_OT_between(bpy.types.Operator):
                 [*command_of(self.command), *words], stdout=subprocess.DEVNULL, stderr=self._said, text=True
             )
         except FileNotFoundError as error:
-            self.report({"ERROR"}, f"The command {error.filename} was not found; install nakawari, or name it.")
+            self.report({"ERROR"}, f"The command {error.filename} was not found; install nakawari, or set its path.")
             return {"CANCELLED"}
         if bpy.app.background:
             self._process.wait()
             return self._finish(context)
-        # The window stays alive: a timer looks at the command.
+        # The window stays responsive: a timer polls the command.
         self._timer = context.window_manager.event_timer_add(_POLL, window=context.window)
         context.window_manager.modal_handler_add(self)
-        context.workspace.status_text_set("nakawari draws; Esc stops it")
+        context.workspace.status_text_set("nakawari is drawing; Esc stops it")
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
@@ -99,10 +100,10 @@ class NAKAWARI_OT_between(bpy.types.Operator):
 
 
 def add_strip(scene, folder: Path):
-    """The frames of a folder as one image strip, from the playhead on, on a free channel."""
+    """Add the frames of a folder as one image strip, at the playhead, on a free channel."""
     frames = sorted(path.name for path in folder.glob("frame_*.png") if re.fullmatch(r"frame_\d+", path.stem))
     editor = scene.sequence_editor or scene.sequence_editor_create()
-    # The collection has another name since Blender 4.4.
+    # The collection was renamed in Blender 4.4.
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     channel = max((strip.channel for strip in strips), default=0) + 1
     strip = strips.new_image("in-betweens", str(folder / frames[0]), channel, scene.frame_current)

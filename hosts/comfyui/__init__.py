@@ -1,4 +1,4 @@
-"""nakawari in ComfyUI: a node pack by the V3 schema. ComfyUI calls `comfy_entrypoint`."""
+"""nakawari in ComfyUI: a node pack with the V3 schema. ComfyUI calls `comfy_entrypoint`."""
 
 from .nodes import comfy_entrypoint
 

@@ -1,6 +1,6 @@
-"""From ComfyUI's batches to key drawings and back.
+"""Conversion between ComfyUI's batches and key drawings.
 
-IMAGE is `[B, H, W, C]` in 0..1; MASK is `[B, H, W]`, 1 where a picture is transparent, as ComfyUI's own nodes load it.
+IMAGE is `[B, H, W, C]` in 0..1; MASK is `[B, H, W]`, 1 where an image is transparent, as in ComfyUI's nodes.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ def keys_of(images: torch.Tensor, masks: torch.Tensor | None) -> list[Key]:
     """A batch as key drawings, 8 bits.
 
     Raises:
-        UsageError: fewer than two pictures, or a mask for other pictures.
+        UsageError: fewer than two images, or masks of another shape.
     """
     if len(images) < 2:
-        raise UsageError(f"In-betweens need two keys or more in one batch, not {len(images)}; batch them.")
+        raise UsageError(f"In-betweens need two or more keys in one batch, not {len(images)}; batch them.")
     pixels = _bytes(images[..., :3])
     if masks is not None:
         if masks.shape != images.shape[:3]:
             raise UsageError(
-                f"The masks are {tuple(masks.shape)} and the keys {tuple(images.shape[:3])}; give a mask each."
+                f"The masks are {tuple(masks.shape)} and the keys {tuple(images.shape[:3])}; give one mask per key."
             )
         pixels = np.concatenate([pixels, 255 - _bytes(masks)[..., None]], axis=-1)
     return [Key(NO_PLACE, one) for one in pixels]
@@ -62,8 +62,8 @@ def between(
     """Keys with their in-betweens, as IMAGE and MASK.
 
     Args:
-        pipeline: gives the pipeline.
-        counts, spacing, tracks: as the command's options `--between`, `--spacing`, and `--track`, one a line.
+        pipeline: returns the pipeline.
+        counts, spacing, tracks: as the options `--between`, `--spacing`, and `--track`, one per line.
 
     Raises:
         NakawariError: as `nakawari.interpolation.draw`.

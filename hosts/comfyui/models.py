@@ -1,4 +1,4 @@
-"""Variants as they travel along the wires, and the memory that ComfyUI lends them."""
+"""Variants passed between nodes, and their memory management by ComfyUI."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _loaded: dict[str, Loaded] = {}
 
 @dataclass(frozen=True)
 class VariantName:
-    """A variant that is loaded when something is drawn: its name, as the command line writes it."""
+    """A variant by its name on the command line; loaded when something is drawn."""
 
     name: str
 
 
 @dataclass
 class Loaded:
-    """A pipeline, and what ComfyUI's model management moves in its place (None without ComfyUI)."""
+    """A pipeline, and its handle for ComfyUI's model management (None without ComfyUI)."""
 
     pipeline: Any
     patcher: Any
 
 
 def pipeline_of(variant: VariantName) -> Any:
-    """The pipeline of a variant, on the device that ComfyUI gives it; one is kept.
+    """The pipeline of a variant, on ComfyUI's device; one is cached.
 
     Raises:
         NakawariError: as `nakawari.variants.load`.
@@ -53,7 +53,7 @@ def _load(name: str) -> Loaded:
         return Loaded(load(name).pipeline, None)
     import torch
 
-    # Loaded on the CPU: where it goes, and when it makes room for others, is for ComfyUI to say.
+    # Loaded on the CPU: ComfyUI decides on its device and when it is offloaded.
     device = management.get_torch_device()
     pipeline = load(name, device, place=False).pipeline
     parts = {key: part for key, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}

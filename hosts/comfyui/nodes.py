@@ -1,4 +1,4 @@
-"""The nodes. Each is thin: it reads its sockets, calls nakawari, and hands back what was drawn."""
+"""The nodes: each reads its inputs, calls nakawari, and returns the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Sheet = io.Custom("NAKAWARI_SHEET")
 
 
 class LoadVariant(io.ComfyNode):
-    """A model by its name; its weights are read when something is drawn."""
+    """A model by its name; its weights are loaded when something is drawn."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,7 +46,7 @@ class ApplyAdapter(io.ComfyNode):
             node_id="NakawariApplyAdapter",
             display_name="Apply adapter (nakawari)",
             category=CATEGORY,
-            description="A LoRA that nakawari adapt wrote, at a scale.",
+            description="A LoRA from nakawari adapt, with a scale.",
             inputs=[
                 Variant.Input("variant"),
                 io.String.Input("folder", default=""),
@@ -65,7 +65,7 @@ class ApplyAdapter(io.ComfyNode):
 
 
 class LeadPoints(io.ComfyNode):
-    """Where points of the drawing go."""
+    """Point tracks."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -73,7 +73,7 @@ class LeadPoints(io.ComfyNode):
             node_id="NakawariLeadPoints",
             display_name="Lead points (nakawari)",
             category=CATEGORY,
-            description='A track a line, in pixels: "x,y x,y"; with several gaps the gap before it: "2: x,y x,y".',
+            description='One track per line, in pixels: "x,y x,y"; with several gaps, after the gap: "2: x,y x,y".',
             inputs=[io.String.Input("tracks", default="", multiline=True)],
             outputs=[Tracks.Output(display_name="tracks")],
         )
@@ -101,7 +101,7 @@ class InBetween(io.ComfyNode):
                     "spacing", default="even", multiline=True, tooltip="even, ease-in, ease-out, ease, or 0.1,0.3,0.7."
                 ),
                 io.Int.Input("seed", default=0, min=0, max=2**31 - 1),
-                io.Boolean.Input("parts", default=True, tooltip="Flat-colour drawings by their parts."),
+                io.Boolean.Input("parts", default=True, tooltip="Draw flat-coloured drawings part by part."),
                 io.Mask.Input("mask", optional=True),
                 Tracks.Input("tracks", optional=True),
             ],
@@ -152,7 +152,7 @@ class SheetIn(io.ComfyNode):
 
 
 class SheetOut(io.ComfyNode):
-    """Draws what a sheet lacks, and writes drawings and sheet into a folder."""
+    """Draws the missing drawings of a sheet, and writes drawings and sheet into a folder."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -186,7 +186,7 @@ class SheetOut(io.ComfyNode):
 
 
 class Nakawari(ComfyExtension):
-    """The pack."""
+    """The node pack."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadVariant, ApplyAdapter, LeadPoints, InBetween, SheetIn, SheetOut]

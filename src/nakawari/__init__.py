@@ -1,6 +1,6 @@
-"""nakawari: in-betweens for 2D animation, drawn, adapted, made small, and measured by one protocol.
+"""nakawari: draw in-betweens for 2D animation; adapt, train, quantize and evaluate the models.
 
-Importing the package is cheap; the heavy libraries load with the modules that need them.
+Importing the package is cheap; heavy libraries are imported with the modules that need them.
 """
 
 from .names_for_diffusers import register

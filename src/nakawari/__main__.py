@@ -1,4 +1,4 @@
-"""`python -m nakawari`, which is also what `accelerate launch -m nakawari` runs."""
+"""`python -m nakawari`, also used by `accelerate launch -m nakawari`."""
 
 from .cli.main import run
 

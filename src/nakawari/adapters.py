@@ -1,9 +1,9 @@
-"""Adapters on a denoiser: loaded strictly, mixed, merged into the weights and taken out again exactly.
+"""Adapters on a denoiser: loaded strictly, combined, merged into the weights and unmerged exactly.
 
-An adapter of ours is a folder in diffusers' layout and in PEFT's at once; those of other trainers load, too, see
-`families.adapter_files`. Where the autoencoder's decoder was adapted, too, `decoder/` beside it holds the same of the
-autoencoder; where an image tower needed a linear layer of its own, `image_adapter/` lies there. A turbo adapter, which
-makes its base draw in few steps, has `sampling.json` beside it: the words of a call.
+An adapter is saved as one folder in both diffusers' and PEFT's layout; those of other trainers load, too, see
+`families.adapter_files`. If the autoencoder's decoder was adapted, `decoder/` in it holds the adapter of the
+autoencoder; if an image encoder needed an extra linear layer, it is in `image_adapter/`. A turbo adapter, which
+makes its base draw in few steps, has the arguments of a call in `sampling.json`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def adapter_folder(folder: Path) -> Path:
-    """The folder that holds the adapter `folder`: itself, or its `best` where it is a run. Raises `NakawariError`."""
+    """The folder of the adapter `folder`: itself, or `best` in it if it is a run. Raises `NakawariError`."""
     return weights_file(folder).parent
 
 
 def attach(pipeline: InterpolationPipeline, adapters: Sequence[tuple[Path, float]]) -> None:
-    """Load adapters onto the denoiser, each at a scale that multiplies its own alpha / rank; they add up.
+    """Load adapters onto the denoiser, each with a scale on top of its alpha / rank; their changes are summed.
 
     Raises:
         NakawariError: a folder without an adapter, or an adapter made for other layers, widths or ranks.
@@ -47,18 +47,18 @@ def attach(pipeline: InterpolationPipeline, adapters: Sequence[tuple[Path, float
 
 
 def adapted_networks(pipeline: InterpolationPipeline) -> list[nn.Module]:
-    """The networks of a pipeline that carry adapters."""
+    """The networks of a pipeline that have adapters."""
     return [part for part in pipeline.components.values() if isinstance(part, nn.Module) and adapted_layers(part)]
 
 
 def save_turbo(denoiser: nn.Module, folder: Path, name: str, steps: int) -> None:
-    """As `save_adapter`, for an adapter that draws in `steps` steps; see `write_few_steps`."""
+    """As `save_adapter`, for an adapter for `steps` sampling steps; see `write_few_steps`."""
     save_adapter(denoiser, folder, name)
     write_few_steps(folder, steps)
 
 
 def adapted_layers(denoiser: nn.Module) -> dict[str, BaseTunerLayer]:
-    """Name -> layer of all layers that carry an adapter."""
+    """Name -> layer of all layers with an adapter."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return {name: module for name, module in denoiser.named_modules() if isinstance(module, BaseTunerLayer)}
@@ -66,7 +66,7 @@ def adapted_layers(denoiser: nn.Module) -> dict[str, BaseTunerLayer]:
 
 @contextmanager
 def disabled(*networks: nn.Module) -> Iterator[None]:
-    """Inside the block the networks are their bases."""
+    """Disable all adapters of the networks inside the block."""
     layers = [layer for network in networks for layer in adapted_layers(network).values()]
     held = [(parameter, parameter.requires_grad) for layer in layers for parameter in layer.parameters()]
     for layer in layers:
@@ -76,15 +76,15 @@ def disabled(*networks: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(True)
-        for parameter, learns in held:  # switching also switches what learns
+        for parameter, learns in held:  # switching adapters also changes requires_grad
             parameter.requires_grad_(learns)
 
 
 @torch.no_grad()
 def merge(denoiser: nn.Module) -> dict[str, Tensor]:
-    """Put the active adapters into the weights, each at its scale; no time is lost to them any more.
+    """Merge the active adapters into the weights, each at its scale, so that they cost no time.
 
-    Returns: the weights as they were, by layer name, for `unmerge`; {} where everything was merged already.
+    Returns: the original weights by layer name, for `unmerge`; {} if everything was merged already.
 
     Raises:
         NakawariError: the denoiser is quantized.
@@ -103,7 +103,7 @@ def merge(denoiser: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def unmerge(denoiser: nn.Module, kept: Mapping[str, Tensor]) -> None:
-    """Undo `merge` bit for bit: the weights it returned come back, the adapters stand beside them again."""
+    """Undo `merge` bit for bit: restore the weights that it returned and separate the adapters again."""
     for name, layer in adapted_layers(denoiser).items():
         if name in kept:
             layer.get_base_layer().weight.copy_(kept[name])
@@ -111,7 +111,7 @@ def unmerge(denoiser: nn.Module, kept: Mapping[str, Tensor]) -> None:
 
 
 def bake(denoiser: nn.Module) -> None:
-    """Merge for good: the denoiser is a plain model afterwards, to be saved and loaded without adapters."""
+    """Merge permanently: the denoiser is a plain model afterwards, saved and loaded without adapters."""
     merge(denoiser)
     for name, layer in adapted_layers(denoiser).items():
         parent, _, child = name.rpartition(".")
@@ -122,6 +122,6 @@ def bake(denoiser: nn.Module) -> None:
 
 
 def bake_all(pipeline: InterpolationPipeline) -> None:
-    """`bake` for every network that carries adapters."""
+    """`bake` every network with adapters."""
     for network in adapted_networks(pipeline):
         bake(network)

@@ -1,10 +1,10 @@
-"""Diffusion processes: how clean data becomes noise, and the language in which a denoiser answers.
+"""Diffusion processes: the noise schedule, and the prediction type of a denoiser.
 
-A denoiser never answers in x0 or in noise directly; losses and samplers are written in those two. A process
-translates, exactly, in both directions, so that nothing else in the project has to know what a network predicts.
+A denoiser does not predict x0 or noise directly; losses and samplers are written in those two. A process
+converts exactly in both directions, so that no other module needs to know a network's prediction type.
 
 Arithmetic runs in float32 whatever the dtype of the tensors (the terminal step of a zero-SNR schedule does not
-survive bfloat16), and results come back in the dtype of the noisy input. Times are one per sample, shape (B,).
+survive bfloat16), and results have the dtype of the noisy input. Times are one per sample, shape (B,).
 
 Sources: Salimans & Ho 2022 (velocity); Lin et al. 2024 (zero terminal SNR, eq. 1-3, algorithm 1); Xing et al. 2024
 (dynamic rescale of ToonCrafter); Karras et al. 2022, table 1 and section 5 (EDM), with the constants of Stable
@@ -31,15 +31,16 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def trailing_times(steps: int, schedule: int) -> list[int]:
-    """`steps` times of a schedule of that length, evenly, from its very last down (Lin et al. 2024, section 3.3)."""
+    """`steps` evenly spaced times of a schedule of length `schedule`, from the last down (Lin et al. 2024, section
+    3.3)."""
     # numpy rounds halves to even, as ToonCrafter's reference does.
     return (np.round(np.arange(schedule, 0, -schedule / steps)).astype(int)[:steps] - 1).tolist()
 
 
 class Process(ABC):
-    """The translation between x0, noise and network output, for one family.
+    """The conversion between x0, noise and network output, for one family.
 
-    Every x_t is `alpha(t) x0 + sigma(t) noise`, with x0 the clean latents as `encode` gives them.
+    Every x_t is `alpha(t) x0 + sigma(t) noise`, with x0 the clean latents from `encode`.
     """
 
     @abstractmethod
@@ -52,19 +53,19 @@ class Process(ABC):
 
     @abstractmethod
     def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What a perfect network answers at `t` when x_t is made of `x0` and `noise`: the training target."""
+        """The training target: the ideal network output at `t` for an x_t of `x0` and `noise`."""
 
     @abstractmethod
     def x0(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        """The clean latents that a network output stands for, at x_t = `noisy`."""
+        """The clean latents predicted by a network output, at x_t = `noisy`."""
 
     @abstractmethod
     def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        """The noise that a network output stands for, at x_t = `noisy`."""
+        """The noise predicted by a network output, at x_t = `noisy`."""
 
     @abstractmethod
     def training_times(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Times for `batch` training samples, drawn as the family trains; shape (batch,), on the CPU."""
+        """Times for `batch` training samples from the family's distribution; shape (batch,), on the CPU."""
 
     @property
     @abstractmethod
@@ -73,18 +74,18 @@ class Process(ABC):
 
     @abstractmethod
     def sampling_times(self, steps: int) -> Tensor:
-        """`steps` times from `last_time` down, (steps,), on the CPU, without the clean end, which follows."""
+        """`steps` times from `last_time` down, (steps,), on the CPU, without the clean end after them."""
 
     @abstractmethod
     def output_gain(self, t: Tensor) -> Tensor:
-        """How far the network output moves x0: |d x0 / d output| at `t`, shape of `t`."""
+        """Sensitivity of x0 to the network output: |d x0 / d output| at `t`, shape of `t`."""
 
     def network_input(self, noisy: Tensor, t: Tensor) -> Tensor:
-        """x_t as the network wants to see it."""
+        """x_t scaled for the network input."""
         return noisy
 
     def network_time(self, t: Tensor) -> Tensor:
-        """`t` as the network wants to see it."""
+        """`t` in the network's parametrization."""
         return t
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class Process(ABC):
 
     def renoise(self, x0: Tensor, following: Tensor | None, noise: Tensor | None) -> Tensor:
         """x at the times `following` (B,), one step of consistency sampling (Song et al. 2023, algorithm 1): an
-        estimate of x0 with fresh noise; x0 itself where no time follows."""
+        estimate of x0 with fresh noise; x0 itself if `following` is None."""
         return x0 if following is None or noise is None else self.add_noise(x0, noise, following)
 
     def snr(self, t: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class Process(ABC):
         return (self.signal(t) / self.sigma(t)) ** 2
 
     def loss_weight(self, t: Tensor, weighting: Weighting, gamma: float = 5.0) -> Tensor:
-        """The factor on a squared error *of x0* that makes the named loss; shape of `t`.
+        """The factor on a squared error *of x0* that gives the named loss; shape of `t`.
 
         `native` is the plain squared error of the network output, `x0` and `noise` those of the named quantity,
         `min-snr` is min(SNR, gamma) (Hang et al. 2023).
@@ -127,12 +128,13 @@ class VelocityProcess(Process):
     Args:
         steps: length of the training schedule.
         beta_start, beta_end: ends of the schedule, linear in the square root.
-        base_scale: x0 is multiplied by s_t, which falls linearly from 1 to this over `turning_step` steps and stays.
-        turning_step: where the fall ends; 1.0 as `base_scale` switches the rescale off.
-        data_std: None = the network answers the velocity itself, as the released weights do. Otherwise the network is
-            preconditioned as in EDM (Karras et al. 2022, section 5) for data of this deviation d: it sees x_t through
-            the Wiener filter, in units of d, and its answer F, of unit variance, makes the velocity
-            `skip x_t + gain F`. Where x_t is noise the network sees nothing of it and need not learn to cancel it.
+        base_scale: x0 is multiplied by s_t, which falls linearly from 1 to this over `turning_step` steps, then stays
+            constant.
+        turning_step: end of the fall; a `base_scale` of 1.0 switches the rescale off.
+        data_std: None = the network predicts the velocity, as the released weights do. Otherwise the network is
+            preconditioned as in EDM (Karras et al. 2022, section 5) for data of this standard deviation d: its input is
+            x_t after the Wiener filter, in units of d, and its output F, of unit variance, gives the velocity
+            `skip x_t + gain F`. Where x_t is pure noise, its input is zero, so it need not learn to cancel the noise.
     """
 
     steps: int = 1000
@@ -165,7 +167,7 @@ class VelocityProcess(Process):
 
     @cached_property
     def _tables(self) -> dict[tuple[str, torch.device], Tensor]:
-        """Float32 tables by name where they are asked for: no step may wait for another device."""
+        """Cache of float32 tables by name and device, so that no step waits for a transfer."""
         return {}
 
     def _at(self, name: str, make: Callable[[], Tensor], t: Tensor) -> Tensor:
@@ -214,22 +216,22 @@ class VelocityProcess(Process):
         return mixed.to(noisy.dtype)
 
     def _velocity(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        """The velocity that a network output stands for, float32."""
+        """The velocity predicted by a network output, float32."""
         if self.data_std is None:
             return output.float()
         return _column(self._skip(t), noisy) * noisy.float() + _column(self._gain(t), noisy) * output.float()
 
     def _variance(self, t: Tensor) -> Tensor:
-        """The variance of x_t for data of deviation `data_std`."""
+        """The variance of x_t for data of standard deviation `data_std`."""
         return (self.alpha(t) * self.scale(t) * (self.data_std or 0.0)) ** 2 + self.sigma(t) ** 2
 
     def _skip(self, t: Tensor) -> Tensor:
-        """The best linear guess of the velocity from x_t, as a factor of x_t."""
+        """The factor of x_t in the best linear estimate of the velocity."""
         data = (self.scale(t) * (self.data_std or 0.0)) ** 2
         return self.alpha(t) * self.sigma(t) * (1 - data) / self._variance(t)
 
     def _gain(self, t: Tensor) -> Tensor:
-        """The deviation of what that guess leaves open."""
+        """The standard deviation of the residual of that estimate."""
         return self.scale(t) * (self.data_std or 0.0) / self._variance(t).sqrt()
 
     @property
@@ -252,9 +254,9 @@ class EDMProcess(Process):
     """EDM as Stable Video Diffusion uses it (sigma_data = 1, v-preconditioning); `t` is the noise level sigma > 0.
 
     Args:
-        log_mean, log_std: ln sigma in training is normal with these.
-        sigma_max, sigma_min: where sampling starts and ends, before the clean end.
-        rho: how sampling times crowd towards the clean end (Karras et al. 2022, eq. 5).
+        log_mean, log_std: parameters of the normal distribution of ln sigma in training.
+        sigma_max, sigma_min: start and end of sampling, before the clean end.
+        rho: concentration of sampling times towards the clean end (Karras et al. 2022, eq. 5).
     """
 
     log_mean: float = 0.7
@@ -276,7 +278,7 @@ class EDMProcess(Process):
         return 0.25 * self.sigma(t).log()
 
     def output(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        # F = (c_skip x_sigma - x0) / -c_out, written so that no two large numbers are subtracted.
+        # F = (c_skip x_sigma - x0) / -c_out, written without subtracting two large numbers.
         sigma = _column(self.sigma(t), x0)
         return ((noise.float() - sigma * x0.float()) * (sigma**2 + 1) ** -0.5).to(x0.dtype)
 
@@ -286,7 +288,7 @@ class EDMProcess(Process):
         return (noisy.float() / root**2 - output.float() * sigma / root).to(noisy.dtype)
 
     def noise(self, output: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        # (x_sigma - x0) / sigma with x0 put in: finite for every sigma, no cancellation at small ones.
+        # (x_sigma - x0) / sigma with x0 substituted: finite for every sigma, no cancellation at small ones.
         sigma = _column(self.sigma(t), noisy)
         root = (sigma**2 + 1) ** 0.5
         return (noisy.float() * sigma / root**2 + output.float() / root).to(noisy.dtype)

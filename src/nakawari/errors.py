@@ -1,17 +1,17 @@
-"""What goes wrong in the user's hands, in one sentence each."""
+"""Errors for users, with one-sentence messages."""
 
 
 class NakawariError(Exception):
-    """The work failed; the message is one sentence: what was wrong, what is allowed, what to do. Exit status 1."""
+    """An operation failed; the message is one sentence: what was wrong, what is allowed, what to do. Exit status 1."""
 
 
 class UsageError(NakawariError):
-    """The words of the command or of a recipe were wrong. Exit status 2."""
+    """The arguments of a command or a recipe were wrong. Exit status 2."""
 
 
 class NakawariWarning(UserWarning):
-    """The work goes on, but not as asked; the message is one sentence that the command line shows."""
+    """The operation continues with a restriction; the message is one sentence, shown by the command line."""
 
 
 class Interrupted(NakawariError):
-    """The user stopped the work; the message says what is kept. Exit status 130."""
+    """The user interrupted the operation; the message says what is kept. Exit status 130."""

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, then renamed."""
+"""Atomic file writing: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import NakawariError
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where nothing keeps two processes from one work
+except ImportError:  # not on Windows, which then has no lock between processes
     fcntl = None  # type: ignore[assignment]
 if TYPE_CHECKING:
     import numpy as np
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (same suffix) that takes its place when the block ends well.
+    """Yield a temporary sibling of `path` (same suffix) that replaces `path` if the block succeeds.
 
-    Works for a file or a folder; a folder that exists already is replaced. On any error the temporary is removed
-    and what stood at `path` stays.
+    Works for a file or a folder; an existing folder is replaced. On any error the temporary is removed
+    and `path` is unchanged.
     """
     path = Path(path)
     try:
@@ -43,14 +43,14 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         _replace(temporary, path)
     except OSError as error:
         raise NakawariError(
-            f"Could not write {path}: {error.strerror or error}; nothing was left half-written."
+            f"Could not write {path}: {error.strerror or error}; no partial files were left."
         ) from error
     finally:
         remove(temporary)
 
 
 def _let_others_read(path: Path) -> None:
-    """Modes by umask: some libraries write through private temporary files, which only their owner may read."""
+    """Set modes by the umask: some libraries write through private temporary files, readable only by their owner."""
     mask = os.umask(0)
     os.umask(mask)
     for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
@@ -69,7 +69,7 @@ def _replace(temporary: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; nothing happens when it is absent."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -78,9 +78,9 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Inside the block no other process makes `path`; waits for one that does.
+    """Hold a lock on writing `path` inside the block; waits for another process that holds it.
 
-    Temporaries of `path` that `atomic_path` left when a process was killed are removed first.
+    Temporary files of `path` that killed processes left are removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
@@ -94,7 +94,8 @@ def only_one(path: Path) -> Iterator[None]:
 
 
 def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
-    """A new `.npy` file to fill, its room on the disk taken: a mapped page without any would kill the process."""
+    """A new memory-mapped `.npy` file with its disk space allocated: writing a page without space would kill the
+    process."""
     import numpy as np
 
     try:
@@ -106,25 +107,25 @@ def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         remove(path)
         raise NakawariError(
-            f"Could not write {path}: {error.strerror or error}; it needs {size / 1e6:.0f} MB, "
-            f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free."
+            f"Could not write {path}: {error.strerror or error}; it needs {size / 1e6:.0f} MB, but "
+            f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free; free some space."
         ) from error
     return array
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    """Write `value` as indented JSON, atomically; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file; a missing or broken one raises `NakawariError` with its name."""
+    """Read a JSON file. Raises `NakawariError` if it is missing or broken."""
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -135,12 +136,12 @@ def read_json(path: Path | str) -> Any:
 
 
 def fingerprint(paths: list[Path]) -> str:
-    """SHA-256 over the names and contents of `paths` in sorted order: the identity of a set of files."""
+    """SHA-256 over the names and contents of `paths` in sorted order."""
     return combined({path: file_digest(path) for path in paths})
 
 
 def combined(hashes: Mapping[Path, bytes]) -> str:
-    """The fingerprint of files whose `file_digest` is known."""
+    """The fingerprint of files from their `file_digest`."""
     digest = hashlib.sha256()
     for path in sorted(hashes):
         digest.update(path.name.encode())
@@ -149,7 +150,7 @@ def combined(hashes: Mapping[Path, bytes]) -> str:
 
 
 def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file's contents, read again only after the file was changed."""
+    """SHA-256 of a file's contents, cached until the file changes."""
     about = path.stat()
     return _digest(path, about.st_size, about.st_mtime_ns)
 
@@ -161,7 +162,7 @@ def _digest(path: Path, size: int, changed: int) -> bytes:
 
 
 def folder_fingerprint(folder: Path, files: list[Path]) -> bytes:
-    """SHA-256 over the places inside `folder` and the contents of `files`, in sorted order."""
+    """SHA-256 over the paths relative to `folder` and the contents of `files`, in sorted order."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(folder).as_posix().encode())
@@ -171,7 +172,7 @@ def folder_fingerprint(folder: Path, files: list[Path]) -> bytes:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise `NakawariError` unless a file can be written into `folder`, which is made where it is not there."""
+    """Raise `NakawariError` unless a file can be written into `folder`, which is created if missing."""
     probe = folder / f".{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)

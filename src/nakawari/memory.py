@@ -1,4 +1,4 @@
-"""Memory: what is free, and one sentence when it runs out, whether the processor or a GPU says so."""
+"""Memory: free amounts, and one-sentence errors when it runs out, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _AMOUNT = re.compile(r"allocate(?: memory: you tried to allocate)? ([\d.]+) ?([K
 
 
 class OutOfMemoryError(NakawariError):
-    """The work needs more memory than there is."""
+    """The operation needs more memory than available."""
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error, of Python, NumPy, safetensors or torch on any device, means that memory ran out."""
+    """Whether an error of Python, NumPy, safetensors or torch, on any device, means that memory ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, (RuntimeError, OSError)) and _SAYS_SO.search(str(error)) is not None
 
 
 def wanted(error: BaseException) -> int | None:
-    """Bytes of the piece that could not be had, where the error says them."""
+    """Bytes of the failed allocation, if the error contains them."""
     match = _AMOUNT.search(str(error))
     return None if match is None else int(float(match[1]) * _UNITS[match[2]])
 
 
 def free(device: torch.device | str = "cpu") -> int:
-    """Bytes that can still be had on `device`: of a CPU, within the limits of a container, too."""
+    """Free bytes on `device`; for a CPU, within the limits of a container."""
     import torch
 
     device = torch.device(device)
@@ -54,7 +54,7 @@ def free(device: torch.device | str = "cpu") -> int:
 
 
 def used() -> int:
-    """Bytes that this process takes: on the GPU the most so far, where it computes there, else of the CPU's memory."""
+    """Bytes used by this process: the peak on the GPU if it computes there, else CPU memory."""
     import psutil
     import torch
 
@@ -72,21 +72,21 @@ def _left_in_group() -> Iterator[int]:
 
 
 def words(size: float) -> str:
-    """A size in bytes as people read it."""
+    """A size in bytes, human-readable."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @contextmanager
 def guarded(doing: str, advice: str, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Inside the block memory that runs out becomes one sentence.
+    """Turn out-of-memory errors inside the block into one sentence.
 
     Args:
-        doing: what was going on, such as "drawing 16 frames of 512x320".
-        advice: what makes the work smaller, as an imperative without its full stop.
-        device: whose memory is told of.
+        doing: the operation, such as "drawing 16 frames of 512x320".
+        advice: how to reduce memory, as an imperative without a full stop.
+        device: the device to report the memory of.
 
     Raises:
-        OutOfMemoryError: in the place of the error that says so.
+        OutOfMemoryError: replaces the original error.
     """
     try:
         yield
@@ -96,9 +96,7 @@ def guarded(doing: str, advice: str, device: torch.device | str = "cpu") -> Iter
         if not ran_out(error):
             raise
         piece = wanted(error)
-        more = (
-            "" if piece is None else f"; one more piece of {words(piece)} was wanted, {words(_left(device))} are free"
-        )
+        more = "" if piece is None else f"; {words(piece)} more were needed, {words(_left(device))} are free"
         raise OutOfMemoryError(f"Memory of the {_name(device)} ran out while {doing}{more}: {advice}.") from error
 
 
@@ -109,5 +107,5 @@ def _name(device: torch.device | str) -> str:
 def _left(device: torch.device | str) -> int:
     try:
         return free(device)
-    except (RuntimeError, AssertionError):  # a GPU that answers no more
+    except (RuntimeError, AssertionError):  # a GPU that no longer responds
         return 0

@@ -1,7 +1,7 @@
-"""Makes `diffusers.DiffusionPipeline.from_pretrained(FOLDER)` find our pipelines once `nakawari` is imported.
+"""Makes `diffusers.DiffusionPipeline.from_pretrained(FOLDER)` find nakawari's pipelines once `nakawari` is imported.
 
-diffusers looks a pipeline's class up by its name in its own namespace. Ours are put there when they are asked for, and
-neither diffusers nor a family is imported before somebody does.
+diffusers looks up a pipeline's class by name in its own namespace. The pipelines are added there on first access;
+neither diffusers nor a family is imported earlier.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _add(module: ModuleType) -> None:
 
 
 class _WhenImported(MetaPathFinder):
-    """Waits for the first import of diffusers, then stands aside."""
+    """Import hook for the first import of diffusers; removes itself afterwards."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != _LIBRARY:
@@ -61,7 +61,7 @@ class _WhenImported(MetaPathFinder):
 
 
 class _ThenAdd(Loader):
-    """Loads as `loader` does, then adds our names."""
+    """Loads like `loader`, then adds the pipelines' names."""
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader

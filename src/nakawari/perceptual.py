@@ -1,7 +1,7 @@
-"""ST-LPIPS: a learned perceptual distance that small shifts do not upset; the offline perceptual metric and loss.
+"""ST-LPIPS, a learned perceptual distance that tolerates small shifts, as an offline metric and loss.
 
 Source: Ghildyal & Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022, AlexNet variant. The weights (BSD-2,
-see assets/LICENSES.md) are stored in half precision and computed with in float32.
+see assets/LICENSES.md) are stored in half precision; computation is in float32.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class ShiftTolerantLPIPS(nn.Module):
     def features(self, x: Tensor) -> list[Tensor]:
         """Images (N, 3, H, W) in [-1, 1] -> five feature maps (N, C, h, w), each of unit norm over channels.
 
-        The features of a fixed truth can be kept and given to `distance` again.
+        The features of a fixed ground truth can be reused for `distance`.
         """
         if min(x.shape[-2:]) < _MIN_SIDE:
             raise NakawariError(
-                f"ST-LPIPS needs frames of at least {_MIN_SIDE}x{_MIN_SIDE}, got {x.shape[-1]}x{x.shape[-2]}; "
+                f"ST-LPIPS needs frames of at least {_MIN_SIDE}x{_MIN_SIDE}, not {x.shape[-1]}x{x.shape[-2]}; "
                 "use larger frames or leave this metric out."
             )
         with in_float32(x):
@@ -62,7 +62,7 @@ class ShiftTolerantLPIPS(nn.Module):
                     h = self._halve(F.max_pool2d(h, 3, stride=1))
                 h = conv(h)
                 h = (self._halve(h) if index == 0 else h).relu()
-                # Where every channel is zero the root has no gradient; the ReLU above masks it there.
+                # The root has no gradient where every channel is zero; the ReLU above masks it there.
                 norm = h.square().sum(1, keepdim=True).sqrt()
                 maps.append(h / (norm + 1e-10))
         return maps
@@ -84,31 +84,31 @@ Kind = Literal["st-lpips", "lpips-vgg", "lpips-alex"]
 def load_perceptual(kind: Kind = "st-lpips") -> nn.Module:
     """The frozen perceptual distance, on the CPU, in eval mode, float32; a fresh module each call.
 
-    `lpips-vgg` and `lpips-alex` are canonical LPIPS v0.1 (Zhang et al. 2018), by the package `lpips`, which fetches the
-    trunk's weights when it is used for the first time.
+    `lpips-vgg` and `lpips-alex` are canonical LPIPS v0.1 (Zhang et al. 2018), by the package `lpips`, which downloads
+    the trunk's weights on first use.
 
     Raises:
-        UsageError: an unknown `kind`, or one whose package or weights cannot be had.
-        NakawariError: the weights that ship with the package are missing or broken.
+        UsageError: an unknown `kind`, or a missing package or weights.
+        NakawariError: the bundled weights are missing or broken.
     """
     if kind in ("lpips-vgg", "lpips-alex"):
         return CanonicalLPIPS(kind.removeprefix("lpips-")).eval().requires_grad_(False)
     if kind != "st-lpips":
-        raise UsageError(f"Unknown perceptual distance {kind!r}; the one that ships is 'st-lpips'.")
+        raise UsageError(f"{kind!r} is not a perceptual distance; give st-lpips, lpips-vgg or lpips-alex.")
     module = ShiftTolerantLPIPS()
     module.load_state_dict({name: value.float() for name, value in _weights().items()})
     return module.eval().requires_grad_(False)
 
 
 def in_float32(x: Tensor) -> torch.autocast:
-    """Inside the block nothing is computed in a lower precision where `x` is; a device without autocast of its own,
-    such as meta, follows the CPU's."""
+    """Disable autocast on the device of `x` inside the block; a device without its own autocast,
+    such as meta, uses the CPU's."""
     kind = x.device.type
     return torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False)
 
 
 class CanonicalLPIPS(nn.Module):
-    """LPIPS behind the same call as `ShiftTolerantLPIPS`. `trunk`: vgg or alex."""
+    """LPIPS with the call signature of `ShiftTolerantLPIPS`. `trunk`: vgg or alex."""
 
     def __init__(self, trunk: str) -> None:
         super().__init__()
@@ -116,13 +116,13 @@ class CanonicalLPIPS(nn.Module):
             import lpips
         except ImportError as error:
             raise UsageError(
-                "LPIPS needs the packages lpips and torchvision; install them, or take st-lpips, which ships."
+                "LPIPS needs the packages lpips and torchvision; install them, or use the bundled st-lpips."
             ) from error
         try:
             self.distance = lpips.LPIPS(net=trunk, verbose=False)
         except OSError as error:
             raise UsageError(
-                f"LPIPS could not fetch its {trunk} weights ({error}); take st-lpips, which ships."
+                f"LPIPS could not download its {trunk} weights ({error}); use the bundled st-lpips."
             ) from error
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One process or several that `torchrun` or `accelerate launch` started."""
+"""A single process, or several started by `torchrun` or `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_first() -> bool:
-    """Whether this process is the only one or the one that speaks for all; known before torch is imported."""
+    """Whether this is the main or only process; works before torch is imported."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -23,7 +23,7 @@ def how_many() -> int:
 
 
 def on_cpu() -> bool:
-    """Whether processes compute on the CPU. Not told so, accelerate takes every process there for the only one."""
+    """Whether processes compute on the CPU. Without this, accelerate treats each CPU process as the only one."""
     import torch
     from accelerate.utils import parse_flag_from_env
 
@@ -31,16 +31,16 @@ def on_cpu() -> bool:
 
 
 def join() -> PartialState:
-    """This process's place among those that were started with it."""
+    """The state of this process in its process group."""
     from accelerate import PartialState
 
-    # The first may make windows for hours while the others wait.
+    # The main process may prepare windows for hours while the others wait.
     return PartialState(cpu=on_cpu(), timeout=timedelta(days=1))
 
 
 def parse_share(text: str) -> tuple[int, int]:
-    """`NUMBER/WORKERS`, which of how many workers, from 0; raises `UsageError`."""
+    """Parse `NUMBER/WORKERS`, a worker's index from 0 and the number of workers; raises `UsageError`."""
     number, slash, workers = text.partition("/")
     if not (slash and number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
-        raise UsageError(f"The share {text!r} is not NUMBER/WORKERS with numbers from 0, as in 0/2.")
+        raise UsageError(f"The share {text!r} is not NUMBER/WORKERS; count NUMBER from 0, as in 0/2.")
     return int(number), int(workers)

@@ -1,4 +1,4 @@
-"""Where a run came from: package versions, git revision, machine."""
+"""Provenance of a run: package versions, git revision, machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PACKAGES = ("nakawari", "torch", "diffusers", "transformers", "peft", "accelerat
 
 
 def provenance(data: str | None) -> dict[str, Any]:
-    """What `recipe.yaml` records beside the recipe; `data` is the fingerprint of the training data."""
+    """The provenance recorded in `recipe.yaml`; `data` is the fingerprint of the training data."""
     return {"packages": packages(), "git": git_revision(), "machine": machine(), "data": data}
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that decide the numbers; absent ones are left out."""
+    """Versions of the packages that affect results; missing ones are left out."""
     found = {}
     for name in PACKAGES:
         try:
@@ -31,10 +31,10 @@ def packages() -> dict[str, str]:
 
 
 def git_revision(package: Path = Path(__file__).parent) -> str | None:
-    """The commit that this code itself lies in, `+changes` when tracked files differ from it.
+    """The commit of this code, with `+changes` if tracked files differ from it.
 
-    None where the code was installed from a package, whose version `packages` holds: the repository around the current
-    folder, or around an environment, is somebody else's.
+    None if the code was installed from a package, whose version is in `packages`: a repository around the current
+    folder or environment is another project.
 
     Args:
         package: a folder of the code.

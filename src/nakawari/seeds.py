@@ -1,4 +1,4 @@
-"""Seeds from what is drawn: a hash, so that neighbours are unrelated and batches do not matter."""
+"""Seeds from a hash of the task, independent of neighbouring tasks and of batching."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Literal
 
 
 def seed_from(about: bytes | str, order: Literal["big", "little"] = "big") -> int:
-    """The seed (0 to 2**63 - 1, what `torch.Generator` takes) of whatever `about` tells apart.
+    """A seed (0 to 2**63 - 1, the range of `torch.Generator`) from the identifier `about`.
 
-    `order`: in which order the bytes of the hash are read; training reads them the other way, as its runs began.
+    `order`: byte order of the hash; training uses the other one, for compatibility with its earlier runs.
     """
     digest = hashlib.sha256(about.encode() if isinstance(about, str) else about).digest()
     return int.from_bytes(digest[:8], order) >> 1

@@ -1,6 +1,6 @@
-"""Independent pieces of work on the cores of one processor, one core each.
+"""Run independent tasks on the cores of one CPU, one core each.
 
-A frame's many small operations gain little from a second core each; two frames at once gain all of it.
+The many small operations of one frame gain little from a second core; two frames in parallel gain fully.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 
 
 def spread(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: torch.device) -> list[Result]:
-    """`work` of each piece, in order, as many at once as torch may use threads, each in one thread of torch.
+    """Run `work` on each piece, with as many in parallel as torch has threads, each with one torch thread.
 
-    One after the other on a GPU, and where gradients or autocast are on, which belong to the thread that switched them
-    on.
+    Sequential on a GPU, and if gradients or autocast are on, which are state of the calling
+    thread. Returns the results in order.
     """
     cores = torch.get_num_threads()
     alone = device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
@@ -28,11 +28,11 @@ def spread(work: Callable[[Piece], Result], pieces: Sequence[Piece], device: tor
     inference = torch.is_inference_mode_enabled()
 
     def run(piece: Piece) -> Result:
-        with torch.inference_mode(inference), torch.no_grad():  # a mode that is off switches gradients on
+        with torch.inference_mode(inference), torch.no_grad():  # inference_mode(False) would enable gradients
             return work(piece)
 
     try:
         with ThreadPoolExecutor(min(cores, len(pieces)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(run, pieces))
     finally:
-        torch.set_num_threads(cores)  # what a thread sets for itself is what later threads begin with
+        torch.set_num_threads(cores)  # new threads inherit the value set last

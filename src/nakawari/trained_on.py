@@ -1,6 +1,6 @@
-"""Which pictures a model or an adapter has seen, written beside its weights, so that a score on them can be told apart.
+"""Fingerprints of a model's or adapter's training images, saved beside its weights, to flag scores on training data.
 
-A picture is known by the SHA-256 of its file: a copy under another name is found, one that was encoded again is not.
+An image is identified by the SHA-256 of its file: a renamed copy is recognized, a re-encoded one is not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DIGITS = 16
 
 
 def fingerprints(paths: Iterable[Path]) -> set[str]:
-    """The fingerprints of some files."""
+    """The fingerprints of files."""
     return {file_digest(path).hex()[:_DIGITS] for path in paths}
 
 
@@ -29,31 +29,31 @@ def write(folder: Path, seen: Iterable[str]) -> None:
 
 
 def of_folder(folder: Path) -> set[str]:
-    """What the model or adapter in `folder` has seen, or the best of the run there; nothing where it does not say."""
+    """Training images of the model or adapter in `folder`, or of the run's best; empty if not recorded."""
     for candidate in (folder / FILE, folder / "best" / FILE):
         if candidate.is_file():
             record = read_json(candidate)
             try:
                 return set(record["sha256"])
             except (KeyError, TypeError) as error:
-                raise NakawariError(f"{candidate} holds no list 'sha256'; train again, or remove it.") from error
+                raise NakawariError(f"{candidate} has no list 'sha256'; train again, or remove the file.") from error
     return set()
 
 
 def of_variant(variant: str) -> set[str]:
-    """What a variant's base and its adapters have seen, and what a quantized base was made of."""
+    """Training images of a variant's base and adapters, including the source of a quantized base."""
     spec = parse(variant)
     folders = [model_folder(spec.base), *(use.folder for use in spec.adapters if use.scale)]
     seen = set().union(*(of_folder(folder) for folder in folders))
     parent = parent_of(spec.base)
     if parent != spec.base:
-        with suppress(NakawariError):  # it may be gone by now
+        with suppress(NakawariError):  # it may no longer exist
             seen |= of_variant(parent)
     return seen
 
 
 def seen_samples(variant: str, samples: Sequence[Sample]) -> list[str]:
-    """The names of those samples of which the variant has seen a true drawing."""
+    """Names of the samples with a ground-truth drawing that the variant was trained on."""
     known = of_variant(variant)
     if not known:
         return []

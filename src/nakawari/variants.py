@@ -1,7 +1,7 @@
-"""Variants: a pipeline, adapters at a scale, a precision, all named by one word on the command line.
+"""Variants: a pipeline, adapters with scales and a precision, in one name for the command line.
 
 `BASE[+ADAPTER@SCALE...][:PRECISION]`, such as `mini`, `runs/base/best`, `mini+runs/show/best@0.7:fp16`. The adapter
-`turbo` is the base's own for few steps, in its folder `turbo`; `mini/small` is mini's own smaller student.
+`turbo` is the base's few-step adapter, in its folder `turbo`; `mini/small` is mini's smaller student.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from .families.base import InterpolationPipeline
 
 PACKED = ("int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
-"""Precisions that the denoiser alone is packed into while it loads; adapters stand on top in full precision."""
+"""Precisions to which only the denoiser is packed while it loads; adapters on it stay in full precision."""
 PRECISIONS = ("fp32", "fp16", "bf16", *PACKED)
-SMALLER = "name the model with :bf16 or :int8 behind it, or close other programs"
-"""What to do where a model does not fit."""
+SMALLER = "append :bf16 or :int8 to the model's name, or close other programs"
+"""Advice for a model that does not fit in memory."""
 QUANTIZED = "quantization.json"
-"""The file that a quantized folder carries."""
+"""Record in the folder of a quantized model."""
 _ASSETS = Path(__file__).parent / "assets"
 MINI = _ASSETS / "mini"
 SHIPPED = {"mini": MINI, "framer-tiny": _ASSETS / "framer-tiny"}
 LARGEST_IN_FP32 = 250_000_000
-"""Numbers (1 GB in fp32) up to which a model saved in fp16, as the shipped ones are, computes in fp32 on a CPU."""
+"""Parameters (1 GB in fp32) up to which a model saved in fp16, such as the bundled ones, runs in fp32 on a CPU."""
 LARGE = 1_000_000_000
-"""Bytes of weights from which on memory is planned without being asked."""
+"""Bytes of weights from which memory is planned automatically."""
 LARGEST_SCALE = 4.0
-"""An adapter was trained at 1; far beyond it a model draws noise."""
+"""Largest scale of an adapter. It was trained at 1; far above, the output is noise."""
 TURBO = "turbo"
-"""The word for a base's own adapter for few steps, and the folder in the base's that holds it."""
+"""Name of a base's few-step adapter, and of its folder in the base's folder."""
 SMALL = "small"
-"""The folder in a base's that holds its own smaller student, a whole model."""
+"""Folder of a base's smaller student, a complete model, in the base's folder."""
 
 
 @dataclass(frozen=True)
 class AdapterUse:
-    """An adapter's folder and the factor on its alpha / rank."""
+    """An adapter's folder and the scale on top of its alpha / rank."""
 
     folder: Path
     scale: float = 1.0
@@ -55,7 +55,7 @@ class AdapterUse:
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """A variant's name, taken apart; no precision: each part in the format that it was saved in."""
+    """A parsed variant name; without a precision, each part has its saved dtype."""
 
     base: str
     adapters: tuple[AdapterUse, ...] = ()
@@ -64,7 +64,7 @@ class VariantSpec:
 
 @dataclass(frozen=True)
 class Variant:
-    """A loaded variant: what is evaluated, compared, shipped."""
+    """A loaded variant."""
 
     name: str
     spec: VariantSpec
@@ -72,7 +72,7 @@ class Variant:
 
 
 def parse(name: str) -> VariantSpec:
-    """Take `BASE[+ADAPTER@SCALE...][:PRECISION]` apart.
+    """Parse `BASE[+ADAPTER@SCALE...][:PRECISION]`.
 
     Raises:
         UsageError: an unknown precision, a scale that is not a number, an empty part.
@@ -85,12 +85,12 @@ def parse(name: str) -> VariantSpec:
 
 
 def check_name(name: str) -> None:
-    """Raise as `load` does, without loading, where `name` is not that of a variant or its base is no model."""
+    """Raise as `load` does, without loading, if `name` is not a variant or its base is not a model."""
     model_folder(parse(name).base)
 
 
 def with_adapters(name: str, adapters: Sequence[str]) -> str:
-    """The variant `name` with `ADAPTER[@SCALE]` words added to it."""
+    """The variant `name` with `ADAPTER[@SCALE]` terms added."""
     if not adapters:
         return name
     words, precision = _split_precision(name)
@@ -98,7 +98,7 @@ def with_adapters(name: str, adapters: Sequence[str]) -> str:
 
 
 def with_precision(name: str, precision: str | None) -> str:
-    """The variant `name` at `precision`, in the place of its own; None leaves it. Raises as `parse`."""
+    """The variant `name` with its precision replaced by `precision`; None keeps it. Raises as `parse`."""
     changed = name if precision is None else f"{_split_precision(name)[0]}:{precision}"
     parse(changed)
     return changed
@@ -115,14 +115,14 @@ def _split_precision(name: str) -> tuple[str, str | None]:
 
 
 def faster(name: str) -> str:
-    """The variant `name`, faster by what its base has of its own: an adapter for few steps, else a smaller student.
+    """The variant `name` made faster with its base's few-step adapter, else its smaller student.
 
     Raises:
-        NakawariError: the base has neither, or is no model; adapters in `name` do not fit a smaller student.
+        NakawariError: the base has neither, or is not a model; or adapters in `name` do not fit the smaller student.
     """
     if not has_faster(name):
         raise NakawariError(
-            f"{parse(name).base} has neither a turbo adapter nor a smaller student of its own; draw without --fast, or "
+            f"{parse(name).base} has neither a turbo adapter nor a smaller student; draw without --fast, or "
             "train one (nakawari recipes list) and name it."
         )
     if _has_turbo(name):
@@ -130,13 +130,13 @@ def faster(name: str) -> str:
     words, precision = _split_precision(name)
     base, _, adapters = words.partition("+")
     if adapters:
-        raise NakawariError(f"The smaller student of {base} is no base for {adapters}; draw without --fast.")
+        raise NakawariError(f"The smaller student of {base} does not fit {adapters}; draw without --fast.")
     student = f"{base}/{SMALL}" if base in SHIPPED else str(model_folder(base) / SMALL)
     return student + ("" if words == name else f":{precision}")
 
 
 def has_faster(name: str) -> bool:
-    """Whether the base of the variant `name` has something of its own that `faster` takes."""
+    """Whether the base of the variant `name` has a few-step adapter or smaller student for `faster`."""
     return _has_turbo(name) or (model_folder(parse(name).base) / SMALL / "model_index.json").is_file()
 
 
@@ -170,18 +170,18 @@ def load(
     runs: bool = True,
     place: bool = True,
 ) -> Variant:
-    """Load a variant in inference mode (`eval`, no gradients switched off), progress bars silent.
+    """Load a variant in `eval` mode (gradients stay enabled), with progress bars off.
 
     Args:
-        device: where it goes.
-        formats: part -> its format, and `default` of the others, where `name` does not say it; None = each as it was
+        device: target device.
+        formats: part -> dtype, and `default` for the others, if `name` has no precision; None = each as it was
             saved.
-        runs: whether it will compute on `device`: what is in fp16 is then loaded as bf16 on a CPU, which has no fp16
-            arithmetic to speak of. False where it is only read and written.
-        place: False leaves it on the CPU, for somebody else to place.
+        runs: whether it will compute on `device`: fp16 is then loaded as bf16 on a CPU, which has no fast fp16
+            arithmetic. False if it is only read and written.
+        place: False leaves it on the CPU for the caller to move.
 
     Raises:
-        NakawariError: the folder is missing or is not a model of ours, or memory ran out.
+        NakawariError: the folder is missing or is not a nakawari model, or memory ran out.
     """
     import torch
 
@@ -208,21 +208,21 @@ def load(
 
 
 def check_prompt(name: str) -> None:
-    """Raise `UsageError` for a variant that cannot read a prompt; nothing is loaded."""
+    """Raise `UsageError` for a variant without text conditioning; nothing is loaded."""
     folder = model_folder(parse(name).base)
     index = read_json(folder / "model_index.json")
     if not (index.get("text_encoder") or [None])[0]:
-        raise UsageError(f"{name} reads no words; leave the prompt out, or take a model with a text tower.")
+        raise UsageError(f"{name} reads no text; leave out the prompt, or use a model with a text encoder.")
     if not (index.get("tokenizer") or [None])[0]:
         raise UsageError(
-            f"{name} has no tokenizer, which a prompt needs, as no checkpoint holds one: convert it again with "
+            f"{name} has no tokenizer, which a prompt needs and no checkpoint contains; convert it again with "
             "--tokenizer FOLDER, a folder with vocab.json and merges.txt of openai/clip-vit-large-patch14 "
-            "(huggingface.co), or leave the prompt out."
+            "(huggingface.co), or leave out the prompt."
         )
 
 
 def weights_bytes(name: str) -> int:
-    """Bytes of all weights of a variant's base, as they are saved; nothing is loaded."""
+    """Bytes of all saved weights of a variant's base; nothing is loaded."""
     from .weights import saved_parts
 
     parts = saved_parts(model_folder(parse(name).base)).values()
@@ -230,7 +230,8 @@ def weights_bytes(name: str) -> int:
 
 
 def fingerprint(name: str) -> str:
-    """SHA-256 over the files of a variant, its scales and its precision: equal for equal models, wherever they lie."""
+    """SHA-256 over the files of a variant, its scales and its precision: equal for equal models, independent of their
+    paths."""
     spec = parse(name)
     folder = model_folder(spec.base)
     parts = [part for part in read_json(folder / "model_index.json") if (folder / part).is_dir()]
@@ -244,7 +245,7 @@ def fingerprint(name: str) -> str:
 
 
 def parent_of(base: str) -> str:
-    """The full model that a base stands for: of a quantized folder the variant it was made of, else the base itself."""
+    """The full model of a base: for a quantized folder its source variant, else the base itself."""
     folder = _path_of(base)
     for record in (folder / QUANTIZED, folder / "best" / QUANTIZED):
         if record.is_file():
@@ -253,7 +254,7 @@ def parent_of(base: str) -> str:
 
 
 def _how(folder: Path, precision: str | None, told: Mapping[str, torch.dtype] | None, on_cpu: bool) -> dict[str, Any]:
-    """Arguments for `from_pretrained`; a packed denoiser is loaded here."""
+    """Arguments of `from_pretrained`; a packed denoiser is loaded here."""
     import torch
 
     if (folder / QUANTIZED).is_file():
@@ -298,25 +299,25 @@ def _quantized(folder: Path, precision: str | None, on_cpu: bool) -> dict[str, A
 
 
 def _on_cpu(dtype: torch.dtype, instead: torch.dtype) -> torch.dtype:
-    """`instead` for fp16, which convolutions on a CPU take hundreds of times as long in."""
+    """`instead` for fp16, in which convolutions on a CPU are hundreds of times slower; else `dtype`."""
     import torch
 
     return instead if dtype == torch.float16 else dtype
 
 
 def _instead_of_half(folder: Path) -> torch.dtype:
-    """What a model saved in fp16 computes in on a CPU: fp32, which is exact, where that costs little memory; else bf16,
+    """Computing dtype on a CPU of a model saved in fp16: fp32, which is exact, if it needs little memory; else bf16,
     with a warning."""
     import torch
 
     instead = half_on_cpu(folder)
     if instead == torch.bfloat16:
-        _warn_of_half(folder, "it computes in bf16 here, in which a number has three bits fewer")
+        _warn_of_half(folder, "it computes in bf16 here, which has three bits less precision")
     return instead
 
 
 def half_on_cpu(folder: Path) -> torch.dtype:
-    """As `_instead_of_half`, without a word."""
+    """As `_instead_of_half`, without the warning."""
     import torch
 
     from .weights import saved_parts
@@ -349,7 +350,7 @@ def _load_base(folder: Path, how: dict[str, Any]) -> InterpolationPipeline:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Loading bars and remarks of the libraries would stand between a command's own lines."""
+    """Silence the libraries' progress bars and messages, which would mix with a command's output."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 
@@ -373,7 +374,7 @@ def _path_of(base: str) -> Path:
 
 
 def _turbo_of(base: str) -> Path:
-    """Where a base, or the best of a run, has its adapter for few steps, there or not."""
+    """Path of the few-step adapter of a base or of a run's best; it may not exist."""
     folder = _path_of(base)
     return folder / "best" / TURBO if (folder / "best" / TURBO).is_dir() else folder / TURBO
 
@@ -385,5 +386,5 @@ def model_folder(base: str) -> Path:
         if (candidate / "model_index.json").is_file():
             return candidate
     raise NakawariError(
-        f"{base!r} is not a model: give mini, a folder with a model_index.json, or a run with a best/ folder."
+        f"{base!r} is not a model; give mini, a folder with a model_index.json, or a run with a best/ folder."
     )

@@ -1,4 +1,4 @@
-"""The names of the weightings of a squared error; what they mean stands at `diffusion.Process.loss_weight`."""
+"""Names of the weightings of a squared error, explained at `diffusion.Process.loss_weight`."""
 
 from __future__ import annotations
 

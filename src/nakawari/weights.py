@@ -1,4 +1,4 @@
-"""What the weights files of a saved model say of themselves: names, shapes and formats; no weight is read."""
+"""Names, shapes and dtypes of a saved model's tensors, from the headers of its files; no weights are read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 VARIANT = "fp16"
-"""The variant of files that diffusers and publishers of 16-bit models name so."""
+"""File variant used by diffusers and publishers of 16-bit models."""
 _STEMS = ("diffusion_pytorch_model", "model")
 _MOST_HEADER = 100_000_000
-"""Bytes; safetensors itself takes no longer header."""
+"""Maximum header size in bytes, the limit of safetensors."""
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "F16": 2, "BF16": 2, "I32": 4, "F32": 4}
 _FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -30,8 +30,8 @@ class Stored:
     """One tensor of a weights file.
 
     Args:
-        format: as safetensors names it, such as F16.
-        shape: its own.
+        format: safetensors' name, such as F16.
+        shape: its shape.
     """
 
     format: str
@@ -39,18 +39,18 @@ class Stored:
 
     @property
     def count(self) -> int:
-        """Numbers in it."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """What it takes."""
+        """Size in bytes."""
         return self.count * _BYTES.get(self.format, 8)
 
 
 def part_files(folder: Path) -> list[Path]:
-    """The weights files of one part, in order: one, or the shards; [] where it has no weights. Files of the variant
-    `fp16` count where there are no others."""
+    """The weights files of one part, in order: one, or the shards; [] if it has no weights. Files of the variant
+    `fp16` are used if there are no others."""
     for variant in ("", f".{VARIANT}"):
         for stem in _STEMS:
             index = folder / f"{stem}.safetensors.index{variant}.json"
@@ -62,25 +62,25 @@ def part_files(folder: Path) -> list[Path]:
 
 
 def file_variant(folder: Path) -> str | None:
-    """`fp16` where a saved model has files of that variant alone (`save_pretrained(variant="fp16")`), else None."""
+    """`fp16` if a saved model has only files of that variant (`save_pretrained(variant="fp16")`), else None."""
     files = [path for name in read_json(folder / "model_index.json") for path in part_files(folder / name)]
     return VARIANT if files and all(f".{VARIANT}" in path.name for path in files) else None
 
 
 def part_tensors(folder: Path) -> dict[str, Stored]:
-    """Name -> tensor of one part of a model."""
+    """Name -> tensor for one part of a model."""
     return {name: tensor for path in part_files(folder) for name, tensor in header(path).items()}
 
 
 def saved_parts(folder: Path) -> dict[str, dict[str, Stored]]:
-    """Part -> its tensors, of every part of a saved model that has weights."""
+    """Part -> its tensors, for every part of a saved model with weights."""
     index = read_json(folder / "model_index.json")
     found = {name: part_tensors(folder / name) for name in index if (folder / name).is_dir()}
     return {name: tensors for name, tensors in found.items() if tensors}
 
 
 def header(path: Path) -> dict[str, Stored]:
-    """Name -> tensor of a safetensors file. Raises `NakawariError` for a file that is none."""
+    """Name -> tensor of a safetensors file. Raises `NakawariError` for other files."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -90,13 +90,13 @@ def header(path: Path) -> dict[str, Stored]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NakawariError(
-            f"{path} is not a whole safetensors file; copy, convert or save the model again."
+            f"{path} is not a complete safetensors file; copy, convert or save the model again."
         ) from error
     return tensors
 
 
 def main_format(tensors: Mapping[str, Stored]) -> torch.dtype | None:
-    """The floating format that most of the numbers are in; None where there is none."""
+    """The floating-point dtype of most elements; None if there is none."""
     import torch
 
     counts: Counter[str] = Counter()
@@ -107,6 +107,6 @@ def main_format(tensors: Mapping[str, Stored]) -> torch.dtype | None:
 
 
 def saved_formats(folder: Path) -> dict[str, torch.dtype]:
-    """Part -> the format that its weights are saved in."""
+    """Part -> dtype of its saved weights."""
     formats = {name: main_format(tensors) for name, tensors in saved_parts(folder).items()}
     return {name: dtype for name, dtype in formats.items() if dtype is not None}

@@ -1,4 +1,4 @@
-"""The app as it runs: a server in its own process, a browser that records what it asks for and what goes wrong."""
+"""The running app: a server in its own process, and a browser that records requests and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`nakawari app` on a work folder of its own."""
+    """`nakawari app` on a new work folder."""
     pytest.importorskip("gradio", reason="the extra app is not installed")
     work = tmp_path_factory.mktemp("app") / "work"
     with socket.socket() as probe:
@@ -71,7 +71,7 @@ def _wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass
 class Watched:
-    """What pages did: `wrong`, errors on the console; `hosts` that were asked."""
+    """Records of pages: `wrong`, console errors; `hosts` of requests."""
 
     wrong: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -99,7 +99,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(server: Server, chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens the app as a new user: `visit(has_touch=True)`. At its end no error and no foreign host was seen."""
+    """Opens the app as a new user: `visit(has_touch=True)`. Teardown checks for errors and requests to other hosts."""
     watched, contexts = Watched(), []
 
     def open_page(**options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Key drawings for tests: a ball on paper, with an outline, at a place."""
+"""Key drawings for tests: an outlined ball on paper at a given position."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 
 def ball(path: Path, x: int, y: int = 50, size: tuple[int, int] = (160, 96)) -> Path:
-    """Write a drawing whose ball is centred at x, y."""
+    """Write a drawing of a ball centred at x, y."""
     image = Image.new("RGB", size, (240, 234, 220))
     ImageDraw.Draw(image).ellipse((x - 12, y - 12, x + 12, y + 12), fill=(210, 60, 50), outline=(20, 20, 20), width=2)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def balls(path: Path, places: list[tuple[int, int]], size: tuple[int, int]) -> P
 
 
 def red_near(path: Path, place: tuple[int, int], within: int = 20, least: int = 100) -> tuple[float, float] | None:
-    """The mean place of red pixels around a place, None where there are fewer than `least`."""
+    """Mean position of red pixels around a position; None if there are fewer than `least`."""
     import numpy as np
 
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
@@ -37,7 +37,7 @@ def red_near(path: Path, place: tuple[int, int], within: int = 20, least: int = 
 
 
 def red_centre(path: Path) -> tuple[float, float]:
-    """Where the ball is in a picture: the mean place of its red pixels."""
+    """Position of the ball in an image: the mean position of its red pixels."""
     import numpy as np
 
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)

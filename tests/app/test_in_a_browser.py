@@ -1,4 +1,4 @@
-"""The Draw page as a user has it, in Chromium."""
+"""The Draw page, in Chromium."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(page: Any, *files: Path) -> None:
 
 
 def folder_of(server: Any, page: Any) -> Path:
-    """The user's folder, found by the address of a key's picture."""
+    """The user's folder, from the URL of a key's image."""
     token = page.locator(".nk-key img").first.get_attribute("src").split("/")[1]
     return server.work / "users" / token
 

@@ -1,4 +1,4 @@
-"""The named endpoints, as a program uses them, and what they do with bad input."""
+"""The named API endpoints, and their handling of bad input."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_pairs_are_drawn_one_by_one(client: Any, server: Any, tmp_path: Path) ->
     done = call(client, "wait", user, "draw", 120)
     assert done["state"] == "done", done
     assert [frame["of"] for frame in done["result"]["frames"] if frame["key"] is None] == ["pair 1", "pair 1", "pair 2"]
-    with pytest.raises(Exception, match="'never' is not offered as on_cut"):
+    with pytest.raises(Exception, match="'never' is not a choice for on_cut"):
         call(client, "ask", user, {"on_cut": "never"})
 
 
@@ -92,7 +92,7 @@ def test_errors_are_the_sentences_of_the_command_line(client: Any) -> None:
 
 
 def any_value(source: random.Random, depth: int = 0) -> Any:
-    """Any JSON value, often one that is nearly right."""
+    """Any JSON value, often an almost valid one."""
     simple = [None, True, -1, 0, 1, 2, 1e308, -0.5, "", "1", "<img src=x onerror=alert(1)>", "../../etc/passwd", [], {}]
     kind = source.random()
     if depth > 4 or kind < 0.4:
@@ -174,7 +174,7 @@ def test_two_users_do_not_see_each_other(client: Any, server: Any, tmp_path: Pat
     ]
     assert {path: status_of(path) for path in climbs if status_of(path) == 200} == {}
     for name in (f"result:../{first}/out", f"result:users/{first}/out", "result:../../../etc", "result:/etc"):
-        with pytest.raises(Exception, match="leads out of the work folder"):
+        with pytest.raises(Exception, match="is outside the work folder"):
             call(client, "compare", second, name, name)
 
 
@@ -205,7 +205,7 @@ def test_only_what_was_sent_is_taken(tmp_path: Path, path: Any) -> None:
     works = Works(tmp_path)
     work = works.open(works.new_token())
     (said,) = strip.act(work, {"action": "add", "files": [{"path": path, "name": "a.png"}]})
-    assert said == "This is no file that was sent to this page; add it again."
+    assert said == "This file was not uploaded to this page; add it again."
 
 
 def test_a_name_cannot_climb_or_be_markup(tmp_path: Path) -> None:

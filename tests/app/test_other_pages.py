@@ -1,4 +1,4 @@
-"""Lead, Compare and Teach as a user has them, in Chromium."""
+"""The Lead, Compare and Teach pages, in Chromium."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def turn_to(page: Any, name: str) -> None:
 
 
 def on_board(page: Any, end: int, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
-    """Where a place of the drawing is on the screen."""
+    """Screen position of a point of the drawing."""
     board = page.locator(".nk-board").nth(end)
     board.wait_for()
     box = board.bounding_box()
@@ -35,7 +35,7 @@ Ways = list[list[list[float]]]
 
 
 def ways_when(server: Any, page: Any, check: Callable[[Ways], bool]) -> Ways:
-    """The ways of the first gap, once they pass; see `json_when`."""
+    """The tracks of the first gap, once they satisfy the condition; see `json_when`."""
     state = folder_of(server, page) / "work.json"
     return json_when(page, state, lambda value: check(value["tracks"].get("1", [])))["tracks"].get("1", [])
 
@@ -155,7 +155,7 @@ def test_a_report_opens(visit: Callable[..., Any], server: Any, tmp_path: Path, 
     inside.get_by_text("Six discs & squares.").first.wait_for()
     page.locator("#report-name input").fill("../../etc")
     page.locator("#report-name input").press("Enter")
-    ended(page, "#compare-status", "leads out of the work folder")
+    ended(page, "#compare-status", "is outside the work folder")
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_plan_stop_after_a_reload_and_go_on_teaching(visit: Callable[..., Any], 
     folder = folder_of(server, page)
     taught_to_be(page, tmp_path, LESSON)
     page.click("#plan")
-    ended(page, "#teach-status", "Planned; nothing is taught yet.")
+    ended(page, "#teach-status", "Planned; nothing is trained yet.")
     rows = page.locator("#teach-rows").text_content()
     assert re.search(r"400 steps of \d+\.\d+ s", rows) and "MiB" in rows
     assert not (folder / "teach" / "show").exists()
@@ -203,7 +203,7 @@ def test_teach_ten_steps_and_draw_with_it(visit: Callable[..., Any], server: Any
     ended(page, "#teach-status", "Checked.")
     assert "3 videos" in page.locator("#teach-rows").text_content()
     page.click("#teach")
-    ended(page, "#teach-status", "Taught", 240)
+    ended(page, "#teach-status", "Trained", 240)
     assert page.locator("#run polyline").count() >= 1
     assert page.locator("#run .nk-sample").count() >= 1
     page.click("#try")

@@ -1,4 +1,4 @@
-"""The queue with a stand-in for the process, and a time sheet dropped among the keys; no browser, no model."""
+"""The queue with a stub process, and a time sheet dropped among the keys; no browser, no model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nakawari.media import read_rgb
 
 
 class Slow:
-    """Runs a job until it is let go or interrupted."""
+    """Runs a job until it is released or interrupted."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -70,7 +70,7 @@ def test_one_queue_says_the_place_of_each(work: Work) -> None:
     assert [queue.place(ticket) for ticket in tickets] == [0, 1, 2]
     assert of_ticket(queue, work, tickets[2], "")["words"] == "In the queue: 2 before this one."
     assert of_ticket(queue, work, tickets[0], "")["words"] == "in-betweens: 1 of 4, step 1 of 2"
-    with pytest.raises(UsageError, match="work under way"):
+    with pytest.raises(UsageError, match="has a running job"):
         queue.put("user0", "draw", work.folder, [])
     queue.cancel(tickets[1])
     assert tickets[1].state == "stopped" and queue.place(tickets[2]) == 1
@@ -191,4 +191,4 @@ def test_the_player_hears_what_the_record_doubts(work: Work) -> None:
     value = player_value(work, work.output)
     assert value is not None
     assert [frame.get("confidence") for frame in value["frames"]] == [None, 0.25, None, None]
-    assert value["warnings"] == ["Gap 1: a cut? Little of one key is found again in the other."]
+    assert value["warnings"] == ["Gap 1: a cut? Little of one key is found in the other."]

@@ -1,4 +1,4 @@
-"""Waiting for what a page brings about: for as long as a busy machine needs, and no longer than it takes."""
+"""Wait for results of a page, with a long timeout for busy machines."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ PATIENCE = 120.0
 
 
 def ended(page: Any, where: str, words: str, seconds: float = PATIENCE) -> None:
-    """Wait until a status line says so."""
+    """Wait until a status line contains the text."""
     script = "([where, words]) => document.querySelector(where + ' p').textContent.includes(words)"
     page.wait_for_function(script, arg=[where, words], timeout=seconds * 1000)
 
 
 def said(page: Any, words: str) -> None:
-    """Wait until the Draw page's status line says so."""
+    """Wait until the Draw page's status line contains the text."""
     ended(page, "#status", words)
 
 
 def json_when(page: Any, path: Path, check: Callable[[Any], bool]) -> Any:
-    """What a file holds, once that passes; what it holds at last where it never does."""
+    """The JSON of a file once it satisfies the condition; the last content on timeout."""
     value = None
     for _ in range(int(PATIENCE / 0.1)):
         try:

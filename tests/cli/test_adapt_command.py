@@ -1,4 +1,4 @@
-"""`nakawari adapt` as a user runs it, on a tiny model and real pictures, and the adapter in `nakawari interpolate`."""
+"""`nakawari adapt` on a tiny model and real images, and the adapter in `nakawari interpolate`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
         (["a.yaml"], "a.yaml cannot be read"),
         (["--data", "absent"], "The data folder absent does not exist"),
         (["--data", "show", "--size", "big"], "'big' is not a size; give --size WIDTHxHEIGHT"),
-        (["--data", "show", "--target", "attn9"], "'attn9' matches no layer of this mini denoiser; presets are"),
+        (["--data", "show", "--target", "attn9"], "'attn9' matches no layer of this mini denoiser; give a preset"),
         (
             ["--data", "show", "--set", "objective.lora.rnk=4"],
             "unknown key 'objective.lora.rnk' (did you mean 'rank'?)",
@@ -95,13 +95,13 @@ def test_a_plan_is_printed_before_anything_runs(cli: Cli, base: Path, show: Path
         (["--data", "empty"], "holds no clips; put videos"),
         (
             ["--data", "pairs"],
-            "pairs holds pairs (<name>_start, <name>_end) and no clips: the drawings between",
+            "pairs holds pairs (<name>_start, <name>_end) and no clips: the frames between",
         ),
         (["--data", "show", "--frames", "20"], "No clip has 20 frames (the longest has 12)"),
-        (["--data", "named"], "named/captions.csv names 1 clips that are not there, such as gone; correct the names"),
+        (["--data", "named"], "named/captions.csv names 1 missing clips, such as gone; correct the names"),
         (
             ["--data", "show", "--set", "objective.pixel.perceptual=lpips-vgg"],
-            "LPIPS needs the packages lpips and torchvision; install them, or take st-lpips, which ships.",
+            "LPIPS needs the packages lpips and torchvision; install them, or use the bundled st-lpips.",
         ),
     ],
 )
@@ -180,4 +180,4 @@ def test_an_adapter_is_validated_and_the_best_is_kept_without_being_asked(
     scores = {entry["step"]: entry["validation"]["psnr"] for entry in log} | {0: log[0]["validation"]["psnr_nothing"]}
     best = json.loads((tmp_path / "run" / "summary.json").read_text())["best"]
     assert best == {"score": max(scores.values()), "step": max(scores, key=scores.get)}
-    assert ("nothing was better than the base" in result.stdout) == (best["step"] == 0)
+    assert ("no step was better than the base" in result.stdout) == (best["step"] == 0)

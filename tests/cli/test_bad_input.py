@@ -1,4 +1,4 @@
-"""Bad input through the command line: one sentence, exit status 1 or 2, nothing half-written."""
+"""Bad input on the command line: a one-sentence error, exit status 1 or 2, no partial files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Cli = Callable[..., Result]
 
 @pytest.fixture
 def desk(tmp_path: Path, keys: list[Path]) -> Path:
-    """A folder with good keys and everything that can be wrong beside them."""
+    """A folder with valid keys and all kinds of invalid files."""
     Image.new("RGB", (24, 14)).save(tmp_path / "wide.png")
     (tmp_path / "cut.png").write_bytes(keys[0].read_bytes()[:200])
     (tmp_path / "zero.png").write_bytes(b"")
@@ -52,7 +52,7 @@ CASES = {
     "two sizes": (1, "key1.png wide.png", "wide.png is 24x14 but"),
     "empty folder": (1, "empty", "holds no images"),
     "broken file in a folder": (1, "mixed", "cut.png"),
-    "folder of one key": (2, "one", "two or more key drawings, but 1"),
+    "folder of one key": (2, "one", "two or more key drawings, not 1"),
     "one key": (2, "key1.png", "two or more"),
     "one key with loop": (2, "key1.png --loop", "two or more"),
     "no key": (2, "", "Missing argument"),
@@ -91,7 +91,7 @@ OUTPUTS = {
     "the keys' own folder": (2, ".", "holds the key drawing"),
     "unknown suffix": (2, "clip.avi", "cannot be written as .avi"),
     "file that exists": (2, "clip.mp4", "exists already"),
-    "format for one file": (2, "new.gif --format png", "--format says nothing"),
+    "format for one file": (2, "new.gif --format png", "--format does not apply"),
 }
 
 
@@ -131,7 +131,7 @@ def test_unknown_model(cli: Cli, keys: list[Path], tmp_path: Path):
 
 
 def without_kept(files: dict[str, bytes | None]) -> dict[str, bytes | None]:
-    """All but the finished gaps that are kept beside `out`."""
+    """All files except the finished gaps kept beside `out`."""
     return {name: data for name, data in files.items() if not name.startswith(".out.unfinished")}
 
 
@@ -147,7 +147,7 @@ def test_full_disk(cli: Cli, stub: CrossFade, desk: Path, keys: list[Path], monk
     before = listing(desk)
     result = cli("interpolate", *keys, "-o", desk / "out")
     assert_one_sentence(result, 1, "No space left on device")
-    assert "2 of 2 gaps are kept, and the same command goes on from there" in result.stderr
+    assert "2 of 2 gaps are kept; run the same command to resume" in result.stderr
     assert without_kept(listing(desk)) == before
 
 
@@ -172,7 +172,7 @@ def test_interrupted(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path
     before = listing(tmp_path)
     result = cli("interpolate", *keys, "-o", tmp_path / "out")
     assert result.exit_code == 130
-    assert_one_sentence(result, 130, "2 of 2 gaps are kept, and the same command goes on from there")
+    assert_one_sentence(result, 130, "2 of 2 gaps are kept; run the same command to resume")
     assert without_kept(listing(tmp_path)) == before
 
 
@@ -206,7 +206,7 @@ def test_help_and_version_and_nothing_heavy(tmp_path: Path):
 
 
 def program(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program as a process of its own in `folder`."""
+    """Run the program in a separate process in `folder`."""
     call = [sys.executable, "-c", "from nakawari.cli.main import run; run()", *words]
     return subprocess.run(call, capture_output=True, text=True, cwd=folder, check=False)
 
@@ -226,5 +226,5 @@ def assert_sentence(stderr: str, sentence: str) -> None:
 
 
 def listing(folder: Path) -> dict[str, bytes | None]:
-    """Everything in `folder`, with contents."""
+    """All files in `folder` with their contents."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}

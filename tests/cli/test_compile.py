@@ -1,4 +1,4 @@
-"""`--compile`: one graph of each network, whatever is drawn with it. On a CPU, without a compiler's own work."""
+"""`--compile`: one graph per network for all calls. On a CPU, without a compiler backend."""
 
 from __future__ import annotations
 

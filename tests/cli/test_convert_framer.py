@@ -18,7 +18,7 @@ Cli = Callable[..., Result]
 
 @pytest.fixture
 def published(tmp_path: Path) -> tuple[Path, Path]:
-    """Framer's folder and that of Stable Video Diffusion."""
+    """The folders of Framer and of Stable Video Diffusion."""
     pipeline = tiny()
     framer, svd = tmp_path / "framer", tmp_path / "svd"
     for folder, parts in ((framer, ("unet", "controlnet")), (svd, ("vae", "image_encoder", "scheduler"))):
@@ -51,7 +51,7 @@ def test_what_does_not_fit_gets_one_sentence(cli: Cli, published: tuple[Path, Pa
         "holds no folder unet": (1, svd, "--svd", svd, *out),
         "with --svd": (2, framer, *out),
         "leave --tokenizer out": (2, framer, "--svd", svd, "--tokenizer", svd, *out),
-        "--svd belongs to Framer": (2, file, "--svd", svd, *out),
+        "--svd is for Framer": (2, file, "--svd", svd, *out),
         "exists already": (1, framer, "--svd", svd, "-o", svd),
     }
     for sentence, (status, *words) in cases.items():

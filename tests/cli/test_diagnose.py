@@ -1,4 +1,4 @@
-"""`nakawari diagnose` as a user runs it, on a tiny saved model."""
+"""`nakawari diagnose` on a tiny saved model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = Path(__file__).parents[1] / "data_files"
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """`good`, and `bad`, whose last layer answers four times as much."""
+    """`good`, and `bad` with the output of the last layer scaled by 4."""
     torch.manual_seed(0)
     pipeline = families.build(TINY)
     torch.nn.init.normal_(pipeline.unet.out[-1].weight, std=0.1)
@@ -72,7 +72,7 @@ def test_log(cli: Cli, tmp_path: Path):
     record = json.loads(cli("diagnose", "log", FILES / "healthy.log", "-o", tmp_path / "h.png", "--json").stdout)
     assert record["warnings"] == []
     wrong = cli("diagnose", "log", FILES / "healthy.log", "-o", tmp_path / "curves")
-    assert wrong.exit_code == 2 and "curves is no picture; name one that ends in .png" in wrong.stderr
+    assert wrong.exit_code == 2 and "curves is not a picture; give a name that ends in .png" in wrong.stderr
 
 
 def test_variant(cli: Cli, models: Path):

@@ -1,4 +1,4 @@
-"""`nakawari distill` as a user runs it, on a tiny teacher."""
+"""`nakawari distill` on a tiny teacher."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, show: Pa
     words = ["--data", show, "--teacher", teacher, *SMALL, *quick(tmp_path), "-o", run]
     drawn = cli("distill", *words, "--prepare")
     assert drawn.exit_code == 0, drawn.stderr
-    assert drawn.stdout.splitlines()[-1] == "2 drawings made; the others were there"
+    assert drawn.stdout.splitlines()[-1] == "2 drawings made; the others existed"
     assert not run.exists()
     result = cli("distill", *words)
     assert result.exit_code == 0, result.stderr
@@ -51,7 +51,7 @@ def test_a_smaller_student_is_made_and_trained(cli: Cli, teacher: Path, show: Pa
     size = sum(value.numel() for value in student.parameters())
     assert first == f"teacher  {teacher}: denoiser of {whole:,} parameters, frozen, not saved"
     assert second == f"student  a part of {teacher}: denoiser of {size:,} parameters ({size / whole:.1%})"
-    assert third.startswith(f"copied   {size:,} parameters; ") and third.endswith(" in part, 0 begun anew")
+    assert third.startswith(f"copied   {size:,} parameters; ") and third.endswith(" in part, 0 initialised randomly")
     assert "finished at step 2" in result.stdout
     assert student.config.model_channels == mini_model().unet.config.model_channels // 2
 
@@ -87,9 +87,9 @@ def test_the_layers_that_matter_least_are_left_out(cli: Cli, teacher: Path, show
             "'c' is not a regime; --regime takes drawings (or a) and answers (or b).",
         ),
         (["--data", "show", "--teacher", "absent"], "'absent' is not a model"),
-        (["--data", "show", "--remove", "99"], "layers can be left out, not 99; give --remove a smaller number."),
+        (["--data", "show", "--remove", "99"], "layers can be removed, not 99; give --remove a smaller number."),
         (["--data", "show", "--set", "objective.kind=denoise"], "has the unknown key 'objective.teacher'"),
-        (["--data", "show", "--prepare", "--regime", "b"], "Only imitating drawings needs any beforehand"),
+        (["--data", "show", "--prepare", "--regime", "b"], "--prepare is for the regime drawings"),
         (["--data", "show", "--width", "0.3"], "The student cannot be built: model_channels=2 must be divisible by"),
     ],
 )
@@ -121,5 +121,5 @@ def test_too_many_layers_to_leave_out_are_refused_before_anything_is_made(
     cache = tmp_path / "cache"
     words = ["--data", show, "--teacher", teacher, "--size", "32x32", "--windows", "2", "--set", f"data.cache={cache}"]
     result = cli("distill", *words, "--set", "data.windows.size=[32, 48]", "--remove", "99")
-    assert result.exit_code == 2 and "layers can be left out, not 99" in result.stderr
+    assert result.exit_code == 2 and "layers can be removed, not 99" in result.stderr
     assert not cache.exists()

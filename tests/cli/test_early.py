@@ -1,4 +1,4 @@
-"""Wrong words are answered before anything heavy is imported, and targets are tried before anything is drawn."""
+"""Wrong arguments are reported before heavy imports, and output paths are checked before drawing."""
 
 from __future__ import annotations
 

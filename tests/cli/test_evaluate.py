@@ -1,4 +1,4 @@
-"""`nakawari evaluate` as a user runs it, on a tiny model and a tiny data set."""
+"""`nakawari evaluate` on a tiny model and a tiny data set."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_an_engine_starts_a_share_for_each_worker_and_the_result_is_that_of_one_run(
     cli: Cli, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
-    """Workers are calls in this process, by the words of their commands or as Ray calls them."""
+    """Workers run in this process, from their command line or as Ray calls them."""
     shares: list[str] = []
 
     def run_here(job: Job, commands: list[Command], places: object, watch: Watch) -> None:

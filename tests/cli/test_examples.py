@@ -1,4 +1,4 @@
-"""The shipped drawings, where the pages' commands look for them."""
+"""The bundled drawings, at the paths of the pages' commands."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_drawings_are_there_and_twice_is_the_same(cli: Cli, tmp_path: Path, 
 def test_drawings_of_others_are_left_alone(cli: Cli, tmp_path: Path):
     (tmp_path / "key2.png").write_bytes(b"mine")
     result = cli("examples", tmp_path)
-    assert result.exit_code == 2 and "key2.png is there already" in result.stderr
+    assert result.exit_code == 2 and "key2.png exists already" in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["key2.png"]
     (tmp_path / "file").write_text("")
     assert "is a file" in cli("examples", tmp_path / "file").stderr

@@ -1,4 +1,4 @@
-"""`nakawari interpolate` as a user runs it, with a stand-in for the model."""
+"""`nakawari interpolate` with a stub model."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def test_what_changes_nothing_is_said_and_not_recorded(cli: Cli, tmp_path: Path)
     words = (tmp_path / "0.png", tmp_path / "1.png", "--between", 1, "--seed", 5, "--guidance", 1)
     result = cli("interpolate", *words, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert "the same whatever the seed is, so --seed 5 changes nothing" in result.stderr
-    assert "has no guidance, so --guidance 1 changes nothing" in result.stderr
+    assert "the same for every seed, so --seed 5 has no effect" in result.stderr
+    assert "has no guidance, so --guidance 1 has no effect" in result.stderr
     record = json.loads((tmp_path / "out" / "interpolation.json").read_text())
     assert (record["seed"], record["guidance"], record["steps"]) == (None, None, 1)
     assert len(record["notes"]) == 2
@@ -143,6 +143,6 @@ def test_a_model_that_learnt_from_longer_clips_is_said(
 ):
     monkeypatch.setattr(stub, "frames_learnt", 16)
     result = cli("interpolate", *keys, "-o", tmp_path / "out", "--between", 7)
-    assert "learnt from clips of 16 frames and draws 9 here" in result.stderr
+    assert "was trained on clips of 16 frames and draws 9 here" in result.stderr
     assert "--between 14" in result.stderr
     assert "learnt" not in cli("interpolate", *keys, "-o", tmp_path / "full", "--between", 14).stderr

@@ -1,4 +1,4 @@
-"""`nakawari interpolate` with the files of editing and compositing programs: MOV with transparency, OpenEXR."""
+"""`nakawari interpolate` with files for editing and compositing: MOV with transparency, OpenEXR."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_light_that_no_drawing_has_is_refused(cli: Cli, stub: CrossFade, keys: l
     write_image(tmp_path / "hot.exr", read_picture(keys[0]))
     result = cli("interpolate", tmp_path / "hot.exr", keys[1], "-o", tmp_path / "out")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "hot.exr holds light outside 0 to 1" in result.stderr
+    assert "hot.exr has light outside 0 to 1" in result.stderr
     (tmp_path / "cut.exr").write_bytes((tmp_path / "hot.exr").read_bytes()[:200])
     result = cli("interpolate", tmp_path / "cut.exr", keys[1], "-o", tmp_path / "out")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
@@ -94,6 +94,9 @@ def test_light_that_no_drawing_has_is_refused(cli: Cli, stub: CrossFade, keys: l
 
 
 def test_formats_that_one_file_cannot_hold(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
-    for name, form, sentence in (("a.mov", "gif", "so --format says nothing"), ("a.mkv", None, "a .gif, an .mp4 or a")):
+    for name, form, sentence in (
+        ("a.mov", "gif", "so --format does not apply"),
+        ("a.mkv", None, "a .gif, an .mp4 or a"),
+    ):
         result = cli("interpolate", *keys, "-o", tmp_path / name, *(["--format", form] if form else []))
         assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr

@@ -1,4 +1,4 @@
-"""`nakawari interpolate` with a tiny Framer of random weights: options act, wrong words get one sentence."""
+"""`nakawari interpolate` with a tiny random Framer: options have an effect, wrong arguments give one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw(cli: Cli, framer_model: Path, keys: list[Path], tmp_path: Path) -> Call
 
 @pytest.fixture
 def drawn(draw: Callable[..., Result], tmp_path: Path) -> Callable[..., np.ndarray]:
-    """The in-betweens that some words make."""
+    """The in-betweens drawn with the given arguments."""
 
     def run(*words: object) -> np.ndarray:
         result = draw(*words)
@@ -43,7 +43,7 @@ def drawn(draw: Callable[..., Result], tmp_path: Path) -> Callable[..., np.ndarr
 
 @pytest.fixture(scope="session")
 def plain() -> dict[str, np.ndarray]:
-    """What was drawn without the option under test, kept between the tests."""
+    """The result without the option under test, cached between tests."""
     return {}
 
 
@@ -86,7 +86,7 @@ def test_every_option_changes_the_output(drawn: Callable, plain: dict, words: tu
 def test_every_control_option_changes_the_output(
     cli: Cli, framer_model: Path, plain: dict, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """On drawings that are larger than the stamp of a point; smaller ones it fills, wherever it is."""
+    """On drawings larger than the heatmap of a point, which would fill smaller ones at any position."""
     for name, left in (("a", 12), ("b", 62)):
         picture = np.full((60, 100, 3), 200, np.uint8)
         picture[20:40, left : left + 16] = (200, 50, 50)
@@ -165,7 +165,7 @@ def test_tracks_of_every_gap_over_several_passes(
 def test_automatic_tracks_where_nothing_matches_are_a_warning(draw: Callable) -> None:
     result = draw("--auto-tracks")
     assert result.exit_code == 0
-    warning = "nakawari: warning: Nothing in the two keys of gap 1 matches: no automatic tracks there."
+    warning = "nakawari: warning: No points match between the two keys of gap 1: it has no automatic tracks."
     assert result.stderr.splitlines()[0] == warning
 
 
@@ -202,20 +202,20 @@ def test_schedulers_are_compared(draw: Callable, tmp_path: Path) -> None:
 WRONG = {
     "outside": (("--track", "99,5 120,9"), "never enters the image of 22x14"),
     "no points": (("--track", "4,5 wrong"), "not a list of points"),
-    "no such gap": (("--track", "3: 4,5 6,7"), "for gap 3, and the gaps are 1 to 1"),
+    "no such gap": (("--track", "3: 4,5 6,7"), "for gap 3, but the gaps are 1 to 1"),
     "not finite": (("--track", "nan,5"), "not a finite number"),
     "no such file": (("--track", "nowhere.json"), "nowhere.json does not exist"),
-    "scale without tracks": (("--control-scale", "2"), "says nothing without tracks"),
-    "range without tracks": (("--control-range", "0,1"), "says nothing without tracks"),
+    "scale without tracks": (("--control-scale", "2"), "has no effect without tracks"),
+    "range without tracks": (("--control-range", "0,1"), "has no effect without tracks"),
     "range upside down": ((*INSIDE, "--control-range", "0.8,0.2"), "0 <= FROM <= TO <= 1"),
     "scheduler": (("--scheduler", "ddim"), "no scheduler 'ddim'"),
     "schedulers alone": (("--schedulers", "euler,lcm"), "add --compare"),
     "scheduler and compare": (("--scheduler", "lcm", "--compare"), "exclude each other"),
-    "two guidances": (("--guidance", "2", "--max-guidance", "3"), "one guidance for all frames"),
+    "two guidances": (("--guidance", "2", "--max-guidance", "3"), "sets one value for all frames"),
     "motion": (("--motion-bucket", "0"), "--motion-bucket"),
-    "words": (("--prompt", "a walk"), "reads no words"),
+    "words": (("--prompt", "a walk"), "reads no text"),
     "other family": (("--family", "tooncrafter"), "of the family framer, not tooncrafter"),
-    "format": (("--compare", "--format", "png"), "--format says nothing"),
+    "format": (("--compare", "--format", "png"), "--format does not apply"),
 }
 
 
@@ -231,7 +231,7 @@ def test_a_wrong_word_gets_one_sentence(draw: Callable, tmp_path: Path, words: t
 def test_a_track_in_several_gaps_must_say_which(cli: Cli, framer_model: Path, keys: list[Path], tmp_path: Path) -> None:
     result = cli("interpolate", *keys, "-o", tmp_path / "out", "--model", framer_model, *INSIDE)
     assert result.exit_code == 2
-    assert "does not say in which of the 2 gaps" in result.stderr
+    assert "does not name one of the 2 gaps" in result.stderr
 
 
 def test_one_key_is_not_enough(cli: Cli, framer_model: Path, keys: list[Path], tmp_path: Path) -> None:
@@ -243,12 +243,12 @@ def test_one_key_is_not_enough(cli: Cli, framer_model: Path, keys: list[Path], t
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--auto-tracks",), "matches its keys by itself"),
-        (("--motion-bucket", "9"), "knows no motion bucket id"),
+        (("--auto-tracks",), "matches its keys itself"),
+        (("--motion-bucket", "9"), "has no motion bucket id"),
         (("--scheduler", "euler"), "has one scheduler"),
         (("--compare",), "nothing to compare"),
         (("--family", "framer", "--model", "mini"), "of the family mini, not framer"),
-        (("--family", "tooncrafter"), "No model of the family tooncrafter ships; give --model"),
+        (("--family", "tooncrafter"), "No model of the family tooncrafter is shipped; give --model"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -271,7 +271,7 @@ def test_a_cache_level_draws_other_frames_and_is_recorded(drawn: Callable[..., n
 
 def test_a_family_without_cache_levels_refuses(cli: Cli, keys: list[Path], tmp_path: Path) -> None:
     refused = cli("interpolate", *keys[:2], "--between", 1, "--cache", "low", "-o", tmp_path / "mini")
-    assert refused.exit_code == 2 and "knows no cache" in refused.stderr
+    assert refused.exit_code == 2 and "has no cache" in refused.stderr
 
 
 def test_the_levels_of_the_command_are_those_of_the_families() -> None:

@@ -63,7 +63,7 @@ def test_one_count_for_each_pair_and_keys_one_by_one(cli: Cli, stub: CrossFade, 
 
 
 def test_what_cannot_be_with_pairs(cli: Cli, stub: CrossFade, pairs: Path, tmp_path: Path):
-    for words, sentence in (("--loop", "make no loop"), ("--between 1,2,3", "2 pairs, but 3 counts")):
+    for words, sentence in (("--loop", "cannot loop"), ("--between 1,2,3", "2 pairs, but 3 counts")):
         result = cli("interpolate", pairs, *words.split(), "-o", tmp_path / "out")
         assert result.exit_code == 2 and sentence in result.stderr
     write(pairs, c_start=10)

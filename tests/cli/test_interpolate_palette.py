@@ -1,4 +1,4 @@
-"""`nakawari interpolate` with drawings of few colours: what is written has the keys' colours, whoever drew it."""
+"""`nakawari interpolate` with drawings of few colours: the result has the keys' colours, for parts and model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = [140, 198, 238, 220, 50, 60, 20, 16, 24]
 
 
 def ball(path: Path, left: int, mode: str) -> Path:
-    """An aliased ball on a stick: of black and white, or of three colours of a palette."""
+    """An aliased ball on a stick, in black and white or in three palette colours."""
     picture = Image.new(mode, (96, 64), 1 if mode == "1" else 0)
     if mode == "P":
         picture.putpalette(COLOURS)

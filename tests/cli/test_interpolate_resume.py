@@ -1,4 +1,4 @@
-"""Jobs that are cut off, started again, or find their frames changed: nothing is lost, nothing is drawn twice."""
+"""Interrupted, resumed and repeated jobs, and edited frames: nothing is lost or drawn twice."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_frames_of_others_are_never_left_to_be_imported(cli: Cli, stub: CrossFad
     before = contents(out)
     result = cli("interpolate", *keys, "-o", out, "--between", 1, "--overwrite")
     assert result.exit_code == 2
-    assert "0021.png) that would be taken for a part of this sequence" in result.stderr
+    assert "0021.png) that would be mistaken for frames of this sequence" in result.stderr
     assert contents(out) == before
 
 
@@ -148,7 +148,7 @@ def test_interrupted_says_how_to_go_on(cli: Cli, stub: CrossFade, keys: list[Pat
         patch.setattr(CrossFade, "__call__", interrupted)
         result = cli(*words)
     assert result.exit_code == 130
-    assert result.stderr == "nakawari: interrupted; 1 of 2 gaps are kept, and the same command goes on from there.\n"
+    assert result.stderr == "nakawari: interrupted; 1 of 2 gaps are kept; run the same command to resume.\n"
     assert not (tmp_path / "out").exists()
     stub.calls.clear()
     assert cli(*words).exit_code == 0
@@ -166,12 +166,12 @@ def test_a_full_disk_keeps_what_is_whole(cli: Cli, stub: CrossFade, keys: list[P
         result = cli(*words)
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr
-    assert "2 of 2 gaps are kept, and the same command goes on from there" in result.stderr
+    assert "2 of 2 gaps are kept; run the same command to resume" in result.stderr
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez_compressed", full)
         stored = cli(*words, "--seed", 8)
     assert stored.exit_code == 1
-    assert "A finished gap could not be kept (No space left on device)" in stored.stderr
+    assert "A finished gap could not be stored (No space left on device)" in stored.stderr
     assert "unfinished" not in result.stderr + stored.stderr
     stub.calls.clear()
     assert cli(*words).exit_code == 0

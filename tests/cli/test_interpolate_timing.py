@@ -1,4 +1,4 @@
-"""Spacing, exposure, holds and numbers, as a user asks for them."""
+"""Options for spacing, exposure, holds and frame numbers."""
 
 from __future__ import annotations
 
@@ -126,19 +126,19 @@ def test_one_frame_or_one_gap_again(cli: Cli, stub: CrossFade, keys: list[Path],
     ("words", "sentence"),
     [
         (("--spacing", "slow"), "The spacing 'slow' is not known"),
-        (("--spacing", "0.5,0.2"), "do not rise"),
+        (("--spacing", "0.5,0.2"), "do not increase"),
         (("--spacing", "0.5", "--between", "3"), "Gap 1 has 3 in-betweens but its spacing has 1"),
         (("--spacing", "even", "--spacing", "ease", "--spacing", "ease"), "2 gaps but 3 spacings"),
         (("--spacing", "0.5", "--spacing", "ease"), "give --between for the curves"),
-        (("--hold", "0"), "not counts of frames"),
+        (("--hold", "0"), "not numbers of frames"),
         (("--hold", "1,2"), "3 keys but 2 holds"),
         (("--name", "frame"), "write # for each digit"),
         (("--name", "a#b#"), "write # for each digit"),
         (("--only", "frame3"), "neither a frame (3) nor a gap"),
-        (("--only", "1"), "names no in-between"),
+        (("--only", "1"), "is not an in-between"),
         (("--only", "gap:3"), "the gaps are 1 to 2"),
         (("--only", "2"), "no finished sequence of these keys"),
-        (("--exposure", "0"), "is not a count of frames"),
+        (("--exposure", "0"), "is not a number of frames"),
     ],
 )
 def test_wrong_words(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path, words: tuple, sentence: str):

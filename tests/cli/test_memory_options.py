@@ -1,4 +1,4 @@
-"""Drawing in a way that fits, as a user asks for it."""
+"""Memory options of drawing."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ def test_large_models_are_planned_without_being_asked(
     [
         (("--memory", "1MB"), "3 frames of 22x14 do not fit into 1 MB with", 1),
         (("--memory", "much"), "'much' is not an amount of memory", 2),
-        (("--offload", "model"), "--offload is for a GPU", 2),
+        (("--offload", "model"), "--offload moves networks from a GPU", 2),
         (("--offload", "all"), "--offload takes none, towers, model and sequential", 2),
-        (("--decode-chunk", 2), "looks at all frames of a clip at once; leave --decode-chunk out", 2),
+        (("--decode-chunk", 2), "decodes all frames of a clip at once; leave --decode-chunk out", 2),
         (("--size", "large"), "'large' is not a size", 2),
         (("--precision", "int5"), "'int5' is not a precision", 2),
     ],

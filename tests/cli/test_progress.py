@@ -1,4 +1,4 @@
-"""What a long job tells of itself while it runs."""
+"""Progress output of a long job."""
 
 from __future__ import annotations
 

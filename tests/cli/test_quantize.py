@@ -1,4 +1,4 @@
-"""`nakawari quantize` as a user runs it, on a tiny saved model."""
+"""`nakawari quantize` on a tiny saved model."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def draw_square(path: Path, place: int, shade: int) -> None:
     ("words", "sentence"),
     [
         (("--precision", "int8", "--plan"), "takes one of --precision, --plan-file and --plan"),
-        (("--precision", "int5"), "'int5' is not a precision for --precision; it may be fp16, bf16, int8"),
-        (("--precision", "int8", "--budget", "0.5x"), "go with --plan"),
-        (("--precision", "int8", "--calibrate", "clips"), "go with --plan"),
-        (("--precision", "int8", "--export-checkpoint"), "--export-checkpoint goes with fp16 and bf16, not with int8"),
-        (("--precision", "fp16", "--export-checkpoint"), "this is a model of mini; leave it out"),
-        (("--plan", "--export-checkpoint"), "--export-checkpoint goes with --precision fp16 or bf16"),
-        (("--precision", "int8", "--parts", "all"), "--parts all goes with fp16 and bf16"),
-        (("--precision", "fp16", "--parts", "vae"), "it may be denoiser or all"),
+        (("--precision", "int5"), "'int5' is not a precision for --precision; give fp16, bf16, int8"),
+        (("--precision", "int8", "--budget", "0.5x"), "need --plan"),
+        (("--precision", "int8", "--calibrate", "clips"), "need --plan"),
+        (("--precision", "int8", "--export-checkpoint"), "--export-checkpoint needs fp16 or bf16, not int8"),
+        (("--precision", "fp16", "--export-checkpoint"), "this is a mini model; leave it out"),
+        (("--plan", "--export-checkpoint"), "--export-checkpoint needs --precision fp16 or bf16"),
+        (("--precision", "int8", "--parts", "all"), "--parts all needs fp16 or bf16"),
+        (("--precision", "fp16", "--parts", "vae"), "give denoiser or all"),
         (("--plan",), "needs either --budget or --min-psnr-to-parent"),
         (("--plan", "--budget", "much"), "'much' is not a budget"),
         (("--plan", "--budget", "0.5x", "--candidates", "int4,int3"), "'int3' is not a precision for --candidates"),

@@ -1,4 +1,4 @@
-"""`nakawari recipes`, in a clone and as a wheel has them."""
+"""`nakawari recipes`, in a clone and in a wheel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(params=["clone", "wheel"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, the recipes where each kind of installation has them."""
+    """An empty working folder, with the recipes at the path of each kind of installation."""
     if request.param == "wheel":
         package = tmp_path / "site" / "nakawari"
         package.mkdir(parents=True)
@@ -59,7 +59,7 @@ def test_one_is_copied_once_changed_and_checked(cli: Cli, place: Path):
     for number in range(9):
         Image.new("RGB", (32, 32)).save(place / "show" / "clip" / f"{number}.png")
     right = cli("recipes", "check", "mine.yaml", "--set", "data.sources.0.path=show")
-    assert right.exit_code == 0 and "keys, model and data are there" in right.stdout
+    assert right.exit_code == 0 and "keys, model and data are valid" in right.stdout
 
 
 def test_a_name_that_is_none(cli: Cli, place: Path):
@@ -69,6 +69,6 @@ def test_a_name_that_is_none(cli: Cli, place: Path):
 
 
 def test_a_shipped_name_is_trained(cli: Cli, place: Path):
-    """As far as the data, which are not there."""
+    """Until the missing data are reported."""
     result = cli("adapt", "adapt/show", "-o", "run")
     assert result.exit_code == 2 and "The data folder data/show does not exist" in result.stderr

@@ -1,4 +1,4 @@
-"""`nakawari sheet` as a user runs it."""
+"""`nakawari sheet`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `nakawari train` and `nakawari convert` pass on and print; the work itself is tested where it is done."""
+"""Arguments and output of `nakawari train` and `nakawari convert`, with the work itself stubbed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "adapt" / "show.yaml"
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with the files that the words name: a path that does not exist is refused before anything else."""
+    """A folder with the files named in the arguments, as missing paths are refused first."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").mkdir()
     shutil.copy(RECIPE, "recipes/a.yaml")
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple, dict[str, Any]]]:
-    """How often and with what the trainer was called."""
+    """The calls of the trainer and their arguments."""
     calls: list[tuple[tuple, dict[str, Any]]] = []
 
     def train_recipe(*words: Any, progress: Callable, preparing: Callable, **options: Any) -> Outcome:

@@ -1,4 +1,4 @@
-"""A model's own turbo adapter or smaller student as a user meets it: `--fast`, and the demo with both side by side."""
+"""A model's turbo adapter and smaller student: `--fast`, and the demo with both."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Cli = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def fast_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model that wants 3 steps, with its own adapter for 1 step."""
+    """A tiny model for 3 steps, with an adapter for 1 step."""
     folder = tmp_path_factory.mktemp("models") / "fast"
     pipeline = mini_model()
     pipeline.register_to_config(default_steps=3)
@@ -82,7 +82,7 @@ def test_a_variant_knows_its_bases_own_adapter(fast_model: Path):
 
 @pytest.fixture(scope="module")
 def model_with_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model that wants 3 steps, with a student in its folder that wants 1."""
+    """A tiny model for 3 steps, with a student for 1 step in its folder."""
     folder = tmp_path_factory.mktemp("models") / "teacher"
     for place, steps in ((folder, 3), (folder / SMALL, 1)):
         pipeline = mini_model()
@@ -103,7 +103,7 @@ def test_fast_is_the_smaller_student_where_there_is_no_adapter(
 
 
 def test_a_smaller_student_takes_no_adapters_of_its_teacher(model_with_student: Path):
-    with pytest.raises(NakawariError, match=r"is no base for some@0\.5"):
+    with pytest.raises(NakawariError, match=r"does not fit some@0\.5"):
         faster(f"{model_with_student}+some@0.5")
 
 
@@ -127,7 +127,7 @@ def test_a_folder_of_ones_own_may_be_called_mini(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("slow", "has neither a turbo adapter nor a smaller student of its own; draw without --fast"),
+        ("slow", "has neither a turbo adapter nor a smaller student; draw without --fast"),
         ("nowhere", "is not a model"),
     ],
 )
@@ -141,7 +141,7 @@ def test_fast_without_an_adapter_is_one_sentence(
 
 @pytest.fixture
 def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three key drawings of 32 x 24 in the place of those that are shipped."""
+    """Three key drawings of 32 x 24 in place of the bundled ones."""
     folder = tmp_path / "drawings"
     folder.mkdir()
     for number in range(3):
@@ -174,6 +174,6 @@ def test_the_demo_of_a_model_without_a_student_says_so(cli: Cli, slow_model: Pat
     (out / "side-by-side.png").write_bytes(b"of a model that was here before")
     result = cli("demo", "-o", out, "--model", slow_model, "--between", 1)
     assert result.exit_code == 0, result.stderr
-    assert "no turbo adapter and no smaller student" in result.stdout
+    assert "no few-step adapter and no smaller student" in result.stdout
     assert len(read_frames(out / "in-betweens.gif")) == 5
     assert not list(out.glob("side-by-side.*"))

@@ -1,4 +1,4 @@
-"""What is refused before a large model is loaded, and what goes wrong in quantizing one."""
+"""Errors reported before a large model is loaded, and errors in quantization."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_missing_tokenizer_is_refused_before_loading(
     assert result.exit_code == 2
     assert "has no tokenizer" in result.stderr and "--tokenizer FOLDER" in result.stderr
     assert "openai/clip-vit-large-patch14" in result.stderr
-    assert "reads no words" in cli(*words, plain).stderr
+    assert "reads no text" in cli(*words, plain).stderr
 
 
 def test_a_model_that_is_no_number_is_not_quantized(cli: Cli, tmp_path: Path):
@@ -68,7 +68,7 @@ def test_a_full_disk_is_one_sentence(
     result = cli("quantize", plain, "--precision", "int8", "-o", tmp_path / "q")
     assert result.exit_code == 1
     assert result.stderr.strip().splitlines()[-1].startswith("nakawari: Could not write ")
-    assert "No space left" in result.stderr and "nothing was left half-written" in result.stderr
+    assert "No space left" in result.stderr and "no partial files were left" in result.stderr
     assert not (tmp_path / "q").exists()
 
 
@@ -94,7 +94,7 @@ def test_sampling_settings_reach_the_model_and_the_record(
     }
     record = json.loads((tmp_path / "out" / "interpolation.json").read_text())
     assert record["options"] == {"eta": 0.3, "guidance_rescale": 0.2, "fps": 8} and record["fps"] == 24
-    for more, sentence in ((("--eta", "0.3"), "knows no eta"), (("--stride", 8), "knows no stride")):
+    for more, sentence in ((("--eta", "0.3"), "has no eta"), (("--stride", 8), "has no --stride")):
         refused = cli("interpolate", *keys[:2], "--model", framer_model, "-o", tmp_path / "no", "--between", 1, *more)
         assert refused.exit_code == 2 and sentence in refused.stderr, refused.stderr
 

@@ -1,4 +1,4 @@
-"""`nakawari cut` as a user runs it, with a stand-in for the model."""
+"""`nakawari cut` with a stub model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sheet(path: Path, duration: int = 12, **levels: str) -> Path:
 
 @pytest.fixture
 def cut(tmp_path: Path) -> dict[str, Any]:
-    """Three levels: a key sheet with a reverse run, an in-between sheet with a cycle, a level that is held."""
+    """Three levels: keys with a reverse run, in-betweens with a cycle, and a held level."""
     folder = tmp_path / "drawings"
     files = [
         drawing(folder / "A" / "1.png", 0),
@@ -101,7 +101,7 @@ def test_every_drawing_once_and_nothing_twice(cli: Cli, stub: CrossFade, cut: di
     assert [call["num_frames"] for call in stub.calls] == [4, 4, 3, 3]
     before = listing(cut["out"])
     again = run(cli, cut)
-    assert "of which 3 were drawn already" in again.stdout
+    assert "of which 3 were already drawn" in again.stdout
     assert len(stub.calls) == 4
     assert listing(cut["out"]) == before
     drawing(cut["drawings"] / "A" / "2.png", 180)
@@ -176,7 +176,7 @@ def test_cut_off_it_goes_on(cli: Cli, stub: CrossFade, cut: dict[str, Any], tmp_
         patch.setattr(CrossFade, "__call__", stopping)
         result = run(cli, cut)
     assert result.exit_code == 130
-    assert "1 of 2 gaps are kept, and the same command goes on from there" in result.stderr
+    assert "1 of 2 gaps are kept; run the same command to resume" in result.stderr
     assert not cut["out"].exists()
     stub.calls.clear()
     assert run(cli, cut).exit_code == 0
@@ -229,7 +229,7 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "TDTS": (text("toeiDigitalTimeSheet Save Data\n{}"), "this is a TDTS sheet"),
     "no first line": (text('{"version": 5}'), "the first line of an XDTS file is"),
     "not JSON": (text("exchangeDigitalTimeSheet Save Data\n{,"), "is not JSON"),
-    "no table": (text('exchangeDigitalTimeSheet Save Data\n{"timeTables": []}'), "there is no time table in it"),
+    "no table": (text('exchangeDigitalTimeSheet Save Data\n{"timeTables": []}'), "it has no time table"),
     "no frames": (text('exchangeDigitalTimeSheet Save Data\n{"timeTables": [{"duration": 0}]}'), "the duration is 0"),
     "not text": (lambda cut: cut["sheet"].write_bytes(b"\xff\xfe\x00"), "it is not UTF-8 text"),
     "no sheet": (lambda cut: cut["sheet"].unlink(), "does not exist"),
@@ -241,15 +241,15 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "nothing to repeat": (say(A="1@0 *@4 2@6"), "the gap before it has 0 in-betweens to repeat"),
     "empty level": (say(A="1@0", D="1@0 o@2 2@4"), "Level D has no drawings in"),
     "nothing shown": (say(A="x@0"), "shows no drawings"),
-    "two files": (put("A/0001.png"), "are both the drawing 1"),
-    "closed format": (lambda cut: (cut["drawings"] / "A" / "3.clip").touch(), "in a format that cannot be read"),
+    "two files": (put("A/0001.png"), "are both drawing 1"),
+    "closed format": (lambda cut: (cut["drawings"] / "A" / "3.clip").touch(), "in an unsupported format"),
     "broken drawing": (lambda cut: cut["files"][0].write_bytes(b"\x89PNG"), "1.png is"),
     "another size": (lambda cut: Image.new("RGBA", (9, 9)).save(cut["files"][1]), "is 9x9 but"),
     "level named as a path": (say(**{"A/B": "1@0"}), "'A/B' cannot be the name of a file"),
     "drawing named as a path": (say(A="1@0 ../x@2 2@4"), "'../x' cannot be the name of a file"),
     "level twice": (say(**{"A": "1@0", " A": "1@0"}), "Two levels with drawings are named A"),
     "sheet of another kind": (lambda cut: cut.update(sheet=cut["files"][0]), "a time sheet is a .xdts or a .csv file"),
-    "output among drawings": (lambda cut: cut.update(out=cut["drawings"]), "of which the cut is made"),
+    "output among drawings": (lambda cut: cut.update(out=cut["drawings"]), "an input of the cut"),
     "output a file": (lambda cut: cut["out"].write_text(""), "is a file"),
 }  # fmt: skip
 
@@ -293,7 +293,7 @@ def test_a_cut_takes_the_options_that_choose_how_is_drawn(cli: Cli, stub: CrossF
     record = json.loads((cut["out"] / "cut.json").read_text())
     assert (record["model"], record["seed"]) == ("mini+show@0.7:int8", 3)
     refused = run(cli, cut, "--seed", 4, "--offload", "model")
-    assert (refused.exit_code, "--offload is for a GPU" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "--offload moves networks from a GPU" in refused.stderr) == (2, True)
 
 
 def test_the_record_says_how_sure_every_drawing_is(cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch):

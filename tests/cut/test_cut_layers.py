@@ -1,4 +1,4 @@
-"""`nakawari cut` with a layered file for each key: its layers are the levels."""
+"""`nakawari cut` with one layered file per key, with the levels as layers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ WRITE = {"psd": psd, "ora": ora}
 
 
 def layers_of(move: int, level: int) -> Layers:
-    """A level of one layer, one of two layers in a group that reaches over the edge, and one that no sheet names."""
+    """A level of one layer, one of two layers in a group that extends over the edge, and one not in the sheet."""
     return {
         "A": [(patch(level), (move, 2))],
         "B": [(patch(200), (1, 1)), (patch(90, 3, 3), (22, 14))],
@@ -107,7 +107,7 @@ def test_every_layer_is_a_level(cli: Cli, stub: CrossFade, drawings: Path, tmp_p
     assert source["source"].endswith(("drawings/1.psd/A", "drawings/1.ora/A"))
     assert len(source["sha256"]) == 64
     calls = len(stub.calls)
-    assert "were drawn already" in cli("cut", path, "--drawings", drawings, "-o", out).stdout
+    assert "were already drawn" in cli("cut", path, "--drawings", drawings, "-o", out).stdout
     assert len(stub.calls) == calls
 
 
@@ -139,7 +139,7 @@ def test_two_layers_of_one_name(cli: Cli, stub: CrossFade, tmp_path: Path):
     image.save(folder / "1.psd")
     assert layer_names(folder / "1.psd") == ["A", "A"]
     result = cli("cut", sheet(tmp_path, A="1@0"), "--drawings", folder, "-o", tmp_path / "out")
-    assert (result.exit_code, "are both the drawing 1" in result.stderr) == (1, True)
+    assert (result.exit_code, "are both drawing 1" in result.stderr) == (1, True)
 
 
 def test_without_psd_tools_one_sentence_says_what_to_install(cli: Cli, stub: CrossFade, tmp_path: Path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Sheets read, drawn and written: their timing, and that what nobody reads is kept."""
+"""Reading, drawing and writing time sheets: timing, and preservation of unknown content."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_sheet_read_and_written_is_the_same_document(tmp_path: Path, drawn: tu
 
 
 def without_names(value: dict[str, Any]) -> dict[str, Any]:
-    """The document with every drawing's name blotted out."""
+    """The document with every drawing's name removed."""
     value = copy.deepcopy(value)
     for field in value["timeTables"][0]["fields"]:
         for track in field["tracks"] if field["fieldId"] == 0 else ():
@@ -247,7 +247,7 @@ def test_two_tracks_of_one_number_two_things_on_a_frame_and_unknown_symbols(tmp_
     tracks = value["timeTables"][0]["fields"][0]["tracks"]
     for change, sentence in (
         ({"trackNo": 1}, "two tracks have the number 1"),
-        ({"frames": spelled("1@0 2@0")}, "says two things on frame 0"),
+        ({"frames": spelled("1@0 2@0")}, "has two entries on frame 0"),
         ({"frames": spelled("SYMBOL_X@0")}, "SYMBOL_X is not known"),
     ):
         bad = copy.deepcopy(value)
@@ -278,6 +278,6 @@ def test_a_table_counts_frames_in_a_column_of_its_own_or_not(tmp_path: Path):
 
 
 def test_a_table_refuses_what_it_would_move(tmp_path: Path):
-    with pytest.raises(NakawariError, match="once more on frame 5"):
+    with pytest.raises(NakawariError, match=r"repeats .* on frame 5"):
         write_table(tmp_path / "t.csv", one_level("1@0 1@4 o@6 2@8"))
     write_table(tmp_path / "t.csv", one_level("1@0 1@4 2@8"))

@@ -54,7 +54,7 @@ def write_film(
     times: Sequence[int] = (),
     aspect: Fraction | None = None,
 ) -> Path:
-    """An H.264 video as films are sent: 4:2:0, lossy.
+    """A typical H.264 video: 4:2:0, lossy.
 
     `times`: when each frame begins, in 1/24 s; `aspect`: width of a pixel over its height.
     """
@@ -82,7 +82,7 @@ def letterboxed(frame: np.ndarray, share: float = 0.12) -> np.ndarray:
 
 
 def woven(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Two frames in one, line by line, as interlaced video has them."""
+    """Two frames interlaced into one."""
     out = [frame.copy() for frame in frames[::2]]
     for one, second in zip(out, frames[1::2], strict=True):
         one[1::2] = second[1::2]

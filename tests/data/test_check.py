@@ -1,4 +1,4 @@
-"""`check` names every planted fault and nothing else."""
+"""`check` reports every planted fault and no other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_FILES = {"letterbox", "variable-rate", "interlaced", "pixel-aspect", "cut-off
 
 @pytest.fixture
 def triplets(tmp_path: Path) -> Path:
-    """Four sound triplets and captions for two."""
+    """Four valid triplets, and captions for two."""
     root = tmp_path / "set"
     for number in range(4):
         write_images(root / "train" / f"clip{number}", scene(number, 3))
@@ -154,7 +154,7 @@ def test_the_same_drawings_encoded_scaled_or_trimmed_are_a_near_duplicate(tmp_pa
 
 
 def test_fast_figures_and_grounds_that_change_are_no_scene_cut(tmp_path: Path):
-    """A panel that slides in within three frames, and a ground that changes its colour at once under a figure."""
+    """A panel that slides in within three frames, and a background that changes colour abruptly behind a figure."""
     y, x = np.mgrid[:120, :192]
     glow = np.clip(60 + np.hypot(y - 60, x - 96), 0, 255)[..., None] * np.ones(3)
     panel = [glow.astype(np.uint8) for _ in range(20)]

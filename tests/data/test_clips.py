@@ -1,4 +1,4 @@
-"""Clips: decoding, pools, windows, and splits that keep one source together."""
+"""Clips: decoding, pools, windows, and splits by source."""
 
 from __future__ import annotations
 

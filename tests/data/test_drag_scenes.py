@@ -1,4 +1,4 @@
-"""Scenes with tracks: what is drawn is where the track says, and nothing in the keys says where that is."""
+"""Scenes with tracks: the sprite follows the track, which the keys do not determine."""
 
 from __future__ import annotations
 

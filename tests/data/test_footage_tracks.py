@@ -1,4 +1,4 @@
-"""Tracks found in footage, held against motion that is known."""
+"""Tracks found in footage, compared with known motion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP = np.array([3.0, 1.0])
 
 
 def scene(frames: int = 5, seed: int = 0) -> NDArray[np.uint8]:
-    """A textured patch that moves over a still, textured ground."""
+    """A textured patch moving over a static textured background."""
     rng = np.random.default_rng(seed)
     ground = np.kron(rng.integers(60, 120, (12, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     patch = np.kron(rng.integers(140, 255, (6, 6, 3)), np.ones((5, 5, 1))).astype(np.uint8)

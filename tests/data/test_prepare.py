@@ -1,4 +1,4 @@
-"""Footage is cut where it should be, and every written frame is the one that the index says."""
+"""Footage is cut at scene changes, and written frames match the index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nakawari.errors import NakawariError, UsageError
 
 @pytest.fixture
 def film() -> list[np.ndarray]:
-    """A scene of 12, a cut, a scene of 10 that then stands still for 20 frames and goes on for 10."""
+    """A scene of 12 frames, a cut, then 10 frames of motion, 20 static frames and 10 more of motion."""
     first, second = scene(23, 12), scene(33, 20)
     return [*first, *second[:10], *[second[9]] * 20, *second[10:]]
 

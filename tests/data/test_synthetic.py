@@ -42,7 +42,7 @@ def test_travel_follows_the_motion_asked_for() -> None:
 
 
 def test_flow_says_where_pixels_go() -> None:
-    """The end frame sampled along the flow shows the start frame wherever the point stays visible."""
+    """The end frame sampled along the flow equals the start frame at visible points."""
     errors, copies, moving = [], [], 0
     for seed in range(10):
         scene = SyntheticScene(seed, (64, 104), 0.15)
@@ -80,7 +80,7 @@ def test_tracks_follow_the_flow() -> None:
 
 
 def test_another_size_is_the_same_scene() -> None:
-    """Pixel i's centre lies at (i + 0.5) / width frame widths."""
+    """The centre of pixel i is at (i + 0.5) / width frame widths."""
     for seed in range(5):
         small, _ = SyntheticScene(seed, (40, 64)).tracks([0.0, 1.0])
         large, _ = SyntheticScene(seed, (80, 128)).tracks([0.0, 1.0])

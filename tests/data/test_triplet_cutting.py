@@ -1,4 +1,4 @@
-"""Triplets cut from clips: which frames, what is refused, and through the command line."""
+"""Triplets cut from clips: selected frames, errors, and the command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nakawari.errors import NakawariError, UsageError
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """A clip of 20 frames that moves from its tenth on, and one that never does."""
+    """A clip of 20 frames that moves from the tenth on, and a static one."""
     moving, still = scene(3, 11), scene(4, 1) * 6
     names = [f"{number:02d}.png" for number in range(20)]
     write_images(tmp_path / "clips" / "a", [moving[0]] * 9 + moving, names)
@@ -68,7 +68,7 @@ def test_from_the_command_line(cli: Callable[..., Result], clips: Path, tmp_path
 
 @pytest.mark.parametrize("exposure", [2, 3])
 def test_a_held_drawing_is_never_the_truth(tmp_path, exposure):
-    """Drawings that stand for two or three frames, through H.264: each frame of a drawing is a bit different."""
+    """Drawings on twos and threes after H.264: the frames of a drawing differ slightly."""
     y, x = np.mgrid[:96, :160]
     frames = np.full((24, 96, 160, 3), (220, 210, 190), np.uint8)
     for index in range(24):
@@ -83,7 +83,7 @@ def test_a_held_drawing_is_never_the_truth(tmp_path, exposure):
 
 @pytest.mark.parametrize("crf", [18, 23, 28])
 def test_held_drawings_are_known_through_strong_compression(tmp_path: Path, crf: int):
-    """On twos and threes, at the rates that films are sent with: no middle is a key shown again."""
+    """On twos and threes, at typical bit rates: no middle frame repeats a key."""
     drawings = SyntheticScene(41, (192, 320), 0.12).render(np.linspace(0, 1, 12))
     exposures = [1, 2, 2, 3] * 3
     shows = np.repeat(np.arange(12), exposures)

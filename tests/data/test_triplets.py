@@ -1,4 +1,4 @@
-"""Layouts of data sets with truth, and pairs without."""
+"""Layouts of data sets with ground truth, and pairs without."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_annotations_are_read_with_tolerance(tmp_path: Path, note: object, level
 
 
 def test_a_region_is_given_in_pixels_of_the_annotations_own_frame(tmp_path: Path) -> None:
-    """ATD-12K's boxes are in pixels of the film, its test pictures are 540p."""
+    """ATD-12K's boxes are in pixels of the film, its test images are 540p."""
     note = {"level": 0, "motion_RoI": {"x": 801, "y": 403, "width": 640, "height": 541}, "image_size": [1920, 1080]}
     (tmp_path / "clip.json").write_text(json.dumps(note))
     roi = read_annotation(tmp_path, "clip")["roi"]

@@ -1,4 +1,4 @@
-"""Processes that make samples: errors arrive whole, and nothing stays behind."""
+"""Worker processes of the data loader: errors are passed on, and no process remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ToonCrafter pipeline whose denoiser is exact: it answers the velocity of a known Gaussian data distribution."""
+"""A ToonCrafter pipeline with an exact denoiser for a known Gaussian data distribution."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Oracle(ToonCrafterPipeline):
 
 
 def oracle(broken: Break | None = None, spread: float = 0.5) -> Oracle:
-    """The exact model, or one broken on purpose: `broken(pipeline, velocity, noise, noisy)` answers in its place."""
+    """The exact model, or a broken one with the output of `broken(pipeline, velocity, noise, noisy)`."""
     torch.manual_seed(0)
     built = families.build(TINY)
     pipeline = Oracle(**dict(built.components.items()), **TINY["pipeline"])

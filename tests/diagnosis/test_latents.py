@@ -1,4 +1,4 @@
-"""Latent diagnosis: flags models that are broken on purpose, and not the healthy ones."""
+"""Latent diagnosis: flags deliberately broken models, and no healthy ones."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_noise_answered_in_place_of_velocity_is_flagged(parent: bool):
     assert "collapse" in {finding.kind for finding in found.findings if finding.quantity == "x_t"}
     if parent:
         assert (found.mixture.own, found.mixture.noise) == (pytest.approx(0, abs=1e-4), pytest.approx(1, abs=1e-4))
-        assert "trained to answer noise" in found.sentences()[-1]
+        assert "trained to predict noise" in found.sentences()[-1]
 
 
 def test_a_mixture_of_both_is_measured():

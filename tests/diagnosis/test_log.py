@@ -1,4 +1,4 @@
-"""Training logs: read right, and warned about where they deserve it."""
+"""Training logs: parsing and warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kinds(path: Path, baseline: float | None = None) -> list[str]:
 
 
 def run_folder(folder: Path, loss: Callable[[int], float | None], steps: int = 200, planned: int = 200) -> Path:
-    """A run as training writes it, with noise of five per cent."""
+    """A run folder as written by training, with 5 % noise."""
     folder.mkdir()
     random = np.random.default_rng(3)
     rows = []
@@ -107,7 +107,7 @@ def test_what_goes_wrong_in_a_run_is_named(tmp_path: Path, loss: Callable[[int],
 
 
 def test_what_is_gained_on_the_same_batches_is_seen_however_unlike_the_batches_are(tmp_path: Path):
-    """Batches differ by 0.5 and the gain is 0.02: only batch by batch does it show."""
+    """Batches differ by 0.5 and the gain is 0.02, which is visible only batch by batch."""
     random = np.random.default_rng(5)
 
     def log(name: str, gain: float) -> Path:

@@ -1,4 +1,4 @@
-"""What a variant is made of, counted against torch itself."""
+"""The description of a variant, compared with counts from torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines write, and what they do where they can be had; without their packages one sentence says so."""
+"""Files and runs of the engines; without their packages a one-sentence error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Cli = Callable[..., Result]
 
 @pytest.fixture
 def shots(tmp_path: Path) -> Path:
-    """Three cuts in which nothing is missing: workers need no model for them."""
+    """Three cuts without missing drawings, for which workers need no model."""
     for name in ("a", "b", "c"):
         (tmp_path / "shots" / name).mkdir(parents=True)
         for number in (1, 2):
@@ -83,7 +83,7 @@ def test_files_are_written_and_nothing_is_started(
     [
         (("local", "--emit"), "The engine local writes no files"),
         (("ray", "--emit"), "The engine ray writes no files"),
-        (("openjd", "--emit", "--address", "10.0.0.1:6379"), "--address is that of a Ray cluster"),
+        (("openjd", "--emit", "--address", "10.0.0.1:6379"), "--address is for a Ray cluster"),
     ],
 )
 def test_words_that_an_engine_does_not_know_start_nothing(
@@ -104,7 +104,7 @@ def test_the_template_is_valid_where_its_library_is(tmp_path: Path):
 
 
 def test_a_session_that_starts_again_has_only_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Or it would begin with the first task each time, and seldom come to the last."""
+    """Otherwise it would start with the first task every time."""
     episode = Episode(tmp_path, tuple(Unit(str(number), tmp_path) for number in range(5)))
     monkeypatch.setattr(openjd, "_found", lambda: "openjd")
     commands: list[Callable[[], list[str]]] = []
@@ -138,7 +138,7 @@ def test_ray_draws_on_a_cluster_of_its_own(cli: Cli, stub: CrossFade, shots: Pat
 def test_a_cluster_that_does_not_answer_is_one_sentence(
     cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Since 2.59 a head that finds a token wants it, and a driver with an address sends none of its own accord."""
+    """Since 2.59 a head node with a token requires it, and a driver with an address does not send it by default."""
 
     def init(**words: object) -> None:
         raise ConnectionError("Failed to connect to Ray cluster")
@@ -148,7 +148,7 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(
     monkeypatch.setitem(sys.modules, "ray", stand_in)
     result = submitted(cli, shots, tmp_path / "out", "ray", "--address", "10.0.0.1:6379")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "No Ray cluster could be joined at 10.0.0.1:6379" in result.stderr and "RAY_AUTH_MODE" in result.stderr
+    assert "Could not connect to a Ray cluster at 10.0.0.1:6379" in result.stderr and "RAY_AUTH_MODE" in result.stderr
 
 
 @pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("openjd", "openjd-cli")])
@@ -165,7 +165,7 @@ def test_a_package_that_is_not_there_is_named(
 def test_slurm_says_where_sbatch_is_not(cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(slurm.shutil, "which", lambda name: None)
     result = submitted(cli, shots, tmp_path / "out", "slurm")
-    assert (result.exit_code, "needs sbatch, which is not here" in result.stderr) == (1, True)
+    assert (result.exit_code, "needs sbatch, which is not installed here" in result.stderr) == (1, True)
 
 
 def test_a_refusal_of_slurm_is_passed_on(cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch):

@@ -1,4 +1,4 @@
-"""`nakawari episode` as a user runs it, with a stand-in for the model and for the processes of the local engine."""
+"""`nakawari episode` with a stub model and stub processes of the local engine."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Cli = Callable[..., Result]
 
 
 class Killed(BaseException):
-    """What ends a worker here without a word, as SIGKILL does."""
+    """Ends a worker without a message, like SIGKILL."""
 
 
 @pytest.fixture
 def stub(stub: CrossFade, monkeypatch: pytest.MonkeyPatch) -> CrossFade:
-    """Workers of the local engine are calls in this process; those that die are started again."""
+    """Run the local engine's workers in this process; restart those that die."""
     stub.noise, stub.draws_any_time = 0.0, True
 
     def run_here(job: Job, commands: list[Command], places: object, watch: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_cut_that_kills_its_workers_is_given_up_by_name(
     mend = refusing_b(monkeypatch, Killed)
     result = cli("episode", "submit", shots, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert f"b: {MOST_DEATHS} workers died while they drew it" in result.stdout
+    assert f"b: {MOST_DEATHS} workers died while drawing it" in result.stdout
     assert states(cli, tmp_path / "out") == {"b": "failed", "a": "done", "c": "done"}
     mend()
     assert cli("episode", "retry", tmp_path / "out").exit_code == 0
@@ -149,7 +149,7 @@ def test_a_cut_that_kills_its_workers_is_given_up_by_name(
 
 
 def refusing_b(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> Callable[[], None]:
-    """Let the drawing of the cut b end with an error; returns what mends it."""
+    """Make the drawing of cut b fail; returns a function that repairs it."""
     from nakawari.cut import work as module
 
     draw = module.draw
@@ -166,7 +166,7 @@ def refusing_b(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> C
 def test_workers_that_die_before_they_draw_are_no_fault_of_the_cut(
     cli: Cli, stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A machine that takes workers away while they load the model gives up no cut."""
+    """Workers that are killed while loading the model do not fail a cut."""
     deaths = []
 
     def load(self: Models, episode: Episode) -> CrossFade:
@@ -249,7 +249,7 @@ def test_a_model_is_loaded_once_per_worker(stub: CrossFade, shots: Path, tmp_pat
 def test_a_worker_with_nothing_left_ends_before_it_imports_what_draws(
     stub: CrossFade, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """A session of openjd that died goes through its finished tasks again: seconds for each would never end."""
+    """A restarted openjd session repeats its finished tasks, which must return immediately."""
     episode = Episode(tmp_path / "out", (Unit("a", shots / "a"), Unit("b", shots / "b")))
     episode.save()
     Manifests(episode.folder).put(Manifest("a", "done"))
@@ -325,9 +325,9 @@ BAD: dict[str, tuple[str, str]] = {
     "another key": ("cuts: [{keys: a, sheep: b}]", "cuts.0.sheep"),
     "no cuts": ("cuts: []", "cuts"),
     "a list": ("[]", "the episode"),
-    "neither": ("cuts: [{name: a}]", "has a sheet and drawings, or keys"),
-    "both": ("cuts: [{keys: a, sheet: b.xdts}]", "has a sheet and drawings, or keys"),
-    "between of a sheet": ("cuts: [{sheet: c/c.xdts, between: 2}]", "has a sheet, which says what between"),
+    "neither": ("cuts: [{name: a}]", "needs either a sheet and drawings, or keys"),
+    "both": ("cuts: [{keys: a, sheet: b.xdts}]", "needs either a sheet and drawings, or keys"),
+    "between of a sheet": ("cuts: [{sheet: c/c.xdts, between: 2}]", "has a sheet, which sets the timing"),
     "twice": ("cuts: [{keys: a}, {keys: a}]", "Two cuts are named a"),
     "a path as a name": ("cuts: [{keys: a, name: ../a}]", "cannot be the name of a cut"),
     "exposure": ("cuts: [{keys: a, exposure: 0}]", "cuts.0.exposure"),
@@ -350,8 +350,11 @@ def test_a_bad_episode_file_is_one_sentence(cli: Cli, stub: CrossFade, shots: Pa
     [
         (("submit", "nowhere", "-o", "out"), "does not exist"),
         (("submit", "shots/notes", "-o", "out"), "holds no cuts"),
-        (("submit", "shots", "-o", "shots"), "holds files of others"),
-        (("submit", "shots", "-o", "out", "--device", "cpu", "--offload", "model"), "--offload is for a GPU"),
+        (("submit", "shots", "-o", "shots"), "holds other files"),
+        (
+            ("submit", "shots", "-o", "out", "--device", "cpu", "--offload", "model"),
+            "--offload moves networks from a GPU",
+        ),
         (("status", "shots"), "episode.json does not exist"),
         (("retry", "shots"), "episode.json does not exist"),
         (("work", "shots", "--share", "2/2"), "is not NUMBER/WORKERS"),
@@ -372,7 +375,7 @@ def test_two_sheets_in_one_folder_and_numbers_out_of_the_plan(cli: Cli, stub: Cr
     assert "holds two time sheets" in cli("episode", "submit", shots, "-o", tmp_path / "out").stderr
     (shots / "c" / "d.xdts").unlink()
     assert cli("episode", "submit", shots, "-o", tmp_path / "out").exit_code == 0
-    assert "they are 0 to 2" in cli("episode", "work", tmp_path / "out", "--cuts", "1-3").stderr
+    assert "numbers from 0 to 2" in cli("episode", "work", tmp_path / "out", "--cuts", "1-3").stderr
     assert cli("episode", "work", tmp_path / "out", "--cuts", "0-1,2").exit_code == 0
 
 
@@ -403,7 +406,7 @@ def test_processes_that_only_die_are_given_up(tmp_path: Path, monkeypatch: pytes
 
 
 def test_real_processes_draw_an_episode(shots: Path, tmp_path: Path):
-    """Two workers with the shipped model, in processes of their own."""
+    """Two workers with the bundled model, in separate processes."""
     words = [sys.executable, "-m", "nakawari", "episode", "submit", str(shots), "-o", str(tmp_path / "out")]
     words += ["--workers", "2", "--model", "mini/small", "--steps", "1", "--device", "cpu", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

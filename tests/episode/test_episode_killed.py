@@ -1,4 +1,4 @@
-"""Two hundred cuts while workers are killed, by each engine that can be had here; minutes long."""
+"""Two hundred cuts while workers are killed, with each installed engine; takes minutes."""
 
 from __future__ import annotations
 

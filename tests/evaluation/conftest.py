@@ -8,7 +8,7 @@ from nakawari.evaluation.protocol import Protocol
 
 @pytest.fixture(autouse=True)
 def _no_peers(monkeypatch, request):
-    """The tables here have the same rows whatever else is installed."""
+    """Hide installed peers, so that tables always have the same rows."""
     if request.module.__name__.rpartition(".")[2] != "test_peers":
         monkeypatch.setattr("nakawari.evaluation.runner.installed_peers", lambda *_: ())
 

@@ -1,4 +1,4 @@
-"""Tiny triplets and a pipeline that stands for a model."""
+"""Tiny triplets and a stub pipeline."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from nakawari.families.abilities import Abilities
 
 
 class StubPipeline(Abilities):
-    """Mixes the keys and adds noise from each sample's own generator; counts its calls and breaks where it is told."""
+    """Mixes the keys and adds noise from each sample's generator; counts its calls and fails on request."""
 
     family = "stub"
 

@@ -1,4 +1,4 @@
-"""Frames that another program drew, in the same table."""
+"""Frames drawn by another program, in the same table."""
 
 import csv
 import subprocess

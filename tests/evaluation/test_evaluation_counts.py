@@ -1,4 +1,4 @@
-"""Network evaluations are steps times the branches of guidance, exactly, however the branches are run."""
+"""Network evaluations equal steps times guidance branches, for sequential and batched branches."""
 
 from __future__ import annotations
 

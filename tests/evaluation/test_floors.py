@@ -24,7 +24,7 @@ PROTOCOL = Protocol(name="p")
 
 
 def scene(shift: int) -> np.ndarray:
-    """A textured picture moved to the right, (64, 96, 3)."""
+    """A textured image shifted to the right, (64, 96, 3)."""
     y, x = np.mgrid[:64, :96].astype(float)
     x = x - shift
     image = np.stack([128 + 60 * np.sin(x / 5) * np.cos(y / 7), 128 + 70 * np.cos(x / 9), 100 + 50 * np.sin(y / 4)], -1)
@@ -64,7 +64,7 @@ def test_floors_keep_their_keys_and_draw_the_asked_number():
 
 
 class Pipeline:
-    """An autoencoder that loses `lost` and a guide that shows the start key only."""
+    """An autoencoder with error `lost`, and a guide that shows only the start key."""
 
     device = torch.device("cpu")
     guide = object()

@@ -1,4 +1,4 @@
-"""An evaluation that goes on: what it may be continued with, what it refuses, and what a kill leaves behind."""
+"""Resuming an evaluation: allowed changes, refused changes, and recovery after a kill."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def test_a_model_whose_weights_changed_is_refused(tmp_path, triplets):
     found = run(tmp_path / "out", triplets)
     identity = found["entries"][0]["identity"]
     assert set(identity["parts"]) == {"unet"} and len(identity["parts"]["unet"]) == 64
-    with pytest.raises(UsageError, match=r"stub is no longer what .* was made of: the weights of unet changed"):
+    with pytest.raises(UsageError, match=r"stub differs from the row in .*: the weights of unet changed"):
         run(tmp_path / "out", triplets, [Model("stub", noisy(StubPipeline()))])
 
 
@@ -76,12 +76,12 @@ def test_samples_can_be_added_and_not_taken_away(tmp_path, triplets):
     assert pipeline.calls == 6
     run(tmp_path / "whole", triplets, [Model("stub", pipeline)])
     assert contents(tmp_path / "grown") == contents(tmp_path / "whole")
-    with pytest.raises(UsageError, match="can be added but not taken away"):
+    with pytest.raises(UsageError, match="can be added but not removed"):
         run(tmp_path / "grown", triplets[:3], [Model("stub", pipeline)])
 
 
 def test_frames_of_sequences_have_a_table_of_their_own(tmp_path, triplets):
-    """One line for each true frame; the mean of a sample's lines is its number; cut off and gone on with: the same."""
+    """One line per true frame; a sample's score is the mean of its lines; unchanged after interruption and resuming."""
     pairs = zip(triplets[::2], triplets[1::2], strict=True)
     long = [replace(a, truth=(*a.truth, *b.truth), times=(1 / 3, 2 / 3)) for a, b in pairs]
     protocol = Protocol(name="tiny", metrics=("psnr", "flicker"), scored="all", num_frames=4)
@@ -116,7 +116,7 @@ def test_one_broken_picture_does_not_lose_the_run(tmp_path, triplets, mended):
     sound = picture.read_bytes()
     picture.write_bytes(b"not a picture")
     pipeline = StubPipeline()
-    with pytest.raises(NakawariError, match=r"1 of 6 samples could not be read .*s2: .*frame2\.png"):
+    with pytest.raises(NakawariError, match=r"1 of 6 samples are unreadable .*s2: .*frame2\.png"):
         run(tmp_path / "out", triplets, [Model("stub", pipeline)])
     found = json.loads((tmp_path / "out/aggregates.json").read_text())
     assert found["entries"][0]["results"]["tiny"]["psnr"]["all"]["count"] == 5

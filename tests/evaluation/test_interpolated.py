@@ -1,4 +1,4 @@
-"""Rows that are drawn as `nakawari interpolate` draws, told apart from the model's call alone."""
+"""Rows drawn as by `nakawari interpolate`, and rows of the plain model call."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_row_of_one_way_does_not_go_on_in_the_other(tmp_path, triplets):
     protocol = Protocol(name="tiny", metrics=("psnr",))
     words = {"floors": False, "cost": False}
     evaluate([Model("stub", Passed())], triplets, protocol, tmp_path / "out", **words)
-    with pytest.raises(UsageError, match="the way of drawing changed"):
+    with pytest.raises(UsageError, match="the drawing method changed"):
         evaluate([Interpolated("stub", Passed())], triplets, protocol, tmp_path / "out", **words)
     evaluate([Interpolated("stub", Passed())], triplets, protocol, tmp_path / "other", **words)
     made = [json.loads((tmp_path / name / "stub/row.json").read_text())["identity"] for name in ("out", "other")]

@@ -1,4 +1,4 @@
-"""Pace, keys, lines and colours: what is sound scores near 0, and each positive control is seen by its own metric."""
+"""Metrics of pacing, keys, lines and colours: correct motion scores near 0, each positive control is detected."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ COUNT = 16
 
 
 def drawing(x: float, line: int = 40) -> np.ndarray:
-    """A disc with an outline on a flat ground, its middle at `x`, antialiased."""
+    """An outlined, antialiased disc on a flat background, centred at `x`."""
     rows, columns = np.mgrid[:64, :160]
     distance = np.hypot(rows - 32, columns - x)
     inside, outline = np.clip(17.5 - distance, 0, 1), np.clip(2.5 - np.abs(distance - 16), 0, 1)

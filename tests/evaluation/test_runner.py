@@ -35,7 +35,7 @@ def run(folder, triplets, protocol, models=None, **options):
 
 
 def test_copies_and_windows_of_one_scene_are_no_further_witnesses(tmp_path, triplets, protocol):
-    """Six scenes under two names each, and one whose start is another's end: verdicts count six films, not thirteen."""
+    """Six scenes under two names each, and one that starts at another's end: verdicts count six films, not thirteen."""
     copies = []
     for sample in triplets:
         folder = shutil.copytree(sample.keys[0].parent, tmp_path / "data" / f"copy of {sample.name}")
@@ -247,7 +247,7 @@ def test_the_record_names_pictures_films_and_resamples(tmp_path, triplets, proto
     assert drawn["all"]["mean"] == alone["all"]["mean"] and drawn["all"]["low"] != alone["all"]["low"]
     assert result["paired"][0]["difference"]["films"] == 3
     triplets[1].truth[0].write_bytes(triplets[2].truth[0].read_bytes())
-    with pytest.raises(UsageError, match="no longer those"):
+    with pytest.raises(UsageError, match="have changed since"):
         run(tmp_path / "films", samples, protocol)
 
 

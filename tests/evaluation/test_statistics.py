@@ -65,7 +65,7 @@ def test_degenerate_values():
 
 
 def _clustered(generator, repetitions, truth):
-    """Samples of 40 films of 1 to 5 samples each: what a film adds is shared by its samples. -> values, films."""
+    """40 films of 1 to 5 samples each, with a film effect shared by its samples. -> values, films."""
     sizes = 1 + np.arange(40) % 5
     films = np.repeat([f"film{index}" for index in range(40)], sizes)
     shared = np.repeat(generator.normal(0, 1.0, (repetitions, 40)), sizes, axis=1)

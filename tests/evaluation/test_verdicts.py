@@ -40,7 +40,7 @@ def test_more_comparisons_need_more_films():
 
 
 def test_comparisons_that_could_not_be_found_cost_the_others_nothing():
-    """Levels of few films stand beside the whole: only what can be found counts as shown together (Tarone 1990)."""
+    """Levels with few films beside the whole: only comparisons that can be significant count (Tarone 1990)."""
     values = noise(30)
     values = 0.6 + (values - values.mean()) / values.std(ddof=1)
     p = true_size(p_value(values))
@@ -66,7 +66,7 @@ def test_the_direction_is_the_metrics():
 
 @pytest.mark.parametrize("rare", [1, -1])
 def test_equal_is_not_said_of_what_rare_films_change(rare):
-    """Most films move little one way and a rare one far the other: the interval often lies within, and misses it."""
+    """Most films change little in one direction and a rare one much in the other: the interval often misses it."""
     random, said = np.random.default_rng(6), 0
     for _ in range(200):
         values = rare * (0.05 + (random.exponential(1, 12) - 1) * 0.02)  # truly as large as matters
@@ -89,7 +89,7 @@ def test_holm_as_its_author_defines_it():
 
 def test_p_values_agree_with_scipy_where_every_sample_is_a_film():
     def hall(values):
-        """Hall's t, from the moments of the sample as scipy gives them."""
+        """Hall's t, from the sample moments computed by scipy."""
         n, t = len(values), stats.ttest_1samp(values, 0).statistic
         skew = stats.moment(values, 3) / values.std(ddof=1) ** 3 / np.sqrt(n)
         t = t + skew / 3 * t**2 + skew**2 / 27 * t**3 + skew / 6
@@ -107,7 +107,7 @@ def test_p_values_agree_with_scipy_where_every_sample_is_a_film():
 
 
 def test_tables_of_very_skewed_differences_seldom_hold_a_false_verdict():
-    """Few films, of which most lose a little and a rare one gains much: the mean is low where the error is small."""
+    """Few films, most with a small loss and a rare one with a large gain: mean and standard error correlate."""
     values = np.random.default_rng(5).exponential(1, (150_000, 20)) - 1
     # p_value is never below that of Student's t.
     surprising = values[true_size(stats.ttest_1samp(values, 0, axis=1).pvalue) <= ALPHA / 24]
@@ -118,7 +118,7 @@ def test_tables_of_very_skewed_differences_seldom_hold_a_false_verdict():
 
 
 def test_as_many_films_as_one_likes_can_be_told_in_as_many_comparisons():
-    """Flipped signs are counted in every way: a draw of them has a smallest p, which no table of 640 can pass."""
+    """Sign flips are enumerated exactly: a random sample of them has a minimum p that fails in a table of 640."""
     pair = paired(5 + noise(30), np.zeros(30), higher_is_better=True)
     assert verdicts([pair] * 640, [True] * 640, [None] * 640) == ["better"] * 640
     assert p_value(np.ones(30)) == pytest.approx(2.0**-29)

@@ -1,4 +1,4 @@
-"""What is kept between steps of sampling instead of computed anew."""
+"""The feature cache between sampling steps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ NOISE = np.linspace(6.5, -6.0, 31).tolist()
 
 
 def test_steps_are_whole_where_features_change() -> None:
-    """Once in a while in the noise and at the end, at every step between."""
+    """Rarely at high noise and at the end, at every step between."""
     whole = CacheLevel(0.4).whole(NOISE)
     assert whole[0] and whole.count(True) == CacheLevel(0.4).count(31) == 12
     dense = [place for place, one in enumerate(whole) if one and -2.5 < NOISE[place] < 1.5]
@@ -92,7 +92,7 @@ def test_as_many_steps_are_whole_as_are_counted(steps: int, share: float) -> Non
 
 
 def test_a_level_that_is_none() -> None:
-    with pytest.raises(UsageError, match="no cache level 'huge'; take one of none, low"):
+    with pytest.raises(UsageError, match="no cache level 'huge'; give one of none, low"):
         cache_level("huge")
 
 

@@ -18,7 +18,7 @@ class Few(Abilities):
 def test_settings_that_a_pipeline_lacks_are_refused_or_left_out():
     wanted = {"steps": 3, "guidance": None, "guided": False}
     assert settings_for(Few(), wanted, "The test") == {"steps": 3}
-    with pytest.raises(UsageError, match=r"^The test sets eta, which Few does not know; leave it out\.$"):
+    with pytest.raises(UsageError, match=r"^The test sets eta, which Few does not have; leave it out\.$"):
         settings_for(Few(), wanted | {"eta": 0.5}, "The test")
     assert settings_for(Few(), wanted | {"eta": 0.0}, "The test", ("guided", "eta")) == {"steps": 3}
 

@@ -1,4 +1,4 @@
-"""What people of diffusers and PEFT expect of a pipeline, held on one of each family."""
+"""Expectations of diffusers and PEFT for a pipeline, tested on one of each family."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_adapters_are_loaded_weighed_fused_and_unloaded(make: Make, tmp_path: Pa
     pipeline.set_adapters("a", 0.5)
     half = draw(pipeline).frames
     assert not torch.equal(half, whole) and not torch.equal(half, base)
-    with pytest.raises(NakawariError, match="There is an adapter 'a' already"):
+    with pytest.raises(NakawariError, match="There is already an adapter 'a'"):
         pipeline.load_lora_weights(tmp_path / "a", adapter_name="a")
     pipeline.save_lora_weights(tmp_path / "again", "b")
     other = make()

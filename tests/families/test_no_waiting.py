@@ -39,7 +39,7 @@ class Copies(TorchDispatchMode):
 
 
 def watched(pipeline: InterpolationPipeline, **options: Any) -> Copies:
-    """What is copied from the end of the first step to that of the last: the first fills tables."""
+    """Copies from the end of the first step to the end of the last; the first step fills tables."""
     copies = Copies()
 
     def step(_: Any, index: int, *__: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ MODELS["image adapter"] = with_image_adapter
 
 
 def drawn(pipeline: InterpolationPipeline, dtype: torch.dtype = torch.float32) -> Tensor:
-    """One clip, along a track where the model follows some."""
+    """One clip, along a track if the model supports tracks."""
     keys = [torch.linspace(-1, 1, 3 * 32 * 48).view(1, 3, 32, 48).roll(shift, -1) for shift in (0, 9)]
     more: dict[str, Any] = {"num_inference_steps": 3}
     if pipeline.family == "framer":
@@ -47,7 +47,7 @@ def drawn(pipeline: InterpolationPipeline, dtype: torch.dtype = torch.float32) -
 
 
 class Waiting:
-    """Stands in for a GPU: a network that is not on it has no weights at all, so using it would fail."""
+    """Emulates a GPU: an offloaded network has no weights, so using it would fail."""
 
     def __init__(self, names: dict[nn.Module, str]) -> None:
         self.names, self.kept = names, dict[nn.Module, dict[str, Tensor]]()
@@ -124,7 +124,7 @@ def test_only_the_towers_wait(name: str, waiting: Waiting):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_one_layer_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch):
-    """Between its calls a layer's weights are on the meta device, so none can be used unnoticed."""
+    """Between its calls a layer's weights are on the meta device, so that any use fails."""
     original = accelerate.cpu_offload
     monkeypatch.setattr(accelerate, "cpu_offload", lambda model, _, **how: original(model, torch.device("cpu"), **how))
     pipeline = MODELS[name]()

@@ -1,4 +1,4 @@
-"""Footage: held drawings and cuts are found, in-betweens keep time and sound, a film that was cut off goes on."""
+"""Footage: held drawings and cuts are found, timing and audio are kept, an interrupted film is resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TONE = 44100
 def scenes(
     exposures: list[int], count: int = 5, size: tuple[int, int] = (96, 160)
 ) -> tuple[list[np.ndarray], list[int], list[int]]:
-    """Frames of some scenes of eight drawings each, the exposures going round; where drawings and cuts begin."""
+    """Frames of scenes of eight drawings each with cycling exposures; starts of drawings and cuts."""
     frames, begins, cuts = [], [], []
     for scene in range(count):
         drawings = SyntheticScene(40 + scene, size, 0.12).render(np.linspace(0, 1, 8))
@@ -93,7 +93,7 @@ def test_a_sky_that_darkens_and_a_flash_of_one_part_are_no_cuts():
 
 
 def test_frames_wait_for_few_others_only():
-    """An hour of video stands in bounded memory: not more than a window of frames is taken ahead."""
+    """Memory is bounded for an hour of video: at most a window of frames is read ahead."""
     taken = 0
 
     def endless() -> Iterator[Timed]:
@@ -157,7 +157,7 @@ def codec_of(path: Path) -> tuple[str, str]:
 
 
 def watched(path: Path) -> tuple[list[Fraction], np.ndarray]:
-    """The times of the pictures, and the sound."""
+    """The times of the frames, and the audio."""
     with av.open(str(path)) as container:
         times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
@@ -212,7 +212,7 @@ def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Pa
         patch.setattr(CrossFade, "__call__", stopping)
         result = cli("interpolate", "--no-parts", clip, "-o", tmp_path / "cut.mp4")
     assert result.exit_code == 130
-    assert "the same command goes on from there" in result.stderr
+    assert "run the same command to resume" in result.stderr
     assert not (tmp_path / "cut.mp4").exists()
     stub.calls.clear()
     assert cli("interpolate", "--no-parts", clip, "-o", tmp_path / "cut.mp4").exit_code == 0
@@ -224,16 +224,16 @@ def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--loop",), "to which --loop says nothing"),
-        (("--spacing", "ease"), "to which --spacing says nothing"),
-        (("--hold", "3"), "to which --hold says nothing"),
-        (("--exposure", "2"), "to which a number as --exposure says nothing"),
-        (("--only", "3"), "to which --only says nothing"),
-        (("--eta", "0"), "to which --eta says nothing"),
-        (("--stride", "10"), "to which --stride says nothing"),
-        (("--between", "1,2"), "is not one count for all footage"),
+        (("--loop",), "--loop does not apply to"),
+        (("--spacing", "ease"), "--spacing does not apply to"),
+        (("--hold", "3"), "--hold does not apply to"),
+        (("--exposure", "2"), "a number as --exposure does not apply to"),
+        (("--only", "3"), "--only does not apply to"),
+        (("--eta", "0"), "--eta does not apply to"),
+        (("--stride", "10"), "--stride does not apply to"),
+        (("--between", "1,2"), "is not a single count"),
         (("--between", "99"), "give 0 to 15"),
-        (("--exposure", "threes"), "The exposure 'threes' is not a count of frames"),
+        (("--exposure", "threes"), "The exposure 'threes' is not a number of frames"),
     ],
 )
 def test_words_that_say_nothing_to_footage(cli: Cli, stub: CrossFade, tmp_path: Path, words: tuple, sentence: str):

@@ -18,7 +18,7 @@ DEVICE = "cuda"
 
 @pytest.fixture(autouse=True)
 def device() -> Iterator[str]:
-    """The device, with products of float32 in float32, as they are on the CPU that they are held against."""
+    """The device, without TF32, for comparison with the CPU."""
     if DEVICE == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
     before = torch.backends.cudnn.allow_tf32
@@ -29,7 +29,7 @@ def device() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of tiny models with random weights: plain, guided (as mini), with towers, and a Framer."""
+    """Folders of tiny models with random weights: plain, guided (as mini), with encoders, and a Framer."""
     root = tmp_path_factory.mktemp("models")
     makers = {"plain": plain_model, "mini": mini_model, "towers": lambda: towered_model(8)}
     for name, make in (makers | {"framer": tiny_framer.tiny}).items():

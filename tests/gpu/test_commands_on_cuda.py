@@ -1,4 +1,4 @@
-"""Every command's way on a CUDA GPU, with tiny models of both families."""
+"""Every command on a CUDA GPU, with tiny models of both families."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.gpu
 
 
 def drawn(cli: Cli, pictures: list[Path], output: Path, *words: Any) -> np.ndarray:
-    """Five frames, as a user draws them, (5, H, W, 3)."""
+    """Five frames from the command, (5, H, W, 3)."""
     result = cli("interpolate", *pictures, "-o", output, "--between", 3, "--steps", 2, "--format", "png", *words)
     assert result.exit_code == 0, result.stderr
     return np.stack(read_frames(output))

@@ -20,7 +20,7 @@ TIMES = torch.linspace(0, 1, 5)
 
 
 def _scene(shift: int = 0) -> Tensor:
-    """A textured square before a smooth ground, `shift` pixels to the right, (1, 3, 64, 96) in [-1, 1]."""
+    """A textured square on a smooth background, `shift` pixels to the right, (1, 3, 64, 96) in [-1, 1]."""
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
     ground = torch.stack([y / 64, x / 96, (x + y) / 160])
     texture = torch.stack([torch.sin(x * 0.7), torch.cos(y * 0.6), torch.sin((x - y) * 0.4)])
@@ -93,7 +93,7 @@ def test_tiny_images_have_no_flow() -> None:
 
 
 def _far(shift: int, size: tuple[int, int] = (64, 96)) -> Tensor:
-    """A small red dotted square on a grey ground with faint waves, (1, 3, H, W)."""
+    """A small red dotted square on a grey background with faint waves, (1, 3, H, W)."""
     y, x = torch.meshgrid(torch.arange(float(size[0])), torch.arange(float(size[1])), indexing="ij")
     picture = (0.1 * torch.sin(x * 0.3 + y * 0.4)).expand(3, -1, -1).clone()
     picture[:, 26:38, 20 + shift : 32 + shift] = torch.tensor([0.9, -0.8, -0.8]).view(3, 1, 1)

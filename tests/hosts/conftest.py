@@ -1,4 +1,4 @@
-"""What tests that start another program share: its environment, and a screen without a monitor."""
+"""Fixtures for tests that start another program: its environment, and a virtual display."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def around(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def screen() -> Iterator[str]:
-    """A screen without a monitor; its name."""
+    """The name of a virtual display."""
     program = shutil.which("Xvfb")
     if program is None:
         pytest.skip("Xvfb is not installed")

@@ -1,4 +1,4 @@
-"""What Clip Studio Paint hands over, made by hand, and what is drawn from it."""
+"""A synthetic export of Clip Studio Paint, and the drawings made from it."""
 
 from __future__ import annotations
 

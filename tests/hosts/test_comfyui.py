@@ -1,4 +1,4 @@
-"""The nodes, run by ComfyUI's own node API: schema, workflows, outputs equal to the command's."""
+"""The nodes, run by ComfyUI's node API: schema, workflows, outputs equal to the command's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMED = ("--format", "png", "--name", "frame_####")
 
 @pytest.fixture(scope="module")
 def pack() -> Any:
-    """The pack, imported by its path as ComfyUI does."""
+    """The node pack, imported by path as in ComfyUI."""
     with comfyui_api.importable(comfyui_api.root()), pytest.MonkeyPatch.context() as patch:
         spec = importlib.util.spec_from_file_location(
             "comfy_pack", PACK / "__init__.py", submodule_search_locations=[str(PACK)]
@@ -65,7 +65,7 @@ def batch(paths: list[Path]) -> torch.Tensor:
 
 
 def workflow(nodes: dict[str, Any], name: str, folder: Path, **changes: Any) -> dict[str, tuple[Any, ...]]:
-    """Run an example workflow; the nodes of ComfyUI itself are what they do in a line each."""
+    """Run an example workflow; ComfyUI's own nodes are replaced by one-line stubs."""
     own: comfyui_api.Own = {
         "LoadImage": (("IMAGE", "MASK"), lambda image: (batch([folder / image])[0][None], None)),
         "ImageBatch": (("IMAGE",), lambda image1, image2: (torch.cat([image1, image2]),)),
@@ -75,7 +75,7 @@ def workflow(nodes: dict[str, Any], name: str, folder: Path, **changes: Any) -> 
 
 
 def test_schema(nodes: dict[str, Any]) -> None:
-    """What saved workflows rely on: a change here breaks them."""
+    """Saved workflows depend on the schema: a change breaks them."""
     found = {name: comfyui_api.info_of(node) for name, node in nodes.items()}
     assert found == json.loads((HERE / "comfyui_schema.json").read_text())
 
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_one_sentence(nodes: dict[str, Any], keys: list[Path]) 
         comfyui_api.run(nodes["NakawariLoadVariant"], model="nowhere")
     (variant,) = comfyui_api.run(nodes["NakawariLoadVariant"], model="mini")
     words = {"variant": variant, "between": "1", "spacing": "even", "seed": 0, "parts": True}
-    with pytest.raises(UsageError, match="two keys or more in one batch, not 1"):
+    with pytest.raises(UsageError, match="two or more keys in one batch, not 1"):
         comfyui_api.run(nodes["NakawariInBetween"], keys=batch(keys)[:1], **words)
     with pytest.raises(UsageError, match="spacing 'fast' is not known"):
         comfyui_api.run(nodes["NakawariInBetween"], keys=batch(keys), **words | {"spacing": "fast"})
@@ -153,7 +153,7 @@ def test_an_adapter_is_added_to_the_name(nodes: dict[str, Any], pack: Any, tmp_p
 
 
 def test_comfyui_moves_the_model(pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With ComfyUI's model management, the weights are handed to it and asked of it each time."""
+    """With ComfyUI's model management, the weights are registered there and requested for each call."""
     models = sys.modules.get("comfy_pack.models") or importlib.import_module("comfy_pack.models")
     asked: list[Any] = []
     management = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""The Krita plug-in, run in Krita itself on a screen of its own."""
+"""The Krita plug-in, run in Krita on a virtual display."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_frames_land_on_the_right_numbers(screen: str, tmp_path: Path, around: d
 
 
 def centre_of(path: Path) -> float:
-    """Where the red square is, across."""
+    """Horizontal position of the red square."""
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return float(np.nonzero((pixels[..., 0] - pixels[..., 1]) > 100)[1].mean())

@@ -19,7 +19,7 @@ FAMILY = "framer"
 
 
 def config(part: str) -> dict[str, Any]:
-    """Configuration of one part, as the reference was given it."""
+    """Configuration of one part of the reference."""
     return load_json("configs", FAMILY)[part]
 
 

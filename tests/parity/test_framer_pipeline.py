@@ -37,7 +37,7 @@ OWN_WORDS = {
 
 
 def sampler(kind: str, settings: dict[str, Any]) -> SchedulerMixin:
-    """Our sampler for the reference's."""
+    """nakawari's sampler for the reference's."""
     if SAMPLERS[kind] == "lcm":
         assert (settings["s_noise"], settings["clip_denoised"]) == (1.0, False)
         known = LCMSVDScheduler._get_init_keys(LCMSVDScheduler)
@@ -54,7 +54,7 @@ def cases() -> list[str]:
 
 
 def options(words: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The reference's arguments in ours."""
+    """nakawari's arguments for the reference's."""
     told = {RENAMED.get(name, name): value for name, value in words.items() if name not in OWN_WORDS}
     if words["with_control"]:
         told["tracks"] = tensors["point_tracks"].numpy()

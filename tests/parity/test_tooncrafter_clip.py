@@ -1,4 +1,4 @@
-"""The CLIP towers and their image preprocessing against OpenCLIP 2.22.0 as the reference uses it."""
+"""The CLIP encoders and their image preprocessing against OpenCLIP 2.22.0, as used by the reference."""
 
 from __future__ import annotations
 

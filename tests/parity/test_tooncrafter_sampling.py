@@ -1,4 +1,4 @@
-"""Schedule, DDIM and the whole way from keys to frames against the reference."""
+"""Schedule, DDIM and the full path from keys to frames against the reference."""
 
 from __future__ import annotations
 

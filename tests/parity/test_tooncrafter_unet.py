@@ -29,7 +29,7 @@ FIXED = {
 
 
 def unet_config(page: dict[str, Any], override: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The reference's configuration in our words."""
+    """nakawari's configuration for the reference's."""
     config = {**page["config"], **(override or {})}
     config.pop("use_checkpoint", None)
     for name, value in FIXED.items():
@@ -58,7 +58,7 @@ def resolve(expression: str, tensors: dict[str, Tensor]) -> Tensor:
 
 
 def run_case(model: ToonCrafterUNet, tensors: dict[str, Tensor], page: dict[str, Any], case: dict[str, Any]) -> Tensor:
-    """The network's answer in the layout of the vectors."""
+    """The network output in the layout of the vectors."""
     inputs = {name: resolve(case.get(name, default), tensors) for name, default in page["default_inputs"].items()}
     fps = None if case.get("fs") is None else torch.tensor(case["fs"])
     return frames_first(model(frames_first(inputs["x"]), torch.tensor(case["t"]), inputs["context"], fps))

@@ -119,7 +119,7 @@ def test_nothing_is_quantized_twice_or_cast_on_loading(tmp_path: Path):
     with pytest.raises(UsageError, match="is quantized already; name it without :bf16"):
         load(f"{tmp_path / 'q'}:bf16")
     (tmp_path / "q" / "quantization.json").write_text("{}")
-    with pytest.raises(NakawariError, match="is not a record of ours"):
+    with pytest.raises(NakawariError, match="is not a record of nakawari"):
         saved_parts(tmp_path / "q")
 
 

@@ -1,4 +1,4 @@
-"""Weights in few bits and back."""
+"""Encoding and decoding of weights in few bits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_channel_of_zeros_and_one_of_great_weights_do_not_hurt_the_others():
 
 
 def test_int4_is_exact_on_its_own_grid():
-    """All sixteen levels, whichever sign the largest weight has."""
+    """All sixteen levels, for both signs of the largest weight."""
     levels = torch.arange(-8.0, 8).repeat(2)
     weight = torch.stack([levels * 0.5, levels * -0.25])
     assert torch.equal(back(weight, "int4"), weight)

@@ -35,7 +35,7 @@ def case(request: pytest.FixtureRequest) -> tuple[nn.Module, Tensor]:
 
 
 def rounded(layer: nn.Module, precision: str) -> nn.Module:
-    """A plain layer whose weight is what the packed one unpacks."""
+    """A plain layer with the unpacked weight of the packed one."""
     plain = deepcopy(layer)
     plain.weight.data = pack(layer, precision).weight
     return plain
@@ -148,7 +148,7 @@ def test_the_prepared_weight_is_the_only_copy_and_is_put_back(case: tuple[nn.Mod
 
 
 def test_a_clip_stays_channels_last_through_time():
-    """Group norms, a convolution's neighbours, are several times slower on a clip that is not known as such."""
+    """Group norms beside convolutions are several times slower on a clip that is not channels last."""
     if not kernels.has_fast_kernels():
         pytest.skip("this processor has no int8 products")
     packed = pack(TimeConv(6, 8, (3, 1, 1), padding=(1, 0, 0)), "int8-dynamic")
@@ -157,7 +157,7 @@ def test_a_clip_stays_channels_last_through_time():
 
 
 def test_float8_products(monkeypatch: pytest.MonkeyPatch):
-    """Where torch has them on this processor too; the products themselves are meant for GPUs."""
+    """On CPUs where torch supports them; the products are for GPUs."""
     layer, x = nn.Linear(32, 16), torch.randn(2, 5, 32)
     packed = pack(layer, "fp8-dynamic")
     with torch.no_grad():

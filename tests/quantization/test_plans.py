@@ -1,4 +1,4 @@
-"""Plans: solving, writing, reading, refusing."""
+"""Plans: solving, writing, reading, errors."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_near_the_best_of_all_assignments(seed: int):
         largest = max(costs["int4"].error for costs in found.costs.values())
         assert best <= predicted(found, chosen) <= best + largest
     assert within(found, most) == dict.fromkeys(found.costs, "fp16")
-    with pytest.raises(UsageError, match="is too small: with these precisions they take at least"):
+    with pytest.raises(UsageError, match="is too small: with these precisions they need at least"):
         within(found, least - 1)
 
 
@@ -80,7 +80,7 @@ def test_the_smallest_plan_of_the_wanted_fidelity():
     prefixes = [start | dict(steps[:count]) for count in range(len(steps) + 1)]
     place = prefixes.index(chosen)
     assert 0 < place < len(steps) and fidelity(prefixes[place - 1]) < wanted
-    with pytest.raises(NakawariError, match=r"5 dB to the parent is out of reach: .* give -"):
+    with pytest.raises(NakawariError, match=r"5 dB to the parent cannot be reached: .* gives -"):
         _cheapest(found, fidelity, 5.0)
 
 
@@ -106,8 +106,8 @@ def test_patterns_are_tried_in_order():
     ("precisions", "words"),
     [
         ({"time_embed.*": "fp16"}, r"leaves out guide_in\.1; end it with"),
-        ({"*": "int8", "out.2": "fp16"}, r"pattern out\.2 of the plan meets no layer that is not met above"),
-        ({"nothing.*": "int8", "*": "int4"}, r"pattern nothing\.\* of the plan meets no layer"),
+        ({"*": "int8", "out.2": "fp16"}, r"pattern out\.2 of the plan matches no layer that is not matched above"),
+        ({"nothing.*": "int8", "*": "int4"}, r"pattern nothing\.\* of the plan matches no layer"),
     ],
 )
 def test_patterns_that_do_not_fit(precisions: dict[str, str], words: str):
@@ -147,7 +147,9 @@ def test_budgets():
 
 
 def test_goals_that_cannot_be_met_are_refused_before_anything_is_measured():
-    with pytest.raises(UsageError, match=r"The budget leaves .* which take at least .* in int8, fp16; raise it"):
+    with pytest.raises(
+        UsageError, match=r"The budget leaves .* which need at least .* in int8, fp16; raise the budget"
+    ):
         make_plan(mini_model(), budget="0.3x", candidates=("int8", "fp16"))
     for goals in ({}, {"budget": "0.5x", "min_psnr": 40.0}):
         with pytest.raises(UsageError, match="needs either --budget or --min-psnr-to-parent"):

@@ -1,4 +1,4 @@
-"""One small evaluation, made by the evaluation's own code, that every test of the report reads."""
+"""One small evaluation, made by the evaluation's code, for all tests of the report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMES = ("stub", "stub+runs/show/best@0.5", "stub+runs/show/best@1")
 
 
 class Faulty(CrossFade):
-    """A cross-fade that adds more noise to brighter keys and whose denoiser is called for every clip."""
+    """A cross-fade with more noise for brighter keys; its denoiser is called for every clip."""
 
     def __init__(self, noise: float) -> None:
         super().__init__(noise=noise)
@@ -80,7 +80,7 @@ def evaluated(
 
 
 def recomputed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what a result says of itself, and let the evaluation's own code compute its numbers anew."""
+    """Change the record of a result, and recompute its numbers with the evaluation's code."""
     content = read_json(folder / "aggregates.json")
     change(content)
     said = Aggregates.model_validate(content)
@@ -105,5 +105,5 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def result(kept: Path, tmp_path: Path) -> Path:
-    """A copy of the evaluation that a test may break."""
+    """A copy of the evaluation for tests that modify it."""
     return shutil.copytree(kept, tmp_path / "result")

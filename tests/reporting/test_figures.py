@@ -75,7 +75,7 @@ def test_labels_are_moved_apart_and_keep_their_order():
 
 
 def test_no_label_touches_another_or_is_cut_off(kept, monkeypatch):
-    """Fourteen models and six floors of nearly one quality: every word of the figure has a place of its own."""
+    """Fourteen models and six baselines of nearly the same quality: no labels overlap."""
     evidence = load_evidence([kept])
     (first,) = [row for row in evidence.rows if row.name == "stub"]
     floors = [row for row in evidence.rows if row.entry.role in ("floor", "anchor", "peer")]
@@ -97,7 +97,7 @@ def test_no_label_touches_another_or_is_cut_off(kept, monkeypatch):
 
 
 def with_costs(evidence, **changes):
-    """The same evidence in which each model's cost says something else: name of a field -> its values by model."""
+    """The same results with other costs: field -> values by model."""
     models = iter(range(len(evidence.models)))
     rows = []
     for row in evidence.rows:

@@ -149,7 +149,7 @@ def test_an_earlier_report_is_replaced_and_other_files_stay(report, tmp_path):
 
 def test_a_folder_of_others_is_left_alone(kept, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds files that are no report"):
+    with pytest.raises(UsageError, match="holds files but no report"):
         write_report([kept], tmp_path)
     assert contents(tmp_path) == {"letter.txt": b"mine"}
 

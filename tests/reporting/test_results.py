@@ -52,7 +52,7 @@ def test_two_results_become_one_table_with_the_same_differences(tmp_path, kept):
 
 
 def test_a_part_that_variants_share_stands_in_one_row(kept):
-    """Two variants with one autoencoder: one row that names both, found by either name; models are never joined."""
+    """Two variants with one autoencoder share its row, found by either name; model rows are never merged."""
     evidence = load_evidence([kept])
     guide = next(row for row in evidence.rows if row.name == "stub: guide alone")
     other = replace(
@@ -92,7 +92,7 @@ def test_protocols_are_never_mixed(tmp_path, kept):
 
 def test_pictures_are_never_mixed(result, kept):
     edit(result / "aggregates.json", lambda content: content["record"].update(data="0" * 64))
-    with pytest.raises(UsageError, match="different pictures of one name"):
+    with pytest.raises(UsageError, match="different pictures under one name"):
         load_evidence([kept, result])
 
 
@@ -101,7 +101,7 @@ def test_samples_are_never_mixed(result, kept):
         head, *lines = file.read_text().splitlines()
         file.write_text("\n".join([head, *lines[::-1]]) + "\n")
     recomputed(result, lambda content: content["record"]["samples"].reverse())
-    with pytest.raises(UsageError, match="of different samples"):
+    with pytest.raises(UsageError, match="have different samples"):
         load_evidence([kept, result])
 
 
@@ -109,8 +109,8 @@ def test_samples_are_never_mixed(result, kept):
     ("damage", "message"),
     [
         (lambda folder: (folder / "stub/seed-1.csv").unlink(), r"stub/seed-1\.csv is missing"),
-        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: text[:-40]), "not a whole record"),
-        (lambda folder: cut(folder / "stub/seed-1.csv", lambda _: ""), "not a whole record"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: text[:-40]), "not a complete record"),
+        (lambda folder: cut(folder / "stub/seed-1.csv", lambda _: ""), "not a complete record"),
         (lambda folder: cut(folder / "stub/seed-1.csv", drop_last), "does not hold the 6 samples"),
         (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: put(text, "nan")), "not finite"),
         (lambda folder: cut(folder / "stub/seed-1.csv", lambda text: put(text, "many")), "not a number"),
@@ -139,7 +139,7 @@ def test_broken_records_are_one_sentence(result, damage, message):
 
 
 def test_verdicts_of_an_earlier_rule_are_made_anew(result):
-    """The same file with another rule's number is no forgery: its verdicts are not printed."""
+    """A file of another rule version is valid, but its verdicts are recomputed."""
     wanted = load_evidence([result]).differences
     edit(result / "aggregates.json", lambda content: (content.pop("rule"), call_better(content)))
     assert load_evidence([result]).differences == wanted != ()
@@ -149,7 +149,7 @@ def test_verdicts_of_an_earlier_rule_are_made_anew(result):
 
 
 def as_earlier(content):
-    """What the same evaluation said of itself in format 1."""
+    """The same evaluation's record in format 1."""
     content["format"] = 1
     for name in ("format", "pictures", "unreadable", "left_out"):
         content["record"].pop(name)
@@ -219,7 +219,7 @@ def put(text, word):
 
 
 def embellish(content):
-    """The numbers of a headline, all moved by as much, so that they still agree with each other."""
+    """Shift all numbers of a headline equally, so that they stay consistent."""
     for item in content["paired"]:
         item["difference"] = {
             name: value + 1 if name in ("mean", "low", "high") else value for name, value in item["difference"].items()

@@ -1,4 +1,4 @@
-"""A protocol with rows of other steps shows them in the plots of cost."""
+"""A protocol with rows for other step counts shows them in the cost plots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nakawari.reporting.results import load_evidence
 
 
 class Stepping(CrossFade):
-    """Calls its denoiser once for every step, and draws with less noise the more there are."""
+    """Calls its denoiser once per step; more steps give less noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Stepping(CrossFade):
 
 
 def captions(pictures: Path, output: Path, **changes: object) -> list[str]:
-    """Of the plots of quality against cost, for a protocol with rows of 8 and 2 steps."""
+    """Captions of the quality-cost plots, for a protocol with rows of 8 and 2 steps."""
     rows = tuple(Row(name=f"row-{n}", note="n", change={"steps": n, **changes}) for n in (8, 2))
     frames = [[pictures / f"s{n}" / f"frame{k}.png" for k in (1, 2, 3)] for n in range(2)]
     drawn = [Sample(f"s{n}", (a, c), (b,), (0.5,)) for n, (a, b, c) in enumerate(frames)]

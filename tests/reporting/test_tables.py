@@ -33,7 +33,7 @@ def test_captions_are_whole_sentences(tables):
     for table in tables.values():
         assert not set(table.caption) & set("{}") and table.caption.endswith("."), table.caption
     assert (
-        "No verdict where there are too few films: one comparison needs 7, 24 together need 14."
+        "No verdict if there are too few films: one comparison needs 7, 24 together need 14."
         in tables["differences"].caption
     )
 
@@ -116,7 +116,7 @@ def test_gain_is_the_difference_from_the_guide(tables, record):
         assert float(row["psnr"]) == pytest.approx(means[name] - means["stub: guide alone"], abs=1e-9)
     assert [line.cells[0].verdict for line in tables["gain"].lines] == ["too few films"] * 3
     assert tables["gain"].caption.endswith(
-        "No verdict where there are too few films: one comparison needs 7, 24 together need 14."
+        "No verdict if there are too few films: one comparison needs 7, 24 together need 14."
     )
 
 

@@ -1,4 +1,4 @@
-"""The family contract at its smallest: latents are the frames' pixels, halved in size by averaging."""
+"""A minimal pipeline with the family contract: latents are the frames' pixels, downscaled by 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objective `adapt` on a tiny model: what it minimises, what it leaves alone, and runs that are cut."""
+"""Objective `adapt` on a tiny model: its loss, frozen weights, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def gradients(objective: DenoiserObjective, **changes: Any) -> dict[str, Tensor]
 
 
 def fake(process: str, **params: Any) -> DenoiserObjective:
-    """The objective on the smallest pipeline, whose denoiser answers what the test says."""
+    """The objective on the minimal pipeline, with the denoiser output given by the test."""
     pipeline = FakePipeline.make(PROCESSES[process])
     pipeline.lora_patterns = {}
     return adapter_learns(
@@ -79,7 +79,7 @@ def fake(process: str, **params: Any) -> DenoiserObjective:
 
 
 def answer(objective: DenoiserObjective, error: float = 0.0) -> None:
-    """The denoiser answers as if the noise were `error` more than it is."""
+    """Denoiser output for a noise that is too large by `error`."""
     pipeline, process, column = objective.pipeline, objective.pipeline.process, (-1, 1, 1, 1, 1)
 
     def respond(noisy: Tensor, t: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def test_the_pixel_term_alone_teaches_the_adapter():
 
 
 def test_nothing_to_learn_from_is_refused():
-    with pytest.raises(ValueError, match="nothing to learn from"):
+    with pytest.raises(ValueError, match="there is no loss"):
         AdaptParams(noise_l1=0)
     with pytest.raises(ValueError, match="decoder_rank needs a pixel term"):
         AdaptParams(lora={"decoder_rank": 2})

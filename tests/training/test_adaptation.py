@@ -1,4 +1,4 @@
-"""The recipe that `nakawari adapt --data` makes of a few words."""
+"""The recipe that `nakawari adapt --data` makes from its options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "adapt" / "show.yaml"
 
 
 def words(data: Path, model: str = "mini") -> Words:
-    """What the command line gives without options."""
+    """The command line's default options."""
     given = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
     return Words(
         model, data, given["target"], given["rank"], given["steps"], given["batch"], given["learning_rate"],
@@ -33,7 +33,7 @@ def words(data: Path, model: str = "mini") -> Words:
 
 
 def published(folder: Path, family: str, frames: int) -> Path:
-    """A folder that says of itself what a converted model of full size says; its weights are a header alone."""
+    """A folder with the configuration of a converted full-size model; its weights are only a header."""
     parts = {name: ["x", "y"] for name in ("image_encoder", "vae")}
     index = {"_class_name": f"{family}Pipeline", "max_frames": frames, "default_steps": 50, **parts}
     (folder / "unet").mkdir(parents=True)
@@ -45,7 +45,7 @@ def published(folder: Path, family: str, frames: int) -> Path:
 
 
 def write_clips(folder: Path, count: int, frames: int = 8) -> Path:
-    """Clips named clip000 and on, a square that moves."""
+    """Clips named clip000, clip001, ... of a moving square."""
     for clip in range(count):
         (folder / f"clip{clip:03d}").mkdir(parents=True)
         for number in range(frames):
@@ -111,7 +111,7 @@ def test_about_a_tenth_is_held_out_and_validated_on(tmp_path: Path, clips: int, 
 
 @pytest.mark.parametrize(("family", "leaves_out"), [("Mini", True), ("ToonCrafter", False), ("Framer", False)])
 def test_keys_count_where_the_network_draws_them_too(tmp_path: Path, family: str, leaves_out: bool):
-    """Their latents go on through sampling, beside those between them; only mini leaves them as they are."""
+    """The keys' latents are sampled like the others; only mini keeps them fixed."""
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": f"{family}Pipeline"}))
     made = make_recipe(words(write_clips(tmp_path / "show", 1), str(tmp_path)), [])
     assert made.objective.inner_only is leaves_out
@@ -125,7 +125,7 @@ def test_a_small_tooncrafters_decoder_learns_where_frames_teach_it(tmp_path: Pat
 
 
 def test_too_little_to_hold_any_out_is_said(tmp_path: Path):
-    with pytest.warns(NakawariWarning, match="nothing is validated, and best/ holds the last weights"):
+    with pytest.warns(NakawariWarning, match="there is no validation, and best/ holds the last weights"):
         made = make_recipe(words(write_clips(tmp_path / "show", 1, frames=6)), [])
     assert (made.validation.samples, made.data.sources[0].held_out) == (0, 0.0)
     write_clips(tmp_path / "parts" / "train", 1, frames=6)

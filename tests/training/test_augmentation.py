@@ -1,4 +1,4 @@
-"""Footage stays as it is unless a recipe asks for more: left is left, a colour is that colour, time runs forwards."""
+"""Augmentation is off unless the recipe enables it: no mirroring, colour changes or reversed time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = ("mirror", "flip", "reverse", "channels", "inversion")
 
 @pytest.fixture
 def show(tmp_path: Path) -> Path:
-    """Five clips in which red rises to the right, green downwards, and blue with time; each stays in its own range."""
+    """Five clips in which red increases to the right, green downwards, and blue with time, in separate ranges."""
     y, x = np.mgrid[0:48, 0:64]
     for clip in range(5):
         folder = tmp_path / "show" / f"clip{clip}"
@@ -48,7 +48,7 @@ def recipe(show: Path, *changes: str, windows: int = 0) -> Recipe:
 
 
 def kinds_seen(frames: Tensor) -> set[str]:
-    """Which of `KINDS` were done to a sample of `show`."""
+    """The `KINDS` applied to a sample of `show`."""
     pictures = (frames + 1) * 127.5
     means = pictures.mean((0, 2, 3))
     if any(not low <= mean <= high for mean, low, high in zip(means, (0, 70, 130), (64, 118, 226), strict=True)):

@@ -1,4 +1,4 @@
-"""What a training run needs, counted without weights, and the settings that are chosen to fit."""
+"""Memory of a training run, computed without weights, and the chosen settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recipe_of(base: Path, objective: dict[str, object] | None = None, **optim: o
 
 @pytest.mark.parametrize("how", ["plain", "bf16", "checkpointing", "int8"])
 def test_a_step_without_numbers_takes_what_the_real_one_takes(base: Path, how: str):
-    """The same count over real tensors, which are there."""
+    """Compared with the count over real tensors."""
     words = {"bf16": {"base_dtype": "bf16"}, "checkpointing": {"gradient_checkpointing": True}}
     words["int8"] = {"base_dtype": "int8"}
     recipe = recipe_of(base, words.get(how), mixed_precision="bf16" if how == "bf16" else "no")
@@ -114,7 +114,7 @@ def towered(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def everything_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model is planned for, and none may be loaded."""
+    """Treat every model as large, and fail if one is loaded."""
     monkeypatch.setattr(fitting, "LARGE", 0)
     monkeypatch.setattr(variants, "load", lambda *_, **__: pytest.fail("loaded"))
 
@@ -142,12 +142,10 @@ def test_a_large_model_is_planned_without_being_loaded(
     exact = cli(*words, "--memory", f"{plan['need'] / 1e6 - 1:.0f}MB")
     assert exact.exit_code == 0, exact.output
     assert exact.stderr.startswith("nakawari: chosen to fit: optim.accumulation=4; needs ")
-    assert "at the worst moment; nothing was loaded" in exact.stdout
+    assert "at the peak; nothing was loaded" in exact.stdout
     refused = cli(*words, "--memory", "1MB")
     assert refused.exit_code == 1
-    sentence = (
-        f"Training {towered} on 4 clips of 5 frames of 48x32 a step does not fit into 1 MB of memory: at its smallest ("
-    )
+    sentence = f"Training {towered} on 4 clips of 5 frames of 48x32 a step does not fit into 1 MB of memory: its"
     assert sentence in refused.stderr and "give a smaller --size" in refused.stderr
 
 

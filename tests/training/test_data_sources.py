@@ -1,4 +1,4 @@
-"""From a recipe's data to samples: triplets, shows alike, buckets, captions, repetition."""
+"""Samples from a recipe's data: triplets, balanced shows, buckets, captions, repetition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nakawari.training.recipe import Recipe, parse_recipe
 
 
 def write_clip(folder: Path, frames: int, size: tuple[int, int] = (16, 24), level: int = 0) -> None:
-    """Images whose brightness is `level` plus ten times their number."""
+    """Images of brightness `level` plus ten times their index."""
     folder.mkdir(parents=True)
     for number in range(frames):
         picture = np.full((*size, 3), level + 10 * number, np.uint8)
@@ -124,7 +124,7 @@ def test_captions_become_prompts_and_must_name_clips(tmp_path: Path):
     (tmp_path / "captions.csv").write_text("name,caption\na,a hero sleeps\n")
     assert data_fingerprint(prepared.data) != before
     (tmp_path / "captions.csv").write_text("name,caption\nb,a hero waves\n")
-    with pytest.raises(NakawariError, match=r"captions\.csv names 1 clips that are not there, such as b"):
+    with pytest.raises(NakawariError, match=r"captions\.csv names 1 missing clips, such as b"):
         training_samples(prepared)
 
 

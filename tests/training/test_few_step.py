@@ -1,4 +1,4 @@
-"""Objective `few_step`: what it asks of a student, held to data whose paths are known; and runs on a tiny model."""
+"""Objective `few_step` on data with known trajectories, and runs on a tiny model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def column(values: Tensor) -> Tensor:
 
 
 def spoken(process: Process, x0: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The network output that stands for `x0` at x_t."""
+    """The network output that predicts `x0` at x_t."""
     return process.output(x0, (x - column(process.signal(t)) * x0) / column(process.sigma(t)), t)
 
 
@@ -63,13 +63,13 @@ def posterior_mean(process: Process, x: Tensor, t: Tensor, mean: float = MEAN) -
 
 
 def end_of_flow(process: Process, x: Tensor, t: Tensor) -> Tensor:
-    """Where the probability flow itself carries x_t: as many deviations from the mean at the end as here."""
+    """End of the probability flow from x_t: the same number of standard deviations from the mean."""
     a, s = column(process.signal(t)), column(process.sigma(t))
     return MEAN + DEVIATION * (x - a * MEAN) / (a**2 * DEVIATION**2 + s**2).sqrt()
 
 
 def end_of_path(process: Process, x: Tensor, t: Tensor, grid: int, mean: float = MEAN) -> Tensor:
-    """Where DDIM steps of the exact posterior mean carry x_t: the flow, as the teacher's solver knows it."""
+    """End of DDIM steps with the exact posterior mean from x_t: the teacher solver's approximation of the flow."""
     path, ends = process.sampling_times(grid), []
     for one, time in zip(x, t, strict=True):
         at = one[None]
@@ -84,7 +84,7 @@ def end_of_path(process: Process, x: Tensor, t: Tensor, grid: int, mean: float =
 
 
 def distilling(process: str, student: Any, **params: Any) -> DenoiserObjective:
-    """The objective between exact answers: `student(process, x, t)` says x0."""
+    """The objective with exact networks: `student(process, x, t)` returns x0."""
     p = PROCESSES[process]
     pupil, master = (FewStepFake.make(p, tokens=True) for _ in range(2))
     pupil.fake.oracle = lambda x, t: spoken(p, student(p, x, t), x, t)
@@ -98,7 +98,7 @@ def distilling(process: str, student: Any, **params: Any) -> DenoiserObjective:
 
 
 def loss(objective: DenoiserObjective, count: int = 3) -> Tensor:
-    """Over several draws, so that every time comes up."""
+    """Mean over several draws, so that every time occurs."""
     batch = clips(count)
     found = [objective(batch, [sample_generator(seed, index) for index in batch["index"]]) for seed in range(8)]
     assert torch.stack([output.logs["baseline"] for output in found]).mean() > 0.01
@@ -254,7 +254,7 @@ def test_a_run_goes_on_where_it_was_cut_and_leaves_a_turbo_adapter(recipe: Path,
 
 
 def assert_is_turbo(base: Path, best: Path) -> None:
-    """An adapter that our loader and plain diffusers use alike."""
+    """Check that nakawari and plain diffusers load the adapter with the same result."""
     layouts = ["README.md", PEFT_CONFIG, PEFT_WEIGHTS, WEIGHTS]
     assert sorted(path.name for path in best.iterdir()) == [*layouts, SAMPLING]
     words = json.loads((best / SAMPLING).read_text())

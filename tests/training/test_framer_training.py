@@ -1,4 +1,4 @@
-"""Training a tiny Framer: what its objectives tell the network, what learns, and runs that are cut."""
+"""Training a tiny Framer: network inputs, trained weights, and interrupted runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LORA = {"target": "attention", "rank": 2}
 
 
 def tiny() -> FramerPipeline:
-    """Random weights, always the same, those that start at zero too."""
+    """Fixed random weights, also in zero-initialised layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline = build({"family": "framer", **TINY})
@@ -64,7 +64,7 @@ def loss(objective: torch.nn.Module, values: dict[str, Any]) -> float:
 
 
 def learning(objective: torch.nn.Module, values: dict[str, Any]) -> set[str]:
-    """The networks that a step gives a gradient to."""
+    """The networks that get a gradient in a step."""
     objective(values, generators(values)).loss.backward()
     named = objective.named_parameters()
     return {name.split(".")[1] for name, parameter in named if parameter.grad is not None and parameter.grad.any()}
@@ -186,7 +186,7 @@ def test_validation_draws_with_the_tracks_of_the_clip():
     assert drawn.shape == values["frames"].shape
     assert torch.equal(drawn, objective.draw(objective.held_out(values)))
     assert not torch.equal(drawn, objective.draw(objective.held_out(moved)))
-    with pytest.raises(UsageError, match=r"objective\.sampling sets eta, which FramerPipeline does not know"):
+    with pytest.raises(UsageError, match=r"objective\.sampling sets eta, which FramerPipeline does not have"):
         noisy = denoising(sampling={"steps": 2, "eta": 0.5})
         noisy.draw(noisy.held_out(values))
 
@@ -216,7 +216,7 @@ def test_what_cannot_learn_is_refused():
     pipeline.register_modules(controlnet=None)
     with pytest.raises(UsageError, match="needs a model with point control"):
         parts_learn(DenoiseParams(train_control=True), pipeline)
-    with pytest.raises(ValueError, match="nothing learns"):
+    with pytest.raises(ValueError, match="nothing is trained"):
         DenoiseParams(train_denoiser=False)
 
 

@@ -1,4 +1,4 @@
-"""What is trained must have a part in the loss: else the run stops and names it."""
+"""Trained weights without a gradient stop the run with an error that names them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nakawari.training.objectives.base import Batch, StepOutput
 
 
 class Idle(Toy):
-    """Trains a layer, too, that takes part from step `from_step` on; None = never."""
+    """Also trains a layer that is used from step `from_step` on; None = never."""
 
     def __init__(self, from_step: int | None) -> None:
         super().__init__(Params(kind="toy"))
@@ -40,7 +40,7 @@ LONG = {"optim__steps": PATIENCE_WITHOUT_GRADIENT + 5, "validation": {"samples":
 
 
 def test_a_layer_without_a_part_in_the_loss_is_named(tmp_path: Path):
-    with pytest.raises(NakawariError, match=r"2 of the 6 tensors .* no part in the loss \(in control\.\w+.*tracks"):
+    with pytest.raises(NakawariError, match=r"2 of the 6 trained tensors have no gradient \(in control\.\w+.*tracks"):
         train(recipe(**LONG), Idle(None), Samples(), [], tmp_path)
 
 
@@ -50,5 +50,5 @@ def test_a_layer_that_takes_part_seldom_is_trained(tmp_path: Path):
 
 
 def test_a_loss_that_nothing_has_a_part_in_is_one_sentence(tmp_path: Path):
-    with pytest.raises(NakawariError, match="4 of the 4 tensors that are trained have no part in the loss"):
+    with pytest.raises(NakawariError, match="4 of the 4 trained tensors have no gradient"):
         train(recipe(**LONG), Detached(Params(kind="toy")), Samples(), [], tmp_path)

@@ -1,4 +1,4 @@
-"""A model whose image tower is not as wide as its projector reads: the linear layer between, and image dropout."""
+"""An image encoder narrower than the projector's input: the linear layer between them, and image dropout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_it_is_made_trained_and_saved_beside_the_adapter(tmp_path: Path):
 
 def test_none_is_made_where_the_widths_fit_and_no_cache_is_kept_where_one_learns(tmp_path: Path):
     assert not towered_model(projector=8).add_image_adapter()
-    with pytest.raises(UsageError, match="cannot keep conditions while an image adapter learns"):
+    with pytest.raises(UsageError, match="cannot be used while an image adapter is trained"):
         adapter_learns(
             AdaptParams(lora={"target": "cross-attention"}, cache=tmp_path), towered_model(), Target(true_latents)
         )

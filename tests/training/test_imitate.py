@@ -1,4 +1,4 @@
-"""A student that learns from a frozen teacher."""
+"""Distillation of a student from a frozen teacher."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_teacher_of_another_space_is_refused(tmp_path: Path) -> None:
         imitating(tmp_path, teacher=other)
     other = mini_model()
     other.register_modules(scheduler=ToonCrafterScheduler(data_std=0.01))
-    with pytest.raises(UsageError, match="knows another noise schedule"):
+    with pytest.raises(UsageError, match="has another noise schedule"):
         imitating(tmp_path, teacher=other)
     with pytest.raises(UsageError, match="is of the family fake, the student of mini"):
         imitating(tmp_path, teacher=FakePipeline.make(VelocityProcess()))
@@ -198,7 +198,7 @@ def test_one_bad_look_is_forgiven() -> None:
 def test_nothing_to_learn_from_is_a_sentence() -> None:
     values = recipe_values("t", "t")
     values["objective"] |= {"regime": "answers", "pixel": None, "smooth_l1": 0, "weighting": {}}
-    with pytest.raises(UsageError, match="nothing to learn from"):
+    with pytest.raises(UsageError, match="there is no loss"):
         parse_recipe(values)
 
 

@@ -111,7 +111,7 @@ def test_ctrl_c_checkpoints_and_says_how_to_go_on(tmp_path):
     )
     # A worker that was interrupted may leave a warning of Python's resource tracker behind it, under load.
     said, *rest = noise.decode().strip().splitlines()
-    assert said == "stopping after this step, with a checkpoint; Ctrl-C again stops at once"
+    assert said == "stopping after this step, with a checkpoint; Ctrl-C again stops immediately"
     assert "Traceback" not in "".join(rest)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "interrupted"
 

@@ -1,4 +1,4 @@
-"""The parameters that mini's recipes rest on."""
+"""Parameters of mini's recipes."""
 
 from __future__ import annotations
 

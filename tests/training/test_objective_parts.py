@@ -1,4 +1,4 @@
-"""Schedule, average, guards, log, sample order: the loop's small parts."""
+"""Parts of the training loop: schedule, weight averaging, guards, log, sample order."""
 
 from __future__ import annotations
 

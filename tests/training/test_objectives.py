@@ -1,4 +1,4 @@
-"""Objectives against the smallest pipeline that keeps the contract."""
+"""Objectives on a minimal pipeline."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def denoising(process="velocity", oracle=False, tokens=False, guided_model=True,
 
 
 def install_oracle(pipeline, answer):
-    """Answer from the truth: noise is recovered from x_t, or where t hides nothing, from x0."""
+    """Install an exact denoiser: noise is recovered from x_t, or from x0 where x_t has no noise."""
     process, batch = pipeline.process, clips()
 
     def respond(noisy, t):

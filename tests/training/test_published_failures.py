@@ -1,4 +1,4 @@
-"""The failing objectives of `benchmarks/failures` make the mistakes that they are named for."""
+"""The failing objectives of `benchmarks/failures` reproduce the named failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: what is read, and the one sentence when something is wrong."""
+"""Recipes: parsing, and one-sentence errors."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_numbers_and_words_are_read_as_people_write_them(path):
         ("data.sources=[{path: a}]", r"lacks the key 'data\.sources\.0\.kind'"),
         ("data.sources=[{kind: clips}]", r"lacks the key 'data\.sources\.0\.path'"),
         ("data.sources.1.spam=1", r"'data\.sources\.1\.spam' \(did you mean 'span'\?\); allowed there: kind, path"),
-        ("data.sources.7.weight=1", r"cannot be placed at '7': a number below 2 fits there"),
-        ("name.first=1", r"cannot be placed at 'first': nothing lies below"),
+        ("data.sources.7.weight=1", r"cannot be placed at '7': give a number below 2"),
+        ("name.first=1", r"cannot be placed at 'first': the key holds no further keys"),
         ("optim.lr", r"not of the form key=value"),
         ("optim.lr=[1", r"not valid YAML"),
     ],
@@ -74,7 +74,7 @@ def test_wrong_words_get_one_sentence(path, override, sentence):
     [
         ("- a", "holds no mapping"),
         ("a: [", "not valid YAML"),
-        ("name: a\nname: b", "'name' stands twice"),
+        ("name: a\nname: b", "'name' occurs twice"),
         (TEXT.replace("name: small", ""), "lacks the key 'name'"),
         (TEXT.replace("kind: denoise, ", ""), r"lacks the key 'objective\.kind'"),
     ],

@@ -1,4 +1,4 @@
-"""The page of recipe keys is what the schema says, and every key is explained."""
+"""The page of recipe keys matches the schema and explains every key."""
 
 from __future__ import annotations
 

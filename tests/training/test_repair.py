@@ -1,4 +1,4 @@
-"""Objective `repair`: an adapter on a packed base learns to answer as the full model."""
+"""Objective `repair`: an adapter on a packed base is trained to match the full model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from a recipe file on a real, tiny model: the folder it leaves, resuming, refusing."""
+"""A run from a recipe file on a tiny model: its folder, resuming, errors."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_another_objective_trains_another_model(recipe, tmp_path):
 
 def test_what_a_run_refuses(recipe, tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(NakawariError, match="no whole checkpoint to resume"):
+    with pytest.raises(NakawariError, match="no complete checkpoint to resume"):
         train_from_recipe(recipe, run, resume=True)
     assert not run.exists()
     short = ["optim.steps=2", "validation.samples=0"]
     train_from_recipe(recipe, run, short)
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already holds a run"):
         train_from_recipe(recipe, run, short)
     with pytest.raises(UsageError, match=r"differs .* in optim\.lr; resume with"):
         train_from_recipe(recipe, run, [*short, "optim.lr=1"], resume=True)
@@ -107,7 +107,7 @@ def test_a_model_with_spoilt_weights_is_refused_before_the_first_step(recipe, tm
     model = variants.load(str(tmp_path / "run")).pipeline
     next(model.denoiser.parameters()).data.flatten()[0] = float("nan")
     model.save_pretrained(tmp_path / "spoilt")
-    with pytest.raises(NakawariError, match="holds values that are not finite, so nothing can be learnt from it"):
+    with pytest.raises(NakawariError, match="holds values that are not finite, so it cannot be trained"):
         train_from_recipe(recipe, tmp_path / "other", [f"model={{base: {tmp_path}/spoilt}}"])
     assert not (tmp_path / "other").exists()
 

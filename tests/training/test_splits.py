@@ -1,4 +1,4 @@
-"""Training reads the part for training, validation the part for validation, and the test part is never opened."""
+"""Training reads the train split, validation the val split, and the test split is never opened."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_clip(folder: Path, frames: int, level: int = 0) -> None:
 
 
 def data_set(root: Path, layout: str, frames: int) -> Path:
-    """A data set whose folders are named by the part that they belong to."""
+    """A data set with folders named by split."""
     train, test, val = LAYOUTS[layout]
     for part, count, folder in (("train", 12, train), ("test", 12, test), ("val", 3, val)):
         for number in range(count if folder else 0):

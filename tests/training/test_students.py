@@ -1,4 +1,4 @@
-"""Smaller denoisers made of larger ones."""
+"""Smaller denoisers made from larger ones."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_removed_layer_passes_on_what_it_gets() -> None:
 
 
 def test_only_residual_layers_can_be_left_out() -> None:
-    with pytest.raises(ValueError, match=r"'input_blocks\.0\.0' cannot be left out; allowed are"):
+    with pytest.raises(ValueError, match=r"'input_blocks\.0\.0' cannot be removed; allowed are"):
         unet(removed_layers=["input_blocks.0.0"])
 
 
@@ -149,7 +149,7 @@ def test_the_pipeline_is_the_teachers_but_for_the_denoiser(saved: Path) -> None:
         ({"model_channels": 16}, (), "student is wider than its teacher"),
         ({"model_chanels": 4}, (), "unknown key 'model_chanels'; allowed are"),
         ({"model_channels": 4}, (), "cannot be built: num_head_channels=8 must not exceed"),
-        ({}, ("nothing",), "cannot be built: 'nothing' cannot be left out; allowed are"),
+        ({}, ("nothing",), "cannot be built: 'nothing' cannot be removed; allowed are"),
     ],
 )
 def test_students_that_cannot_be(saved: Path, denoiser: dict[str, Any], remove: tuple[str, ...], sentence: str) -> None:

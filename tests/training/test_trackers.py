@@ -1,4 +1,4 @@
-"""TensorBoard and its kin: what a run tells them, read back from the event file."""
+"""Trackers: values logged to TensorBoard, read back from the event file."""
 
 from __future__ import annotations
 

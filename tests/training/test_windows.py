@@ -1,4 +1,4 @@
-"""Windows: whole frames and their guides made once, crops and mirrors that keep the two together."""
+"""Windows: cached frames and guides, with the same crops and mirroring for both."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_windows_are_made_once_and_follow_from_seed_and_index(folder: Path, tmp_
 
 
 class Interrupted(Shifting):
-    """Stops at the third sample, as Ctrl-C would."""
+    """Raises KeyboardInterrupt at the third sample."""
 
     def sample(self, index: int) -> dict[str, Any]:
         if index == 2:
@@ -152,8 +152,8 @@ def test_a_recipe_with_windows_trains_on_crops_and_validates_on_whole_frames(tmp
     ("data", "said"),
     [
         ({"windows": {"count": 2, "size": [16, 64]}}, "larger than data.windows.size"),
-        ({"windows": {"count": 2, "size": [48, 64]}, "frames": [3, 5]}, "one frame count"),
-        ({"windows": {"count": 2, "size": [48, 64]}, "distinct": 4}, "without buckets and distinct"),
+        ({"windows": {"count": 2, "size": [48, 64]}, "frames": [3, 5]}, "single frame count"),
+        ({"windows": {"count": 2, "size": [48, 64]}, "distinct": 4}, "no buckets and no distinct"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(tmp_path: Path, data: dict[str, Any], said: str):

@@ -1,4 +1,4 @@
-"""Krita plug-in: draws the frames between the key frames of the active layer with the command `nakawari`."""
+"""Krita plug-in: draws the in-betweens of the active layer's key frames with the command `nakawari`."""
 
 from krita import Krita
 

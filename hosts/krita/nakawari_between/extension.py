@@ -1,4 +1,4 @@
-"""The menu entry and what it does; Krita stays alive meanwhile, the command runs beside it."""
+"""The menu entry and its action; the command runs in the background, so Krita stays responsive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Between(Extension):
     def start(self):
         """Draw the gaps of the active layer, then put the frames onto a new one."""
         if self._busy:
-            _tell("In-betweens are being drawn already; wait for their end.")
+            _tell("In-betweens are being drawn already; wait until they are finished.")
             return
         document = Krita.instance().activeDocument()
         try:
@@ -41,7 +41,7 @@ class Between(Extension):
             _tell(str(error))
             return
         if job is None or len(job.times) < 2:
-            _tell("Choose a layer with two key frames or more.")
+            _tell("Select a layer with two or more key frames.")
             return
         self._job, self._busy = job, True
         job.run(_tell, self._rest)
@@ -58,12 +58,12 @@ class Job:
         node: a paint layer with an animation.
 
     Raises:
-        ValueError: with a sentence, where a key frame between others is empty, or the document is not 8-bit RGB.
+        ValueError: a key frame between others is empty, or the document is not 8-bit RGB.
     """
 
     def __init__(self, document, node):
         if (document.colorModel(), document.colorDepth()) != ("RGBA", "U8"):
-            raise ValueError("The document is not in RGB with 8 bits; convert it by Image > Convert Image Color Space.")
+            raise ValueError("The document is not 8-bit RGB; convert it with Image > Convert Image Color Space.")
         self.document, self.node = document, node
         self.pictures = without_empty_ends(pictures_of(document, node, key_times(document, node)))
         self.times = list(self.pictures)
@@ -71,14 +71,16 @@ class Job:
         self.process = None
 
     def words(self):
-        """The command's words: keys are named by their frame numbers, so every gap has room for its own count."""
+        """Arguments of the command: keys are named by frame number, which gives every gap its own count."""
         keys = write_keys(self.pictures, self.folder / "keys")
         output = ["-o", str(self.folder / "frames"), "--format", "png", "--name", "frame_####"]
         return ["interpolate", *map(str, keys), *output, "--start", str(self.times[0])]
 
     def run(self, tell, finished=lambda: None):
-        """Start the command; `tell` gets its sentence where it failed, `finished` is called at the end."""
-        words = os.environ.get("NAKAWARI", "nakawari")  # a program whose path may hold spaces, or a program and words
+        """Start the command; `tell` gets the message of a failure, `finished` is called at the end."""
+        words = os.environ.get(
+            "NAKAWARI", "nakawari"
+        )  # a program path, which may contain spaces, or a program and arguments
         program, *before = [words] if shutil.which(words) else shlex.split(words, posix=os.name == "posix")
         self.process = QProcess()
         self.process.finished.connect(lambda status, _: self._end(status, tell, finished))
@@ -88,7 +90,7 @@ class Job:
     def _failed(self, error, program, tell, finished):
         if error == QProcess.FailedToStart:
             shutil.rmtree(self.folder, ignore_errors=True)
-            tell(f"The command {program} was not found; install nakawari, or name it in the variable NAKAWARI.")
+            tell(f"The command {program} was not found; install nakawari, or set the variable NAKAWARI.")
             finished()
 
     def _end(self, status, tell, finished):

@@ -1,4 +1,4 @@
-"""Key frames of a layer: where they stand, and their pictures as files."""
+"""Key frames of a layer: their times, and their images as files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def key_times(document, node):
 
 
 def pictures_of(document, node, times):
-    """The pictures of a layer at some times, by time."""
+    """Time -> image of a layer, at the given times."""
     before, found = document.currentTime(), {}
     for time in times:
         document.setCurrentTime(time)
@@ -23,8 +23,8 @@ def pictures_of(document, node, times):
 
 
 def without_empty_ends(pictures):
-    """The pictures from the first to the last that is not empty: Krita puts an empty key on frame 0 of a layer that
-    begins later. Raises ValueError with a sentence for an empty one between."""
+    """The images from the first to the last that is not empty: Krita puts an empty key on frame 0 of a layer that
+    begins later. Raises ValueError for an empty one between."""
     filled = [time for time, picture in pictures.items() if not is_empty(picture)]
     kept = {time: picture for time, picture in pictures.items() if filled and filled[0] <= time <= filled[-1]}
     hole = next((time for time in kept if time not in filled), None)
@@ -34,12 +34,12 @@ def without_empty_ends(pictures):
 
 
 def is_empty(picture):
-    """Whether nothing of a picture is to be seen."""
+    """Whether an image is fully transparent."""
     return not any(bytes_of(picture)[3::4])
 
 
 def write_keys(pictures, folder):
-    """Write pictures as `key_0000.png`, named by their frame numbers; returns the paths."""
+    """Write images as `key_0000.png`, named by their frame numbers; returns the paths."""
     folder.mkdir(parents=True)
     paths = [folder / f"key_{time:04d}.png" for time in pictures]
     for path, picture in zip(paths, pictures.values(), strict=True):
@@ -48,13 +48,13 @@ def write_keys(pictures, folder):
 
 
 def picture_of(document, node):
-    """A layer at the current time, as large as the document, which is in RGB with 8 bits."""
+    """Image of a layer at the current time, at the size of the document, which is 8-bit RGB."""
     width, height = document.width(), document.height()
     return QImage(bytes(node.pixelData(0, 0, width, height)), width, height, QImage.Format_ARGB32).copy()
 
 
 def bytes_of(picture):
-    """The pixels of a picture as a layer takes them, in RGB with 8 bits and alpha."""
+    """The pixels of an image in a layer's format, 8-bit RGB with alpha."""
     bits = picture.convertToFormat(QImage.Format_ARGB32).constBits()
     bits.setsize(4 * picture.width() * picture.height())
     return bytes(bits)

@@ -1,6 +1,6 @@
-"""Pictures onto a new layer, a key frame for each.
+"""Write images to a new layer, one key frame each.
 
-Krita's own `Document.importAnimation` does not serve: Krita 5.1 crashes at the second call in a session.
+Krita's `Document.importAnimation` is not used: Krita 5.1 crashes at the second call in a session.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from PyQt5.QtCore import QTimer
 from .keys import bytes_of
 
 NAME = "In-betweens"
-_PAUSE = 20  # milliseconds between two steps, in which Krita goes on
+_PAUSE = 20  # milliseconds between two steps, for Krita's event loop
 
 
 class Writer:
-    """Writes one frame after the other, so that Krita never stands still.
+    """Writes one frame per step, so that Krita stays responsive.
 
     Args:
-        document: an open document in RGB with 8 bits.
-        below: the layer above which the new one comes.
-        pictures: by frame number.
-        tell: gets a sentence where it fails.
+        document: an open 8-bit RGB document.
+        below: the layer below the new one.
+        pictures: frame number -> image.
+        tell: called with the message of a failure.
         finished: called at the end.
     """
 
@@ -32,7 +32,7 @@ class Writer:
         self.layer = None
 
     def begin(self):
-        """Make the layer; the first frame comes later."""
+        """Create the layer; the first frame follows later."""
         self.layer = self.document.createNode(NAME, "paintlayer")
         self.below.parentNode().addChildNode(self.layer, self.below)
         self.document.waitForDone()
@@ -43,7 +43,8 @@ class Writer:
         QTimer.singleShot(_PAUSE, step)
 
     def _next(self):
-        """Make the next key frame. The action works on what is active, so it waits while another document is."""
+        """Create the next key frame. The action works on the active document, so it waits while another one is
+        active."""
         if Krita.instance().activeDocument() != self.document:
             self._later(self._next)
             return
@@ -58,10 +59,10 @@ class Writer:
         self._later(self._fill)
 
     def _fill(self):
-        """Put the picture into the key frame, if the action has made it."""
+        """Put the image into the key frame, if the action has created it."""
         time = self.left[0]
         if not self.layer.hasKeyframeAtTime(time) or self.document.currentTime() != time:
-            self.tell(f"Krita made no key frame at {time}; is the layer locked, or does the animation play?")
+            self.tell(f"Krita did not create a key frame at {time}; unlock the layer, stop playback and try again.")
             self.finished()
             return
         picture = self.pictures[self.left.pop(0)]

@@ -1,4 +1,4 @@
-"""The jobs of the pages for programs: named endpoints, for `gradio_client` or any HTTP client."""
+"""The pages' jobs for programs: named endpoints for `gradio_client` or any HTTP client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .site import Site
 from .work import Work
 
 LONGEST = 3600.0
-"""Seconds that one call of `wait` waits at most."""
+"""Maximum duration of one call of `wait`, in seconds."""
 
 
 def add_endpoints(site: Site) -> None:
-    """Add them to the blocks that are being made."""
+    """Add the endpoints to the blocks under construction."""
 
     def told(call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)
@@ -36,45 +36,45 @@ def add_endpoints(site: Site) -> None:
         return answer
 
     def start() -> str:
-        """A new user: the name of its work folder, which every other call wants first."""
+        """Create a user; returns the name of its work folder, the first argument of every other call."""
         token = site.works.new_token()
         site.works.open(token)
         return token
 
     def add_keys(user: str, files: list) -> dict:
-        """Add key drawings, as `handle_file` sends them; answers with what is asked and what could not be taken."""
+        """Add key drawings, sent with `handle_file`; returns the settings and the files that were refused."""
         return told(_add_keys)(user, files)
 
     def ask(user: str, values: dict) -> dict:
-        """Change what is asked: between, spacing, model, adapter, scale, seed and the like; answers with all of it."""
+        """Change settings (between, spacing, model, adapter, scale, seed and others); returns all settings."""
         return told(_ask)(user, values)
 
     def lead(user: str, value: dict) -> int:
-        """Set the ways of a gap, {"gap": 1, "ways": [[[x, y], [x, y]]]}; answers with how many they are."""
+        """Set the point tracks of a gap, {"gap": 1, "ways": [[[x, y], [x, y]]]}; returns their number."""
         return told(ways.take_ways)(user, value)
 
     def draw(user: str) -> dict:
-        """Line up the drawing of all keys."""
+        """Queue the drawing of all gaps."""
         return told(lambda work: _standing(site, work, orders.draw(site, work).page))(user)
 
     def match(user: str, gap: int) -> dict:
-        """Line up the matching of points between the keys of a gap, counted from 1."""
+        """Queue point matching between the keys of a gap, counted from 1."""
         return told(lambda work: _standing(site, work, orders.match(site, work, gap).page))(user)
 
     def compare(user: str, left: str, right: str) -> dict:
-        """Line up a comparison of two sides: `result:out`, `mini`, `mini+teach/show@0.7`."""
+        """Queue a comparison of two sides: `result:out`, `mini`, `mini+teach/show@0.7`."""
         return told(lambda work: _standing(site, work, orders.compare(site, work, left, right).page))(user)
 
     def teach(user: str, what: str, lesson: dict) -> dict:
-        """Line up `check`, `plan` or `teach` of the clips; a lesson has name, model, steps, rank, windows."""
+        """Queue `check`, `plan` or `teach` for the clips; a lesson has name, model, steps, rank, windows."""
         return told(lambda work: _standing(site, work, _teach(site, work, what, lesson)))(user)
 
     def wait(user: str, kind: str, seconds: float) -> dict:
-        """How a job stands (draw, match, compare, teach), once it is over or so many seconds have gone by."""
+        """State of a job (draw, match, compare, teach) once it has ended, or after the given seconds."""
         return told(lambda work: _standing(site, work, kind, seconds))(user)
 
     def cancel(user: str, kind: str) -> dict:
-        """Stop a job within a step, or take it out of the queue."""
+        """Stop a job within a step, or remove it from the queue."""
         return told(lambda work: _cancel(site, work, kind))(user)
 
     for one in (start, add_keys, ask, lead, draw, match, compare, teach, wait, cancel):
@@ -97,20 +97,20 @@ def _teach(site: Site, work: Work, what: str, lesson: dict[str, Any]) -> str:
     if what == "check":
         return orders.check(site, work).page
     if what not in ("plan", "teach"):
-        raise UsageError(f"{what!r} is not known; say check, plan or teach.")
+        raise UsageError(f"{what!r} is not a teach job; give check, plan or teach.")
     try:
         wanted = teaching.Lesson(**lesson)
     except TypeError as error:
-        raise UsageError("A lesson has name, model, steps, rank and windows, and nothing else.") from error
+        raise UsageError("A lesson may hold only name, model, steps, rank and windows.") from error
     return (orders.plan if what == "plan" else orders.teach)(site, work, wanted).page
 
 
 def _standing(site: Site, work: Work, kind: str, seconds: float = 0.0) -> dict[str, Any]:
     if kind not in orders.KINDS:
-        raise UsageError(f"{kind!r} is no job; say {', '.join(orders.KINDS)}.")
+        raise UsageError(f"{kind!r} is not a kind of job; give {', '.join(orders.KINDS)}.")
     ticket = site.queue.latest(work.token, kind)
     if ticket is None:
-        raise UsageError(f"No {kind} was ordered yet.")
+        raise UsageError(f"There is no {kind} job yet; start one first.")
     ticket.over.wait(max(0.0, min(float(seconds), LONGEST)))
     said = status.of_ticket(site.queue, work, ticket, "done") | {"place": site.queue.place(ticket)}
     if ticket.state != "done":

@@ -1,4 +1,4 @@
-"""One queue for all long work: who waits, what runs, how it ended."""
+"""One queue for all long jobs: waiting, running and ended ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WARNING = "nakawari: warning: "
 
 
 class Runs(Protocol):
-    """What runs jobs: a `Process`, or in tests a stand-in."""
+    """Runs jobs: a `Process`, or a stand-in in tests."""
 
     def run(self, job: dict[str, Any], hear: Hear) -> Ended: ...
     def interrupt(self) -> None: ...
@@ -29,22 +29,22 @@ class Runs(Protocol):
 
 @dataclass
 class Ticket:
-    """A piece of work of one user.
+    """A job of one user.
 
     Args:
-        number: rises.
-        user: whose.
-        page: which page asked; a user has at most one piece of unfinished work per page.
-        folder: where it runs.
-        commands: the words of commands, or tasks with their values; the first that fails is the last.
-        state: `waiting` until it begins; `stopped` by its user.
+        number: consecutive number.
+        user: its owner.
+        page: the page that queued it; a user has at most one unfinished job per page.
+        folder: its working directory.
+        commands: command lines, or tasks with their values; the first failure ends the job.
+        state: `waiting` until it starts; `stopped` when its user cancelled it.
         progress: (what, done, total, note), None before the first step.
-        said: what each command said.
-        sentence: of a failure, or how it was stopped.
-        warnings: sentences.
-        about: what the page keeps with it.
-        finish: called when all commands have ended well.
-        over: set at its end.
+        said: output of each command.
+        sentence: error message, or how it was stopped.
+        warnings: warning messages.
+        about: data of the page.
+        finish: called when all commands have succeeded.
+        over: set when it ends.
     """
 
     number: int
@@ -63,7 +63,7 @@ class Ticket:
 
     @property
     def active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether it is waiting or running."""
         return self.state in ("waiting", "running")
 
 
@@ -73,7 +73,7 @@ def words_job(*words: object) -> dict[str, Any]:
 
 
 class Queue:
-    """First come, first served: a thread hands one ticket after the other to a process."""
+    """First in, first out: a thread passes one ticket after another to a process."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -95,11 +95,11 @@ class Queue:
         about: Mapping[str, Any] = MappingProxyType({}),
         finish: Callable[[Ticket], None] | None = None,
     ) -> Ticket:
-        """Line up; raises `UsageError` while the page has work under way."""
+        """Queue a job; raises `UsageError` while the page has an unfinished one."""
         with self._changed:
             latest = self._latest.get((user, page))
             if latest is not None and latest.active:
-                raise UsageError("This page has work under way; wait for its end, or cancel it.")
+                raise UsageError("This page has a running job; wait until it ends, or cancel it.")
             ticket = Ticket(next(self._numbers), user, page, folder, commands, about=dict(about), finish=finish)
             self._latest[user, page] = ticket
             self._waiting.append(ticket)
@@ -107,26 +107,26 @@ class Queue:
         return ticket
 
     def latest(self, user: str, page: str) -> Ticket | None:
-        """The last ticket of a user's page."""
+        """The latest ticket of a user's page."""
         return self._latest.get((user, page))
 
     def place(self, ticket: Ticket) -> int:
-        """How many are before it, the one that runs counted; 0 where it runs or is over."""
+        """Number of jobs before it, including the running one; 0 if it runs or has ended."""
         with self._changed:
             return self._waiting.index(ticket) + (self._running is not None) if ticket in self._waiting else 0
 
     def cancel(self, ticket: Ticket | None) -> None:
-        """Take it out of the line, or stop it within a step."""
+        """Remove it from the queue, or stop it within a step."""
         with self._changed:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-                self._end(ticket, "stopped", "Taken out of the queue; nothing was done.")
+                self._end(ticket, "stopped", "Removed from the queue; nothing was done.")
             elif ticket is not None and ticket is self._running:
                 self._stopping = True
                 self._runs.interrupt()
 
     def close(self) -> None:
-        """End the process that draws; what it had finished is kept."""
+        """End the worker process; finished work is kept."""
         self._runs.interrupt()
         self._runs.close()
 
@@ -141,7 +141,7 @@ class Queue:
             except NakawariError as error:
                 state, sentence = "failed", str(error)
             if any("adapt" in job.get("words", ()) for job in ticket.commands):
-                self._runs.renew()  # training leaves memory behind
+                self._runs.renew()  # training does not free all its memory
             with self._changed:
                 self._running = None
                 self._end(ticket, state, sentence)
@@ -162,7 +162,7 @@ class Queue:
             if self._stopping or ended.status == 130:
                 return "stopped", last
             if ended.status and not job.get("faults_are_results"):
-                return "failed", last or "The job ended without a word; the log in the work folder may say why."
+                return "failed", last or "The job ended without a message; see the log in the work folder."
         if ticket.finish is not None:
             ticket.finish(ticket)
         return "done", ""

@@ -13,14 +13,14 @@ from .work import USERS, Work
 
 MODELS, ADAPTERS = "models", "adapters"
 WEIGHTS = "pytorch_lora_weights.safetensors"
-"""As `adapters.WEIGHTS`, whose module imports PyTorch, which this process does without."""
+"""Same as `adapters.WEIGHTS`; importing that module would import PyTorch, which this process does not need."""
 RECIPE = "recipe.yaml"
-"""In a run's folder; it names the base."""
+"""File in a run's folder that names the base model."""
 AS_SAVED = ("as saved", "")
 
 
 def model_choices(work: Work) -> list[tuple[str, str]]:
-    """(label, name): what ships, then folders of models below `models/` in the work folder."""
+    """(label, name): bundled models, then model folders below `models/` in the work folder."""
     found = [(name, name) for name in SHIPPED]
     small = [("mini/small (faster)", "mini/small")]
     own = sorted((work.works.root / MODELS).glob("*/model_index.json"))
@@ -28,7 +28,7 @@ def model_choices(work: Work) -> list[tuple[str, str]]:
 
 
 def adapter_choices(work: Work) -> list[tuple[str, str]]:
-    """(label, folder): none, the user's own runs, and folders below `adapters/` in the work folder."""
+    """(label, folder): none, the user's runs, then folders below `adapters/` in the work folder."""
     own = [folder for folder in sorted(work.folder.glob("teach/*/best")) if (folder / WEIGHTS).is_file()]
     shared = [file.parent for file in sorted((work.works.root / ADAPTERS).rglob(WEIGHTS))]
     named = [(f"taught: {folder.parent.name}", str(folder.parent.relative_to(work.folder))) for folder in own]
@@ -36,8 +36,8 @@ def adapter_choices(work: Work) -> list[tuple[str, str]]:
 
 
 def bases_of(work: Work, adapter: str) -> list[tuple[str, str]]:
-    """Those of `model_choices` that an adapter is for: the one that its run names, else all; the command line then says
-    which it does not fit."""
+    """The `model_choices` that an adapter fits: the base that its run names, else all; the command line then reports
+    a mismatch."""
     folder, models = work.folder / adapter, model_choices(work)
     said = next((file for file in (folder / RECIPE, folder.parent / RECIPE) if file.is_file()), None)
     try:
@@ -57,7 +57,7 @@ def precision_choices() -> list[tuple[str, str]]:
 
 
 def reads_words(model: str) -> bool:
-    """Whether a model has a text tower, and so takes a prompt."""
+    """Whether a model has a text encoder and therefore takes a prompt."""
     try:
         index = read_json(model_folder(model) / "model_index.json")
     except NakawariError:

@@ -1,4 +1,4 @@
-"""What pages and interface order: words of commands, lined up in the queue."""
+"""Commands that the pages and the HTTP interface put into the queue."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .words import interpolate_words, write_tracks
 from .work import Work, json_of
 
 DRAW, MATCH, COMPARE, TEACH = KINDS = ("draw", "match", "compare", "teach")
-"""A user has one unfinished job of each."""
+"""Kinds of jobs; a user has at most one unfinished job of each."""
 AGAIN = 10_000
-"""Seeds of gaps that are drawn again are below this."""
+"""Upper limit of the seeds of redrawn gaps."""
 
 
 def draw(site: Site, work: Work) -> Ticket:
-    """Draw all keys; what is drawn already stays."""
+    """Draw all gaps; finished ones are kept."""
     return _draw(site, work, interpolate_words(work.asked()))
 
 
 def draw_again(site: Site, work: Work, file: str) -> Ticket:
-    """Draw the gap of a frame again, with another seed. Raises `UsageError` for anything but an in-between."""
+    """Draw a frame's gap again with another seed. Raises `UsageError` unless the frame is an in-between."""
     frames = (player_value(work, work.output) or {"frames": []})["frames"]
     frame = next((one for one in frames if one["file"] == file), None)
     if frame is None or frame["key"] is not None:
@@ -43,7 +43,7 @@ def _draw(site: Site, work: Work, words: list[str]) -> Ticket:
 
 
 def match(site: Site, work: Work, gap: Any) -> Ticket:
-    """Match points between the keys of a gap, and put them among its ways."""
+    """Match points between the keys of a gap, and add them to its tracks."""
     asked = work.asked()
     if type(gap) is not int or not 1 <= gap <= asked.gaps():
         raise UsageError("Add two key drawings on the Draw page first; then points can be matched between them.")
@@ -58,7 +58,7 @@ def match(site: Site, work: Work, gap: Any) -> Ticket:
 
 
 def compare(site: Site, work: Work, left: Any, right: Any) -> Ticket:
-    """Draw what is not there of two sides, and score both where true frames are given."""
+    """Draw the sides that are not drawn yet, and score both if true frames are given."""
     found = [sides.side(work, name) for name in (left, right)]
     folders = [folder for folder, _ in found]
     commands = [job for _, job in found if job is not None]
@@ -72,7 +72,7 @@ def compare(site: Site, work: Work, left: Any, right: Any) -> Ticket:
 
 
 def check(site: Site, work: Work) -> Ticket:
-    """Look for faults in the clips."""
+    """Check the clips for faults."""
     if not teaching.clips_value(work)["files"]:
         raise UsageError("There are no clips yet; add some first.")
     job = words_job("data", "check", teaching.CLIPS, "--json") | {"faults_are_results": True}
@@ -80,13 +80,13 @@ def check(site: Site, work: Work) -> Ticket:
 
 
 def plan(site: Site, work: Work, lesson: teaching.Lesson) -> Ticket:
-    """Measure what teaching would take."""
+    """Measure the cost of a training run."""
     words = [word for word in teaching.adapt_words(work, lesson) if word != "--resume"]
     return site.queue.put(work.token, TEACH, work.folder, [words_job(*words, "--plan", "--json")], {"what": "plan"})
 
 
 def teach(site: Site, work: Work, lesson: teaching.Lesson) -> Ticket:
-    """Train an adapter, or go on with one that was stopped."""
+    """Train an adapter, or resume a stopped run."""
     words = teaching.adapt_words(work, lesson)
     about = {"what": "teach", "name": lesson.name}
     return site.queue.put(work.token, TEACH, work.folder, [words_job(*words)], about)

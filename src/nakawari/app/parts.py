@@ -1,4 +1,4 @@
-"""Our own components over `gr.HTML`: the files in `static/`, and how one stands on a page."""
+"""Custom components over `gr.HTML`: the files in `static/`, and how a component is put on a page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ EVENT = "act"
 
 
 def head() -> str:
-    """The scripts, whole: files of their own could come in another order, or after what they are for."""
+    """The scripts, inline: separate files could load in another order, or after the components that need them."""
     return "".join(f"<script>{(STATIC / name).read_text('utf-8')}</script>" for name in SCRIPTS)
 
 
 def part(kind: str, value: Any = None, **more: Any) -> gr.HTML:
-    """A component of ours. Its value is plain JSON, which its script shows without making markup of it; what a user
-    does with it comes as its event `act`, whose data have `action`. `more` as for `gr.HTML`."""
+    """A custom component. Its value is plain JSON, which its script shows without creating markup from it; user
+    actions arrive as its event `act` with a field `action`. `more`: arguments of `gr.HTML`."""
     mount = f"""(function ready() {{
         if (!window.nakawari?.components['{kind}']) return setTimeout(ready, 20);
         nakawari.mount('{kind}', {{element, props, watch, trigger, upload, event: '{EVENT}'}});

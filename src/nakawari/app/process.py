@@ -1,4 +1,4 @@
-"""The process beside the server in which commands run, see `nakawari.cli.worker`."""
+"""The worker process that runs commands for the server, see `nakawari.cli.worker`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 10.0
-"""Seconds that the process has to end when the server does."""
+"""Seconds that the process has to exit when the server stops."""
 Hear = Callable[[str, float, int, str], None]
 """Called with (what, done, total, note)."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: `status` as that of the program, what it `said` on stdout, its lines on stderr."""
+    """Result of a job: exit `status`, stdout (`said`), and the lines of stderr."""
 
     status: int
     said: str
@@ -28,7 +28,7 @@ class Ended:
 
 
 class Process:
-    """A worker: started before it is needed, so that its imports are done, and started again when it has died."""
+    """A worker process, started early so that its imports are done, and restarted when it dies."""
 
     def __init__(self, log: Path) -> None:
         self._log, self._lock = log, threading.Lock()
@@ -36,7 +36,7 @@ class Process:
         self._child = self._started()
 
     def run(self, job: Mapping[str, Any], hear: Hear) -> Ended:
-        """Run a job to its end; called by one thread at a time."""
+        """Run a job and wait for it; called by one thread at a time."""
         with self._lock:
             if self._child.poll() is not None:
                 self._child = self._started()
@@ -57,20 +57,20 @@ class Process:
                     self._begun = False
                     return Ended(answer["status"], answer["said"], tuple(answer["notes"]))
         except (OSError, ValueError):
-            pass  # it died: said below
+            pass  # the process died: reported below
         child.wait()
         self._begun = False
         return Ended(1, "", (_death(child.returncode),))
 
     def interrupt(self) -> None:
-        """Stop the job under way as Ctrl-C does: a second time, training leaves without a checkpoint."""
+        """Stop the running job as Ctrl-C does; a second call ends training without a checkpoint."""
         with self._lock:
             self._unwanted = True
             if self._begun and self._child.poll() is None:
                 self._child.send_signal(signal.SIGINT)
 
     def renew(self) -> None:
-        """Start anew, so that what a job left in memory is given back."""
+        """Restart the process, which frees the memory that a job left behind."""
         self.close()
         with self._lock:
             self._child = self._started()
@@ -81,7 +81,7 @@ class Process:
         if child.poll() is None:
             child.stdin.close()
             if not self._begun:
-                child.kill()  # it has nothing to bring to an end
+                child.kill()  # it has nothing to finish
             try:
                 child.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -103,5 +103,5 @@ class Process:
 
 def _death(status: int) -> str:
     if status == -signal.SIGKILL:
-        return "nakawari: the process that draws was killed, which is what a machine does that runs out of memory."
-    return f"nakawari: the process that draws ended unasked (status {status}); run the job again."
+        return "nakawari: the worker process was killed, probably for lack of memory; free some and run the job again."
+    return f"nakawari: the worker process ended unexpectedly (status {status}); run the job again."

@@ -1,4 +1,4 @@
-"""A finished sequence: as the player takes it, as files to take away, and one of its frames made a key."""
+"""A finished sequence: data for the player, downloads, and turning a frame into a key."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ KINDS = {"png": "PNG (zip)", "mp4": "MP4", "gif": "GIF", "xdts": "XDTS"}
 
 
 def record_in(folder: Path) -> Mapping[str, Any]:
-    """The record of `nakawari interpolate` in a folder, empty where there is none."""
+    """The record of `nakawari interpolate` in a folder; empty if there is none."""
     return earlier_in(folder).record
 
 
 def url_of(work: Work, file: Path) -> str:
-    """Where the page finds a file of the user's folder, or of a common one; another address once it has changed."""
+    """URL of a file in the user's folder or a shared one; it changes when the file changes."""
     own = file.is_relative_to(work.folder)
     place = f"own/{work.token}/{file.relative_to(work.folder).as_posix()}" if own else ""
     return f"{place or 'common/' + file.relative_to(work.works.root).as_posix()}?v={file.stat().st_mtime_ns}"
 
 
 def player_value(work: Work, folder: Path) -> dict[str, Any] | None:
-    """The frames of a finished sequence for the player, None where there is none."""
+    """The frames of a finished sequence for the player; None if there is none."""
     record = record_in(folder)
     frames = [frame for frame in record.get("frames", ()) if frame["file"] and (folder / frame["file"]).is_file()]
     if not frames:
@@ -52,14 +52,14 @@ def player_value(work: Work, folder: Path) -> dict[str, Any] | None:
 
 
 def gap_names(record: Mapping[str, Any]) -> list[str]:
-    """What a user calls every gap of a record."""
+    """Display name of every gap of a record."""
     keys = [Path(frame["key"]) for frame in record["frames"] if frame["key"] is not None]
     pairs = are_pairs(keys)
     return [f"pair {gap // 2 + 1}" if pairs else f"gap {gap + 1}" for gap in range(len(record["gaps"]))]
 
 
 def about_between(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """What the record says of one in-between of a gap."""
+    """The record's fields for one in-between of a gap."""
     confidence = gap.get("confidence")
     if isinstance(confidence, list):
         confidence = confidence[place] if place < len(confidence) else None
@@ -69,18 +69,18 @@ def about_between(gap: Mapping[str, Any], place: int) -> dict[str, Any]:
 
 
 def _warnings(record: Mapping[str, Any]) -> list[str]:
-    """What the record doubts, a sentence each."""
+    """The record's warnings, one sentence each."""
     found = []
     for name, gap in zip(gap_names(record), record["gaps"], strict=True):
         if gap.get("cut"):
             stands = _ON_CUT.get(gap["drawn_by"], "")
-            found.append(f"{name.capitalize()}: a cut? Little of one key is found again in the other{stands}.")
+            found.append(f"{name.capitalize()}: a cut? Little of one key is found in the other{stands}.")
         found += [f"{name.capitalize()}: {note}" for note in gap.get("notes") or ()]
     return found
 
 
 def links_of(work: Work) -> list[dict[str, str]]:
-    """What can be taken away, and from where; nothing where nothing is drawn."""
+    """Downloads and their URLs; empty if nothing is drawn."""
     if not record_in(work.output):
         return []
     drawn = (work.output / RECORD).stat().st_mtime_ns
@@ -88,10 +88,10 @@ def links_of(work: Work) -> list[dict[str, str]]:
 
 
 def download(work: Work, kind: str) -> Path:
-    """One of `KINDS` of the finished sequence as a file to take away. Raises `UsageError` where nothing is drawn."""
+    """The finished sequence as a file of one of `KINDS`. Raises `UsageError` if nothing is drawn."""
     record = record_in(work.output)
     if kind not in KINDS:
-        raise UsageError(f"{kind!r} cannot be taken away; take one of {', '.join(KINDS)}.")
+        raise UsageError(f"{kind!r} is not a download format; choose {', '.join(KINDS)}.")
     if not record:
         raise UsageError("Nothing is drawn yet; press Draw first.")
     folder = work.folder / "downloads"
@@ -110,7 +110,7 @@ def download(work: Work, kind: str) -> Path:
 
 
 def sheet_of(record: Mapping[str, Any]) -> Sheet:
-    """The time sheet of a sequence: one level, whose cells bear the numbers of its files."""
+    """The time sheet of a sequence: one level; each cell holds the number of its file."""
     frames = record["frames"]
     first, last = frames[0]["number"], frames[-1]
     cells = {
@@ -121,7 +121,7 @@ def sheet_of(record: Mapping[str, Any]) -> Sheet:
 
 
 def make_key(work: Work, file: str, mended: tuple[Path, str] | None = None) -> None:
-    """Put a drawn frame, or the mended drawing (file, name) in its place, among the keys between which it stands."""
+    """Insert a drawn frame, or a corrected drawing (file, name) for it, between its two keys."""
     if not file:
         raise UsageError("Choose an in-between of a finished sequence in the player first.")
     record = record_in(work.output)
@@ -135,7 +135,7 @@ def make_key(work: Work, file: str, mended: tuple[Path, str] | None = None) -> N
         if frame["file"] == file and place:
             break
     else:
-        raise UsageError("This is no in-between of the sequence; choose one in the player.")
+        raise UsageError("This is not an in-between of the sequence; choose one in the player.")
     stem = Path(asked.keys[gap].name).stem
     picture, name = mended or (work.output / file, f"{stem}_{place}.png")
     work.add_key(picture, name, gap + 1)
@@ -147,7 +147,7 @@ def make_key(work: Work, file: str, mended: tuple[Path, str] | None = None) -> N
 
 
 def _rescaled(shares: list[float], begin: int, end: int) -> str | list[float]:
-    """The spacing of the in-betweens strictly between two places of a gap, as shares of the way between them."""
+    """Spacing of the in-betweens strictly between two positions of a gap, rescaled to 0 to 1 between them."""
     places = [0.0, *shares, 1.0]
     low, high = places[begin], places[end]
     within = [(share - low) / (high - low) for share in places[begin + 1 : end]]

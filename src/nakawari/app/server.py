@@ -1,4 +1,4 @@
-"""Serving the pages until they are no longer wanted."""
+"""Serve the pages until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRIES = 20
 
 
 def free_port(host: str, port: int | None) -> int:
-    """`port`, or the first free one from `PORT` on. Raises `UsageError` where it is taken or none is free."""
+    """`port`, or the first free port from `PORT` on. Raises `UsageError` if it is in use or none is free."""
     for candidate in [port] if port is not None else range(PORT, PORT + TRIES):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,15 +25,15 @@ def free_port(host: str, port: int | None) -> int:
             except OSError:
                 continue
             return candidate
-    raise UsageError(f"Nothing can listen on {host}, port {port or PORT}; give another --port or --host.")
+    raise UsageError(f"Cannot listen on {host}, port {port or PORT}; give another --port or --host.")
 
 
 def serve(root: Path, host: str, port: int | None, *, browser: bool, tell: Callable[[str], None]) -> None:
-    """Serve the pages over the work folder `root` until Ctrl-C.
+    """Serve the pages for the work folder `root` until Ctrl-C.
 
     Raises:
         NakawariError: the extra is not installed, or the folder cannot be written.
-        UsageError: the port is taken.
+        UsageError: the port is in use.
     """
     check_writable(root)
     port = free_port(host, port)

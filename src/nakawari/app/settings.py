@@ -1,4 +1,4 @@
-"""The settings of the Draw page, held against what there is to choose."""
+"""The settings of the Draw page, checked against the available choices."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LONGEST_PROMPT = 2000
 
 
 def put_settings(work: Work, asked: Asked, values: Mapping[str, Any]) -> None:
-    """Take over values of `SETTINGS`, `between` and `spacing`; None is the default again.
+    """Set values of `SETTINGS`, `between` and `spacing`; None restores the default.
 
     Raises:
-        UsageError: a name or a value that there is not; nothing is taken over then.
+        UsageError: an unknown name or value; nothing is changed then.
     """
     plain, good = Asked(), dict[str, Any]()
     for name, value in values.items():
@@ -53,13 +53,13 @@ def _checked(work: Work, counts: list[int], name: str, value: Any) -> Any:
         return value
     if name in choices and value in [own for _, own in choices[name](work)]:
         return value
-    raise UsageError(f"{str(value)[:80]!r} is not offered as {str(name)[:40]}; choose one of what is there.")
+    raise UsageError(f"{str(value)[:80]!r} is not a choice for {str(name)[:40]}; choose one from the list.")
 
 
 def _number(name: str, value: Any) -> Any:
     low, high = _RANGES[name]
     if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-        raise UsageError(f"The {name} goes from {low} to {high}; give a number of that range.")
+        raise UsageError(f"The {name} must be between {low} and {high}.")
     whole = int(value) if name in _WHOLE else float(value)
     return None if name == "steps" and whole == 0 else whole
 
@@ -67,10 +67,10 @@ def _number(name: str, value: Any) -> Any:
 def _timing(counts: list[int], name: str, value: Any) -> list[Any]:
     gaps = len(counts)
     if not isinstance(value, list) or len(value) != gaps:
-        raise UsageError(f"There are {gaps} gaps; give {name} as a list of as many.")
+        raise UsageError(f"There are {gaps} gaps; give {name} as a list of {gaps} values.")
     if name == "between":
         if not all(type(one) is int and 0 <= one <= MAX_BETWEEN for one in value):
-            raise UsageError(f"In-betweens are counted from 0 to {MAX_BETWEEN}; give one number for each gap.")
+            raise UsageError(f"Give one number of in-betweens per gap, from 0 to {MAX_BETWEEN}.")
         return value
     return [
         own if isinstance(own, str) and own in SPACINGS else shares_of(own, count)

@@ -1,4 +1,4 @@
-"""What can stand beside each other on the Compare page: results that are there, and models that draw the keys anew."""
+"""The sides of the Compare page: existing results, and models that draw the keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_TRUTH = 2000
 
 
 def choices(work: Work) -> list[tuple[str, str]]:
-    """(label, name) of everything that can be a side."""
+    """(label, name) of every possible side."""
     own = [(f"drawn: {label}", f"{RESULT}{name}") for label, name in _results(work)]
     models = [(f"{label}, drawn now", name) for label, name in model_choices(work)]
     taught = [
@@ -40,7 +40,7 @@ def _results(work: Work) -> list[tuple[str, str]]:
 
 
 def reports(work: Work) -> list[str]:
-    """Folders with a report in the common work folder."""
+    """Folders with a report in the shared work folder."""
     return _shared(work, REPORTS)
 
 
@@ -52,17 +52,17 @@ def _shared(work: Work, file: str) -> list[str]:
 
 
 def side(work: Work, name: Any) -> tuple[Path, dict[str, Any] | None]:
-    """Where a side's sequence is, and the job that draws it first, where one must.
+    """Folder of a side's sequence, and the job that draws it if it is not drawn yet.
 
     Raises:
-        UsageError: no name, one that leads out of the work folder, no result there, no model.
+        UsageError: no name, a path outside the work folder, no result there, or not a model.
     """
     if not isinstance(name, str) or not name.strip():
-        raise UsageError("Choose what stands left and what stands right.")
+        raise UsageError("Choose a left and a right side.")
     if name.startswith(RESULT):
         folder = work.visible(name.removeprefix(RESULT))
         if not (folder / RECORD).is_file():
-            raise UsageError(f"{name.removeprefix(RESULT)[:80]} holds no drawn sequence; choose another.")
+            raise UsageError(f"{name.removeprefix(RESULT)[:80]} has no drawn sequence; choose another.")
         return folder, None
     asked = replace(work.asked(), model=_checked(work, name), adapter="", precision="")
     output = f"{COMPARED}/{re.sub(r'[^a-z0-9]+', '-', name.lower())[-40:]}-{_short(name)}"
@@ -70,13 +70,13 @@ def side(work: Work, name: Any) -> tuple[Path, dict[str, Any] | None]:
 
 
 def _checked(work: Work, name: str) -> str:
-    """A variant's name whose folders lie in the work folder, or that of a model that ships."""
+    """A variant's name, with folders inside the work folder or the name of a bundled model."""
     allowed = [own for _, own in choices(work)]
     if name not in allowed:
         base, *adapters = re.split(r"[+]", name)
         known = {own for _, own in model_choices(work)}
         if base.split(":")[0] not in known:
-            raise UsageError(f"{name[:80]!r} is no model that is offered here; choose one of the list.")
+            raise UsageError(f"{name[:80]!r} is not a model on the list; choose one from the list.")
         for adapter in adapters:
             work.visible(adapter.split("@")[0].split(":")[0])
         check_name(base)
@@ -88,7 +88,7 @@ def _short(name: str) -> str:
 
 
 def shown_side(work: Work, name: str, folder: Path) -> dict[str, Any] | None:
-    """A side for the component; None while there is nothing."""
+    """A side for the component; None if it has no frames yet."""
     value = player_value(work, folder)
     if value is None:
         return None
@@ -98,13 +98,13 @@ def shown_side(work: Work, name: str, folder: Path) -> dict[str, Any] | None:
 
 
 def truth_names(work: Work) -> list[str]:
-    """The files of the true frames."""
+    """File names of the true frames."""
     folder = work.folder / TRUTH
     return sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
 
 
 def take_truth(work: Work, files: list[Any]) -> None:
-    """Keep true frames, in order of their names."""
+    """Save true frames, sorted by name."""
     folder = work.folder / TRUTH
     folder.mkdir(exist_ok=True)
     for file in files[:MOST_TRUTH]:

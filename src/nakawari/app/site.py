@@ -1,4 +1,4 @@
-"""What all pages share: the users' folders and the queue."""
+"""State shared by all pages: the users' folders and the queue."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .work import Works
 
 @dataclass(frozen=True)
 class Site:
-    """What all pages share."""
+    """State shared by all pages."""
 
     works: Works
     queue: Queue
 
 
 def site_of(root: Path) -> Site:
-    """The site over a work folder, with its process started."""
+    """The site for a work folder, with its worker process started."""
     works = Works(root)
     return Site(works, Queue(Process(works.root / "worker.log")))

@@ -1,4 +1,4 @@
-"""What the line beside the main button says."""
+"""Text of the status line beside the main button."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ log = logging.getLogger(__name__)
 
 
 def words(text: str = "", state: str = "") -> dict[str, Any]:
-    """A sentence; `state` is empty, done or failed."""
+    """A status message; `state` is empty, done or failed."""
     return {"state": state, "words": text, "share": 0, "notes": []}
 
 
 def of_error(error: Exception, work: Work | None = None) -> dict[str, Any]:
-    """An error as one sentence; what is no error of the user's is logged."""
+    """An error as one sentence; unexpected exceptions are also logged."""
     if isinstance(error, NakawariError):
         return words(work.sentence(str(error)) if work else str(error), "failed")
     log.exception("unexpected")
@@ -26,7 +26,7 @@ def of_error(error: Exception, work: Work | None = None) -> dict[str, Any]:
 
 
 def of_ticket(queue: Queue, work: Work, ticket: Ticket | None, done: str) -> dict[str, Any]:
-    """How a ticket stands; `done` is said when it has ended well."""
+    """Status of a ticket; `done` is the message on success."""
     if ticket is None:
         return words()
     said = {
@@ -39,7 +39,7 @@ def of_ticket(queue: Queue, work: Work, ticket: Ticket | None, done: str) -> dic
         return said | {"words": f"In the queue: {before} before this one." if before else "In the queue: next."}
     if ticket.state == "running":
         if ticket.progress is None:
-            return said | {"words": "Getting ready …"}
+            return said | {"words": "Preparing …"}
         what, count, total, note = ticket.progress
         text = f"{what}: {count:.3g} of {total}{f', {note}' if note else ''}"
         return said | {"words": text, "share": count / total if total else 0}

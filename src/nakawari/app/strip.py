@@ -1,4 +1,4 @@
-"""The strip of key drawings: what it shows, and what a user does with it."""
+"""The strip of key drawings: its data and its user actions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 def strip_value(work: Work) -> dict[str, Any]:
-    """Keys with their pictures, gaps with their in-betweens' places."""
+    """Keys with their previews, gaps with the positions of their in-betweens."""
     asked = work.asked()
     keys = [
         {"name": key.name, "url": preview_url(work, key), "width": key.width, "height": key.height}
@@ -34,16 +34,16 @@ def strip_value(work: Work) -> dict[str, Any]:
 
 
 def preview_url(work: Work, key: KeyFile) -> str:
-    """Where a key's picture is."""
+    """URL of a key's preview."""
     preview = work.folder / "previews" / f"{key.name}.png"
     return url_of(work, preview) if preview.is_file() else ""
 
 
 def act(work: Work, data: Mapping[str, Any]) -> list[str]:
-    """Do what a user did on the strip; sentences about what could not be taken.
+    """Apply a user action on the strip; returns messages about refused files.
 
     Raises:
-        NakawariError: the one thing that was wanted cannot be done.
+        NakawariError: the action failed.
     """
     action = data.get("action")
     if action == "add":
@@ -62,7 +62,7 @@ def act(work: Work, data: Mapping[str, Any]) -> list[str]:
         with work.changing() as asked:
             _time(asked, str(action), data)
     else:
-        raise UsageError("The strip knows no such action; load the page again.")
+        raise UsageError("This is not an action of the strip; load the page again.")
     return []
 
 
@@ -76,33 +76,33 @@ def _whole(data: Mapping[str, Any], name: str) -> int:
 def _time(asked: Asked, action: str, data: Mapping[str, Any]) -> None:
     gap = _whole(data, "gap")
     if not 0 <= gap < asked.gaps():
-        raise UsageError("This gap is not there any more; load the page again.")
+        raise UsageError("This gap no longer exists; load the page again.")
     if action == "between":
         count = _whole(data, "count")
         if not 0 <= count <= MAX_BETWEEN:
-            raise UsageError(f"{count} in-betweens in one gap are not possible; give 0 to {MAX_BETWEEN}.")
+            raise UsageError(f"A gap cannot have {count} in-betweens; give 0 to {MAX_BETWEEN}.")
         asked.between[gap] = count
         if not isinstance(asked.spacing[gap], str):
             asked.spacing[gap] = "even"
     elif action == "curve":
         if data.get("curve") not in SPACINGS:
-            raise UsageError(f"There is no such spacing; take one of {', '.join(SPACINGS)}.")
+            raise UsageError(f"This spacing does not exist; choose {', '.join(SPACINGS)}.")
         asked.spacing[gap] = str(data["curve"])
     else:
         asked.spacing[gap] = shares_of(data.get("shares"), asked.between[gap])
 
 
 def shares_of(value: Any, count: int) -> list[float]:
-    """Shares of the way, one for each in-between. Raises `UsageError` for anything else."""
+    """Fractions of the gap, one per in-between. Raises `UsageError` for anything else."""
     shares = [one for one in value if type(one) in (int, float)] if isinstance(value, list) else []
     rising = all(low < high for low, high in pairwise([0, *shares, 1]))
     if not rising or len(shares) != count:
-        raise UsageError("Shares of the way rise between 0 and 1, one for each in-between; load the page again.")
+        raise UsageError("Fractions of the gap must rise between 0 and 1, one per in-between; load the page again.")
     return [round(float(one), 4) for one in shares]
 
 
 def _add(work: Work, files: Any) -> list[str]:
-    """Take what was dropped: drawings in order, and a time sheet, which says their order and timing."""
+    """Add dropped files: drawings in order, and a time sheet that sets order and timing."""
     complaints, sheets = [], []
     for file in files if isinstance(files, list) else []:
         path, name = (file.get("path"), str(file.get("name"))) if isinstance(file, dict) else (None, "")

@@ -1,4 +1,4 @@
-"""What the pages need computed that no command of the program gives; it runs in the process beside the server."""
+"""Computations for the pages that no command provides; they run in the worker process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MATCHES = 8
 
 
 def match(first: str, second: str, seed: int) -> list[list[list[float]]]:
-    """Points that are the same in two key drawings, as straight ways [[x, y], [x, y]] in their pixels.
+    """Matching points of two key drawings, as straight tracks [[x, y], [x, y]] in pixels.
 
     Raises:
         NakawariError: nothing matches.
@@ -29,7 +29,7 @@ def match(first: str, second: str, seed: int) -> list[list[list[float]]]:
     ends = [read_rgb(name) for name in (first, second)]
     found = match_keys(ends[0], ends[1], rule="max_score_even", count=MATCHES * 4, seed=seed)
     if found is None:
-        raise NakawariError("Nothing in these two keys matches; set the points by hand.")
+        raise NakawariError("No points match between these two keys; set the points yourself.")
     sure = found[:, :MATCHES]
     height, width = ends[0].shape[:2]
     sure[..., 0], sure[..., 1] = sure[..., 0].clip(0, width - 1), sure[..., 1].clip(0, height - 1)
@@ -40,11 +40,11 @@ def score(sides: list[str], truth: str) -> list[dict[str, str]]:
     """PSNR and ST-LPIPS of drawn sequences against the true frames.
 
     Args:
-        sides: folders of results.
-        truth: a folder of pictures, one for each in-between, or one for each frame of the sequence.
+        sides: result folders.
+        truth: a folder of images, one per in-between or one per frame of the sequence.
 
     Raises:
-        NakawariError: another number or size of pictures.
+        NakawariError: the number or size of the images does not match.
     """
     from ..evaluation.metrics import available
 

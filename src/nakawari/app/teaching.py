@@ -1,4 +1,4 @@
-"""Teaching an adapter: the clips in the user's folder, the words of the commands, and a run as the page shows it."""
+"""Training an adapter: the clips in the user's folder, the commands, and the state of a run for the page."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EMPTY = (
     "Drop clips of one show here: videos, or folders of numbered frames. A minute of them is a start; more is better."
 )
 PICTURES = 3
-"""Held-out samples that the page shows."""
+"""Number of held-out samples shown."""
 _NAME = re.compile(r"[\w-]{1,40}")
 
 
 def take_clips(work: Work, files: list[Any]) -> list[str]:
-    """Put what was sent among the clips, frames into their folder; sentences about what could not be taken."""
+    """Add uploaded files to the clips, frames to their folder; returns messages about refused files."""
     complaints = []
     for file in files[:MOST_FILES]:
         sent = work.works.uploaded(file.get("path"))
@@ -44,12 +44,12 @@ def take_clips(work: Work, files: list[Any]) -> list[str]:
 
 
 def remove_clips(work: Work, name: str = "") -> None:
-    """Remove a clip, or all without a name."""
+    """Remove a clip, or all clips if no name is given."""
     remove(work.inside(f"{CLIPS}/{name}") if name else work.folder / CLIPS)
 
 
 def clips_value(work: Work) -> dict[str, Any]:
-    """The clips for the component: videos, and folders with how many frames they hold."""
+    """The clips for the component: videos, and folders with their number of frames."""
     root, files = work.folder / CLIPS, []
     for entry in sorted(root.iterdir()) if root.is_dir() else []:
         count = sum(1 for file in entry.rglob("*") if file.is_file()) if entry.is_dir() else 0
@@ -58,15 +58,15 @@ def clips_value(work: Work) -> dict[str, Any]:
 
 
 def run_folder(work: Work, name: Any) -> Path:
-    """Where a run of this name is. Raises `UsageError` for anything but a plain name."""
+    """Folder of the run of this name. Raises `UsageError` for anything but a plain name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "clips":
-        raise UsageError("The adapter's name has letters, digits, - and _, 40 at most; give another.")
+        raise UsageError("The adapter's name may have at most 40 letters, digits, - and _; give another.")
     return work.folder / TEACH / name
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is asked of a run; numbers as `nakawari adapt` takes them."""
+    """Settings of a run; numbers as for `nakawari adapt`."""
 
     name: str
     model: str = "mini"
@@ -76,10 +76,10 @@ class Lesson:
 
 
 def adapt_words(work: Work, lesson: Lesson) -> list[str]:
-    """The words of `nakawari adapt`; a run that is there already goes on from its last checkpoint."""
+    """Arguments of `nakawari adapt`; an existing run resumes from its last checkpoint."""
     run = run_folder(work, lesson.name)
     if lesson.model not in [name for _, name in model_choices(work)]:
-        raise UsageError(f"{str(lesson.model)[:80]!r} is no model that is offered here; choose one of the list.")
+        raise UsageError(f"{str(lesson.model)[:80]!r} is not a model on the list; choose one from the list.")
     if not clips_value(work)["files"]:
         raise UsageError("There are no clips yet; add some first.")
     words = ["adapt", "--data", CLIPS, "--model", lesson.model, "--steps", lesson.steps, "--rank", lesson.rank]
@@ -89,12 +89,12 @@ def adapt_words(work: Work, lesson: Lesson) -> list[str]:
 
 
 def is_begun(run: Path) -> bool:
-    """Whether a run has a checkpoint to go on from."""
+    """Whether a run has a checkpoint to resume from."""
     return any((run / "checkpoints").glob("step-*"))
 
 
 def run_value(work: Work, name: Any) -> dict[str, Any] | None:
-    """A run for the component: its curves and the last held-out pictures; None where there is none."""
+    """A run for the component: its curves and the latest held-out samples; None if there is no run."""
     try:
         run = run_folder(work, name)
     except UsageError:
@@ -119,7 +119,7 @@ def _log(run: Path) -> list[dict[str, Any]]:
         lines = (run / "log.jsonl").read_text(encoding="utf-8").split("\n")
     except OSError:
         return []
-    return [json.loads(line) for line in lines[:-1]]  # what has no end yet is still being written
+    return [json.loads(line) for line in lines[:-1]]  # the last line may be incomplete
 
 
 def _summary(run: Path) -> str:
@@ -133,7 +133,7 @@ def _summary(run: Path) -> str:
 
 
 def check_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What `data check` found, as rows."""
+    """Results of `data check`, as rows."""
     items = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in report["items"].items())
     rows = [
         ("Clips", items or "none"),
@@ -146,7 +146,7 @@ def check_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def plan_rows(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What `adapt --plan` found, as rows."""
+    """Results of `adapt --plan`, as rows."""
     minutes = plan["steps"] * plan["seconds_per_step"] / 60
     rows = [
         ("Trains", f"{plan['trained']:,} of {plan['parameters']:,} parameters ({plan['share']:.2%})"),

@@ -1,4 +1,4 @@
-"""A time sheet dropped among the keys: their order, and how many in-betweens stand where between them."""
+"""A time sheet dropped among the keys: their order, and the number and timing of the in-betweens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHEETS = frozenset({".xdts", ".csv"})
 def apply_sheet(work: Work, file: Path, name: str) -> None:
     """Put the keys into the order of the sheet, with its in-betweens (○) between them.
 
-    Of several levels the first counts whose drawings are among the keys. Raises `UsageError` where there is none.
+    Uses the first level whose drawings are among the keys. Raises `UsageError` if there is none.
     """
     named = work.folder / plain_name(name)
     shutil.copyfile(file, named)
@@ -29,13 +29,13 @@ def apply_sheet(work: Work, file: Path, name: str) -> None:
                 asked.keys, asked.between, asked.spacing = found
                 asked.tracks, asked.loop, asked.fps = {}, False, sheet.rate
                 return
-    raise UsageError(f"{plain_name(name)} shows none of these keys; drop its drawings with it, named as its cells.")
+    raise UsageError(f"{plain_name(name)} shows none of these keys; drop its drawings with it, named like its cells.")
 
 
 def _order(
     level: Level, sheet: Sheet, keys: list[KeyFile]
 ) -> tuple[list[KeyFile], list[int], list[str | list[float]]] | None:
-    """Keys, counts and spacing as a level has them, None where fewer than two of its drawings are there."""
+    """Keys, counts and spacing of a level; None if fewer than two of its drawings are present."""
     there = {_cell_name(key.name, level.name): key for key in keys}
     rows = written(level, sheet.duration)
     drawn = [(row, there[cell.name]) for row, cell in rows if cell.mark is Mark.DRAWING and cell.name in there]
@@ -49,11 +49,11 @@ def _order(
         spacings.append([round((row - low) / (high - low), 4) for row in between] or "even")
     left = [key for key in keys if key not in [one for _, one in drawn]]
     if left:
-        raise UsageError(f"{left[0].name} is not on the sheet; remove it, or put it there.")
+        raise UsageError(f"{left[0].name} is not on the sheet; remove it, or add it to the sheet.")
     return [key for _, key in drawn], counts, spacings
 
 
 def _cell_name(file: str, level: str) -> str:
-    """What a cell calls a drawing: its file's name without the level's and without zeros before the number."""
+    """A drawing's name in a cell: its file name without the level's name and without leading zeros."""
     stem = Path(file).stem
     return stem.removeprefix(level).lstrip("._-").lstrip("0") or stem

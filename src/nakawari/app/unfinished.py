@@ -1,4 +1,4 @@
-"""The gaps that are done of a sequence that is still being drawn, or whose drawing was stopped, for the player."""
+"""Finished gaps of a sequence that is still being drawn or was stopped, for the player."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .sequence import about_between, player_value, record_in, url_of
 from .work import Asked, Work, write_preview
 
 DRAWING = "drawing"
-"""Pictures of gaps that are done, below the user's folder, a folder for each."""
+"""Folder of the images of finished gaps, below the user's folder; one subfolder per gap."""
 ABOUT = "gap.json"
 
 
 def shown_value(work: Work) -> dict[str, Any] | None:
-    """What the player shows: the gaps that are done of an unfinished sequence, else the finished one, else None."""
+    """Data for the player: finished gaps of an unfinished sequence, else the finished sequence, else None."""
     plan, asked = GapStore(work.output).plan(), work.asked()
     if plan is None or plan["keys"] != [key.name for key in asked.keys]:
         remove(work.folder / DRAWING)
@@ -37,7 +37,7 @@ def shown_value(work: Work) -> dict[str, Any] | None:
 
 
 def _frame(plan: Mapping[str, Any], place: int, gap: int, asked: Asked) -> dict[str, Any]:
-    """A drawing's frame. It has no file: an unfinished sequence is only looked at."""
+    """The frame of a drawing. It has no file: an unfinished sequence can only be viewed."""
     numbers = {"number": plan["begins"][place], "length": plan["lengths"][place]}
     return numbers | {"gap": gap + 1, "of": asked.name_of(gap), "file": "", "key": None}
 
@@ -48,7 +48,7 @@ def _key(work: Work, name: str) -> dict[str, Any]:
 
 
 def _done(work: Work, asked: Asked, key: str) -> list[dict[str, Any]]:
-    """The in-betweens of a gap: kept by the unfinished job, or on record; none where it is not done."""
+    """The in-betweens of a gap, from the unfinished job or the record; empty if the gap is not finished."""
     kept = _kept(work, asked, key)
     if kept:
         return kept
@@ -61,7 +61,7 @@ def _done(work: Work, asked: Asked, key: str) -> list[dict[str, Any]]:
 
 
 def _kept(work: Work, asked: Asked, key: str) -> list[dict[str, Any]]:
-    """The same of a gap that the unfinished job keeps; its pictures are written once, what is said of it the last."""
+    """The in-betweens of a gap of the unfinished job; images are written once, the metadata file last."""
     folder = work.folder / DRAWING / key[:16]
     try:
         said = read_json(folder / ABOUT)
@@ -71,7 +71,7 @@ def _kept(work: Work, asked: Asked, key: str) -> list[dict[str, Any]]:
             return []
         like = read_picture(
             work.folder / "keys" / asked.keys[0].name
-        )  # all keys, and what lies between, share a profile
+        )  # all keys and in-betweens share a colour profile
         for number, pixels in enumerate(gap.frames):
             write_preview(folder / f"{number}.png", replace(like, pixels=pixels, deep=None))
         said = {"shares": gap.shares, "drawn_by": gap.used.get("drawn_by"), "confidence": gap.used.get("confidence")}

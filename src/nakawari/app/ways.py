@@ -1,4 +1,4 @@
-"""Ways that points are led: checked, kept with the work, and shown."""
+"""Point tracks: validated, saved with the work, and shown."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .strip import preview_url
 from .work import Asked, Work
 
 MOST_WAYS, MOST_POINTS = 200, 64
-_FORM = "ways are lists of [x, y] in pixels of the keys, first the place in the first key"
+_FORM = "a way is a list of [x, y] in pixels of the keys, starting with the position in the first key"
 
 
 def take_ways(work: Work, data: Any) -> int:
-    """Keep the ways of a gap, `{"gap": 1, "ways": [[[x, y], ...], ...]}`; returns how many they are.
+    """Save the tracks of a gap, `{"gap": 1, "ways": [[[x, y], ...], ...]}`; returns their number.
 
     Raises:
-        UsageError: anything else, a gap that is not there, a point outside the keys.
+        UsageError: another form, a gap that does not exist, or a point outside the keys.
     """
     if not isinstance(data, dict):
-        raise UsageError(f"This is no object with a gap and its ways; {_FORM}.")
+        raise UsageError(f"Give an object with gap and ways; {_FORM}.")
     with work.changing() as asked:
         gap = _gap(data.get("gap"), asked)
         size = asked.keys[0].width, asked.keys[0].height
@@ -32,32 +32,32 @@ def _gap(value: Any, asked: Asked) -> int:
     gaps = asked.gaps()
     if type(value) is not int or not 1 <= value <= gaps:
         there = f"the gaps are 1 to {gaps}" if gaps else "there are no gaps, as there are fewer than two keys"
-        raise UsageError(f"There is no such gap; {there}.")
+        raise UsageError(f"This gap does not exist; {there}.")
     return value
 
 
 def _ways(value: Any, size: tuple[int, int]) -> list[list[list[float]]]:
     if not isinstance(value, list) or len(value) > MOST_WAYS:
-        raise UsageError(f"This is no list of at most {MOST_WAYS} ways; {_FORM}.")
+        raise UsageError(f"Give a list of at most {MOST_WAYS} ways; {_FORM}.")
     return [_way(way, size) for way in value]
 
 
 def _way(value: Any, size: tuple[int, int]) -> list[list[float]]:
     if not isinstance(value, list) or not 2 <= len(value) <= MOST_POINTS:
-        raise UsageError(f"A way has 2 to {MOST_POINTS} points; {_FORM}.")
+        raise UsageError(f"A way must have 2 to {MOST_POINTS} points; {_FORM}.")
     return [_point(point, size) for point in value]
 
 
 def _point(value: Any, size: tuple[int, int]) -> list[float]:
     if not isinstance(value, list) or len(value) != 2 or not all(type(one) in (int, float) for one in value):
-        raise UsageError(f"A point is two numbers; {_FORM}.")
+        raise UsageError(f"A point must be two numbers; {_FORM}.")
     if not all(math.isfinite(one) and 0 <= one <= side for one, side in zip(value, size, strict=True)):
-        raise UsageError(f"A point lies outside the keys, which are {size[0]}x{size[1]}; give it inside.")
+        raise UsageError(f"A point is outside the keys, which are {size[0]}x{size[1]}; give one inside.")
     return [float(one) for one in value]
 
 
 def ways_value(work: Work, gap: int) -> dict[str, Any] | None:
-    """Both keys of a gap and its ways for the component; None where there is no such gap."""
+    """Both keys of a gap and its tracks for the component; None if the gap does not exist."""
     asked = work.asked()
     if not 1 <= gap <= asked.gaps():
         return None
@@ -72,7 +72,7 @@ def ways_value(work: Work, gap: int) -> dict[str, Any] | None:
 
 
 def gap_choices(asked: Asked) -> list[tuple[str, int]]:
-    """(label, gap counted from 1) of every gap that is drawn."""
+    """(label, gap counted from 1) of every gap to be drawn."""
     keys = [key.name for key in asked.keys]
     drawn = [gap for gap in range(asked.gaps()) if not asked.is_apart(gap)]
     ends = {gap: f"{keys[gap]} to {keys[(gap + 1) % len(keys)]}" for gap in drawn}

@@ -1,4 +1,4 @@
-"""The pages as a web application: where things are served from, and what a browser may do with them."""
+"""The pages as a web application: routes and security headers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .parts import STATIC, STYLE, head
 from .sequence import download
 from .site import Site
 
-# Nothing is fetched from, sent to, or framed by another host. Gradio's own scripts make functions of strings.
+# Nothing is fetched from, sent to, or framed by another host. Gradio's scripts need 'unsafe-eval'.
 POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
 PAGE = "index.html"
-"""The page of a report."""
+"""File name of a report's page."""
 SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-"""For files of users and reports: shown, never run."""
+"""For user files and reports: they are shown, their scripts never run."""
 
 
 def application(site: Site) -> FastAPI:
-    """The web application: our files, the users' pictures, and the pages."""
+    """The web application: static files, the users' images, and the pages."""
     os.environ["GRADIO_TEMP_DIR"] = str(site.works.uploads)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -63,7 +63,7 @@ def application(site: Site) -> FastAPI:
 
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif"]
     theme = gr.themes.Base(primary_hue="blue", font=fonts, font_mono=["ui-monospace", "monospace"])
-    # Gradio's own grey has a contrast of 2.6 : 1 on white; small text needs 4.5.
+    # Gradio's default grey has a contrast of 2.6 : 1 on white; small text needs 4.5.
     theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
     return gr.mount_gradio_app(
         app,
@@ -84,16 +84,16 @@ def application(site: Site) -> FastAPI:
 
 
 def _file(find: Callable[[], Path]) -> Response:
-    """A picture or report; anything else, and what is not there, is not told apart."""
+    """An image or report; the same 404 for files that are not allowed and files that do not exist."""
     try:
         file = find()
     except NakawariError:
-        return PlainTextResponse("There is no such file.", 404)
+        return PlainTextResponse("File not found.", 404)
     if not file.is_file() or not (is_image(file) or file.name == PAGE):
-        return PlainTextResponse("There is no such file.", 404)
+        return PlainTextResponse("File not found.", 404)
     try:
-        whole = file.read_bytes()  # at once: a file that a job replaces meanwhile would be cut off
+        whole = file.read_bytes()  # read at once: a file that a job replaces meanwhile would be truncated
     except FileNotFoundError:
-        return PlainTextResponse("There is no such file.", 404)
+        return PlainTextResponse("File not found.", 404)
     headers = {"Content-Security-Policy": SANDBOX, "Cache-Control": "private, max-age=86400"}
     return Response(whole, media_type=guess_type(file.name)[0] or "application/octet-stream", headers=headers)

@@ -1,4 +1,4 @@
-"""What stands on a page as the words of a command."""
+"""Command lines built from the settings of a page."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ FORMATS = "png,gif,mp4,sheet"
 
 
 def variant_of(asked: Asked) -> str:
-    """The model as the command line names it. Raises `UsageError` for a precision that is none."""
+    """The variant name for the command line. Raises `UsageError` for an unknown precision."""
     name = with_adapters(asked.model, [f"{asked.adapter}@{asked.scale:g}"] if asked.adapter else [])
     return with_precision(name, asked.precision or None)
 
 
 def interpolate_words(asked: Asked, *, output: str = OUT, only: str = "", seed: int | None = None) -> list[str]:
-    """The words of `nakawari interpolate` for all keys, to be run in the user's folder.
+    """Arguments of `nakawari interpolate` for all keys, to be run in the user's folder.
 
     Args:
-        only: a gap or frame that is drawn again, as `--only` takes it.
-        seed: instead of the one asked for.
+        only: the gap or frame to draw again, as for `--only`.
+        seed: replaces the seed of the settings.
     """
     if len(asked.keys) < 2:
         raise UsageError("In-betweens need two or more key drawings; add key drawings.")
     words = ["interpolate", *(f"keys/{key.name}" for key in asked.keys), "-o", output]
-    every = 2 if asked.pairs() and not asked.loop else 1  # of two gaps one is drawn, and the command counts no other
+    every = 2 if asked.pairs() and not asked.loop else 1  # every second gap is drawn, and the command counts only these
     between, spacing = asked.between[::every], asked.spacing[::every]
     words += ["--between", ",".join(map(str, between)), "--format", FORMATS]
     for one in [spacing[0]] if _alike(spacing) else spacing:
@@ -56,12 +56,12 @@ def _alike(spacing: Sequence[str | list[float]]) -> bool:
 
 
 def spacing_word(spacing: str | Sequence[float]) -> str:
-    """A curve's name, or shares."""
+    """The name of a curve, or fractions."""
     return spacing if isinstance(spacing, str) else ",".join(f"{share:.4g}" for share in spacing)
 
 
 def write_tracks(work: Work, asked: Asked) -> None:
-    """The ways of all gaps as the file that `--track` reads."""
+    """Write the tracks of all gaps as the file that `--track` reads."""
     path: Path = work.folder / TRACKS
     if asked.tracks:
         write_json(path, asked.tracks)
@@ -70,5 +70,5 @@ def write_tracks(work: Work, asked: Asked) -> None:
 
 
 def shown(words: Sequence[Any]) -> str:
-    """A command as one writes it into a shell."""
+    """A command, quoted for a shell."""
     return "nakawari " + shlex.join(str(word) for word in words)

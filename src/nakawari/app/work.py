@@ -1,4 +1,4 @@
-"""The folder of one user: key drawings, what is asked of them, and what was drawn. The command line can go on in it."""
+"""The folder of one user: key drawings, settings and results. The command line can continue in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..media import Picture, is_image, read_pictures, write_image
 
 USERS, STATE = "users", "work.json"
 PREVIEW = 1280
-"""The longest side of the pictures that stand for keys on the pages."""
+"""Longest side of the previews of keys, in pixels."""
 MOST_KEYS = 500
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _ODD = re.compile(r"[^\w .()+-]+")
@@ -41,13 +41,13 @@ class KeyFile:
 
 @dataclass
 class Asked:
-    """What the Draw page asks for; `None` and "" leave a choice to the command.
+    """Settings of the Draw page; `None` and "" leave the choice to the command.
 
     Args:
-        keys: in order.
-        between, spacing: per gap, the loop's last; `spacing` a curve's name or shares of the way. Between two pairs
-            (`NAME_start`, `NAME_end`) stands no in-between.
-        tracks: gap, counted from 1, as a word -> ways, each a list of [x, y] in pixels of the keys.
+        keys: key drawings in order.
+        between, spacing: per gap, the loop's gap last; `spacing`: a curve's name or fractions. Between two pairs
+            (`NAME_start`, `NAME_end`) there are no in-betweens.
+        tracks: gap counted from 1, as a string -> tracks, each a list of [x, y] in pixels of the keys.
     """
 
     keys: list[KeyFile] = field(default_factory=list)
@@ -68,23 +68,23 @@ class Asked:
     fps: float = 12.0
 
     def gaps(self) -> int:
-        """How many there are between the keys, the loop's included."""
+        """Number of gaps, including the loop's."""
         return max(0, len(self.keys) - 1 + (self.loop and len(self.keys) > 1))
 
     def pairs(self) -> bool:
-        """Whether the keys are pairs by their names, as the command line takes them."""
+        """Whether the keys' names make them pairs, by the rule of the command line."""
         return are_pairs([Path(key.name) for key in self.keys])
 
     def name_of(self, gap: int) -> str:
-        """What a user calls a gap, counted from 0."""
+        """Display name of a gap, counted from 0."""
         return f"pair {gap // 2 + 1}" if self.pairs() else f"gap {gap + 1}"
 
     def is_apart(self, gap: int) -> bool:
-        """Whether a gap, counted from 0, lies between two pairs, so that nothing is drawn in it."""
+        """Whether a gap, counted from 0, is between two pairs, where nothing is drawn."""
         return gap % 2 == 1 and self.pairs()
 
     def fit(self) -> None:
-        """Give every gap a count and a spacing, and forget those of gaps that are gone."""
+        """Give every gap a count and a spacing, and drop those of removed gaps."""
         gaps = self.gaps()
         self.between = (self.between + [7] * gaps)[:gaps]
         self.spacing = (self.spacing + ["even"] * gaps)[:gaps]
@@ -105,7 +105,7 @@ class Works:
         self._locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
 
     def open(self, token: Any) -> Work:
-        """The folder that a browser's token names. Raises `UsageError` for anything but such a token."""
+        """The folder of a browser's token. Raises `UsageError` for anything but a valid token."""
         if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise UsageError("This browser has no work folder yet; load the page again.")
         folder = self.root / USERS / token
@@ -113,33 +113,33 @@ class Works:
         return Work(folder, token, self, self._locks[token])
 
     def new_token(self) -> str:
-        """A name that nobody guesses: whoever has it sees the work."""
+        """An unguessable name: anyone who has it can see the work."""
         return secrets.token_urlsafe(24)
 
     def is_token(self, token: Any) -> bool:
-        """Whether it may name a user's folder."""
+        """Whether this is a valid name of a user's folder."""
         return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
     def shared(self, name: str) -> Path:
-        """A path in the common work folder, beside the users' folders. Raises `UsageError` for any other."""
+        """A path in the shared work folder, outside the users' folders. Raises `UsageError` for any other."""
         try:
             found = (self.root / name).resolve()
             parts = found.relative_to(self.root).parts
         except (ValueError, OSError):
             parts = ()
         if not parts or parts[0] == USERS or any(part.startswith(".") for part in parts):
-            raise UsageError(f"{name[:80]!r} leads out of the work folder; give a name inside it.")
+            raise UsageError(f"{name[:80]!r} is outside the work folder; give a name inside it.")
         return found
 
     def uploaded(self, path: Any) -> Path:
-        """A file that a browser sent. Raises `UsageError` for any other path."""
+        """A file uploaded by a browser. Raises `UsageError` for any other path."""
         try:
             found = Path(path).resolve()
             there = found.is_relative_to(self.uploads) and found.is_file()
         except (TypeError, ValueError, OSError):
             there = False
         if not there:
-            raise UsageError("This is no file that was sent to this page; add it again.")
+            raise UsageError("This file was not uploaded to this page; add it again.")
         return found
 
 
@@ -151,11 +151,11 @@ class Work:
 
     @property
     def output(self) -> Path:
-        """Where `nakawari interpolate` writes."""
+        """Output folder of `nakawari interpolate`."""
         return self.folder / "out"
 
     def asked(self) -> Asked:
-        """What was asked last; an unreadable state counts as none."""
+        """The saved settings; an unreadable state counts as none."""
         try:
             value = read_json(self.folder / STATE)
             known = {one.name for one in fields(Asked)}
@@ -168,7 +168,7 @@ class Work:
 
     @contextmanager
     def changing(self) -> Iterator[Asked]:
-        """What is asked, to be changed inside the block and kept after it."""
+        """The settings, to be changed inside the block and saved after it."""
         with self._lock:
             asked = self.asked()
             yield asked
@@ -176,17 +176,17 @@ class Work:
             write_json(self.folder / STATE, asdict(asked))
 
     def inside(self, name: str) -> Path:
-        """A path in this folder. Raises `UsageError` for one that leads out of it."""
+        """A path in this folder. Raises `UsageError` for a path outside it."""
         try:
             found = (self.folder / name).resolve()
         except (ValueError, OSError) as error:
             raise UsageError(f"{name[:80]!r} is not the name of a file or folder; give another.") from error
         if not found.is_relative_to(self.folder.resolve()):
-            raise UsageError(f"{name[:80]!r} leads out of the work folder; give a name inside it.")
+            raise UsageError(f"{name[:80]!r} is outside the work folder; give a name inside it.")
         return found
 
     def visible(self, name: str) -> Path:
-        """A folder that this user may open: an own one, or one of the common ones. Raises as `Works.shared`."""
+        """A folder that this user may open: their own or a shared one. Raises as `Works.shared`."""
         if name.strip():
             own = self.inside(name) if ".." not in Path(name).parts else None
             if own is not None and own.exists() and own != self.folder:
@@ -194,19 +194,19 @@ class Work:
         return self.works.shared(name)
 
     def sentence(self, text: str) -> str:
-        """A message without the places of folders that are nobody's business."""
+        """A message without the paths of private folders."""
         return text.replace(f"{self.folder}/", "").replace(f"{self.works.root}/", "")
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, file: Path, name: str, place: int | None = None) -> None:
-        """Take a drawing among the keys, at the end or at a place; a file of several pictures gives a key for each.
+        """Add a drawing to the keys, at the end or at a position; a file of several images gives one key for each.
 
-        Raises `NakawariError` for a file that cannot be read or that does not fit the keys that are there.
+        Raises `NakawariError` for a file that cannot be read or does not match the existing keys.
         """
         with self.changing() as asked:
             if len(asked.keys) >= MOST_KEYS:
-                raise UsageError(f"There are {MOST_KEYS} keys, which is the most; draw them in parts.")
+                raise UsageError(f"There are {MOST_KEYS} keys already, the maximum; draw the sequence in parts.")
             for key in self._stored(file, name, asked.keys):
                 asked.keys.insert(len(asked.keys) if place is None else place, key)
                 place = None if place is None else place + 1
@@ -245,7 +245,7 @@ class Work:
         return KeyFile(file.name, width, height)
 
     def order_pairs(self) -> None:
-        """Put every `NAME_start` before its `NAME_end`, where all keys are such; others stay as they are."""
+        """Put every `NAME_start` before its `NAME_end` if all keys are pairs; else leave the order."""
         with self.changing() as asked:
             by_name = {Path(key.name): key for key in asked.keys}
             try:
@@ -256,7 +256,7 @@ class Work:
                 asked.keys, asked.tracks = order, {}
 
     def remove_key(self, place: int) -> None:
-        """Take a key away, with its file and its gap's settings."""
+        """Remove a key with its file and its gap's settings."""
         with self.changing() as asked:
             key = asked.keys.pop(_place(place, asked.keys))
             for values in (asked.between, asked.spacing):
@@ -267,7 +267,7 @@ class Work:
                 file.unlink(missing_ok=True)
 
     def move_key(self, place: int, to: int) -> None:
-        """Put a key elsewhere in the order."""
+        """Move a key to another position."""
         with self.changing() as asked:
             key = asked.keys.pop(_place(place, asked.keys))
             asked.keys.insert(max(0, min(int(to), len(asked.keys))), key)
@@ -276,19 +276,19 @@ class Work:
 
 def _place(place: Any, keys: Sequence[KeyFile]) -> int:
     if not isinstance(place, int) or not 0 <= place < len(keys):
-        raise UsageError("This key is not there any more; load the page again.")
+        raise UsageError("This key no longer exists; load the page again.")
     return place
 
 
 def plain_name(name: Any) -> str:
-    """A file's name as a browser gave it, without folders and odd characters, and not hidden."""
+    """An uploaded file's name, without folders, special characters and leading dots."""
     last = re.split(r"[/\\]", str(name))[-1]
     stem, dot, suffix = _ODD.sub("_", last).strip(" .").rpartition(".")
     return f"{(stem or 'drawing')[:80]}{dot}{suffix[:8]}" if dot else (suffix or "drawing")[:80]
 
 
 def write_preview(path: Path, picture: Picture) -> None:
-    """A picture as browsers show it: sRGB, 8 bits, no side longer than `PREVIEW`."""
+    """Write an image for browsers: sRGB, 8 bits, no side longer than `PREVIEW`."""
     from PIL import Image
 
     image = Image.fromarray(picture.srgb())
@@ -297,7 +297,7 @@ def write_preview(path: Path, picture: Picture) -> None:
 
 
 def json_of(text: str) -> Any:
-    """The last line of what a command said, as JSON; None where it is none."""
+    """The last line of a command's output as JSON; None if it is not JSON."""
     try:
         return json.loads(text.strip().splitlines()[-1])
     except (IndexError, ValueError):

@@ -22,14 +22,14 @@ def command(
     context: typer.Context,
     recipe: options.RecipeFile = None,
     data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets of the show.")] = None,
-    model: Annotated[str, typer.Option(help="What is adapted: mini, or a folder.")] = "mini",
+    model: Annotated[str, typer.Option(help="Model to adapt: mini, or a folder.")] = "mini",
     target: Annotated[
         str | None,
-        typer.Option(help="Which layers: a preset of the model (default: its own), or a regular expression."),
+        typer.Option(help="Layers: a preset of the model (default: its own), or a regular expression."),
     ] = None,
-    rank: Annotated[int | None, typer.Option(min=1, help="Width of the adapter.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter.")] = None,
     decoder_rank: Annotated[
-        int | None, typer.Option(min=0, help="Width of an adapter on the decoder; 0 = none; default: the model's own.")
+        int | None, typer.Option(min=0, help="Rank of an adapter on the decoder; 0 = none; default: the model's own.")
     ] = None,
     steps: options.Steps = None,
     batch: options.Batch = None,
@@ -43,7 +43,7 @@ def command(
     plan: Annotated[
         bool,
         typer.Option(
-            "--plan", help="Print what it would take, and leave; two probe steps are timed, of a large model none."
+            "--plan", help="Print memory and time, and stop; two probe steps are timed, for a large model none."
         ),
     ] = False,
     show_data: options.ShowData = None,
@@ -102,7 +102,7 @@ def _check_kind(recipe: Recipe, path: Path) -> None:
 
 
 def size_of(text: str | None) -> tuple[int, int] | None:
-    """Height and width from WIDTHxHEIGHT; None where nothing was said."""
+    """Height and width from WIDTHxHEIGHT; None for None."""
     from ..errors import UsageError
 
     if text is None:
@@ -126,7 +126,7 @@ def show_plan(plan: Plan, as_json: bool) -> None:
         typer.echo(f"  {name:<20}{size / 2**20:>12.1f} MiB")
     typer.echo(f"  {'all':<20}{sum(plan.memory.values()) / 2**20:>12.1f} MiB")
     if plan.need is not None:
-        typer.echo(f"  {'with allowances':<20}{plan.need / 2**20:>12.1f} MiB at the worst moment; nothing was loaded")
+        typer.echo(f"  {'with allowances':<20}{plan.need / 2**20:>12.1f} MiB at the peak; nothing was loaded")
     if plan.peak is not None:
         typer.echo(f"  {'peak on the GPU':<20}{plan.peak / 2**20:>12.1f} MiB")
     each = f"{'' if plan.need is None else 'roughly '}{plan.seconds_per_step:.2f} s"

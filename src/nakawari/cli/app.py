@@ -12,21 +12,21 @@ from .early import check
 
 def command(
     work: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where drawings and results stand; made where it is not there.")
+        Path, typer.Option(metavar="DIR", help="Folder of drawings and results; created if it is missing.")
     ] = Path("nakawari-work"),
     host: Annotated[
-        str, typer.Option(help="The address to listen on; any but the default lets other machines in.")
+        str, typer.Option(help="Address to listen on; any but the default admits other machines.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="The port; default: the first free one from 7860 on.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Draw, lead, compare and teach in a browser, on this machine."""
+    """Draw in-betweens, set tracks, compare and train adapters in a browser, on this machine."""
     check(output=work)
     from ..app.server import serve
 
-    def tell(url: str) -> None:
-        typer.echo(f"{url} (work folder {work}; Ctrl-C ends it)")
+    def announce(url: str) -> None:
+        typer.echo(f"{url} (work folder {work}; Ctrl-C stops it)")
 
-    serve(work, host, port, browser=browser, tell=tell)
+    serve(work, host, port, browser=browser, tell=announce)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Precision(StrEnum):
-    """Number formats that converted weights may be written in."""
+    """Number formats of converted weights."""
 
     fp16 = "fp16"
     bf16 = "bf16"
@@ -32,9 +32,7 @@ def command(
         Path | None,
         typer.Option(help="ToonCrafter: folder of CLIP's tokenizer (vocab.json, merges.txt); prompts need it."),
     ] = None,
-    svd: Annotated[
-        Path | None, typer.Option(help="Framer: folder of Stable Video Diffusion XT, which it stands on.")
-    ] = None,
+    svd: Annotated[Path | None, typer.Option(help="Framer: folder of Stable Video Diffusion XT, its base.")] = None,
 ) -> None:
     """Convert published weights to a model folder."""
     check(files=[published, svd, tokenizer], output=output)
@@ -46,17 +44,17 @@ def command(
     chosen = dtypes[dtype.value] if dtype else None
     if published.is_dir():
         if tokenizer is not None:
-            raise UsageError(f"{published} is a folder, so Framer's, which reads no words; leave --tokenizer out.")
+            raise UsageError(f"{published} is a folder, so Framer's, which reads no prompt; leave --tokenizer out.")
         if svd is None:
             raise UsageError(
-                f"{published} is a folder, so Framer's; name that of Stable Video Diffusion XT as well, with --svd."
+                f"{published} is a folder, so Framer's; give the folder of Stable Video Diffusion XT with --svd."
             )
         from ..families.framer.convert import convert
 
         report = convert(published, svd, output, chosen)
     else:
         if svd is not None:
-            raise UsageError(f"--svd belongs to Framer, and {published} is not a folder; give Framer's folder.")
+            raise UsageError(f"--svd is for Framer, but {published} is not a folder; give Framer's folder.")
         from ..families.tooncrafter.convert import convert_checkpoint
 
         report = convert_checkpoint(published, output, chosen, tokenizer)
@@ -70,5 +68,5 @@ def _show(report: ConversionReport) -> None:
         typer.echo(f"{name:<20}{tensors:>9}{'-' if parameters is None else format(parameters, ','):>16}")
     typer.echo(f"{'all':<20}{sum(report.keys.values()):>9}{sum(report.parameters.values()):>16,}")
     if report.schedule_matches is False:
-        typer.echo("The checkpoint's noise schedule is not the one that this family computes; results may differ.")
+        typer.echo("The checkpoint's noise schedule differs from the one of this family; results may differ.")
     typer.echo(f"written to {report.output_dir}")

@@ -32,25 +32,23 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")],
     drawings: Annotated[
         Path | None,
-        typer.Option(help="Of a sheet, the folder of the drawings: LEVEL/NAME.png, LEVEL0001.png and so on."),
+        typer.Option(help="For a sheet: the folder of the drawings, LEVEL/NAME.png, LEVEL0001.png and so on."),
     ] = None,
     between: Annotated[
-        str | None, typer.Option(help="Of a folder, in-betweens per gap.  [default: as the names say, else 7]")
+        str | None, typer.Option(help="For a folder: in-betweens per gap.  [default: from the names, else 7]")
     ] = None,
     exposure: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Of a folder, frames for which a drawing stands.  [default: 1]")
+        int | None, typer.Option(min=1, max=100, help="For a folder: exposure of a drawing in frames.  [default: 1]")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=1, max=120, help="Of a folder, frames per second.  [default: 24]")
+        float | None, typer.Option(min=1, max=120, help="For a folder: frames per second.  [default: 24]")
     ] = None,
     names: Annotated[
-        Naming, typer.Option(help='Write in-betweens beside the keys ("1a"), or number every level anew.')
+        Naming, typer.Option(help='Name in-betweens after the keys ("1a"), or renumber every level.')
     ] = Naming.beside,
-    ground: Annotated[Path | None, typer.Option(help="A picture below all levels, in the preview.")] = None,
+    ground: Annotated[Path | None, typer.Option(help="Background picture below all levels in the preview.")] = None,
     preview: Annotated[str, typer.Option(help="Some of mp4,gif, or none.")] = "mp4",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace drawings that were changed by hand, beside files of others.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace edited drawings; other files stay.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     *,
     memory: Memory,
@@ -62,7 +60,7 @@ def command(
     """
     kinds, model = previews(preview), drawing.variant(memory)
     check(files=[source, drawings, ground])
-    cut_of = _reader(source, drawings, names, between, exposure, fps)  # reads a sheet before what is slow to import
+    cut_of = _reader(source, drawings, names, between, exposure, fps)  # reads the sheet before the slow imports
     check(variants=[model], output=output)
     from ..cut.plan import Target
     from ..cut.work import draw_cut
@@ -93,7 +91,7 @@ def command(
         summary = {"drawn": done.drawn, "missing": cut.missing, "seconds": round(seconds, 3)}
         typer.echo(json.dumps(summary | {"key": done.record["key"], "files": files}))
         return
-    there = "" if done.drawn == cut.missing else f", of which {cut.missing - done.drawn} were drawn already"
+    there = "" if done.drawn == cut.missing else f", of which {cut.missing - done.drawn} were already drawn"
     typer.echo(
         f"{len(cut.levels)} levels, {cut.sheet.duration} frames, {cut.missing} missing drawings{there}, {seconds:.1f} s"
     )
@@ -108,22 +106,20 @@ def command(
 def _reader(
     source: Path, drawings: Path | None, names: Naming, between: str | None, exposure: int | None, fps: float | None
 ) -> Callable[[], Cut]:
-    """What makes the cut of a sheet or a folder; `UsageError` for words that say nothing about it."""
+    """The function that builds the cut of a sheet or a folder; `UsageError` for options that do not apply to it."""
     from ..errors import UsageError
 
     if source.is_dir():
         if drawings is not None:
-            raise UsageError(
-                f"{source} is a folder of keys, to which --drawings says nothing; give a sheet, or leave it."
-            )
+            raise UsageError(f"--drawings does not apply to {source}, a folder of keys; give a sheet, or leave it out.")
         from ..cut.plan import cut_of_keys
 
         return partial(cut_of_keys, source, names, between, exposure or 1, fps)
     for name, value in {"--between": between, "--exposure": exposure, "--fps": fps}.items():
         if value is not None:
-            raise UsageError(f"{source} is a sheet, which says itself what {name} would say; leave it out.")
+            raise UsageError(f"{name} does not apply to {source}, a sheet, which sets it; leave it out.")
     if drawings is None:
-        raise UsageError(f"{source} is a sheet, whose drawings are somewhere; give their folder with --drawings.")
+        raise UsageError(f"{source} is a sheet without the folder of its drawings; give it with --drawings.")
     from ..cut.files import read_sheet
 
     sheet = read_sheet(source)

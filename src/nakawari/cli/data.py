@@ -1,4 +1,4 @@
-"""`nakawari data`: look at a folder of footage, find its faults, cut it into clips."""
+"""`nakawari data`: check a folder of footage, cut it into clips and triplets, show samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 class Format(StrEnum):
-    """How clips are written."""
+    """Format of written clips."""
 
     h264 = "h264"
     png = "png"
@@ -31,7 +31,7 @@ def check(
     min_frames: Annotated[int, typer.Option(help="Clips with fewer frames are too short.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Counts, sizes, and every fault by name; exit status 0 when there is none, 1 when there are faults."""
+    """Print counts, sizes and every fault; exit status 0 without faults, 1 with faults."""
     from ..data.check import check as look
 
     with Bar("checking", "clip") as bar:
@@ -41,7 +41,7 @@ def check(
     else:
         kinds = ", ".join(f"{count} {kind}{'s' if count != 1 else ''}" for kind, count in report.items.items())
         typer.echo(f"{folder}: layout {report.layout}, {kinds or 'no clips'}, {report.frames} frames")
-        typer.echo(f"  {report.held_frames} frames repeat the drawing before them; {report.bytes / 1e6:.1f} MB")
+        typer.echo(f"  {report.held_frames} frames repeat the previous drawing; {report.bytes / 1e6:.1f} MB")
         for title, table in (("size", report.sizes), ("frames", report.lengths), ("fps", report.frame_rates)):
             _histogram(title, table)
         for note in report.notes:
@@ -68,12 +68,12 @@ def prepare(
     source: Annotated[Path, typer.Argument(metavar="VIDEO|DIR", help="A video, or a folder of footage.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
     min_frames: Annotated[int, typer.Option(help="Shorter pieces are dropped.")] = 9,
-    max_hold: Annotated[float, typer.Option(help="Seconds that one drawing may stand.")] = 0.5,
+    max_hold: Annotated[float, typer.Option(help="Longest hold of one drawing, in seconds.")] = 0.5,
     distinct: Annotated[bool, typer.Option("--distinct", help="Write each drawing once.")] = False,
     format: Annotated[Format, typer.Option(help="H.264 4:4:4 videos, or PNG sequences.")] = Format.h264,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Cut footage at scene changes, without still and flashing stretches, into clips with an index.json."""
+    """Cut footage at scene changes, without static and flashing stretches, into clips with an index.json."""
     from ..data.prepare import Settings
     from ..data.prepare import prepare as make
 
@@ -98,8 +98,8 @@ def prepare(
 def triplets(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="Clips: videos or image sequences.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
-    per_clip: Annotated[int, typer.Option(min=1, help="At most so many of one clip.")] = 6,
-    gaps: Annotated[str, typer.Option(help="Frames from picture to picture, in turn.")] = "1,2,4,8",
+    per_clip: Annotated[int, typer.Option(min=1, help="Most triplets of one clip.")] = 6,
+    gaps: Annotated[str, typer.Option(help="Frames from picture to picture, used in turn.")] = "1,2,4,8",
     min_change: Annotated[float, typer.Option(min=0, help="Least change between the keys, of 255.")] = 1.0,
 ) -> None:
     """Cut clips into triplets (key, true middle, key) to evaluate on."""
@@ -107,7 +107,7 @@ def triplets(
     from ..errors import UsageError
 
     if not all(word.strip().isdigit() for word in gaps.split(",")):
-        raise UsageError(f"--gaps {gaps!r} is not a list of frame counts; write such as 1,2,4,8.")
+        raise UsageError(f"--gaps {gaps!r} is not a list of frame counts; give a list such as 1,2,4,8.")
     steps = [int(word) for word in gaps.split(",")]
     found = cut_triplets(source, output, per_clip=per_clip, gaps=steps, min_change=min_change)
     for sentence in found.left_out:
@@ -122,7 +122,7 @@ def show(
     rows: Annotated[int, typer.Option(min=1, max=200, help="Clips on the sheet, evenly chosen.")] = 12,
     columns: Annotated[int, typer.Option(min=2, max=32, help="Frames of a clip, evenly chosen.")] = 6,
 ) -> None:
-    """A contact sheet of a folder."""
+    """Write a contact sheet of a folder."""
     from ..data.show import show as draw
     from ..media import write_image
 

@@ -1,4 +1,4 @@
-"""`nakawari demo`: what the shipped model draws from the shipped drawings, and how fast."""
+"""`nakawari demo`: in-betweens of the shipped drawings by the shipped model, and their time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")] = Path("demo"),
-    model: Annotated[str, typer.Option(help="Which model draws: mini, or a folder.")] = "mini",
+    model: Annotated[str, typer.Option(help="Model: mini, or a folder.")] = "mini",
     between: Annotated[int, typer.Option(min=1, max=100, help="In-betweens per gap.")] = 5,
 ) -> None:
-    """Draw the in-betweens of the drawings that ship.
+    """Draw the in-betweens of the shipped drawings.
 
-    Again with the model's own adapter for few steps or smaller student, side by side.
+    Draw them again with the model's own few-step adapter or smaller student, side by side.
     """
     from .. import interpolation
     from ..files import remove
@@ -43,9 +43,9 @@ def command(
     sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
     for path in (sheet, film):
         remove(path)
-    typer.echo(f"{output}/contact-sheet.png and {output}/in-betweens.gif; the frames are {output}/0001.png and on.")
+    typer.echo(f"{output}/contact-sheet.png and {output}/in-betweens.gif; the frames begin with {output}/0001.png.")
     if len(rows) == 1:
-        typer.echo(f"{model} has no turbo adapter and no smaller student of its own to set beside it.")
+        typer.echo(f"{model} has no few-step adapter and no smaller student to compare with.")
         return
     write_image(sheet, side_by_side.sheet(rows))
     write_gif(film, side_by_side.film(rows), interpolation.PLAYBACK_FPS)
@@ -55,7 +55,7 @@ def command(
 
 
 def _timed(name: str, drawings: list[Key], settings: Settings) -> Timed:
-    """Load a variant, draw one in-between to warm up, then draw all with the clock running."""
+    """Load a variant, draw one in-between to warm up, then time the drawing of all."""
     from ..evaluation.efficiency import counted
     from ..interpolation import Settings, draw
     from ..interpolation.side_by_side import Timed

@@ -1,4 +1,4 @@
-"""`nakawari diagnose`: where a variant collapses, what a run did, what a variant is made of."""
+"""`nakawari diagnose`: latent collapse, training logs, components of a variant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..diagnosis.latents import Clip
 
 app = typer.Typer(
-    help="Find collapse, read training logs, describe a variant.",
+    help="Find latent collapse, read training logs, describe a variant.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,25 +26,27 @@ def latents(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE[+ADAPTER@SCALE][:PRECISION].")],
     keys: Annotated[list[Path] | None, typer.Argument(metavar="[KEY KEY]", help="Two key drawings.")] = None,
     parent: Annotated[
-        str | None, typer.Option(help="What to compare with; default: the base, if the variant adds to it.")
+        str | None,
+        typer.Option(help="Variant to compare with; default: the base of a variant with adapters or a cast."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="A data set, in place of two keys.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="How many samples of --data, evenly chosen.")] = 4,
+    data: Annotated[Path | None, typer.Option(help="A data set, instead of two keys.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Number of samples of --data, evenly chosen.")] = 4,
     frames: Annotated[
-        int | None, typer.Option(min=2, help="Frames of a clip, keys included; default: as the data, 8 for two keys.")
+        int | None,
+        typer.Option(min=2, help="Frames of a clip, keys included; default: as in the data, 8 for two keys."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, help="Guidance scale; default: the model's.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Sample i starts from this plus i, in both.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Sample i uses this seed plus i, in both variants.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")] = Path("diagnosis"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the finding as JSON.")] = False,
 ) -> None:
-    """Follow x0 and x_t over the denoising; exit status 1 when the variance collapses or explodes."""
+    """Plot x0 and x_t over the denoising steps; exit status 1 if their variance collapses or explodes."""
     from ..errors import UsageError
 
     if bool(keys) == bool(data) or (keys and len(keys) != 2):
-        raise UsageError("Give two key drawings or --data DIR, one of the two.")
+        raise UsageError("Give either two key drawings or --data DIR.")
     check(variants=[variant, parent], files=keys or [], folders=[data], output=output)
     from ..diagnosis.latent_plot import write_plot
     from ..diagnosis.latents import diagnose
@@ -113,7 +115,7 @@ def _from_keys(keys: list[Path], frames: int) -> list[Clip]:
 
 
 def _stretched(pictures: Any, frames: int) -> Any:
-    """A clip of so many frames of which only the keys are real."""
+    """A clip of `frames` frames of which only the keys are real."""
     import torch
 
     return torch.cat([pictures[:1], torch.zeros(frames - 2, *pictures.shape[1:]), pictures[-1:]])
@@ -134,27 +136,25 @@ def _number(value: float | None) -> str:
 
 
 PICTURES = (".png", ".jpg", ".pdf", ".svg")
-"""What curves are written as."""
+"""File suffixes of a plot."""
 
 
 @app.command()
 def log(
     run: Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, its log.jsonl, or a text log.")],
-    baseline: Annotated[
-        float | None, typer.Option(help="The loss of predicting nothing; default: as logged, or 1.")
-    ] = None,
+    baseline: Annotated[float | None, typer.Option(help="Loss of a zero prediction; default: as logged, or 1.")] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The picture; default: beside the log, LOG.png.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Configuration, losses and warnings of a training run, and a picture of its curves."""
+    """Print configuration, losses and warnings of a training run, and plot its curves."""
     from ..diagnosis.log import diagnose_log
     from ..diagnosis.log_plot import write_log_plot
     from ..errors import UsageError
 
     if output is not None and output.suffix.lower() not in PICTURES:
-        raise UsageError(f"-o {output} is no picture; name one that ends in {', '.join(PICTURES)}.")
+        raise UsageError(f"-o {output} is not a picture; give a name that ends in {', '.join(PICTURES)}.")
     found = diagnose_log(run, baseline)
     picture = output or found.log.path.with_name(f"{found.log.path.name}.png")
     write_log_plot(picture, found)
@@ -175,14 +175,14 @@ def _show_log(record: dict[str, Any]) -> None:
         typer.echo(f"{'trainable parameters':<34} {record['trainable_parameters']:,}{of}")
     steps, rate = record["steps"], record["learning_rate"]
     planned = f" of {steps['planned']}" if steps["planned"] else ""
-    typer.echo(f"{'steps':<34} {steps['logged']} logged, the last is {steps['last']}{planned}")
+    typer.echo(f"{'steps':<34} {steps['logged']} logged, last step {steps['last']}{planned}")
     typer.echo(f"{'learning rate':<34} highest {_number(rate['highest'])}, last {_number(rate['last'])}")
     typer.echo(f"{'loss':<12}{'steps':>14}{'mean':>10}{'std':>10}{'lowest':>10}")
     for part in record["loss"]:
         span = f"{part['first']}-{part['last']}"
         typer.echo(f"{part['name']:<12}{span:>14}{part['mean']:>10.4g}{part['std']:>10.3g}{part['minimum']:>10.4g}")
     assumed = " (assumed)" if record["baseline_assumed"] else ""
-    typer.echo(f"predicting nothing scores {record['baseline']:.4g}{assumed}")
+    typer.echo(f"loss of a zero prediction: {record['baseline']:.4g}{assumed}")
     for warning in record["warnings"]:
         typer.echo(f"warning ({warning['kind']}): {warning['sentence']}")
     if not record["warnings"]:
@@ -194,7 +194,7 @@ def variant(
     name: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE[+ADAPTER@SCALE][:PRECISION].")],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Parts, parameters, precisions, adapters and their norms."""
+    """Print components, parameters, precisions, adapters and their norms."""
     from ..diagnosis.variant import describe
     from ..variants import load
 
@@ -215,7 +215,7 @@ def variant(
         rank = ", ".join(str(value) for value in adapter.ranks)
         typer.echo(
             f"{adapter.name}{'' if adapter.active else ' (off)'}: {adapter.layers} layers, rank {rank}, "
-            f"{adapter.parameters:,} parameters, factor {scale}; norm of the change {adapter.norm:.4g}, of the layers' "
+            f"{adapter.parameters:,} parameters, scale {scale}; norm of the change {adapter.norm:.4g}, of the layers' "
             f"weights {100 * adapter.relative_mean:.3g} % on average, at most {100 * adapter.relative_max:.3g} % "
             f"({adapter.largest})"
         )

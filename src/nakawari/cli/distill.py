@@ -24,18 +24,18 @@ REGIMES = {"a": "drawings", "b": "answers", "drawings": "drawings", "answers": "
 def command(
     context: typer.Context,
     recipe: options.RecipeFile = None,
-    data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets to learn on.")] = None,
-    teacher: Annotated[
-        str, typer.Option(help="Who is imitated: a variant, such as mini or mini+runs/show@0.7.")
-    ] = "mini",
+    data: Annotated[Path | None, typer.Option(help="A folder of clips or triplets to train on.")] = None,
+    teacher: Annotated[str, typer.Option(help="The teacher: a variant, such as mini or mini+runs/show@0.7.")] = "mini",
     regime: Annotated[
-        str, typer.Option(help="What is imitated: its drawings (a), or its answers at one shared noise (b).")
+        str, typer.Option(help="Target: the teacher's drawings (a), or its predictions on the same noisy latents (b).")
     ] = "drawings",
     width: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="The student's channels over the teacher's; default 0.5, 1 with --remove."),
+        typer.Option(
+            min=0.01, max=1, help="The student's channels relative to the teacher's; default 0.5, 1 with --remove."
+        ),
     ] = None,
-    remove: Annotated[int, typer.Option(min=0, help="Leave out so many layers, those that matter least.")] = 0,
+    remove: Annotated[int, typer.Option(min=0, help="Number of layers to remove, least important first.")] = 0,
     steps: options.Steps = None,
     batch: options.Batch = None,
     learning_rate: options.LearningRate = None,
@@ -49,17 +49,19 @@ def command(
         bool,
         typer.Option(
             "--plan",
-            help="Print roles and what it would take, and leave; two probe steps are timed, of a large model none.",
+            help="Print roles, memory and time, and stop; two probe steps are timed, for a large model none.",
         ),
     ] = False,
     prepare: Annotated[
-        bool, typer.Option("--prepare", help="Make the teacher's drawings, and leave; the run then finds them.")
+        bool, typer.Option("--prepare", help="Make the teacher's drawings, which the run then reuses, and stop.")
     ] = False,
     show_data: options.ShowData = None,
     log_with: options.LogWith = None,
     memory: options.Memory = None,
     resume: options.Resume = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print roles, plan and outcome as JSON, one per line.")
+    ] = False,
 ) -> None:
     """Train a student that is smaller than its teacher."""
     from ..errors import UsageError
@@ -111,7 +113,8 @@ def command(
 
 
 def _leave_out(recipe: Recipe, count: int, resumed: Path | None, as_json: bool) -> Recipe:
-    """Measure which layers matter, say so, and leave out those that do least; a run that goes on has chosen already."""
+    """Measure and print the importance of each layer, and remove the least important; a resumed run has chosen
+    already."""
     from ..training.distillation import importances, without_least_important
     from ..training.recipe import load_recipe
 
@@ -140,10 +143,10 @@ def _show_roles(found: Roles, as_json: bool) -> None:
         copied = found.copied
         typer.echo(
             f"copied   {copied.copied:,} parameters; {copied.whole} tensors whole, {copied.sliced} in part, "
-            f"{copied.fresh} begun anew"
+            f"{copied.fresh} initialised randomly"
         )
         if copied.removed:
-            typer.echo(f"left out {', '.join(copied.removed)}")
+            typer.echo(f"removed {', '.join(copied.removed)}")
 
 
 def _prepare(recipe: Recipe) -> None:
@@ -151,4 +154,4 @@ def _prepare(recipe: Recipe) -> None:
 
     with Bar("drawing", "sample") as bar:
         drawn = prepare(recipe, bar.show)
-    typer.echo(f"{drawn} drawings made; the others were there")
+    typer.echo(f"{drawn} drawings made; the others existed")

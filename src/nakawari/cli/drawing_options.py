@@ -1,4 +1,4 @@
-"""The options of every command that draws in-betweens about the model that draws: which one, and how it is sampled."""
+"""Model and sampling options, shared by all commands that draw in-betweens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Option = partial(typer.Option, rich_help_panel="Model")
 
 
 class Device(StrEnum):
-    """Where a model can run; auto takes the GPU where there is one."""
+    """Devices; auto takes the GPU if there is one."""
 
     auto = "auto"
     cpu = "cpu"
@@ -34,7 +34,7 @@ class Family(StrEnum):
 
 
 class Cache(StrEnum):
-    """`families.cache.LEVELS`, which needs torch."""
+    """The names of `families.cache.LEVELS`, repeated because that module imports torch."""
 
     none = "none"
     low = "low"
@@ -60,13 +60,13 @@ class OnCut(StrEnum):
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was asked for.
+    """The parsed options.
 
     Args:
-        model: the variant with its adapters; the precision of `Memory` is put on by `variant`.
-        family: what it must be, None for any.
-        sampling: arguments of the pipeline's call that are a family's own, None where nothing was given.
-        words: the fields of `interpolation.Settings` that say the same to every model.
+        model: the variant with its adapters; `variant` adds the precision of `Memory`.
+        family: the required family, None for any.
+        sampling: family-specific arguments of the pipeline's call, None if not given.
+        words: the fields of `interpolation.Settings` that apply to every model.
         compiled: whether the networks of a step are compiled.
     """
 
@@ -89,7 +89,7 @@ class Drawing:
         return self.words["guidance"]
 
     def variant(self, memory: Memory) -> str:
-        """The model in the precision that was asked for."""
+        """The model in the requested precision."""
         if memory.precision is None:
             return self.model
         from ..variants import with_precision
@@ -97,15 +97,15 @@ class Drawing:
         return with_precision(self.model, memory.precision)
 
     def given(self) -> dict[str, bool]:
-        """Option -> whether it was given, of those that only some families know."""
+        """Option -> whether it was given, for the options that only some families have."""
         return {f"--{name.replace('_', '-')}": value is not None for name, value in self.sampling.items()}
 
     def cached(self) -> dict[str, str]:
-        """The argument of a pipeline's call for the cache, none where nothing is cached."""
+        """The cache argument of a pipeline's call, empty without a cache."""
         return {} if self.cache is Cache.none else {"cache": self.cache.value}
 
     def options(self, model: str) -> dict[str, Any]:
-        """All arguments of a pipeline's call; `UsageError` where a Framer is told a stride."""
+        """All arguments of a pipeline's call; `UsageError` for a stride with a Framer."""
         from ..errors import UsageError
 
         own = {("fps" if name == "stride" else name): v for name, v in self.sampling.items() if v is not None}
@@ -113,11 +113,11 @@ class Drawing:
             from ..resources.jobs import is_framer
 
             if is_framer(model):
-                raise UsageError("A framer model knows no stride; it is told --fps.")
+                raise UsageError("A framer model has no --stride; give --fps instead.")
         return {**own, **self.cached()}
 
     def place(self) -> str:
-        """cpu or cuda; `UsageError` where no GPU is there."""
+        """cpu or cuda; `UsageError` if there is no GPU."""
         import torch
 
         from ..errors import UsageError
@@ -127,14 +127,16 @@ class Drawing:
         return "cuda" if self.device is not Device.cpu and torch.cuda.is_available() else "cpu"
 
     def load(self, model: str, way: Way | None = None) -> Any:
-        """The pipeline of a variant where it shall run, in the way that was chosen; `UsageError` where it is not of the
-        family, no GPU is there, or what waits elsewhere should be compiled."""
+        """The pipeline of a variant on its device, with the chosen memory settings; `UsageError` if it is not of the
+        required family, there is no GPU, or an offloaded model should be compiled."""
         from ..errors import UsageError
         from ..variants import load
 
         place = self.place()
         if self.compiled and way is not None and way.offload != "none":
-            raise UsageError(f"--compile wants all on the GPU, and the plan is --offload {way.offload}; leave one out.")
+            raise UsageError(
+                f"--compile needs the whole model on the GPU, but the plan is --offload {way.offload}; leave one out."
+            )
         if way is None:
             pipeline = load(model, place).pipeline
         else:
@@ -156,45 +158,43 @@ def drawing(
     *,
     model: Annotated[
         str | None,
-        _Option(
-            help="Which model draws: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.  [default: mini]"
-        ),
+        _Option(help="Model: mini, or a folder; +ADAPTER@SCALE and :PRECISION may follow.  [default: mini]"),
     ] = None,
     family: Annotated[
-        Family | None, _Option(help="What the model must be; --model is then asked for where none ships.")
+        Family | None, _Option(help="Required family; give --model too if no model of the family ships.")
     ] = None,
     adapter: Annotated[
         list[str] | None,
-        _Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; repeated, they add up."),
+        _Option(metavar="FOLDER[@SCALE]", help="An adapter on the model; may be repeated, adapters add up."),
     ] = None,
     fast: Annotated[
-        bool, _Option("--fast", help="With the model's own adapter for few steps, or its own smaller student.")
+        bool, _Option("--fast", help="Use the model's own few-step adapter, or its own smaller student.")
     ] = False,
     steps: Annotated[int | None, _Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     guidance: Annotated[float | None, _Option(min=0, max=100, help="Guidance scale; default: the model's.")] = None,
-    eta: Annotated[float | None, _Option(min=0, max=1, help="Noise of each step, 0 to 1, for a ToonCrafter.")] = None,
+    eta: Annotated[float | None, _Option(min=0, max=1, help="ToonCrafter: noise added at each step, 0 to 1.")] = None,
     guidance_rescale: Annotated[
-        float | None, _Option(min=0, max=1, help="How far guidance keeps the contrast, 0 to 1, for a ToonCrafter.")
+        float | None, _Option(min=0, max=1, help="ToonCrafter: guidance rescale, 0 to 1.")
     ] = None,
-    stride: Annotated[int | None, _Option(min=1, max=60, help="Frame stride told to a ToonCrafter, 5 to 30.")] = None,
+    stride: Annotated[int | None, _Option(min=1, max=60, help="ToonCrafter: frame-stride condition, 5 to 30.")] = None,
     cache: Annotated[
-        Cache, _Option(help="Compute what changes slowly at some steps only: faster, not quite the same.")
+        Cache, _Option(help="Compute slowly changing features at some steps only: faster, with a small difference.")
     ] = Cache.none,
-    seed: Annotated[int, _Option(min=0, help="Seed of the noise that drawing starts from.")] = 0,
-    prompt: Annotated[str, _Option(help="Words, for models that read them.")] = "",
+    seed: Annotated[int, _Option(min=0, help="Random seed of the noise.")] = 0,
+    prompt: Annotated[str, _Option(help="Text prompt, for models that read text.")] = "",
     parts: Annotated[
-        bool, _Option("--parts/--no-parts", help="Flat-colour drawings by their parts, where these are clear.")
+        bool, _Option("--parts/--no-parts", help="Draw flat-colour drawings by their parts, where these are clear.")
     ] = True,
     palette: Annotated[
         Palette,
-        _Option(help="keep: no colour that no key has; free: any; auto: keep where the keys have few colours."),
+        _Option(help="keep: only colours of the keys; free: any; auto: keep if the keys have few colours."),
     ] = Palette.auto,
     on_cut: Annotated[
-        OnCut, _Option(help="Between drawings of different scenes: draw all the same, hold the nearer key, or fade.")
+        OnCut, _Option(help="Between keys of different scenes: draw in-betweens, hold the nearer key, or fade.")
     ] = OnCut.draw,
-    device: Annotated[Device, _Option(help="Where the model runs.")] = Device.auto,
+    device: Annotated[Device, _Option(help="Device of the model.")] = Device.auto,
 ) -> Drawing:
-    """The words, with the model that they name; `UsageError` where they cannot be read."""
+    """The options, parsed; `UsageError` for invalid values."""
     from ..errors import UsageError
 
     if guidance is not None and guidance != guidance:
@@ -215,9 +215,11 @@ def drawing(
 
 
 def _shipped(family: Family | None) -> str:
-    """The model of a family that ships with the package; `UsageError` where none does."""
+    """The shipped model of a family; `UsageError` if there is none."""
     if family is Family.tooncrafter:
         from ..errors import UsageError
 
-        raise UsageError("No model of the family tooncrafter ships; give --model with the folder of a converted one.")
+        raise UsageError(
+            "No model of the family tooncrafter is shipped; give --model with the folder of a converted one."
+        )
     return "framer-tiny" if family is Family.framer else "mini"

@@ -1,5 +1,5 @@
-"""What a command checks before it imports anything heavy: wrong words are answered at once, and nothing is drawn that
-could not be written."""
+"""Checks that a command makes before it imports anything heavy, so that invalid arguments are reported at once and
+nothing is drawn that could not be written."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def check(
     folders: Iterable[Path | None] = (),
     output: Path | None = None,
 ) -> None:
-    """Raise one sentence for the first thing that is not there or cannot be written; None is passed over.
+    """Raise an error for the first path that is missing or cannot be written; None is skipped.
 
     Args:
         variants: names of models, BASE[+ADAPTER@SCALE][:PRECISION].
         files: files or folders that are read.
-        settings: files that say what is done, by what they are (a recipe, a plan).
+        settings: kind -> settings file (a recipe, a plan).
         folders: folders of data.
-        output: what will be written.
+        output: the file or folder to be written.
     """
     for path in files:
         if path is not None and not path.exists():
@@ -48,7 +48,7 @@ def check(
 
 
 def check_writable(path: Path) -> None:
-    """Raise `NakawariError` unless `path` can be made, or written where it is there already."""
+    """Raise `NakawariError` unless `path` can be created, or written if it exists."""
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -1,4 +1,4 @@
-"""`nakawari episode`: many cuts, on this machine or on many."""
+"""`nakawari episode`: draw many cuts, on one machine or a farm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .progress import Bar
 if TYPE_CHECKING:
     from ..episode.plan import Episode
 
-app = typer.Typer(no_args_is_help=True, help="Draw many cuts, on this machine or on many.")
+app = typer.Typer(no_args_is_help=True, help="Draw many cuts, on one machine or a farm.")
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the episode's results.")]
 
 
@@ -35,13 +35,14 @@ class Engine(StrEnum):
 
 
 EngineOption = Annotated[
-    Engine, typer.Option(help="What starts workers. Files for opencue and deadline are only written, and untested.")
+    Engine, typer.Option(help="Engine that starts workers. For opencue and deadline only files are written, untested.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, max=10000, help="How many; default: one for each GPU, else as the engine finds.")
+    int | None,
+    typer.Option(min=1, max=10000, help="Number of workers; default: one for each GPU, otherwise the engine's."),
 ]
 Chunk = Annotated[int, typer.Option(min=1, help="Cuts in one task of openjd, opencue and deadline.")]
-Address = Annotated[str | None, typer.Option(help="Of a Ray cluster; default: one of its own here.")]
+Address = Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: start a new local one.")]
 Emit = Annotated[bool, typer.Option("--emit", help="Only write the files of the engine, start nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -64,14 +65,14 @@ def submit(
     memory: Memory,
     drawing: Drawing,
 ) -> None:
-    """Draw all cuts of an episode; what is done already is not done again."""
+    """Draw all cuts of an episode; finished cuts are not drawn again."""
     from .cut import previews
 
     kinds, model = previews(preview), drawing.variant(memory)
     if drawing.family is not None:
         from ..errors import UsageError
 
-        raise UsageError("--family says nothing to an episode; give --model.")
+        raise UsageError("--family does not apply to an episode; give --model.")
     _check_engine(engine, address, emit)
     check(files=[source], output=output)
     from ..episode.plan import Episode, units_of
@@ -87,17 +88,17 @@ def submit(
 
 
 def _check_engine(engine: Engine, address: str | None, emit: bool = False) -> None:
-    """Refuse words that the engine would pass over."""
+    """Refuse options that the engine would ignore."""
     from ..errors import UsageError
 
     if emit and engine in (Engine.local, Engine.ray):
         raise UsageError(f"The engine {engine} writes no files; leave out --emit, or give another engine.")
     if address is not None and engine is not Engine.ray:
-        raise UsageError("--address is that of a Ray cluster; give --engine ray, or leave it out.")
+        raise UsageError("--address is for a Ray cluster; give --engine ray, or leave it out.")
 
 
 def _planned(episode: Episode, memory: Memory, drawing: Drawing) -> Episode:
-    """The episode with how every worker holds the model, planned for the largest cut where memory is given.
+    """The episode with the memory settings of its workers, planned for the largest cut if memory is given.
 
     The plan is made here for workers elsewhere: it counts the memory that is given, not what is free here.
     """
@@ -107,7 +108,7 @@ def _planned(episode: Episode, memory: Memory, drawing: Drawing) -> Episode:
     from ..errors import UsageError
 
     if drawing.device.value == "cpu" and memory.offload not in (None, "none"):
-        raise UsageError("--offload is for a GPU, whose networks can wait in the CPU's memory; leave it out here.")
+        raise UsageError("--offload moves networks from a GPU to CPU memory and needs a GPU; leave it out here.")
     way = None
     if memory.budget is not None:
         place = drawing.place() if drawing.device.value == "auto" else drawing.device.value
@@ -123,7 +124,7 @@ def _planned(episode: Episode, memory: Memory, drawing: Drawing) -> Episode:
 
 
 def _check_folder(episode: Episode) -> None:
-    """Refuse a folder of others; in one of ours, let every cut be looked at again."""
+    """Refuse a folder with other files; in a folder of an episode, mark every cut for checking again."""
     from ..episode.plan import PLAN
     from ..episode.unit import refresh
     from ..errors import UsageError
@@ -131,7 +132,7 @@ def _check_folder(episode: Episode) -> None:
     if (episode.folder / PLAN).exists():
         refresh(episode)
     elif episode.folder.exists() and any(episode.folder.iterdir()):
-        raise UsageError(f"{episode.folder} holds files of others; give another output folder.")
+        raise UsageError(f"{episode.folder} holds other files; give another output folder.")
 
 
 def _run(
@@ -152,7 +153,7 @@ def _run(
     else:
         typer.echo(f"{said}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
         if engine is Engine.slurm:  # does not wait
-            typer.echo(f"  nakawari episode status {episode.folder} says how far it is")
+            typer.echo(f"  nakawari episode status {episode.folder} shows the progress")
         for row in rows:
             if row.manifest.sentence:
                 typer.echo(f"  {row.manifest.name}: {row.manifest.sentence}")
@@ -164,10 +165,10 @@ def _run(
 def status(
     folder: Folder,
     page: Annotated[bool, typer.Option("--page", help="Also write a page with all contact sheets.")] = False,
-    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of a worker: adds costs to the page.")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Price of a worker hour: adds costs to the page.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How far an episode is; what needs a look comes first."""
+    """Show the progress of an episode, failed and doubtful cuts first."""
     from ..episode.plan import Episode
     from ..episode.status import lines_of, rows_of, write_page
 
@@ -193,7 +194,7 @@ def retry(
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Draw failed cuts again, and whatever is left."""
+    """Draw failed and remaining cuts."""
     from ..episode.plan import Episode
     from ..episode.status import retry as let_wait
 
@@ -209,7 +210,7 @@ def collect(
     output: Annotated[Path, typer.Option("-o", "--output", help="A new folder.")],
     as_json: Json = False,
 ) -> None:
-    """Put all finished cuts into one folder."""
+    """Copy all finished cuts to one folder."""
     from ..episode.plan import Episode
     from ..episode.status import collect as put
 
@@ -224,17 +225,17 @@ def collect(
 def work(
     folder: Folder,
     share: Annotated[
-        str, typer.Option(metavar="NUMBER/WORKERS", help="Which of how many workers this is, from 0.")
+        str, typer.Option(metavar="NUMBER/WORKERS", help="Number of this worker, from 0, and of all workers.")
     ] = "0/1",
     cuts: Annotated[
-        str | None, typer.Option(metavar="NUMBERS", help="Only these, by their places in the plan: 0-9, 12.")
+        str | None, typer.Option(metavar="NUMBERS", help="Only these cuts, by their index in the plan: 0-9, 12.")
     ] = None,
 ) -> None:
-    """Be a worker: take cuts until none is left. Engines start this."""
+    """Run as a worker: draw cuts until none is left. Started by engines."""
     from ..episode.plan import Episode
     from ..episode.worker import Share, numbers_of, take
 
-    Share.parse(share)  # wrong words before the plan is read
+    Share.parse(share)  # before the plan is read
     names = None
     if cuts is not None:
         units = Episode.load(folder).units

@@ -19,12 +19,12 @@ def command(
     variants: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[VARIANT…]", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are held against the first."
+            metavar="[VARIANT…]", help="BASE[+ADAPTER@SCALE][:PRECISION]; the others are compared with the first."
         ),
     ] = None,
     *,
     data: Annotated[
-        Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences, pairs or captions beside.")
+        Path, typer.Option("--data", help="Data set: ATD-12K, triplets, sequences or pairs, optionally with captions.")
     ],
     protocol: Annotated[
         str, typer.Option("--protocol", help="quick, atd12k, atd12k-published, reference-table, steps, or a YAML file.")
@@ -33,10 +33,10 @@ def command(
         Path | None, typer.Option("-o", "--output", help="Results folder; default: results/ and the protocol's name.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only so many samples, spread over the films.")
+        int | None, typer.Option("--limit", min=1, help="Number of samples, spread over the films; default: all.")
     ] = None,
     floors: Annotated[
-        bool, typer.Option(help="Put floors, flow anchor, installed peers and ceiling into the table.")
+        bool, typer.Option(help="Include baselines, installed peers and the autoencoder's reconstruction.")
     ] = True,
     cost: Annotated[bool, typer.Option(help="Measure time and memory with the settings of the quality run.")] = True,
     frames: Annotated[
@@ -44,20 +44,22 @@ def command(
         typer.Option("--frames", metavar="NAME=DIR", help="Score pictures that another program drew; see --list."),
     ] = None,
     list_only: Annotated[
-        bool, typer.Option("--list", help="Write the keys and what must be drawn from them, and evaluate nothing.")
+        bool, typer.Option("--list", help="Write the keys and the list of pictures to draw, and stop.")
     ] = False,
     share: Annotated[
         str | None,
         typer.Option(
-            metavar="NUMBER/WORKERS", help="Only this share, from 0; others beside it. Without it shares are joined."
+            metavar="NUMBER/WORKERS", help="Evaluate only this share, numbered from 0. Without it shares are joined."
         ),
     ] = None,
     engine: Annotated[
         Engine | None, typer.Option(help="Start a worker for each share, and join the shares when all are done.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=10000, help="How many workers an engine starts.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=10000, help="Number of workers that the engine starts.")
+    ] = None,
     log_with: LogWith = None,
-    device: Annotated[str, typer.Option(help="Where the models run: cpu, cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the aggregates as JSON.")] = False,
 ) -> None:
     """Score variants by one protocol: quality, cost, intervals."""
@@ -77,7 +79,7 @@ def command(
     if list_only:
         from ..evaluation.drawn import to_draw
 
-        typer.echo(f"{to_draw(samples, how, results)}: what must be drawn, from the keys in {results / 'keys'}")
+        typer.echo(f"{to_draw(samples, how, results)}: pictures to draw, from the keys in {results / 'keys'}")
         return
     if engine is not None:
         said = words.by_engine(engine, workers)
@@ -102,7 +104,7 @@ def command(
 
 
 def table(found: dict[str, Any]) -> list[str]:
-    """The aggregates as lines: rows as evaluated, one column per metric, the first metric also per level."""
+    """The aggregates as lines: rows in order of evaluation, one column per metric, the first metric also per level."""
     name = found["protocol"]["name"]
     metrics, levels = found["metrics"], [level for level in found["levels"] if level != "all"]
     heads = [metric["title"] for metric in metrics] + levels + ["ms/frame"]

@@ -1,4 +1,4 @@
-"""An evaluation as its command asks for it: done here, as a share, or by an engine with a worker for each share."""
+"""Run an evaluation in this process, as one share, or by an engine with a worker for each share."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..evaluation.protocol import Protocol
 
 ENGINE_FILES = "engine"
-"""The folder in that of the results for what engines write."""
+"""Folder of the engines' files, within the results."""
 
 
 class Engine(StrEnum):
-    """Those of `engines.ENGINES` that were run."""
+    """The tested engines of `engines.ENGINES`."""
 
     local = "local"
     ray = "ray"
@@ -31,7 +31,7 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the command's words ask for; `data`, `protocol` and the others as there, `output` None for the default."""
+    """The options of the command; `output` is None for the default."""
 
     variants: tuple[str, ...]
     data: Path
@@ -44,7 +44,7 @@ class Evaluation:
 
     @cached_property
     def asked(self) -> tuple[Protocol, list[Sample], Path]:
-        """The protocol, the samples, and the folder of the results. Raises as what reads them."""
+        """The protocol, the samples and the results folder. Raises the errors of their readers."""
         from ..data.samples import spread
         from ..data.triplets import open_dataset
         from ..evaluation.protocol import load_protocol
@@ -70,9 +70,9 @@ class Evaluation:
         )
 
     def by_engine(self, engine: Engine, workers: int | None) -> str:
-        """Let an engine do all shares; returns what it did, in one line. Raises as the engine does.
+        """Evaluate all shares by an engine; returns a one-line summary. Raises the engine's errors.
 
-        A share that fails says so; what it lacks is left to the run that joins the shares.
+        A failed share is reported; its missing samples are left to the run that joins the shares.
         """
         from ..engines import Job, Wish, submit
 
@@ -90,7 +90,7 @@ class Evaluation:
             return submit(engine.value, job, Wish(workers or 0), bar.show)
 
     def words(self) -> list[str]:
-        """The command, without the name of the program."""
+        """Arguments of the command, without the program name."""
         protocol = Path(self.protocol)
         words = ["evaluate", *self.variants, "--data", str(self.data), "-o", str(self.output), "--device", self.device]
         words += ["--protocol", str(protocol.resolve()) if protocol.is_file() else self.protocol]
@@ -104,7 +104,7 @@ def _share(evaluation: Evaluation, share: str) -> None:
 
 
 def _size(results: Path) -> int:
-    """How much stands in the CSV files: it grows with every sample."""
+    """Bytes in the CSV files, as a measure of progress."""
     size = 0
     for path in results.glob("*/*seed-*.csv"):
         with suppress(OSError):

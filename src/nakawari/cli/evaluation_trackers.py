@@ -1,4 +1,4 @@
-"""What trackers are told of an evaluation: a row's means, and the pictures of its first samples."""
+"""Log an evaluation to trackers: the means of each row, and the pictures of its first samples."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from ..training.trackers import Trackers
 
 SHOWN = 4
-"""Samples of each row whose pictures are shown."""
+"""Number of samples per row whose pictures are logged."""
 
 
 def tell(names: Sequence[str], results: Path, found: dict[str, Any]) -> None:
-    """Log the aggregates and kept pictures of a result folder with TensorBoard or W&B, below `results/logs`.
+    """Log the aggregates and saved pictures of a result folder to TensorBoard or W&B, below `results/logs`.
 
     A mean is called `ROW/METRIC/LEVEL`, a difference from the reference `ROW minus REFERENCE/METRIC/LEVEL`, those of
     the protocol's own settings; a picture `ROW/SAMPLE/TIME`.

@@ -1,4 +1,4 @@
-"""`nakawari examples`: the drawings that ship, put where the commands of the pages look for them."""
+"""`nakawari examples`: copy the shipped drawings, which the commands of the documentation use, into a folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to.")] = Path("examples"),
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write.")] = Path("examples"),
 ) -> None:
-    """Write three key drawings and a time sheet to try things on."""
+    """Write three key drawings and a time sheet as examples."""
     from ..errors import UsageError
     from ..files import atomic_path
 
@@ -25,7 +25,7 @@ def command(
     shipped = {folder / file.name: file.read_bytes() for file in sorted(EXAMPLES.iterdir()) if file.is_file()}
     for path, content in shipped.items():
         if path.exists() and path.read_bytes() != content:
-            raise UsageError(f"{path} is there already and is another file; give another folder.")
+            raise UsageError(f"{path} exists already and is another file; give another folder.")
     for path, content in shipped.items():
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""What `nakawari interpolate` does with footage: a video, or a folder of all frames of a film."""
+"""`nakawari interpolate` for footage: a video, or a folder of all frames of a film."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """The words about the footage itself, as they were given."""
+    """The options about the footage itself, as given."""
 
     path: Path
     output: Path
@@ -46,9 +46,9 @@ def run(
     """Draw the in-betweens of footage.
 
     Args:
-        others: options that say nothing about footage, with what was given for them.
+        others: options that do not apply to footage, with their values.
         settings: fields of `interpolation.Settings`.
-        drawing, memory: what was asked for about the model, which may be drawn with in another way that fits.
+        drawing, memory: the model and memory options; the memory plan may choose other settings that fit.
     """
     check(variants=[model], files=[asked.path], output=asked.output)
     spread = _spread(asked, others)
@@ -111,9 +111,9 @@ def _spread(asked: Asked, others: Mapping[str, Any]) -> Spread:
     }
     for name, value in given.items():
         if value:
-            raise UsageError(f"{asked.path} is footage, to which {name} says nothing; leave it out.")
+            raise UsageError(f"{name} does not apply to {asked.path}, which is footage; leave it out.")
     keep = asked.times.spread == "keep"
     counts = parse_counts(asked.between or ("1" if keep else "0"))
     if len(counts) != 1 or counts[0] > 15:
-        raise UsageError(f"--between {asked.between} is not one count for all footage; give 0 to 15.")
+        raise UsageError(f"--between {asked.between} is not a single count; give 0 to 15 for footage.")
     return Spread(counts[0], keep)

@@ -1,4 +1,4 @@
-"""`nakawari interpolate`: key drawings in, in-betweens out."""
+"""`nakawari interpolate`: draw the in-betweens of key drawings or of footage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 UNSURE = 0.5
-"""Confidence below which an in-between is named."""
+"""In-betweens with a lower confidence are reported."""
 
 
 @with_options("framer", framer)
@@ -40,24 +40,28 @@ def command(
     between: Annotated[
         str | None,
         typer.Option(
-            help="In-betweens per gap: one count (7), or one for each (3,7,5).  [default: what the frame numbers in "
-            "the keys' names leave room for, else 7]"
+            help="In-betweens per gap: one count (7), or one for each (3,7,5).  [default: from the frame numbers in "
+            "the keys' names, else 7]"
         ),
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Draw from the last key back to the first, too.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Add a last gap back to the first key.")] = False,
     fps: Annotated[
-        float | None, typer.Option(min=1, max=120, help="Frames per second of GIF, MP4 and motion; default: 12.")
+        float | None,
+        typer.Option(min=1, max=120, help="Frame rate of GIF, MP4 and the model's condition; default: 12."),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Gaps drawn together on a GPU: faster, more memory.")] = 1,
     formats: Annotated[
-        str | None, typer.Option("--format", help="Some of png,exr,gif,mp4,mov,mov-png,sheet; default: png,gif,sheet.")
+        str | None,
+        typer.Option("--format", help="Output formats, of png,exr,gif,mp4,mov,mov-png,sheet; default: png,gif,sheet."),
     ] = None,
     confidence: Annotated[
-        bool, typer.Option("--confidence", help="Beside each in-between a map of how sure every pixel is.")
+        bool, typer.Option("--confidence", help="Write a confidence map beside each in-between.")
     ] = False,
     compiled: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the model first: minutes, then faster steps; for many gaps on a GPU."),
+        typer.Option(
+            "--compile", help="Compile the model first: takes minutes, then steps are faster; for many gaps on a GPU."
+        ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write into an output that holds other files.")
@@ -140,7 +144,7 @@ def _compare(
     from ..errors import UsageError
 
     if pipeline is None or target.single:
-        raise UsageError("--compare needs a folder as output and in-betweens to draw; see nakawari interpolate --help.")
+        raise UsageError("--compare needs an output folder and in-betweens to draw; see nakawari interpolate --help.")
     with ExitStack() as bars:
         entries = interpolation.compare(
             keys,
@@ -178,7 +182,7 @@ def _check_numbers(**values: float | None) -> None:
 
 
 def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
-    """`every`: of so many gaps one counts, of two where the keys are pairs."""
+    """Print the summary; `every`: step between the gaps to report, 2 for keys in pairs."""
     keys, total, gaps = (
         sum(key is not None for key in done.drawn.keys),
         len(done.drawn.frames),
@@ -199,13 +203,15 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
     typer.echo(f"{total} frames ({keys} keys, {total - keys} in-betweens) of {width}x{height} in {seconds:.1f} s")
     gaps = sum(map(bool, record["between"]))
     if len(done.gaps) < gaps:
-        typer.echo(f"  {len(done.gaps)} of {gaps} gaps were drawn now; the others were there already")
+        typer.echo(f"  {len(done.gaps)} of {gaps} gaps were drawn now; the others existed")
     by_parts = sum(gap["drawn_by"] == "parts" for gap in record["gaps"])
     if by_parts:
         typer.echo(f"  {by_parts} of {gaps} gaps drawn by their parts, not by the model (--no-parts: all by the model)")
     both = sum(gap["drawn_by"] == "both" for gap in record["gaps"])
     if both:
-        typer.echo(f"  {both} of {gaps} gaps drawn in two layers: flat figures by their parts, the ground by the model")
+        typer.echo(
+            f"  {both} of {gaps} gaps drawn in two layers: flat figures by their parts, the background by the model"
+        )
     frames = {frame["file"] for frame in record["frames"]}
     sequence = [file for file in files if file.name in frames and file.parent == files[-1].parent]
     if sequence:
@@ -216,15 +222,15 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
 
 
 def _doubts(done: Done, every: int) -> list[str]:
-    """What the drawing itself is not sure of, a sentence for each gap."""
+    """Possible cuts and low confidences, a sentence for each gap."""
     doubts = []
     for place, gap in enumerate(done.record["gaps"]):
         number = place // every + 1
         sure = gap["confidence"] or ()
         if gap["cut"]:
             drawn = {"hold": "the keys are held", "fade": "the keys are faded"}.get(gap["drawn_by"])
-            drawn = drawn or "it is drawn all the same; --on-cut hold or fade is there"
-            doubts.append(f"gap {number}: a cut? Little of one key is found again in the other: {drawn}.")
+            drawn = drawn or "it is drawn anyway; see --on-cut hold and fade"
+            doubts.append(f"gap {number}: a cut? Little of one key is found in the other: {drawn}.")
         elif sure and min(sure) < UNSURE:
-            doubts.append(f"gap {number}: confidence is {min(sure):.2f} at its least; look at its frames.")
+            doubts.append(f"gap {number}: lowest confidence is {min(sure):.2f}; look at its frames.")
     return doubts

@@ -1,7 +1,7 @@
-"""The program `nakawari`: its commands, and what becomes of errors.
+"""The program `nakawari`: its commands, and the handling of errors.
 
-Commands stand in the order of `--help`. To add one, write `cli/NAME.py` with a function `command` (or, for a command
-with parts, a `typer.Typer` named `app`) and put NAME into `COMMANDS`. These files import nothing heavy at the top.
+Commands are in the order of `--help`. To add one, write `cli/NAME.py` with a function `command` (or, for a group of
+commands, a `typer.Typer` named `app`) and add NAME to `COMMANDS`. These files import nothing heavy at the top.
 """
 
 from __future__ import annotations
@@ -49,21 +49,24 @@ COMMANDS = (
 
 
 class Program(TyperGroup):
-    """The group of all commands; every error ends as one sentence on stderr and an exit status.
+    """The group of all commands; every error becomes one sentence on stderr and an exit status.
 
-    0 done, 1 the work failed, 2 the words were wrong, 130 interrupted. Of several processes only the first writes to
-    stdout. `--debug`, anywhere before a `--`, shows the
-    traceback first; commands find it as `context.obj`.
+    Exit status: 0 success, 1 the work failed, 2 invalid usage, 130 interrupted. Of several processes only the first
+    writes to stdout. `--debug`, anywhere before a `--`, shows the traceback first; commands find it as `context.obj`.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of `COMMANDS`; groups would stand last."""
+        """In the order of `COMMANDS`; Typer would list groups last."""
         return list(COMMANDS)
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
         words, debug = _without_debug(list(sys.argv[1:] if args is None else args))
         extra |= {"standalone_mode": False, "obj": debug}
-        with told(debug), warnings.catch_warnings(), redirect_stdout(sys.stdout if is_first() else StringIO()):
+        with (
+            reporting_errors(debug),
+            warnings.catch_warnings(),
+            redirect_stdout(sys.stdout if is_first() else StringIO()),
+        ):
             if not debug:
                 warnings.simplefilter("ignore")
             warnings.simplefilter("default", NakawariWarning)
@@ -72,15 +75,15 @@ class Program(TyperGroup):
 
 
 @contextmanager
-def told(debug: bool = False) -> Iterator[None]:
-    """Errors inside the block become one sentence on stderr, after the traceback with `debug`, and an exit status."""
+def reporting_errors(debug: bool = False) -> Iterator[None]:
+    """Errors inside the block become one sentence on stderr, after the traceback if `debug`, and an exit status."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        sentence, status = _verdict(error)
-        # Of several processes all meet the same wrong words; one says so.
+        sentence, status = _message_and_status(error)
+        # All processes of a launch get the same invalid arguments; only one reports them.
         if sentence and (is_first() or not isinstance(error, UsageError)):
             print(f"nakawari: {' '.join(sentence.split())}", file=sys.stderr)
         sys.exit(status)
@@ -92,13 +95,13 @@ def _show_warning(message: Warning | str, *about: Any) -> None:
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
-    """`words` without `--debug`, and whether it was there; after a `--` words are left alone."""
+    """The arguments without `--debug`, and whether it was given; arguments after a `--` are unchanged."""
     end = words.index("--") if "--" in words else len(words)
     kept = [word for word in words[:end] if word != "--debug"]
     return kept + words[end:], len(kept) < end
 
 
-def _verdict(error: BaseException) -> tuple[str, int]:
+def _message_and_status(error: BaseException) -> tuple[str, int]:
     """One sentence for the user and the exit status."""
     if isinstance(error, Interrupted):
         return str(error), 130
@@ -106,19 +109,19 @@ def _verdict(error: BaseException) -> tuple[str, int]:
         return str(error), 2 if isinstance(error, UsageError) else 1
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return str(error) or "interrupted.", 130
-    if hasattr(error, "format_message"):  # typer's own complaints about words, whichever click it is built on
+    if hasattr(error, "format_message"):  # typer's own usage errors, whichever click it is built on
         return f"{error.format_message().rstrip('.?')}; see nakawari --help.", 2
     if isinstance(error, BrokenPipeError):
         return "", 1
     if ran_out(error):
         return "Memory ran out; make the job smaller, or close other programs.", 1
     if isinstance(error, OSError):
-        return _about_system(error), 1
+        return _system_message(error), 1
     message = str(error).strip().rstrip(".")
     return f"unexpected {type(error).__name__}{': ' + message if message else ''}; run again with --debug.", 1
 
 
-def _about_system(error: OSError) -> str:
+def _system_message(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return "no space left on the device; free some and run again."
     place = f"{error.filename}: " if error.filename else ""
@@ -137,7 +140,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def program(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     if version:

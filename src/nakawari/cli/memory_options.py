@@ -1,4 +1,4 @@
-"""The options about memory of commands that draw in-betweens: what a model that is large for its machine draws with."""
+"""Memory options of the commands that draw in-betweens: how a model is fitted into the memory of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Option = partial(typer.Option, rich_help_panel="Memory")
 
 @dataclass(frozen=True)
 class Memory:
-    """What was asked for; None leaves it to the plan.
+    """The parsed options; None leaves a setting to the plan.
 
     Args:
         budget: bytes.
@@ -35,7 +35,7 @@ class Memory:
     size: tuple[int, int] | None
 
     def given(self) -> dict[str, Any]:
-        """Option -> what was given for it, of those that plan one job of keys; the precision holds everywhere."""
+        """Option -> its value, for the options that plan one job of keys; the precision applies everywhere."""
         return {
             "--memory": self.budget,
             "--offload": self.offload,
@@ -53,10 +53,10 @@ class Memory:
         guidance: Any,
         **more: Any,
     ) -> Way | None:
-        """How to draw gaps of so many in-betweens of (height, width) `size`; None where no plan is wanted.
+        """The memory settings for drawing gaps of frames of (height, width) `size`; None if no plan is needed.
 
         Args:
-            more: `clips`, `tracks` and `cache` of `resources.need.Size`, the last by its name.
+            more: `clips`, `tracks` and `cache` of `resources.need.Size`, `cache` by its name.
 
         Raises:
             NakawariError: nothing fits.
@@ -71,7 +71,7 @@ class Memory:
         if not (asked or weights_bytes(model) > LARGE):
             return None
         if device == "cpu" and self.offload not in (None, "none"):
-            raise UsageError("--offload is for a GPU, whose networks can wait in the CPU's memory; leave it out here.")
+            raise UsageError("--offload moves networks from a GPU to CPU memory and needs a GPU; leave it out here.")
         from ..families.cache import cache_level
         from ..resources.jobs import job_of
         from ..resources.ways import choose
@@ -85,7 +85,7 @@ class Memory:
         return choose(model, wanted, steps, device, self.budget or free(device), offloads)
 
     def options(self, model: str, way: Way | None) -> Mapping[str, Any]:
-        """Arguments of a pipeline's call. Raises `UsageError` where the family has none such."""
+        """Arguments of a pipeline's call. Raises `UsageError` if the family has no such argument."""
         from ..errors import UsageError
 
         chunk = self.decode_chunk or (None if way is None else way.decode_chunk)
@@ -94,7 +94,7 @@ class Memory:
         from ..resources.jobs import is_framer
 
         if not is_framer(model):
-            raise UsageError(f"The decoder of {model} looks at all frames of a clip at once; leave --decode-chunk out.")
+            raise UsageError(f"The decoder of {model} decodes all frames of a clip at once; leave --decode-chunk out.")
         return {"decode_chunk_size": chunk}
 
 
@@ -104,19 +104,19 @@ def memory(
         str | None, _Option(metavar="AMOUNT", help="Memory to fit into, such as 8GB; default: what is free.")
     ] = None,
     precision: Annotated[
-        str | None, _Option(help="fp32, fp16, bf16, int8 and the like; default: as saved, or what fits.")
+        str | None, _Option(help="fp32, fp16, bf16, int8 and others; default: as saved, or what fits.")
     ] = None,
     offload: Annotated[
-        str | None, _Option(help="On a GPU: what waits in the CPU's memory, none, towers, model or sequential.")
+        str | None, _Option(help="On a GPU: what is offloaded to CPU memory: none, towers, model or sequential.")
     ] = None,
     decode_chunk: Annotated[
-        int | None, _Option(min=1, help="Frames decoded at once; changes a Framer a little.")
+        int | None, _Option(min=1, help="Frames decoded at once; changes Framer's frames slightly.")
     ] = None,
     size: Annotated[
-        str | None, _Option(metavar="WIDTHxHEIGHT", help="Draw at this size and bring back to that of the keys.")
+        str | None, _Option(metavar="WIDTHxHEIGHT", help="Draw at this size and scale back to the size of the keys.")
     ] = None,
 ) -> Memory:
-    """The words, read; `UsageError` where they cannot be."""
+    """The options, parsed; `UsageError` for invalid values."""
     from ..errors import UsageError
 
     sides = budget = None
@@ -134,7 +134,7 @@ def memory(
 
 
 def show_way(way: Way) -> None:
-    """Print on stderr in what way a model will draw, what it needs and about how long a clip takes here."""
+    """Print the memory settings, the need and the estimated time of a clip on stderr."""
     from ..memory import words
     from ..resources.ways import seconds_of
 
@@ -143,19 +143,19 @@ def show_way(way: Way) -> None:
 
 
 def duration(seconds: float) -> str:
-    """In minutes, or seconds where they are few."""
+    """A duration in minutes, or in seconds if it is short."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def describe(way: Way) -> list[str]:
-    """What was chosen, in words."""
+    """The chosen settings as phrases."""
     from ..memory import words
 
     waits = {
         "none": "everything stays on the device",
-        "towers": "text and image towers wait in the CPU's memory after the condition",
-        "model": "every network waits in the CPU's memory until it is wanted",
-        "sequential": "every layer waits in the CPU's memory until it is wanted: slow",
+        "towers": "text and image encoders are offloaded to CPU memory after the condition",
+        "model": "every network is offloaded to CPU memory until it is needed",
+        "sequential": "every layer is offloaded to CPU memory until it is needed: slow",
     }
     chosen = [f"model {way.model}", waits[way.offload]]
     chosen.append("guidance in one batch" if way.together else "guidance one branch at a time")
@@ -166,6 +166,6 @@ def describe(way: Way) -> list[str]:
     return [
         f"chosen: {'; '.join(chosen)}",
         f"weights: {weights or 'less than 1 MB'}",
-        f"beside them: {words(way.made['condition'])} for the condition, {words(step)} for a step, "
+        f"in addition: {words(way.made['condition'])} for the condition, {words(step)} for a step, "
         f"{words(way.made['decode'])} for decoding",
     ]

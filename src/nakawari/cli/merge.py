@@ -1,4 +1,4 @@
-"""`nakawari merge`: adapters into the weights, for good."""
+"""`nakawari merge`: merge adapters into the weights of a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def command(
 ) -> None:
     """Merge adapters into a model.
 
-    The result is as fast as the base, and loads wherever the base does.
+    The result is as fast as the base, and usable wherever the base is.
     """
     check(variants=[variant], output=output)
     from .. import trained_on

@@ -1,4 +1,4 @@
-"""Options that belong together: declared in one place, added to a command, shown under their own heading."""
+"""Groups of options: declared in one place, added to commands, shown under their own heading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Command = Callable[..., None]
 
 
 def with_options(name: str, words: Callable[..., Any]) -> Callable[[Command], Command]:
-    """Add the keyword parameters of `words` to a command, which gets what `words` makes of them as argument `name`."""
+    """Add the keyword parameters of `words` to a command, which gets the result of `words` as argument `name`."""
 
     def add(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)
@@ -33,10 +33,10 @@ def with_options(name: str, words: Callable[..., Any]) -> Callable[[Command], Co
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help shows options that name a `rich_help_panel` under that heading, after the others."""
+    """A command whose help shows options with a `rich_help_panel` under that heading, after the others."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """See the parent, which knows one heading only."""
+        """See the parent, which has only one heading."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

@@ -1,4 +1,4 @@
-"""`nakawari plan`: what drawing with a model takes on this machine, or on one with so much memory."""
+"""`nakawari plan`: memory and time of drawing with a model, on this machine or for a given amount of memory."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A variant; a precision that it names stays.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A variant; its precision, if named, is kept.")],
     size: Annotated[
         str | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="Of the drawings; default: what the model was trained on."),
+        typer.Option(metavar="WIDTHxHEIGHT", help="Size of the drawings; default: the model's training size."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=2, max=1000, help="Per clip, both keys included; default: the model's longest.")
+        int | None,
+        typer.Option(min=2, max=1000, help="Frames per clip, both keys included; default: the model's longest."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Sampling steps; default: the model's.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Clips drawn together.")] = 1,
-    tracks: Annotated[bool, typer.Option("--tracks", help="Points lead the motion, in a Framer.")] = False,
-    cache: Annotated[Cache, typer.Option(help="As interpolate's.")] = Cache.none,
+    tracks: Annotated[bool, typer.Option("--tracks", help="Count the track control of a Framer.")] = False,
+    cache: Annotated[Cache, typer.Option(help="As in interpolate.")] = Cache.none,
     memory: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="Memory to fit into, such as 8GB; default: what is free here.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda; default: the GPU where there is one.")] = "auto",
-    every: Annotated[bool, typer.Option("--all", help="Every way, not only the one that is chosen.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda; default: the GPU if there is one.")] = "auto",
+    every: Annotated[bool, typer.Option("--all", help="Print all settings, not only the chosen one.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what fits into memory, and how long drawing takes.
+    """Print what fits into memory, and how long drawing takes.
 
     Nothing is loaded.
     """
@@ -76,7 +77,7 @@ def _table(found: list[Way], budget: int | None) -> str:
 
 
 def _device(device: str) -> tuple[str, bool]:
-    """The kind of device, and whether it is here."""
+    """The kind of device, and whether this machine has it."""
     import torch
 
     from ..errors import UsageError

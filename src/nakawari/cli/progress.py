@@ -1,4 +1,4 @@
-"""The progress of long commands: how far, and how long still."""
+"""Progress bars of long commands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from ..processes import is_first
 
 QUIET = 30.0
-"""Without a terminal a line is printed no sooner than after so many seconds, and then so often."""
+"""Seconds between printed lines if stderr is not a terminal."""
 Listener = Callable[[str, float, int, str], None]
 """Called with (what, done, total, note)."""
 _listeners: list[Listener] = []
 
 
 def listen(listener: Listener) -> None:
-    """From now on `listener` hears what bars would show, and none is drawn."""
+    """Send progress to `listener` from now on instead of drawing bars."""
     _listeners[:] = [listener]
 
 
 class Bar:
-    """A bar with the time left, on stderr, when that is a terminal; otherwise a line now and then. Use as a context
+    """A progress bar with the time left on stderr; lines at intervals if that is not a terminal. Use as a context
     manager."""
 
     def __init__(self, what: str, unit: str) -> None:
@@ -33,7 +33,7 @@ class Bar:
         return self
 
     def show(self, done: float, total: int, note: str = "") -> None:
-        """Set the bar to `done` of `total`, with a few words behind it."""
+        """Set the bar to `done` of `total`, followed by a short note."""
         if _listeners:
             self._note = note or self._note
             _listeners[0](self.what, done, total, self._note)
@@ -42,7 +42,7 @@ class Bar:
             from tqdm import tqdm
 
             form = "{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
-            silent = None if is_first() else True  # None: where there is no terminal
+            silent = None if is_first() else True  # None: silent without a terminal
             self.bar = tqdm(total=total, unit=self.unit, desc=self.what, disable=silent, bar_format=form)
         if note:
             self.note(note)
@@ -52,7 +52,7 @@ class Bar:
             self._say(done, total)
 
     def note(self, note: str) -> None:
-        """Set the words behind the bar."""
+        """Set the note behind the bar."""
         self._note = note
         if self.bar is not None:
             self.bar.set_postfix_str(note, refresh=False)
@@ -76,7 +76,7 @@ def _spoken(seconds: float) -> str:
 
 
 class Bars:
-    """One bar after the other, a new one for each piece of work; otherwise as `Bar`."""
+    """A sequence of bars, a new one for each piece of work; otherwise as `Bar`."""
 
     def __init__(self, unit: str) -> None:
         self.unit, self.bar = unit, None
@@ -85,7 +85,7 @@ class Bars:
         return self
 
     def show(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Set the bar of the work `what`, which takes the place of another work's."""
+        """Set the bar of the work `what`, replacing the bar of any other work."""
         if self.bar is None or self.bar.what != what:
             self.__exit__()
             self.bar = Bar(what, self.unit)

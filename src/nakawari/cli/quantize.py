@@ -1,4 +1,4 @@
-"""`nakawari quantize`: a smaller variant, or a plan that says which layer needs which precision."""
+"""`nakawari quantize`: write a quantized variant, or a plan of precisions per layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .early import check
 from .progress import Bar
 
 DEFAULT = "int8"
-"""A quarter of fp32, and the nearest to it of what is smaller than 16 bits, for either family."""
+"""Default precision: a quarter of fp32, and of those below 16 bits the closest to it, for all families."""
 
 if TYPE_CHECKING:
     from ..families.base import InterpolationPipeline
@@ -28,7 +28,7 @@ def command(
         typer.Option(help="fp16, bf16, int8 (the default), int8-dynamic, fp8, fp8-dynamic or int4, for every layer."),
     ] = None,
     parts: Annotated[
-        str, typer.Option(help="What fp16 and bf16 cast: denoiser, or all (but the motion guide).")
+        str, typer.Option(help="Components that fp16 and bf16 cast: denoiser, or all (except the motion guide).")
     ] = "denoiser",
     export_checkpoint: Annotated[
         bool, typer.Option("--export-checkpoint", help="With fp16 or bf16: -o is one file in the upstream layout.")
@@ -36,12 +36,13 @@ def command(
     plan_file: Annotated[Path | None, typer.Option(help="A plan: layer pattern -> precision, YAML.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Measure, and write a plan instead of a variant.")] = False,
     budget: Annotated[
-        str | None, typer.Option(help="With --plan: the denoiser's size, such as 0.35x (of its fp16 size) or 12-MB.")
+        str | None,
+        typer.Option(help="With --plan: target size of the denoiser, such as 0.35x (of its fp16 size) or 12-MB."),
     ] = None,
     min_psnr: Annotated[
-        float | None, typer.Option("--min-psnr-to-parent", min=1, help="With --plan: the fidelity to keep, dB.")
+        float | None, typer.Option("--min-psnr-to-parent", min=1, help="With --plan: minimum PSNR to the parent in dB.")
     ] = None,
-    candidates: Annotated[str, typer.Option(help="With --plan: the precisions to choose from.")] = "int4,int8,fp16",
+    candidates: Annotated[str, typer.Option(help="With --plan: precisions to choose from.")] = "int4,int8,fp16",
     calibrate: Annotated[
         Path | None, typer.Option(help="With --plan: a folder of clips to measure on; default: synthetic scenes.")
     ] = None,
@@ -56,21 +57,21 @@ def command(
         str | None, typer.Option(metavar="WIDTHxHEIGHT", help="With --plan: their size; default: the model's.")
     ] = None,
     times: Annotated[int, typer.Option(min=1, help="With --plan: noise levels per clip.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="With --plan: another seed, other clips.")] = 0,
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="With --plan: seed of the choice of clips.")] = 0,
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Write a smaller, faster variant of a model."""
+    """Write a variant with fewer bits per weight."""
     from ..errors import UsageError
 
     if sum([precision is not None, plan_file is not None, plan]) > 1:
         raise UsageError("nakawari quantize takes one of --precision, --plan-file and --plan.")
     if not plan and (budget is not None or min_psnr is not None or calibrate is not None):
-        raise UsageError("--budget, --min-psnr-to-parent and --calibrate go with --plan.")
+        raise UsageError("--budget, --min-psnr-to-parent and --calibrate need --plan.")
     if export_checkpoint and precision is None:
-        raise UsageError("--export-checkpoint goes with --precision fp16 or bf16.")
+        raise UsageError("--export-checkpoint needs --precision fp16 or bf16.")
     if parts not in ("denoiser", "all"):
-        raise UsageError(f"{parts!r} is not a value for --parts; it may be denoiser or all.")
+        raise UsageError(f"{parts!r} is not a value of --parts; give denoiser or all.")
     check(variants=[variant], settings={"plan": plan_file}, folders=[calibrate], output=output)
     if plan_file is None and not plan:
         precision = precision or DEFAULT
@@ -111,7 +112,7 @@ def _load(variant: str, device: str, *, runs: bool) -> InterpolationPipeline:
 
 
 def _measured(variant: str) -> tuple[int, int, tuple[int, int]]:
-    """Clips, frames and (height, width) that a model of this family and size is measured on."""
+    """Default clips, frames and (height, width) of the measurement, by family and size."""
     from ..training.defaults import defaults_of
 
     return defaults_of(variant).measured
@@ -137,7 +138,7 @@ def _names(text: str) -> list[str]:
 
 
 def show_record(record: dict[str, Any], output: Path, as_json: bool) -> None:
-    """What was written, as a few lines or as JSON."""
+    """Print the record as a few lines or as JSON."""
     if as_json:
         typer.echo(json.dumps(record))
         return
@@ -189,7 +190,7 @@ def _plan(
 
 
 def sensitivity_json(planned: Planned) -> dict[str, Any]:
-    """Every measured number, and what the layer got."""
+    """All measured numbers and the chosen precision of each layer."""
     found = planned.sensitivity
     layers = {
         name: {
@@ -203,7 +204,7 @@ def sensitivity_json(planned: Planned) -> dict[str, Any]:
 
 
 def plan_table(planned: Planned) -> list[str]:
-    """Sizes and fidelities of the plan and of each precision throughout, then how many layers got what."""
+    """Size and fidelity of the plan and of each precision for all layers, then layer counts by precision."""
     lines = [f"{'':<16}{'MB':>10}{'dB to the parent':>20}"]
     for name, trial in planned.trials.items():
         lines.append(f"{name:<16}{trial.bytes / 1e6:>10.3f}{trial.psnr:>20.2f}")

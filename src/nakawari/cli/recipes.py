@@ -1,4 +1,4 @@
-"""`nakawari recipes`: the training runs that ship, to be looked at, copied, changed and checked."""
+"""`nakawari recipes`: list, show, copy and check the shipped training recipes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="List, show, copy and check the training recipes that ship.", no_args_is_help=True)
+app = typer.Typer(help="List, show, copy and check the shipped training recipes.", no_args_is_help=True)
 
 Name = Annotated[Path, typer.Argument(metavar="RECIPE", help="A name of the list, or a file.")]
 
 
 @app.command("list")
 def list_recipes() -> None:
-    """Every recipe that ships, with what it is for."""
+    """List the shipped recipes with their purpose."""
     from ..training.shipped import shipped_recipes, summary
 
     found = shipped_recipes()
@@ -25,7 +25,7 @@ def list_recipes() -> None:
 
 @app.command()
 def show(recipe: Name) -> None:
-    """Print a recipe as it stands."""
+    """Print a recipe."""
     from ..training.shipped import recipe_file
 
     typer.echo(recipe_file(recipe).read_text(encoding="utf-8"), nl=False)
@@ -36,7 +36,7 @@ def copy(
     recipe: Name,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The new file; default: its own name.")] = None,
 ) -> None:
-    """Copy a recipe to a file of your own, to be changed."""
+    """Copy a recipe to a file, to be changed."""
     from ..errors import UsageError
     from ..files import write_text
     from ..training.shipped import recipe_file
@@ -44,7 +44,7 @@ def copy(
     source = recipe_file(recipe)
     target = output or Path(source.name)
     if target.exists():
-        raise UsageError(f"{target} exists already; give another file by -o.")
+        raise UsageError(f"{target} exists already; give another file with -o.")
     write_text(target, source.read_text(encoding="utf-8"))
     typer.echo(target)
 
@@ -56,7 +56,7 @@ def check(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
     ] = None,
 ) -> None:
-    """Read a recipe, and say whether its keys, its model and its data are right; nothing is loaded or trained."""
+    """Check the keys, the model and the data of a recipe; nothing is loaded or trained."""
     from ..errors import NakawariError
     from ..training.recipe import load_recipe
     from ..training.shipped import recipe_file
@@ -73,4 +73,4 @@ def check(
         typer.echo(f"wrong: {sentence}")
     if found:
         raise NakawariError(f"{path} cannot run yet: {len(found)} of its entries are wrong, see above.")
-    typer.echo("keys, model and data are there")
+    typer.echo("keys, model and data are valid")

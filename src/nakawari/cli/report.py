@@ -1,4 +1,4 @@
-"""`nakawari report`: results in; one page, tables and figures out."""
+"""`nakawari report`: turn results into a page, tables and figures."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ def command(
         int, typer.Option(min=0, max=10, help="Filmstrips of each kind: best, median, worst, most disputed.")
     ] = 2,
     sheet: Annotated[
-        int, typer.Option(min=0, max=500, help="Draw sheet.png: so many samples, those that move most.")
+        int, typer.Option(min=0, max=500, help="Write sheet.png with this many samples, those with the most motion.")
     ] = 0,
     cards: Annotated[
-        bool, typer.Option("--cards", help="Write each model's scores into the card (README.md) in its folder, too.")
+        bool, typer.Option("--cards", help="Also write each model's scores into the card (README.md) in its folder.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write results as HTML, Markdown, LaTeX, CSV and figures."""
     for folder in results:
         if not folder.exists():
-            raise UsageError(f"{folder} is not there and has no aggregates.json; give what nakawari evaluate wrote.")
+            raise UsageError(
+                f"{folder} does not exist or has no aggregates.json; give a folder that nakawari evaluate wrote."
+            )
     check(output=output)
     from ..reporting.page import write_report
 

@@ -1,4 +1,4 @@
-"""`nakawari sheet`: time sheets shown and converted."""
+"""`nakawari sheet`: show and convert time sheets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SheetFile = Annotated[Path, typer.Argument(metavar="SHEET", help="A time sheet, 
 
 @app.command()
 def show(sheet: SheetFile) -> None:
-    """Print a sheet as it is read: frames down, levels across."""
+    """Print a sheet: frames down, levels across."""
     from ..cut.files import read_sheet
     from ..cut.showing import lines_of
 
@@ -25,7 +25,7 @@ def show(sheet: SheetFile) -> None:
 def convert(
     sheet: SheetFile,
     output: Annotated[Path, typer.Option("-o", "--output", help="The sheet to write, .xdts or .csv.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a sheet in the other format."""
     from ..cut.files import read_sheet, write_sheet

@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Run a training recipe of any kind.
 
-    adapt and distill call the same. With --debug, tensors are checked at every step.
+    adapt and distill run the same code. With --debug, tensors are checked at every step.
     """
     from ..training.shipped import recipe_file
 

@@ -1,4 +1,4 @@
-"""The options that the commands which train share."""
+"""Options shared by the commands that train."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ Frames = Annotated[int | None, typer.Option(min=3, help="Frames per clip, both k
 Size = Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Frame size in training.")]
 Windows = Annotated[
     int | None,
-    typer.Option(min=0, help="Whole frames whose motion guide is made once, for crops; 0 = a guide per crop."),
+    typer.Option(
+        min=0, help="Windows of whole frames whose motion guide is computed once, for crops; 0 = a guide per crop."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, data and noise.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one entry; may be repeated.")
 ]
 RunFolder = Annotated[Path | None, typer.Option("-o", "--output", help="The run folder; default: runs/ and the name.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of the run folder.")]
-Memory = Annotated[str | None, typer.Option(metavar="AMOUNT", help="What a large model is to fit into, such as 16GB.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint of the run folder.")]
+Memory = Annotated[
+    str | None, typer.Option(metavar="AMOUNT", help="Memory that a large model must fit into, such as 16GB.")
+]
 LogWith = Annotated[
     list[str] | None,
     typer.Option(
-        "--log-with", metavar="TRACKER", help="Log to tensorboard or wandb too (extra track); may be repeated."
+        "--log-with", metavar="TRACKER", help="Also log to tensorboard or wandb (extra track); may be repeated."
     ),
 ]
 ShowData = Annotated[
@@ -38,6 +42,6 @@ ShowData = Annotated[
     typer.Option(
         "--show-data",
         metavar="PICTURE",
-        help="Write a sheet of twelve samples as training will see them, and leave.",
+        help="Write a sheet of twelve samples as training will see them, and stop.",
     ),
 ]

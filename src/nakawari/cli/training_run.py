@@ -1,4 +1,4 @@
-"""What the commands that train have in common: bars while it runs, a table when it is over."""
+"""Shared code of the commands that train: progress bars, and a table at the end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: Path | None) -> Recipe:
-    """The recipe as it fits into `--memory`, or into what is free, where its model is large; what was chosen is said.
+    """The recipe, for a large model fitted into `--memory` or the free memory; the chosen settings are printed.
 
     Args:
-        changes: words of `--set`, which stay.
-        resumed: the folder of a run that goes on: it has chosen already.
+        changes: arguments of `--set`, which are kept.
+        resumed: the folder of a resumed run, which has chosen already.
 
     Raises:
         NakawariError: nothing fits.
@@ -43,12 +43,12 @@ def fitted(recipe: Recipe, changes: Sequence[str], memory: str | None, resumed: 
 
 
 def with_trackers(changes: list[str] | None, trackers: list[str] | None) -> list[str]:
-    """The words of `--set`, and those that `--log-with` stands for."""
+    """The arguments of `--set`, and those that `--log-with` implies."""
     return [*(changes or []), *([f"log.trackers=[{','.join(trackers)}]"] if trackers else [])]
 
 
 def write_samples(recipe: Recipe, path: Path) -> None:
-    """The sheet of `--show-data`, with a line that says what was changed."""
+    """Write the sheet of `--show-data`, and print the augmentations."""
     from ..media import write_image
     from ..training.plan import described
     from ..training.showing import samples_sheet
@@ -59,7 +59,7 @@ def write_samples(recipe: Recipe, path: Path) -> None:
 
 
 def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_json: bool) -> None:
-    """Train `recipe` into the folder `run`, and print how it ended; an interrupted run ends with status 130."""
+    """Train `recipe` into the folder `run`, and print the outcome; an interrupted run exits with status 130."""
     from .. import memory
     from ..training.run import train_recipe
 
@@ -80,7 +80,7 @@ def train_and_show(what: str, recipe: Recipe, run: Path, *, resume: bool, as_jso
         for name, value in outcome.best.items():
             typer.echo(f"  best {name:<20}{value:>12.5g}")
         if outcome.best.get("step") == 0:
-            typer.echo(f"nothing was better than the base on what was held out: {run}/best changes nothing")
+            typer.echo(f"no step was better than the base on the held-out samples: {run}/best changes nothing")
         typer.echo(f"  {run}")
     if outcome.status == "interrupted":
         raise typer.Exit(130)

@@ -1,11 +1,11 @@
-"""A process that runs commands for the app, one after the other, with everything heavy imported: `python -m
+"""A process that runs commands for the app, one after the other, with all heavy modules imported: `python -m
 nakawari.cli.worker`.
 
-It reads a JSON object per line on stdin: `words`, those of a command (without `nakawari`), or `task` and `values`, the
-name of a function in `nakawari.app.tasks` and its arguments; and `folder`, where it runs. It writes JSON objects to
-stdout: `ready` once; when a job can be interrupted `begun`; while it runs `progress`, [what, done, total, note]; at its
-end `status` (as the program's exit status), `said` (its stdout) and `notes` (its lines on stderr). SIGINT interrupts
-the job under way as Ctrl-C does, and nothing else.
+It reads a JSON object per line on stdin: `words`, the arguments of a command (without `nakawari`), or `task` and
+`values`, the name of a function in `nakawari.app.tasks` and its arguments; and `folder`, its working directory. It
+writes JSON objects to stdout: `ready` once; `begun` when a job can be interrupted; `progress`, [what, done, total,
+note], while it runs; at its end `status` (the exit status), `said` (its stdout) and `notes` (its lines on stderr).
+SIGINT interrupts only the running job, as Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any, TextIO
 
 HEAVY = ("nakawari.interpolation.draw", "nakawari.interpolation.job", "nakawari.families.mini.pipeline")
 NICER = 5
-"""By how much the job's priority stands below that of the server, whose pages must answer meanwhile."""
+"""Niceness of jobs relative to the server, which must stay responsive."""
 
 
 def main() -> None:
-    """Run what comes in until stdin ends."""
+    """Run jobs until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not stand among the answers
+    os.dup2(2, 1)  # keep the output of libraries out of the answers
     if hasattr(os, "nice"):
         os.nice(NICER)
     from .main import app
@@ -70,11 +70,11 @@ def _run(job: Mapping[str, Any], app: Any, answers: TextIO) -> dict[str, Any]:
 
 
 def _task(job: Mapping[str, Any], said: TextIO) -> None:
-    """Run a function of `nakawari.app.tasks`; its errors are told as those of a command."""
+    """Run a function of `nakawari.app.tasks`; its errors are reported like those of a command."""
     from ..app import tasks
-    from .main import told
+    from .main import reporting_errors
 
-    with told():
+    with reporting_errors():
         json.dump(getattr(tasks, job["task"])(**job["values"]), said)
 
 

@@ -1,1 +1,1 @@
-"""A cut: its time sheet, its drawings, what is missing among them and where it goes."""
+"""Cuts: time sheets, drawings, missing in-betweens and output."""

@@ -1,4 +1,5 @@
-"""The drawings of a cut in a folder, by both habits: `LEVEL/NAME.png`, and `LEVEL0001.png` in one folder."""
+"""The drawings of a cut in a folder, in both naming conventions: `LEVEL/NAME.png`, and `LEVEL0001.png` in one
+folder."""
 
 from __future__ import annotations
 
@@ -15,26 +16,26 @@ _NUMBER = re.compile(r"0*(\d+)(.*)", re.DOTALL)
 
 
 def find_drawings(folder: Path, sheet: Sheet) -> list[dict[str, Path]]:
-    """For every level the files of its drawings, by the names in the sheet.
+    """For every level, the files of its drawings by their names in the sheet.
 
-    Looked for are `LEVEL/NAME`, and `LEVEL` and the name with nothing, a dot, a dash or a low line between them, in
-    the level's folder and in `folder` itself; and layers with the name of the level in the layered files `NAME.psd` and
-    `NAME.ora` there. Zeros before a number do not count: 0001 is drawing 1.
+    Searches for `LEVEL/NAME`, and for `LEVEL` and the name joined by nothing, a dot, a dash or an underscore, in
+    the level's folder and in `folder` itself; and for layers named as the level in the layered files `NAME.psd` and
+    `NAME.ora` there. Leading zeros are ignored: 0001 is drawing 1.
 
     Raises:
-        NakawariError: no such folder, two files for one drawing, a drawing in a format that cannot be read, or a level
-            of which nothing is there.
-        UsageError: names that cannot be files, and two levels with drawings that have one name.
+        NakawariError: not a folder, two files for one drawing, a drawing in an unsupported format, or a level
+            without any drawing.
+        UsageError: names that cannot be file names, or two levels of one name with drawings.
     """
     if not folder.is_dir():
-        raise NakawariError(f"{folder} is not a folder; give the one that holds the drawings.")
+        raise NakawariError(f"{folder} is not a folder; give the folder of the drawings.")
     _check_names(sheet)
     layers = _Layers.of(folder, sheet)
     return [_of_level(folder, level, _wanted(level, sheet.duration), layers) for level in sheet.levels]
 
 
 def _wanted(level: Level, duration: int) -> set[str]:
-    """The names that a level shows."""
+    """The names of the drawings that a level shows."""
     return {cell.name for _, cell in written(level, duration) if cell.mark is Mark.DRAWING}
 
 
@@ -64,31 +65,31 @@ def _of_level(folder: Path, level: Level, wanted: set[str], layers: _Layers) -> 
     for name, paths in found.items():
         if len(paths) > 1 and name in {_plain(one) for one in wanted}:
             raise NakawariError(
-                f"Level {level.name}: {paths[0]} and {paths[1]} are both the drawing {name}; move one away."
+                f"Level {level.name}: {paths[0]} and {paths[1]} are both drawing {name}; remove one of them."
             )
     for path in closed:
         if _name_of(path, level.name, in_own=path.parent != folder) not in found:
             raise NakawariError(
-                f"{path} is a drawing in a format that cannot be read; export it as PNG, TIFF or PSD, or move it away."
+                f"{path} is a drawing in an unsupported format; export it as PNG, TIFF or PSD, or remove it."
             )
     if wanted and not any(_plain(name) in found for name in wanted):
         raise NakawariError(
-            f"Level {level.name} has no drawings in {folder}: looked for were {level.name}/{min(wanted)}.png, "
+            f"Level {level.name} has no drawings in {folder}; searched for {level.name}/{min(wanted)}.png, "
             f"{level.name}0001.png and {min(wanted)}.psd or .ora with a layer {level.name}; put its keys there, or "
-            "take the level off the sheet."
+            "remove the level from the sheet."
         )
     return _Names({name: paths[0] for name, paths in found.items()})
 
 
 @dataclass(frozen=True)
 class _Layers:
-    """The layers of the layered files in a folder: level by level, in lower case, the layers by the names of files."""
+    """The layers of the layered files in a folder: lower-case level -> layers by file name."""
 
     named: Mapping[str, Mapping[str, list[Path]]]
 
     @classmethod
     def of(cls, folder: Path, sheet: Sheet) -> _Layers:
-        """Of the files that are named as drawings of the sheet, and not as those of one level."""
+        """Of the files that are named as drawings of the sheet without a level's name."""
         wanted = {_plain(name) for level in sheet.levels for name in _wanted(level, sheet.duration)}
         named: dict[str, dict[str, list[Path]]] = {}
         for path in sorted(folder.iterdir()):
@@ -104,7 +105,7 @@ class _Layers:
 
 
 class _Names(dict[str, Path]):
-    """Files by names, whatever zeros stand before a number."""
+    """Files by name, ignoring leading zeros."""
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(_plain(str(name)))
@@ -120,7 +121,7 @@ def _candidates(folder: Path, level: str) -> Sequence[Path]:
 
 
 def _name_of(path: Path, level: str, *, in_own: bool) -> str | None:
-    """The name of a drawing by that of its file, None where it is not one of this level."""
+    """The drawing's name from its file name; None if it does not belong to this level."""
     stem, head = path.stem, path.stem[: len(level)]
     if head.casefold() == level.casefold():
         rest = stem[len(level) :].lstrip("._- ")

@@ -1,4 +1,4 @@
-"""Sheets by their file names."""
+"""Read and write time sheets by file suffix."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SUFFIXES = (".xdts", ".csv")
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Read a sheet in the format that the suffix names; raises `NakawariError`, `UsageError` for another suffix."""
+    """Read a sheet in the format of the suffix; raises `NakawariError`, or `UsageError` for another suffix."""
     return read_table(path) if _suffix(path) == ".csv" else read_xdts(path)
 
 
 def write_sheet(path: Path, sheet: Sheet) -> None:
-    """Write a sheet in the format that the suffix names, whole or not at all; errors as `read_sheet`."""
+    """Write a sheet in the format of the suffix, atomically; errors as `read_sheet`."""
     write = write_table if _suffix(path) == ".csv" else write_xdts
     write(path, sheet)
 

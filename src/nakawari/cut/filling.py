@@ -1,4 +1,4 @@
-"""A sheet with a number in every cell that shows a drawing."""
+"""Fill a sheet: a name in every cell that shows a drawing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .sheet import Cell, Level, Mark, Sheet, written
 
 
 class Naming(StrEnum):
-    """How drawings are called once all are there: `beside` keeps names and writes in-betweens beside them ("1a"),
-    `renumber` counts every level 1, 2, 3 ... in order of first appearance."""
+    """Names of the finished drawings: `beside` keeps names and adds letters for in-betweens ("1a"),
+    `renumber` numbers every level 1, 2, 3 ... in order of first appearance."""
 
     beside = "beside"
     renumber = "renumber"
 
 
 def names_of(exposures: Exposures, naming: Naming) -> list[str]:
-    """What every drawing of a level is called in the end."""
+    """Final names of a level's drawings."""
     drawings = exposures.drawings
     return [str(n + 1) if naming is Naming.renumber else drawing.name for n, drawing in enumerate(drawings)]
 
 
 def filled(sheet: Sheet, exposures: Sequence[Exposures], naming: Naming) -> Sheet:
-    """The sheet with names where ○ and ● stood, and with new names where that was asked; its timing is the same."""
+    """The sheet with names in place of ○ and ●, and with new names for `renumber`; its timing is unchanged."""
     levels = [
         _filled(level, own, names_of(own, naming), sheet.duration)
         for level, own in zip(sheet.levels, exposures, strict=True)

@@ -1,4 +1,4 @@
-"""The gaps of a cut's levels, each as a job of its own."""
+"""The gaps of a cut's levels, each as a separate job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plan import CutLevel
 
 @dataclass(frozen=True)
 class LevelGap:
-    """A gap of a level: what is drawn in it, between which two keys, how, and under which key it is kept."""
+    """A gap of a level: its drawings, its two keys, its settings, and the hash under which its result is cached."""
 
     drawings: Sequence[Drawing]
     pair: tuple[Key, Key]
@@ -26,7 +26,7 @@ class LevelGap:
 
 
 def level_gaps(level: CutLevel, settings: Settings, fingerprint: str) -> Iterator[LevelGap]:
-    """The gaps of a level, each as a job of its own."""
+    """The gaps of a level, each as a separate job."""
     gaps = level.gaps()
     keys = read_level(level) if gaps else {}
     for way, drawings in gaps:
@@ -39,8 +39,8 @@ def level_gaps(level: CutLevel, settings: Settings, fingerprint: str) -> Iterato
 
 
 def read_level(level: CutLevel) -> dict[str, Key]:
-    """The drawings of a level that are there, by their names in the sheet; of one size and one kind."""
+    """The existing drawings of a level, by their names in the sheet; all of one size and kind."""
     names = [drawing.name for drawing in level.exposures.drawings if not drawing.way]
     for name in names:
-        read_picture(level.files[name])  # refuses a file of several pictures
+        read_picture(level.files[name])  # raises for a file of several images
     return dict(zip(names, read_keys([level.files[name] for name in names]), strict=True))

@@ -1,4 +1,4 @@
-"""The smallest cut: a plain folder of key drawings, as a sheet of one level."""
+"""A folder of key drawings as a time sheet of one level."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .sheet import DEFAULT_RATE, Cell, Level, Mark, Role, Sheet
 def sheet_of_keys(
     folder: Path, between: str | None, exposure: int, rate: float | None
 ) -> tuple[Sheet, dict[str, Path]]:
-    """A sheet that shows the drawings of a folder as keys, with an in-between wherever one belongs, and their files.
+    """A sheet with the drawings of a folder as keys and in-betweens between them, and their files.
 
-    Where in-betweens belong is decided as for `nakawari interpolate`: by `between`, else by frame numbers at the end of
-    the names, else seven in every gap. In-betweens that have a frame number are named by it, others get a letter.
+    The number of in-betweens is chosen as for `nakawari interpolate`: by `between`, else by frame numbers at the end of
+    the names, else seven in every gap. In-betweens with a frame number are named by it, others get a letter.
 
     Args:
-        between: counts as on the command line, None for what the names say.
-        exposure: frames for which every drawing stands.
+        between: counts as on the command line; None uses the names.
+        exposure: frames per drawing.
         rate: frames per second, None for 24.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a finished cut looks like: all levels over the ground, playing, and each level's drawings on one picture."""
+"""Previews of a finished cut: all levels over the background as a video, and a contact sheet for each level."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ..files import atomic_path
 from ..media import contact_sheet, open_video, write_gif
 
 ROW = 9
-"""The most drawings in one row of a contact sheet."""
+"""Maximum number of drawings in a row of a contact sheet."""
 WHITE = 255
 
 
 def composed(
     ground: np.ndarray | None, levels: Sequence[tuple[Sequence[int | None], Mapping[int, np.ndarray]]], duration: int
 ) -> Iterator[np.ndarray]:
-    """The frames of a cut, uint8 (H, W, 3), one by one; a frame that shows what the one before shows is the same array.
+    """The frames of a cut, uint8 (H, W, 3), one by one; a frame equal to the previous one is the same array.
 
     Args:
-        ground: what stands below all levels, (H, W, 3 or 4); white where there is none.
-        levels: bottom first: the drawing shown on every frame, and the drawings, (H, W, 3 or 4), sRGB. Pictures of
+        ground: the background below all levels, (H, W, 3 or 4); white if there is none.
+        levels: bottom first: the drawing shown on every frame, and the drawings, (H, W, 3 or 4), sRGB. Images of
             different sizes are centred on the largest.
         duration: frames.
     """
@@ -44,7 +44,7 @@ def composed(
 
 
 def _over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """`above` (H, W, 3 or 4) in the middle of `below` (H', W', 3), which is as large or larger."""
+    """Composite `above` (H, W, 3 or 4) over the centre of `below` (H', W', 3), which is at least as large."""
     top, left = (below.shape[0] - above.shape[0]) // 2, (below.shape[1] - above.shape[1]) // 2
     place = (slice(top, top + above.shape[0]), slice(left, left + above.shape[1]))
     result = below.copy()
@@ -57,7 +57,7 @@ def _over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def write_preview(path: Path, frames: Iterator[np.ndarray], rate: float) -> None:
-    """Write an MP4, frame by frame, or a GIF, as the suffix says."""
+    """Write an MP4, frame by frame, or a GIF, by the suffix."""
     if path.suffix == ".gif":
         write_gif(path, list(frames), rate)
         return
@@ -69,7 +69,7 @@ def write_preview(path: Path, frames: Iterator[np.ndarray], rate: float) -> None
 def level_sheet(
     title: str, drawings: Sequence[np.ndarray], captions: Sequence[str], keys: Sequence[bool]
 ) -> np.ndarray:
-    """The contact sheet (H, W, 3) of a level: its drawings in order, those that were there before marked."""
+    """The contact sheet (H, W, 3) of a level: its drawings in order, with the existing ones marked."""
     starts = range(0, len(drawings), ROW)
     rows = [drawings[start : start + ROW] for start in starts]
     return contact_sheet(

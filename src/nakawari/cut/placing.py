@@ -1,4 +1,4 @@
-"""Which drawings of a level are missing, and at which share of the way between which others they lie."""
+"""Find the missing drawings of a level, and their position between existing ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..errors import NakawariError
 from .sheet import Cell, Level, Mark, Role, written
 
 HasFile = Callable[[str], bool]
-"""Whether a drawing of this name is there."""
+"""Whether a drawing of this name exists."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """Where a missing drawing lies: at `share` (0 to 1) between the drawings `start` and `end`, which are there.
+    """Position of a missing drawing: at `share` (0 to 1) between the existing drawings `start` and `end`.
 
-    `rows` are the rows on which these two begin; missing drawings with the same rows lie in one gap.
+    `rows`: the rows on which these two begin; missing drawings with the same rows are in one gap.
     """
 
     start: str
@@ -31,9 +31,9 @@ class Drawing:
     """A drawing that a level shows.
 
     Args:
-        name: as the sheet writes it, or a new one "1a" for an in-between without a number.
-        row: where it appears first.
-        way: where it lies; None for a drawing that is there.
+        name: as in the sheet, or a new name such as "1a" for an unnumbered in-between.
+        row: its first row.
+        way: its position; None for an existing drawing.
         numbered: whether the sheet named it.
     """
 
@@ -45,18 +45,18 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Exposures:
-    """What a level shows.
+    """The exposures of a level.
 
     Args:
-        drawings: in order of first appearance, every one once.
-        begins: row -> the number of the drawing in `drawings` that stands from there on, None for nothing.
+        drawings: each drawing once, in order of first appearance.
+        begins: row -> the index in `drawings` of the drawing shown from there on, None for nothing.
     """
 
     drawings: tuple[Drawing, ...]
     begins: dict[int, int | None]
 
     def shown(self, duration: int) -> list[int | None]:
-        """The number of the drawing on every frame, None where there is nothing."""
+        """The index of the drawing on every frame, None for nothing."""
         frames: list[int | None] = []
         current = None
         for row in range(duration):
@@ -67,7 +67,7 @@ class Exposures:
 
 @dataclass(frozen=True)
 class _Event:
-    """From `row` on the drawing `name` stands, None for nothing; `key`: the sheet numbers it, and as no breakdown."""
+    """From `row` on the drawing `name` is shown, None for nothing; `key`: the sheet numbers it, not as a breakdown."""
 
     row: int
     name: str | None
@@ -75,14 +75,14 @@ class _Event:
 
 
 def place(level: Level, duration: int, has_file: HasFile) -> Exposures:
-    """What a level shows, and where its missing drawings lie.
+    """The exposures of a level, with the positions of its missing drawings.
 
-    A missing drawing lies at the share of the way that its row has between the rows of the nearest drawings before and
-    after it that are there. One that is shown several times is placed where it first has two different drawings
+    A missing drawing's position is that of its row between the rows of the nearest existing drawings before and
+    after it. A drawing shown several times is placed where it first has two different existing drawings
     around it.
 
     Raises:
-        NakawariError: a drawing without one before or after it that is there, or a ● with nothing to repeat.
+        NakawariError: a missing drawing without an existing one before or after it, or a ● with nothing to repeat.
     """
     cells = written(level, duration)
     names = _new_names(cells)
@@ -99,7 +99,7 @@ def place(level: Level, duration: int, has_file: HasFile) -> Exposures:
 
 
 def _new_names(cells: Sequence[tuple[int, Cell]]) -> dict[int, str]:
-    """Row -> name for every ○: that of the numbered cell before it with a letter that is free."""
+    """Row -> name for every ○: the name of the numbered cell before it plus a free letter."""
     taken = {cell.name for _, cell in cells if cell.mark is Mark.DRAWING}
     names: dict[int, str] = {}
     before = "0"
@@ -113,7 +113,7 @@ def _new_names(cells: Sequence[tuple[int, Cell]]) -> dict[int, str]:
 
 
 def _lettered(stem: str) -> Iterator[str]:
-    """The stem with a, b ... z, aa, ab ..."""
+    """The stem followed by a, b ... z, aa, ab ..."""
     for number in count(1):
         letters = ""
         while number:
@@ -129,7 +129,7 @@ def _event(row: int, cell: Cell, new_name: str | None, has_file: HasFile) -> _Ev
 
 
 def _repeated(events: list[_Event], cells: Sequence[tuple[int, Cell]], level: Level) -> list[_Event]:
-    """The events with every ● replaced by the in-between that it repeats."""
+    """The events with every ● replaced by the in-between it repeats."""
     done: list[_Event] = []
     pairs = list(zip(events, cells, strict=True))
     runs = [(mark, list(run)) for mark, run in groupby(pairs, key=lambda pair: pair[1][1].mark is Mark.REVERSE)]
@@ -150,9 +150,9 @@ def _repeated(events: list[_Event], cells: Sequence[tuple[int, Cell]], level: Le
 
 
 def _gap_back(done: Sequence[_Event], following: str | None) -> list[str]:
-    """The in-betweens that a ● run repeats, last first: those of the gap before the key that it follows.
+    """The in-betweens that a run of ● repeats, last first: those of the gap before the key that the run follows.
 
-    Where the run leads from key X back to key Y and an earlier gap led from Y to X, it is that gap.
+    If the run is between keys X and Y and an earlier gap is between Y and X, it is that gap.
     """
     keys = [place for place, event in enumerate(done) if event.key]
     if not keys or any(event.name for event in done[keys[-1] + 1 :]):
@@ -161,7 +161,7 @@ def _gap_back(done: Sequence[_Event], following: str | None) -> list[str]:
     gaps = []
     for first, second in pairwise(keys):
         between = [event.name for event in done[first + 1 : second] if event.name is not None]
-        if between or done[first].name != done[second].name:  # a key written again only stands on
+        if between or done[first].name != done[second].name:  # a repeated key only extends its exposure
             gaps.append((done[first].name, done[second].name, list(dict.fromkeys(reversed(between)))))
     mirrored = [between for start, end, between in gaps if (start, end) == (following, last)]
     before = [between for _, end, between in gaps if end == last]
@@ -184,7 +184,7 @@ def _way(name: str, events: Sequence[_Event], level: Level, has_file: HasFile) -
     if not found:
         row = next(event.row for event in events if event.name == name)
         raise NakawariError(
-            f"Level {level.name}: the drawing {name} on frame {row + 1} is missing and has no drawing {lacking} it "
-            "that is there; draw one, or take it off the sheet."
+            f"Level {level.name}: the drawing {name} on frame {row + 1} is missing and has no drawing {lacking} it; "
+            "draw one, or remove it from the sheet."
         )
     return next((way for way in found if way.start != way.end), found[0])

@@ -1,4 +1,4 @@
-"""A cut to draw: its sheet, its levels with what is there and what is missing, and where it goes."""
+"""A cut to draw: its sheet, its levels with existing and missing drawings, and its output."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class CutLevel:
     """A level of a cut.
 
     Args:
-        level: as in the sheet.
-        exposures: what it shows, and where missing drawings lie.
-        names: what every drawing is called in the end.
-        files: the files of those that are there, by their names in the sheet.
+        level: the sheet's level.
+        exposures: its exposures, with the positions of missing drawings.
+        names: final names of the drawings.
+        files: files of the existing drawings, by their names in the sheet.
     """
 
     level: Level
@@ -38,11 +38,11 @@ class CutLevel:
 
     @property
     def missing(self) -> list[Drawing]:
-        """The drawings to be drawn."""
+        """The drawings to draw."""
         return [drawing for drawing in self.exposures.drawings if drawing.way]
 
     def gaps(self) -> list[tuple[Way, list[Drawing]]]:
-        """The missing drawings gap by gap, each gap in the order of the way."""
+        """The missing drawings by gap, sorted by position."""
         found: dict[tuple[int, int], list[Drawing]] = {}
         for drawing in self.missing:
             assert drawing.way
@@ -59,7 +59,7 @@ class Cut:
         path: the file of its sheet, or its folder of keys.
         sheet: as read from there.
         levels: bottom first.
-        naming: how drawings are called in the end.
+        naming: final names of the drawings.
     """
 
     path: Path
@@ -69,16 +69,16 @@ class Cut:
 
     @property
     def file_name(self) -> str:
-        """What its sheet is called."""
+        """File name of its sheet."""
         return f"{self.path.name}.xdts" if self.path.is_dir() else self.path.name
 
     @property
     def missing(self) -> int:
-        """How many drawings are missing."""
+        """Number of missing drawings."""
         return sum(len(level.missing) for level in self.levels)
 
     def largest(self) -> tuple[tuple[int, int], list[int]]:
-        """The height and width that hold every drawing in whose level something is missing, and how many are missing
+        """The largest height and width of drawings in levels with missing drawings, and the number missing
         in each gap."""
         lacking = [level for level in self.levels if level.missing]
         sizes = [read_picture(next(iter(level.files.values()))).pixels.shape for level in lacking]
@@ -86,20 +86,20 @@ class Cut:
         return (max(shape[0] for shape in sizes), max(shape[1] for shape in sizes)), counts
 
     def sources(self) -> list[Path]:
-        """The drawings that are used, and the sheet where it is a file."""
+        """The drawings that are used, and the sheet if it is a file."""
         used = [level.files[d.name] for level in self.levels for d in level.exposures.drawings if not d.way]
         return used if self.path.is_dir() else [self.path, *used]
 
 
 def cut_of(source: Path, sheet: Sheet, drawings: Path, naming: Naming) -> Cut:
-    """The cut of a sheet that was read from `source`, with the drawings in a folder; raises as these do."""
+    """The cut of a sheet read from `source`, with its drawings in a folder; raises as `find_drawings` and `place`."""
     return _placed(source, sheet, find_drawings(drawings, sheet), naming)
 
 
 def cut_of_keys(
     folder: Path, naming: Naming, between: str | None = None, exposure: int = 1, rate: float | None = None
 ) -> Cut:
-    """The cut of a plain folder of keys; see `sheet_of_keys`."""
+    """The cut of a folder of keys; see `sheet_of_keys`."""
     sheet, files = sheet_of_keys(folder, between, exposure, rate)
     return _placed(folder.resolve(), sheet, [files], naming)
 
@@ -110,19 +110,19 @@ def _placed(source: Path, sheet: Sheet, files: Sequence[Mapping[str, Path]], nam
         exposures = place(level, sheet.duration, own.__contains__)
         levels.append(CutLevel(level, exposures, names_of(exposures, naming), own))
     if not any(level.exposures.drawings for level in levels):
-        raise UsageError(f"{source} shows no drawings; expose some in the sheet.")
+        raise UsageError(f"{source} shows no drawings; add drawings to the sheet.")
     return Cut(source, sheet, tuple(levels), naming)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a cut goes.
+    """The output of a cut.
 
     Args:
         folder: the output folder.
-        ground: a picture below all levels, or None.
+        ground: a background image below all levels, or None.
         previews: some of `sheet.PREVIEWS`.
-        overwrite: whether what a hand has changed there is replaced, and files of others are left beside.
+        overwrite: whether edited files in the folder are replaced, and files of other programs may stay in it.
     """
 
     folder: Path
@@ -131,11 +131,11 @@ class Target:
     overwrite: bool = False
 
     def check(self, cut: Cut) -> None:
-        """Raise one sentence where writing would destroy somebody's work, or cannot be done."""
+        """Raise `UsageError` if writing would overwrite other files or edited ones, or is not possible."""
         own = self.folder.resolve()
         for source in cut.sources():
             if own in source.resolve().parents:
-                raise UsageError(f"{self.folder} holds {source.name}, of which the cut is made; give another output.")
+                raise UsageError(f"{self.folder} holds {source.name}, an input of the cut; give another output folder.")
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{self.folder} is a file; give another output folder.")
         Earlier.of(self.folder, RECORD, TOOL).check(overwrite=self.overwrite)

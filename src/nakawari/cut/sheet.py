@@ -1,4 +1,4 @@
-"""A time sheet: levels, and which drawing each shows on which frame."""
+"""Time sheets: levels, and the drawing that each shows on every frame."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 DEFAULT_RATE = 24.0
-"""Frames per second of a sheet that does not say."""
+"""Default frames per second."""
 PREVIEWS = ("mp4", "gif")
-"""As what a cut can be shown playing."""
+"""Formats of previews."""
 
 
 class Mark(StrEnum):
-    """What a written cell says; the values are those of XDTS, but for `DRAWING`, whose value is the drawing's name."""
+    """Content of a written cell; the values are those of XDTS, except `DRAWING`, where XDTS has the drawing's name."""
 
     DRAWING = "drawing"
     NOTHING = "SYMBOL_NULL_CELL"
@@ -24,11 +24,11 @@ class Mark(StrEnum):
 
 
 SIGNS = {Mark.NOTHING: "×", Mark.GOES_ON: "|", Mark.BETWEEN: "○", Mark.REVERSE: "●"}
-"""How the marks that are not drawings are printed."""
+"""Printed signs of the marks that are not drawings."""
 
 
 class Role(StrEnum):
-    """What a drawing is; the values are the options of XDTS."""
+    """Role of a drawing; the values are the options of XDTS."""
 
     KEY = "OPTION_KEYFRAME"
     REFERENCE = "OPTION_REFERENCEFRAME"
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One written cell: a mark, and for a drawing its name and, where the sheet says it, its role."""
+    """One written cell: a mark, and for a drawing its name and its role, if the sheet has one."""
 
     mark: Mark
     name: str = ""
@@ -53,10 +53,10 @@ class Level:
     """A stack of drawings.
 
     Args:
-        name: as trimmed of spaces; several levels of a sheet may have one name.
-        cells: row -> what is written there. A cell holds until the next written row. Rows may be negative or past the
+        name: without surrounding spaces; several levels of a sheet may have the same name.
+        cells: row -> written cell. A cell holds until the next written row. Rows may be negative or past the
             end of the sheet.
-        track: the number of its track; the lowest is the bottom level.
+        track: its track number; the lowest is the bottom level.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Sheet:
         duration: frames, 1 or more.
         rate: frames per second.
         levels: bottom first.
-        source: what an XDTS reader read, for the writer to put changes into; None for a sheet from elsewhere.
+        source: the original XDTS document, which the writer updates; None for other sheets.
     """
 
     name: str
@@ -84,9 +84,10 @@ class Sheet:
 
 
 def written(level: Level, duration: int) -> list[tuple[int, Cell]]:
-    """The cells that count, in order of rows 0 ... duration - 1, without those that say that the one before goes on.
+    """The effective cells in rows 0 ... duration - 1, in order, without continuation marks.
 
-    The last cell at or before row 0 is that of row 0: programs write at negative rows what holds before the start.
+    The last cell at or before row 0 counts for row 0: programs write exposures that begin before the start at negative
+    rows.
     """
     said = sorted((row, cell) for row, cell in level.cells.items() if cell.mark is not Mark.GOES_ON)
     early = [cell for row, cell in said if row <= 0]

@@ -1,4 +1,4 @@
-"""A sheet printed as it is read: rows down, levels across."""
+"""Print a sheet: a row per frame, a column per level."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _BRACKETS = {Role.KEY: "()", Role.REFERENCE: "[]"}
 
 
 def lines_of(sheet: Sheet) -> Iterator[str]:
-    """The sheet line by line: a heading, the names of the levels, and a line for each frame, from 1 on.
+    """The sheet line by line: a heading, the names of the levels, and a line for each frame, counted from 1.
 
-    (1) is a key and [2] a breakdown where the sheet says so, ○ an in-between to come, ● one that comes again, × nothing
-    from here on, | a drawing that stands.
+    (1) is a key and [2] a breakdown if the sheet marks them, ○ a missing in-between, ● a repeated one, × nothing
+    from here on, | a held drawing.
     """
     seconds = sheet.duration / sheet.rate
     yield f"{sheet.name or 'sheet'}: {sheet.duration} frames at {sheet.rate:g} per second ({seconds:.2f} s)"
@@ -47,5 +47,5 @@ def _line(frame: str, cells: list[str], widths: list[int]) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """Width of `text` in terminal columns."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

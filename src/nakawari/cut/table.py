@@ -1,4 +1,4 @@
-"""Sheets as a table of comma-separated values, as OpenToonz reads and writes them: a column a level, a row a frame."""
+"""Time sheets as CSV tables in OpenToonz's form: a column per level, a row per frame."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .sheet import DEFAULT_RATE, SIGNS, Cell, Level, Mark, Sheet, written
 
 _MARKS = {sign: mark for mark, sign in SIGNS.items()} | {mark.value: mark for mark in SIGNS}
 _NUMBERING = ("", "frame", "frames", "#")
-"""Headings of a first column that only numbers the rows."""
+"""Headings of a first column of row numbers."""
 
 
 def read_table(path: Path) -> Sheet:
-    """Read a table: names of levels in the first row, then a row for each frame.
+    """Read a table: level names in the first row, then a row per frame.
 
-    An empty cell shows nothing. A cell that repeats the drawing above it, and |, let it stand on. ○ and ● begin an
+    An empty cell shows nothing. A cell that repeats the drawing above it, and |, hold the drawing. ○ and ● begin an
     in-between and a repeated in-between, as in XDTS.
 
     Raises:
-        NakawariError: the file is missing or is no such table; one sentence.
+        NakawariError: the file is missing or is not such a table.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -34,14 +34,14 @@ def read_table(path: Path) -> Sheet:
     except (UnicodeDecodeError, csv.Error) as error:
         raise NakawariError(f"{path} is not a table in UTF-8 ({error}); export it again as CSV.") from error
     if not rows:
-        raise NakawariError(f"{path} is empty; the first row names the levels, and a row follows for each frame.")
+        raise NakawariError(f"{path} is empty; write the level names in the first row, then a row for each frame.")
     names, *frames = rows
     if not frames:
-        raise NakawariError(f"{path} has no frames below its names; a row follows for each frame.")
+        raise NakawariError(f"{path} has no frames below the level names; add a row for each frame.")
     for number, row in enumerate(frames, 2):
         if len(row) > len(names):
             raise NakawariError(
-                f"{path} has {len(row)} cells in row {number} but {len(names)} names above; name every column."
+                f"{path} has {len(row)} cells in row {number} but {len(names)} level names; name every column."
             )
     first = int(names[0].strip().casefold() in _NUMBERING)
     columns = [[row[place].strip() if place < len(row) else "" for row in frames] for place in range(len(names))]
@@ -69,11 +69,11 @@ def _cell(text: str) -> Cell:
 
 
 def write_table(path: Path, sheet: Sheet) -> None:
-    """Write a sheet as a table, whole or not at all. Roles, the rate and other fields have no place in it.
+    """Write a sheet as a table, atomically. Roles, the rate and other fields are lost.
 
     Raises:
-        NakawariError: a level writes the drawing that stands already once more, before an in-between: a table cannot
-            tell this from a drawing that stands on, and the in-between would move.
+        NakawariError: a level repeats the held drawing in a new cell before an in-between: a table cannot
+            distinguish this from holding, and the in-between would move.
     """
     columns = [_column(level, sheet.duration, path) for level in sheet.levels]
     text = io.StringIO(newline="")
@@ -90,7 +90,7 @@ def _column(level: Level, duration: int, path: Path) -> list[str]:
         again = cell.mark is Mark.DRAWING and (cell.mark, cell.name) == (above.mark, above.name)
         if again and any(later.mark is Mark.BETWEEN for _, later in cells[place + 1 :]):
             raise NakawariError(
-                f"{path} cannot say that level {level.name} writes {cell.name} once more on frame {row + 1} before an "
+                f"{path} cannot record that level {level.name} repeats {cell.name} on frame {row + 1} before an "
                 "in-between; write the sheet as .xdts."
             )
         end = cells[place + 1][0] if place + 1 < len(cells) else duration

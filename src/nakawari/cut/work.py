@@ -1,4 +1,4 @@
-"""A cut drawn from its sheet: every missing drawing once, level by level, kept as it comes."""
+"""Draw a cut from its sheet: every missing drawing once, level by level, saved gap by gap."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .plan import RECORD, TOOL, Cut, CutLevel, Target
 from .writing import WrittenLevel, write_cut, write_level
 
 Progress = Callable[[int, int], None]
-"""Called with (drawn, all) missing drawings."""
+"""Called with the number of missing drawings drawn and in total."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a cut: its record, and how many drawings were drawn now."""
+    """Result of drawing a cut: its record, and the number of new drawings."""
 
     record: Mapping[str, Any]
     drawn: int
@@ -41,20 +41,20 @@ def draw_cut(
     load: Callable[[], Any],
     progress: Progress | None = None,
 ) -> Done:
-    """Draw every missing drawing of a cut once, and write the folder whole.
+    """Draw every missing drawing of a cut once, and write the folder atomically.
 
-    Done again with the same sheet, drawings, settings and model, nothing is drawn or written. Gaps whose keys, settings
-    and model are the same are taken from where they are, from an unfinished job too.
+    Repeated with the same sheet, drawings, settings and model, nothing is drawn or written. Gaps with the same keys,
+    settings and model are reused, also from an unfinished job.
 
     Args:
-        settings: how gaps are drawn; its counts, shares and loop say nothing here.
+        settings: how gaps are drawn; its counts, fractions and loop are ignored.
         model: the variant's name, for the record.
-        fingerprint: of the model, "" where nothing is missing.
-        load: gives the pipeline; called only where something is to be drawn.
+        fingerprint: of the model, "" if nothing is missing.
+        load: returns the pipeline; called only if something is to be drawn.
 
     Raises:
-        NakawariError: as `draw`, and where files cannot be written; finished gaps are kept.
-        Interrupted: by the user; says how much is kept.
+        NakawariError: as `draw`, and if files cannot be written; finished gaps are kept.
+        Interrupted: by the user; the message says how much is kept.
     """
     earlier = Earlier.of(target.folder, RECORD, TOOL)
     key = _key_of(cut, target, settings, fingerprint)
@@ -85,7 +85,7 @@ def draw_cut(
 
 
 class Loaded:
-    """A pipeline that is loaded when it is first asked for."""
+    """A pipeline that is loaded on first use."""
 
     def __init__(self, load: Callable[[], Any]) -> None:
         self._load, self._pipeline = load, None
@@ -113,7 +113,7 @@ def _write(
 
 
 def _key_of(cut: Cut, target: Target, settings: Settings, fingerprint: str) -> str:
-    """The hash of all that decides what a cut becomes."""
+    """Hash of everything that determines the result of a cut."""
     words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
     inputs = [file_hash(path) for path in (*cut.sources(), *([target.ground] if target.ground else []))]
     names = [[level.level.name, level.names] for level in cut.levels]

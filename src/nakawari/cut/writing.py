@@ -1,4 +1,4 @@
-"""The files of a finished cut: drawings, the sheet, contact sheets, previews, and what its record says of them."""
+"""Write the files of a finished cut: drawings, the sheet, contact sheets, previews, and their record."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class WrittenLevel:
     """A level in its folder.
 
     Args:
-        level: what it is.
-        entry: what the record says of it.
-        gaps: what the record says of its gaps.
-        shown: its drawings by their number, sRGB (H, W, 3 or 4).
-        used: what the model took for settings that nobody gave.
+        level: the level.
+        entry: its entry in the record.
+        gaps: the entries of its gaps in the record.
+        shown: its drawings by index, sRGB (H, W, 3 or 4).
+        used: the model's defaults for settings not given.
     """
 
     level: CutLevel
@@ -54,8 +54,8 @@ def write_level(
     """Write the drawings of a level and their contact sheet.
 
     Args:
-        keys: the drawings that were there, by their names in the sheet.
-        pictures: those that were drawn.
+        keys: the existing drawings, by their names in the sheet.
+        pictures: the new drawings.
         gaps: the gaps in which they were drawn.
     """
     entries, shown, files = [], {}, {}
@@ -83,7 +83,7 @@ def write_level(
 
 
 def _write_drawing(path: Path, source: Path | None, picture: Picture | None) -> None:
-    """A drawing that was there as its file is, where that is a PNG; else its pixels."""
+    """Write an existing drawing as a copy of its file if that is a PNG, else from its pixels."""
     if source is None:
         assert picture is not None
         write_image(path, picture)
@@ -110,7 +110,7 @@ def _gap_entry(gap: LevelGap, found: Gap, files: Mapping[str, str]) -> dict[str,
 
 
 def write_cut(folder: Path, cut: Cut, target: Target, levels: Sequence[WrittenLevel]) -> dict[str, Any]:
-    """Write the sheet and the previews of a cut whose levels are written; returns the record but for what was used."""
+    """Write the sheet and the previews of a cut after its levels; returns the record without the used settings."""
     sheet = filled(cut.sheet, [level.exposures for level in cut.levels], cut.naming)
     write_sheet(folder / cut.file_name, sheet)
     ground = read_image(target.ground) if target.ground else None

@@ -1,4 +1,4 @@
-"""XDTS, the exchange digital time sheet: read, and written with everything kept that we do not read."""
+"""XDTS, the exchange digital time sheet: read, and written with all unknown fields kept."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FIRST_LINE = "exchangeDigitalTimeSheet Save Data"
 SIBLING = "toeiDigitalTimeSheet Save Data"
 VERSIONS = (5, 10)
 CELLS = 0
-"""The field that holds drawings; others are kept as they are."""
+"""ID of the field of drawings; other fields are kept unchanged."""
 
 
 class _Complaint(Exception):
-    """What is wrong with a document, without the name of its file."""
+    """An error in a document, without its file name."""
 
 
 def read_xdts(path: Path) -> Sheet:
     """Read the first table of an XDTS file.
 
     Raises:
-        NakawariError: the file is missing, is no XDTS, or says something that cannot be read; one sentence.
+        NakawariError: the file is missing, is not XDTS, or has invalid content.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -48,7 +48,7 @@ def _document(text: str) -> dict[str, Any]:
     first, _, rest = text.partition("\n")
     first = first.strip()
     if first == SIBLING:
-        raise _Complaint("this is a TDTS sheet, which has another layout; export it as XDTS.")
+        raise _Complaint("this is a TDTS sheet, a different format; export it as XDTS.")
     if first != FIRST_LINE:
         raise _Complaint(f"the first line of an XDTS file is {FIRST_LINE!r}, which is missing here; export it again.")
     try:
@@ -65,14 +65,14 @@ def _no_number(word: str) -> None:
 def sheet_of(document: Mapping[str, Any]) -> Sheet:
     """The first table of a document as a sheet; raises `_Complaint`."""
     if document.get("version", VERSIONS[0]) not in VERSIONS:
-        raise _Complaint(f"version {document['version']!r} is not known; versions 5 and 10 are read.")
+        raise _Complaint(f"version {document['version']!r} is not supported; export it as version 5 or 10.")
     tables = _list(document.get("timeTables"), "timeTables")
     if not tables:
-        raise _Complaint("there is no time table in it; export the sheet again.")
+        raise _Complaint("it has no time table; export the sheet again.")
     table = _object(tables[0], "the time table")
     duration = _whole(table.get("duration"), "the duration")
     if duration < 1:
-        raise _Complaint(f"the duration is {duration} frames; a sheet has 1 or more.")
+        raise _Complaint(f"the duration is {duration} frames; it must be 1 or more.")
     name = table.get("name", "")
     return Sheet(
         name if isinstance(name, str) else str(name), duration, _rate(table), _levels(table), copy.deepcopy(document)
@@ -82,7 +82,7 @@ def sheet_of(document: Mapping[str, Any]) -> Sheet:
 def _rate(table: Mapping[str, Any]) -> float:
     value = table.get("frameRate", DEFAULT_RATE)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise _Complaint(f"the frameRate {value!r} is not a number above 0; mend it, or leave it out for 24.")
+        raise _Complaint(f"the frameRate {value!r} is not a number above 0; correct it, or leave it out for 24.")
     return float(value)
 
 
@@ -92,9 +92,11 @@ def _levels(table: Mapping[str, Any]) -> tuple[Level, ...]:
     for track in _tracks(table):
         number = _whole(track.get("trackNo"), "a trackNo")
         if number < 0:
-            raise _Complaint(f"a track has the number {number}; tracks count from 0.")
+            raise _Complaint(f"a track has the number {number}; numbers start at 0.")
         if number in levels:
-            raise _Complaint(f"two tracks have the number {number} ({levels[number].name}); number them differently.")
+            raise _Complaint(
+                f"two tracks have the number {number} ({levels[number].name}); give them different numbers."
+            )
         name = _name_of(names, number)
         levels[number] = Level(name, _cells(track, name), number)
     for number in range(len(names)):
@@ -129,13 +131,13 @@ def _cells(track: Mapping[str, Any], level: str) -> dict[int, Cell]:
         if cell is None:
             continue
         if cells.get(row, cell) != cell:
-            raise _Complaint(f"level {level} says two things on frame {row}; leave one of them.")
+            raise _Complaint(f"level {level} has two entries on frame {row}; keep only one.")
         cells[row] = cell
     return cells
 
 
 def _cell(frame: Mapping[str, Any]) -> Cell | None:
-    """What a frame of a track says, None where it says nothing that we read."""
+    """The cell of a track's frame; None if it has no data that is read."""
     data = _drawing_data(frame)
     values = _list(data.get("values", []), "values") if data is not None else []
     if data is None or not values or str(values[0]).strip() == "":
@@ -144,7 +146,7 @@ def _cell(frame: Mapping[str, Any]) -> Cell | None:
     if value in (mark.value for mark in Mark if mark is not Mark.DRAWING):
         return Cell(Mark(value))
     if value.startswith("SYMBOL_"):
-        raise _Complaint(f"the symbol {value} is not known; known are × | ○ ●, that is {_known_symbols()}.")
+        raise _Complaint(f"the symbol {value} is not known; use × | ○ ●, that is {_known_symbols()}.")
     return Cell(Mark.DRAWING, value, _role(_list(data.get("options", []), "options")))
 
 
@@ -186,18 +188,18 @@ def _whole(value: Any, what: str) -> int:
 
 
 def write_xdts(path: Path, sheet: Sheet) -> None:
-    """Write a sheet whole or not at all. What its source holds and we do not read is written as it came."""
+    """Write a sheet atomically. Unknown content of its source is written unchanged."""
     value = document_of(sheet)
     try:
         body = json.dumps(value, ensure_ascii=False, allow_nan=False)
         body.encode("utf-8")
-    except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8, but JSON can spell it
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 encoding, but JSON can escape it
         body = json.dumps(value, allow_nan=False)
     write_text(path, f"{FIRST_LINE}\n{body}\n")
 
 
 def document_of(sheet: Sheet) -> dict[str, Any]:
-    """The JSON object of a sheet: its source with what changed in the levels, or a new one."""
+    """The JSON document of a sheet: its source with the changed levels, or a new one."""
     document = copy.deepcopy(dict(sheet.source)) if sheet.source is not None else _new_document(sheet)
     table = document["timeTables"][0]
     there = {int(track["trackNo"]): track for track in _tracks(table)}
@@ -236,7 +238,7 @@ def _field(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(track: dict[str, Any], level: Level) -> None:
-    """Bring a track to say what the level says; frames that say it already stay as they are."""
+    """Update a track to match the level; frames that match already stay unchanged."""
     kept, seen = [], set()
     for frame in track.get("frames", []):
         row, said = int(frame["frame"]), _cell(frame)

@@ -1,4 +1,4 @@
-"""Streams of training samples put together: triplets as a source, sizes by batch, repetition, captions."""
+"""Combinators of sample streams: triplets as a source, sizes by batch, repetition, captions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class TripletSource:
-    """Whole samples of a data set, from key to key, cropped. `random_crop` as in `ClipSource`."""
+    """Complete samples of a data set, from key to key, cropped. `random_crop` as in `ClipSource`."""
 
     samples: Sequence[Sample]
     random_crop: bool = True
@@ -36,21 +36,21 @@ class TripletSource:
         sample = self.samples[int(rng.integers(len(self.samples)))]
         if num_frames < len(sample.times) + 2:
             raise NakawariError(
-                f"{sample.name} has {len(sample.times) + 2} frames and data.frames asks for {num_frames}; "
-                "ask for at least as many as a sample has."
+                f"{sample.name} has {len(sample.times) + 2} frames but data.frames is {num_frames}; "
+                "give at least as many as a sample has."
             )
         frames = crop(sample.read(), size, rng if self.random_crop else None)
         return Drawn(spread(frames, sample.times, num_frames), sample.name)
 
 
 def places(times: Times, num_frames: int) -> list[tuple[int, int]]:
-    """The two frames next to each time, of `num_frames` evenly from 0 to 1; twice the same where one has that time."""
+    """The two frames next to each time, of `num_frames` evenly from 0 to 1; equal if a frame has that time."""
     exact = [round(time * (num_frames - 1), 6) for time in times]
     return [(math.floor(place), math.ceil(place)) for place in exact]
 
 
 def spread(frames: Frames, times: Times, num_frames: int) -> Frames:
-    """Frames (N, H, W, 3) at 0, `times` and 1, as `num_frames` frames: each in its places, cross-fades between."""
+    """Frames (N, H, W, 3) at 0, `times` and 1, as `num_frames` frames: each at its places, with cross-fades between."""
     put: dict[int, Frames] = {0: frames[0], num_frames - 1: frames[-1]}
     for frame, (low, high) in zip(frames[1:-1], places(times, num_frames), strict=True):
         put |= {low: frame, high: frame}
@@ -66,8 +66,8 @@ def spread(frames: Frames, times: Times, num_frames: int) -> Frames:
 
 @dataclass(frozen=True)
 class Described:
-    """Samples with a `prompt` by name where there are `captions`, and with `known` (F,) where there are `times`:
-    False on the frames of a sample, by name, that are cross-fades."""
+    """Samples with a `prompt` from `captions` by name, and with `known` (F,) from `times`:
+    False for frames that are cross-fades."""
 
     stream: Stream
     captions: Mapping[str, str] | None = None
@@ -93,7 +93,7 @@ def _known(times: Times | None, num_frames: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Bucketed:
-    """Streams of different frame sizes, one for each batch, drawn by weight."""
+    """Streams of different frame sizes, one for each batch, chosen by weight."""
 
     streams: Sequence[Stream]
     weights: Sequence[float]
@@ -109,7 +109,7 @@ class Bucketed:
 
 @dataclass(frozen=True)
 class Repeated:
-    """The first `distinct` samples of a stream again and again, their batches in a new order each time."""
+    """The first `distinct` samples of a stream, repeated with their batches in a new order each time."""
 
     stream: Stream
     distinct: int

@@ -1,4 +1,4 @@
-"""Changes that make more samples of the same clips. Each is off unless it is asked for: a mirrored signer signs with
+"""Data augmentation. Each kind is off by default: a mirrored signer signs with
 the other hand, and a recoloured show is another show."""
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Changes:
-    """What is done to one sample, all frames alike.
+    """The augmentation of one sample, equal for all frames.
 
     Args:
-        mirror: left and right change places.
-        flip: above and below change places.
-        reverse: the last frame comes first.
-        channels: the new order of the colour channels; None = as they are.
-        invert: light becomes dark.
+        mirror: flip horizontally.
+        flip: flip vertically.
+        reverse: reverse the order of frames.
+        channels: permutation of the colour channels; None = unchanged.
+        invert: invert the brightness.
     """
 
     mirror: bool = False
@@ -30,7 +30,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The shares of samples, 0 to 1, on which each of `Changes` is made."""
+    """The shares of samples, 0 to 1, with each kind of augmentation."""
 
     mirror: float = 0.0
     flip: float = 0.0
@@ -39,7 +39,7 @@ class Augmentation:
     inversion: float = 0.0
 
     def draw(self, rng: np.random.Generator) -> Changes:
-        """The changes of one sample."""
+        """The random augmentation of one sample."""
         return Changes(
             mirror=rng.random() < self.mirror,
             flip=rng.random() < self.flip,
@@ -49,14 +49,14 @@ class Augmentation:
         )
 
     def described(self) -> str:
-        """In words, such as "mirror 50 %, reverse 20 %", or "none"."""
+        """As text, such as "mirror 50 %, reverse 20 %", or "none"."""
         shares = [(field.name, getattr(self, field.name)) for field in fields(self)]
         return ", ".join(f"{name} {share:.0%}" for name, share in shares if share) or "none"
 
 
 NONE = Augmentation()
 ALL = Augmentation(mirror=0.5, flip=0.2, reverse=0.5, channels=0.5, inversion=0.1)
-"""What a model of all drawings is trained with."""
+"""The augmentation for training a general model."""
 
 
 def changed(frames: NDArray[np.uint8], changes: Changes) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""What stands behind the figures of a synthetic scene: flat, graded, textured, patterned or painted scenery."""
+"""Backgrounds of synthetic scenes: flat, graded, textured, patterned or painted scenery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 
 def palette(rng: Rng) -> list[Colour]:
-    """Eight RGB colours in [0, 255] that go together: two hue families and their light and dark tones."""
+    """Eight harmonious RGB colours in [0, 255]: two hue families and their light and dark tones."""
     import cv2
 
     hue = rng.uniform(0, 180)
@@ -61,7 +61,7 @@ def _mix(share: Pixels, first: Colour, second: Colour) -> Pixels:
 
 
 def _textured(rng: Rng, height: int, width: int, colours: list[Colour]) -> Pixels:
-    """Painted ground: cloudy tones with fine grain."""
+    """Painted background: cloudy tones with fine grain."""
     share = 0.5 + 0.28 * noise(rng, height, width, rng.uniform(2, 10), 4)
     field = _mix(share, colours[0], colours[1])
     grain = noise(rng, height, width, width / rng.uniform(2, 6), 1)
@@ -85,7 +85,7 @@ def _pattern(rng: Rng, height: int, width: int, colours: list[Colour]) -> Pixels
 
 
 def _strokes(rng: Rng, height: int, width: int, colours: list[Colour]) -> Pixels:
-    """Dabs of paint or grass over a graded ground."""
+    """Dabs of paint or grass over a graded background."""
     import cv2
 
     field = _linear(rng, height, width, colours)
@@ -127,7 +127,7 @@ _CHANCES = (0.2, 0.2, 0.15, 0.15, 0.06, 0.14, 0.1)
 
 
 def add_backdrop(stage: Stage, brush: Brush, rng: Rng, colours: list[Colour], mover: Mover) -> None:
-    """Put a ground behind everything, sometimes with scenery in several depths in front of it."""
+    """Add a background, sometimes with scenery at several depths in front of it."""
     margin = 0.0 if stage.camera.still else 0.6
     resolution = stage.size[1] * (1.0 if stage.camera.still else 1.4)
     frame_height = stage.size[0] / stage.size[1]

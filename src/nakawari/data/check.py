@@ -1,4 +1,4 @@
-"""Is this folder fit to train or to score on? Counts, sizes, and every fault by name."""
+"""Check a data folder: counts, sizes, and every fault by name."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from .inventory import Fault, Inventory, Item, take_inventory
 from .likeness import Likeness
 
 KINDS = {
-    "broken": "a file that cannot be decoded, or to its end",
+    "broken": "a file that cannot be decoded completely",
     "unreadable": "a drawing in a format that cannot be read",
     "mixed-sizes": "frames of one clip or sample that differ in size",
-    "missing-frame": "a numbered frame that is not there",
-    "too-short": "a clip with too few frames to train or to score on",
+    "missing-frame": "a missing numbered frame",
+    "too-short": "a clip with too few frames for training or evaluation",
     "static": "a clip in which nothing moves",
-    "held": "drawings that stand for several frames: the truth between them shows no motion",
-    "scene-cut": "a clip that holds more than one scene",
+    "held": "drawings held for several frames: the truth between them shows no motion",
+    "scene-cut": "a clip with more than one scene",
     "flashing": "brightness that jumps up and back within a third of a second",
-    "duplicate": "a clip that lies there twice",
-    "near-duplicate": "a clip that shows what another shows, encoded, scaled or trimmed in another way",
+    "duplicate": "a clip that exists twice",
+    "near-duplicate": "a clip with the drawings of another, encoded, scaled or trimmed differently",
     "letterbox": "black bars on two sides of every frame",
-    "variable-rate": "frames of a video that last for different times",
-    "interlaced": "frames of a video that show two moments, line by line",
+    "variable-rate": "frames of a video with different durations",
+    "interlaced": "frames of a video with two fields, line by line",
     "pixel-aspect": "a video whose pixels are not square",
-    "cut-off": "a video that ends before its container says",
+    "cut-off": "a video that ends before the duration of its container",
     "lone-key": "one key of a pair without the other",
-    "empty-folder": "a folder with nothing in it",
-    "caption": "a caption for a clip that is not there, or captions that cannot be read",
-    "index": "an index entry for a clip that is not there, or an index that cannot be read",
+    "empty-folder": "an empty folder",
+    "caption": "a caption for a missing clip, or captions that cannot be read",
+    "index": "an index entry for a missing clip, or an index that cannot be read",
 }
 
 
 @dataclass
 class CheckReport:
-    """What lies there and what is wrong with it. `items`, `frame_rates`: counts by kind; `sizes`: "WxH" -> clips;
-    `frames`, `bytes`: of all readable items; `held_frames`: frames that repeat the drawing before them; `notes`: what
-    could not be looked at."""
+    """Contents and faults of a folder. `items`, `frame_rates`: counts by kind; `sizes`: "WxH" -> clips;
+    `frames`, `bytes`: of all readable items; `held_frames`: frames that repeat the previous drawing; `notes`:
+    items that could not be checked."""
 
     root: str
     layout: str
@@ -64,17 +64,17 @@ class CheckReport:
 
 
 class _Seen:
-    """The items seen so far: what each one shows."""
+    """The drawings of the items so far, for finding duplicates."""
 
     def __init__(self) -> None:
         self._contents: dict[str, str] = {}
         self._likeness = Likeness()
 
     def twin(self, item: Item, look: Look) -> tuple[str, str] | None:
-        """Kind and sentence (after the path) where an earlier item shows the same."""
+        """Kind and sentence (after the path) if an earlier item shows the same."""
         twin = self._contents.setdefault(look.content, item.name)
         if twin != item.name:
-            return "duplicate", f"shows the same as {twin}; keep one of them, and never one in train and one in test."
+            return "duplicate", f"shows the same as {twin}; keep only one of them, in one split."
         near = self._likeness.find(item.name, look.seen) if item.kind != "pair" else None
         if near is None:
             return None
@@ -82,14 +82,14 @@ class _Seen:
 
 
 def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Look at every frame below `root`.
+    """Check every frame below `root`.
 
     Args:
-        min_frames: clips with fewer are too short; 3 are two keys and one frame between.
-        progress: called with items done and items in all.
+        min_frames: clips with fewer are too short; 3 are two keys and one in-between.
+        progress: called with items done and total items.
 
     Raises:
-        NakawariError: `root` is not a folder, or holds neither clips nor pairs nor anything that is wrong.
+        NakawariError: `root` is not a folder, or holds neither clips nor pairs nor faults.
         UsageError: `min_frames` under 2.
     """
     if min_frames < 2:
@@ -106,7 +106,7 @@ def check(root: Path | str, *, min_frames: int = 3, progress: Callable[[int, int
     pairs = [item.name for item in inventory.items if item.kind == "pair"]
     if pairs:
         named = ", ".join(pairs[:5]) + (" and more" if len(pairs) > 5 else "")
-        report.notes.append(f"{named}: pairs, with nothing known between their keys; training cannot use them.")
+        report.notes.append(f"{named}: pairs without true frames between their keys; training cannot use them.")
     report.items = dict(Counter(item.kind for item in inventory.items))
     for name in ("sizes", "frame_rates", "lengths"):
         setattr(report, name, dict(sorted(getattr(report, name).items(), key=lambda pair: (-pair[1], pair[0]))))
@@ -154,7 +154,7 @@ def _count(report: CheckReport, item: Item, look: Look, rate: float) -> None:
 
 
 def _missing(item: Item, inventory: Inventory) -> str | None:
-    """Which numbers a sequence lacks. Names such as frame7 count by ones; others by their own smallest step."""
+    """The missing numbers of a sequence. Names such as frame7 count by ones; others by their smallest step."""
     numbers = [int(match.group(1)) for file in item.files if (match := re.search(r"(\d+)$", file.stem))]
     if len(numbers) != len(item.files) or len(set(numbers)) != len(numbers):
         return None
@@ -162,7 +162,7 @@ def _missing(item: Item, inventory: Inventory) -> str | None:
     step = 1 if named else min((b - a for a, b in itertools.pairwise(numbers)), default=1)
     absent = sorted(set(range(numbers[0], numbers[-1] + 1, step)) - set(numbers))
     if not absent and named and inventory.is_dataset:
-        # A triplet that lost an end is contiguous still: names start at 0 or 1, and there are three.
+        # A triplet without its first or last frame is still contiguous: names start at 0 or 1, and there are three.
         expected = range(min(numbers[0], 1), min(numbers[0], 1) + 3)
         absent = sorted(set(expected) - set(numbers))
     if not absent:

@@ -1,4 +1,4 @@
-"""Clips on disk, frame by frame: H.264 with full colour, or PNG sequences."""
+"""Write clips frame by frame: H.264 with full colour, or PNG sequences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .clips import Frames
 
 ClipFormat = Literal["h264", "png"]
 QUALITY = 8
-"""H.264's constant rate factor; at 4:4:4 drawings come back at about 45 dB and more."""
+"""H.264's constant rate factor; at 4:4:4 drawings are reproduced at about 45 dB and more."""
 
 
 class Sink(Protocol):
@@ -22,7 +22,7 @@ class Sink(Protocol):
 
 
 def clip_path(folder: Path, name: str, format: ClipFormat) -> Path:
-    """Where a clip of this name goes: `name.mp4`, or a folder `name`."""
+    """The path of a clip of this name: `name.mp4`, or a folder `name`."""
     return folder / f"{name}.mp4" if format == "h264" else folder / name
 
 

@@ -1,4 +1,4 @@
-"""Clips: videos and image sequences, decoded once into memory-mapped pools that training opens at once."""
+"""Clips: videos and image sequences, decoded once into memory-mapped pools for training."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from ..media import (
 Frames = NDArray[np.uint8]
 Split = Literal["train", "validation"]
 FEW_SOURCES = 4
-_SHORTEST = 3  # frames of a clip: two keys and a drawing between
+_SHORTEST = 3  # minimum frames of a clip: two keys and an in-between
 _FINGERPRINT_VERSION = 1
 _DECODED_VERSION = 2
-"""Counts up when the same files decode to other pixels: a pool that was prepared before is then prepared anew."""
+"""Incremented when the same files decode to other pixels, so that existing pools are rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Clip:
         return group_of(self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A mapped clip travels to another process as the place in its file, not as its bytes."""
+        """Pickle a mapped clip as its position in the file instead of its bytes."""
         about = (self.fps, self.source, self.licence)
         if not isinstance(self.frames, np.memmap):
             return Clip, (self.name, self.frames, *about)
         return _mapped, (self.name, str(self.frames.filename), self.frames.offset, self.frames.shape, *about)
 
     def part(self, first: int, last: int) -> Clip:
-        """The frames from `first` to `last` (exclusive), mapped where these are."""
+        """The frames from `first` to `last` (exclusive), mapped if the clip is."""
         if not isinstance(self.frames, np.memmap):
             return replace(self, frames=self.frames[first:last])
         _, (name, path, offset, shape, *about) = self.__reduce__()
@@ -66,8 +66,8 @@ class Clip:
         return _mapped(name, path, offset + first * frame, (last - first, *shape[1:]), *about)
 
     def sample_window(self, rng: np.random.Generator, num_frames: int, stride: int, even: bool = True) -> Frames | None:
-        """`num_frames` frames, `stride` apart, from a random place (F, H, W, 3); None when the clip is too short.
-        Where not `even`, first and last are the same, and the others random ones between them, in order."""
+        """`num_frames` frames, `stride` apart, from a random position (F, H, W, 3); None if the clip is too short.
+        If not `even`, the inner frames are random ones between the first and the last, in order."""
         span = (num_frames - 1) * stride + 1
         if span > len(self.frames):
             return None
@@ -79,25 +79,25 @@ class Clip:
 
 
 def group_of(name: str) -> str:
-    """The source a clip was cut from: its name without a trailing cut number when a longer number stands before it
-    (`ua_019_1` -> `ua_019`; `em_044` stays: 044 is the source)."""
+    """The source a clip was cut from: its name without a trailing cut number if a longer number precedes it
+    (`ua_019_1` -> `ua_019`; `em_044` is unchanged: 044 is the source)."""
     match = re.fullmatch(r"(.*\d)_\d+|(.*[^\W\d_])_\d", name)
     return name if match is None else match.group(1) or match.group(2)
 
 
 def split_of(name: str, validation_share: float = 0.05) -> Split:
-    """Which split a clip belongs to: a stable function of its source alone, so cuts of one source stay together."""
+    """The split of a clip: a stable function of only its source, so cuts of one source stay together."""
     return "validation" if _place(name) < validation_share else "train"
 
 
 def _place(name: str) -> float:
-    """A number in [0, 1) that follows from the source of a clip alone."""
+    """A number in [0, 1) that depends only on the source of a clip."""
     digest = hashlib.sha256(group_of(Path(name).name).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def sources_of(names: Iterable[str]) -> int:
-    """From how many sources clips of these names were cut."""
+    """Number of sources of clips of these names."""
     return len({_place(name) for name in names})
 
 
@@ -109,8 +109,8 @@ def share_of_sources(names: Iterable[str], wanted: float = 0.1) -> float:
 
 
 def in_split(clips: Sequence[Clip], split: Split, validation_share: float = 0.05) -> list[Clip]:
-    """The clips of one split. Of fewer than `FEW_SOURCES` sources none can be spared: there validation has the end of
-    the longest clip, `validation_share` of its frames, where these are enough for a clip."""
+    """The clips of one split. With fewer than `FEW_SOURCES` sources validation has the end of the longest clip,
+    `validation_share` of its frames, if these are enough for a clip."""
     if sources_of(clip.name for clip in clips) >= FEW_SOURCES:
         return [clip for clip in clips if split_of(clip.name, validation_share) == split]
     longest = max(clips, key=lambda clip: len(clip.frames), default=None)
@@ -127,8 +127,8 @@ def find_clips(root: Path | str) -> list[Path]:
     """Videos, GIFs and other files of several pictures, and folders that hold at least two images, below `root`,
     sorted by path.
 
-    Folders of pairs (`a_start.png`, `a_end.png`) are no clips: nothing is known between their pictures.
-    Raises `NakawariError` when `root` is not a folder, holds no clip, or holds a drawing that cannot be read.
+    Folders of pairs (`a_start.png`, `a_end.png`) are not clips: the frames between are unknown.
+    Raises `NakawariError` if `root` is not a folder, holds no clip, or holds a drawing that cannot be read.
     """
     root = Path(root)
     if not root.is_dir():
@@ -144,7 +144,7 @@ def find_clips(root: Path | str) -> list[Path]:
     found = sorted([*clips, *(folder for folder, names in images.items() if len(names) > 1 and folder not in pairs)])
     if not found and pairs:
         raise NakawariError(
-            f"{root} holds pairs (<name>_start, <name>_end) and no clips: the drawings between the two are not known; "
+            f"{root} holds pairs (<name>_start, <name>_end) and no clips: the frames between are unknown; "
             "draw them with nakawari interpolate, or give clips or triplets."
         )
     if not found:
@@ -160,14 +160,14 @@ def has_pair(names: Iterable[str]) -> bool:
 
 
 def clip_name(path: Path, root: Path) -> str:
-    """A clip's name: its path below `root`, without suffix for a video; `root` itself gives its own name."""
+    """A clip's name: its path below `root`, without suffix for a video; for `root` itself its own name."""
     relative = path.relative_to(root)
     name = (relative if path.is_dir() else relative.with_suffix("")).as_posix()
     return root.name if name == "." else name
 
 
 def frame_count(path: Path) -> int:
-    """How many frames a clip has, without decoding it; 0 where it cannot be read."""
+    """Number of frames of a clip, without decoding it; 0 if it cannot be read."""
     if path.is_dir():
         return len(clip_files(path))
     import av
@@ -184,7 +184,7 @@ def read_clip(path: Path, size: tuple[int, int] | None = None) -> tuple[Frames, 
     uint8 and frames per second (0 if unknown). `size` (height, width): scaled to cover it and cropped around the
     centre, never stretched.
 
-    Raises `NakawariError` when it cannot be decoded or its images differ in size.
+    Raises `NakawariError` if it cannot be decoded or its images differ in size.
     """
     pictures = _one_size((flatten(frame) for frame in iter_frames(path)), path)
     frames = [picture if size is None else cover(picture, size) for picture in pictures]
@@ -198,7 +198,7 @@ def _one_size(frames: Iterator[Frames], path: Path) -> Iterator[Frames]:
     for number, frame in enumerate(frames, 1):
         if shape not in (None, frame.shape):
             raise NakawariError(
-                f"Frame {number} of {path} differs in size from those before it; a sequence has one size."
+                f"Frame {number} of {path} differs in size from the previous ones; export all at one size."
             )
         shape = frame.shape
         yield frame
@@ -231,7 +231,8 @@ def _records(root: Path) -> dict[str, dict[str, Any]]:
 def load_clips(
     root: Path | str, size: tuple[int, int] | None = None, paths: Sequence[Path] | None = None
 ) -> list[Clip]:
-    """Decode every clip below `root`, or those of `paths`, into memory; see `prepare_pool` for more than fits there."""
+    """Decode every clip below `root`, or those of `paths`, into memory; see `prepare_pool` for more than fits into
+    it."""
     root = Path(root)
     records = _records(root)
     found = find_clips(root) if paths is None else paths
@@ -252,7 +253,7 @@ def clip_files(path: Path) -> list[Path]:
 
 
 def folder_fingerprint(root: Path, size: tuple[int, int] | None, paths: Sequence[Path] | None = None) -> str:
-    """SHA-256 over names and contents of all clips below `root`, or of `paths`, and the size they are brought to."""
+    """SHA-256 over names and contents of all clips below `root`, or of `paths`, and their target size."""
     digest = hashlib.sha256(repr((_FINGERPRINT_VERSION, size)).encode())
     for path in find_clips(root) if paths is None else paths:
         for file in clip_files(path):
@@ -273,10 +274,10 @@ def prepare_pool(
 ) -> Path:
     """Decode every clip below `root`, or those of `paths`, once, at `size` (height, width), into
     `cache_dir/<fingerprint>-<version>`: `frames.npy` (all frames, uint8) and `index.json`. Returns that folder;
-    nothing is done when it is already there.
+    an existing one is reused.
 
-    Clips that cannot be read are left out and named in the index under `skipped`. `progress` is called with clips done
-    and clips in all.
+    Unreadable clips are skipped and named in the index under `skipped`. `progress` is called with clips done
+    and total clips.
     """
     if size[0] < 1 or size[1] < 1:
         raise UsageError(f"A pool of size {size[0]}x{size[1]} is not possible; both sides must be positive.")
@@ -325,7 +326,7 @@ def _write_pool(
 
 
 def _as_npy(raw: Path, path: Path, shape: tuple[int, ...]) -> None:
-    """Put the .npy header in front of bytes that were streamed before their number was known."""
+    """Add the .npy header to bytes that were streamed before their number was known."""
     target = mapped_array(path, np.uint8, shape)
     source = np.memmap(raw, np.uint8, "r", shape=shape)
     for index in range(0, shape[0], 256):
@@ -336,7 +337,7 @@ def _as_npy(raw: Path, path: Path, shape: tuple[int, ...]) -> None:
 
 
 def open_pool(folder: Path | str) -> list[Clip]:
-    """The clips of a prepared pool; frames stay on disk until touched."""
+    """The clips of a prepared pool; frames are read from disk on access."""
     folder = Path(folder)
     index = read_json(folder / "index.json")
     path = folder / "frames.npy"
@@ -355,7 +356,7 @@ def open_pool(folder: Path | str) -> list[Clip]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NakawariError(
-            f"{folder} is not a whole pool of clips ({error}); delete it and prepare it again."
+            f"{folder} is not a complete pool of clips ({error}); delete it and prepare it again."
         ) from error
 
 

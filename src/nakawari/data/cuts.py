@@ -1,7 +1,8 @@
-"""Where a new scene begins: little of one drawing is found again in the next, and that at once.
+"""Detect scene cuts: one drawing matches little of the previous one, abruptly.
 
-Optical flow and colour say how unlike two drawings are. A figure that flies through, a panel that slides in or a ground
-that changes its colour makes them unlike, too; but then the drawings beside are unlike as well, or the edges stay.
+Optical flow and colour measure the dissimilarity of two drawings. A fast figure, a panel that slides in or a background
+that changes its colour also makes them dissimilar; but then adjacent drawings are dissimilar as well, or the edges
+stay.
 """
 
 from __future__ import annotations
@@ -10,32 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 Small = NDArray[np.uint8]
-"""A picture made small, (h, 128, 3)."""
+"""A downscaled picture, (h, 128, 3)."""
 
-_ACROSS = 128  # pixels across in which scenes are compared
-_CUT = 0.08  # two drawings so unlike are of two scenes
-_FAR, _ASTRAY = 24, 2.0  # levels of 255 and pixels by which a pixel counts as lost
-_STANDS_OUT = 3.0  # a cut is so many times the steps beside it: else it is a part of a movement
-_NEAR = 2  # frames within which a step is beside another
-_EDGE = 60.0  # a gradient (Sobel, levels of 255) from which on a pixel is on an edge
-_FEW_EDGES = 0.005  # share of pixels: with fewer, edges say nothing
-_ALIGNED = 0.8  # cosine of two gradients that are of one edge
-_STAY = 0.5  # share of the edges that stay where no cut is
+_ACROSS = 128  # width in pixels for comparing scenes
+_CUT = 0.08  # minimum dissimilarity of a cut
+_FAR, _ASTRAY = 24, 2.0  # colour difference in levels of 255 and flow error in pixels of a lost pixel
+_STANDS_OUT = 3.0  # minimum ratio of a cut to adjacent steps; otherwise it is part of a movement
+_NEAR = 2  # maximum distance in frames of adjacent steps
+_EDGE = 60.0  # minimum gradient (Sobel, levels of 255) of an edge pixel
+_FEW_EDGES = 0.005  # minimum share of edge pixels for using edges
+_ALIGNED = 0.8  # minimum cosine of the gradients of one edge
+_STAY = 0.5  # minimum share of persistent edges without a cut
 
 
 def is_cut(step: float, *, before: tuple[float, int] | None, after: tuple[float, int] | None) -> bool:
     """Whether a scene begins with a drawing.
 
     Args:
-        step: how unlike the drawing before it is (`unlikeness`).
-        before, after: the steps to the drawings beside, and how many frames away they are.
+        step: dissimilarity to the previous drawing (`unlikeness`).
+        before, after: the adjacent steps, and their distance in frames.
     """
     beside = [other for other, frames in filter(None, (before, after)) if frames <= _NEAR]
     return step > _CUT and step > _STANDS_OUT * max(beside, default=0.0)
 
 
 def reduced(pixels: NDArray[np.uint8]) -> Small:
-    """A picture (H, W, 3) made small for `unlikeness`."""
+    """A picture (H, W, 3) downscaled for `unlikeness`."""
     import cv2
 
     height, width = pixels.shape[:2]
@@ -44,8 +45,8 @@ def reduced(pixels: NDArray[np.uint8]) -> Small:
 
 
 def unlikeness(first: Small, second: Small) -> float:
-    """How unlike two drawings are, 0 to 1: the share that is lost times the share of other colours; 0 where most edges
-    of both stay where they are."""
+    """Dissimilarity of two drawings, 0 to 1: the share of lost pixels times the share of changed colours; 0 if most
+    edges of both persist."""
     if first.shape != second.shape:
         return 1.0
     unlike = _lost(first, second) * _recoloured(first, second)
@@ -53,7 +54,7 @@ def unlikeness(first: Small, second: Small) -> float:
 
 
 def _lost(first: Small, second: Small) -> float:
-    """The share of pixels that the flow does not find again, or not back."""
+    """The share of pixels without a consistent match by optical flow."""
     import cv2
 
     solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
@@ -61,7 +62,7 @@ def _lost(first: Small, second: Small) -> float:
     forth, back = solver.calc(grey[0], grey[1], None), solver.calc(grey[1], grey[0], None)
     astray = np.linalg.norm(forth + _along(back, forth), axis=2) > _ASTRAY
     other = np.abs(_along(second, forth).astype(int) - first).max(axis=2) > _FAR
-    # In flat colour the flow goes anywhere: what looks the same in its place is not lost.
+    # In flat colour the flow is arbitrary: pixels with an unchanged colour in place are not lost.
     moved = np.abs(second.astype(int) - first).max(axis=2) > _FAR
     return float(((astray & moved) | other).mean())
 
@@ -75,13 +76,13 @@ def _along(picture: NDArray, flow: NDArray[np.float32]) -> NDArray:
 
 
 def _recoloured(first: Small, second: Small) -> float:
-    """How much of one colour histogram is not in the other, 0 to 1."""
+    """Difference of the colour histograms, 0 to 1."""
     one, other = (_histogram(picture) for picture in (first, second))
     return 1 - float(np.minimum(one, other).sum())
 
 
 def _histogram(picture: Small) -> NDArray[np.float64]:
-    """Of 8 x 8 x 8 colours; a pixel counts for the bins on either side, so that a sky that darkens does not jump."""
+    """Histogram of 8 x 8 x 8 colours with linear binning, so that gradual changes stay small."""
     place = picture.reshape(-1, 3) / 32 - 0.5
     low = np.floor(place).astype(int)
     share = place - low
@@ -94,7 +95,7 @@ def _histogram(picture: Small) -> NDArray[np.float64]:
 
 
 def _edges_stay(first: Small, second: Small) -> bool:
-    """Whether most edges of each picture are edges of the same direction in the other, in the same place."""
+    """Whether most edges of each picture are edges of equal direction and position in the other."""
     slopes = [_slopes(picture) for picture in (first, second)]
     steep = [np.linalg.norm(slope, axis=-1) for slope in slopes]
     edges = [length > _EDGE for length in steep]

@@ -1,6 +1,6 @@
-"""Scenes whose keys do not say what happens between them: one sprite takes a detour, and a track says which.
+"""Synthetic scenes for point control: one sprite on a detour that only its track determines, not the keys.
 
-Where the sprite is at any time is known by construction, so a model that follows tracks can be trained and measured.
+The position of the sprite is known at any time, so point control can be trained and measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Look = Literal["plain", "target"]
 RADIUS = (10.0, 16.0)
 """Smallest and largest sprite, in pixels."""
 DETOUR = (20.0, 40.0)
-"""How far the middle of a path lies from the middle between its ends, in pixels: no key tells in which direction."""
+"""Distance in pixels between the middle of a path and the midpoint of its ends; the keys do not show its direction."""
 _APART = 24.0
 _MARGIN = 3.0
 _TRIES = 1000
@@ -31,14 +31,14 @@ _SHAPES = ("disc", "square", "diamond")
 
 @dataclass(frozen=True)
 class DragScene:
-    """One sprite on a quiet ground.
+    """One sprite on a smooth background.
 
     Args:
-        ground: (H, W, 3), what is seen without the sprite, 0 to 255.
+        ground: (H, W, 3), the background, 0 to 255.
         shape: disc, square or diamond.
         radius: of the sprite, pixels.
         colours: of its rim and of its core, RGB; a `plain` sprite has one colour.
-        start, middle, end: where its centre is at times 0, 0.5 and 1, as x and y in pixel indices.
+        start, middle, end: its centre at times 0, 0.5 and 1, as x and y in pixel indices.
     """
 
     ground: Array
@@ -98,7 +98,7 @@ class DragScene:
 
 
 def _depth(shape: str, x: Array, y: Array, radius: float) -> Array:
-    """Pixels from the edge, positive inside; the three shapes have about the same area."""
+    """Distance in pixels from the edge, positive inside; the three shapes have about equal area."""
     if shape == "disc":
         return radius - np.hypot(x, y)
     if shape == "square":
@@ -129,7 +129,7 @@ Drawn = tuple[str, Array, tuple[Array, Array]]
 
 
 def _plain(rng: np.random.Generator, size: tuple[int, int]) -> Drawn:
-    """A warm, bright sprite of one colour on a cool, dark ground that changes slowly."""
+    """A warm, bright sprite of one colour on a cool, dark background with a gradient."""
     shape = str(rng.choice(_SHAPES))
     ends = rng.uniform((0, 10, 40), (60, 90, 130), (2, 3))
     colour = rng.uniform((215, 110, 0), (255, 240, 90)).astype(np.float32)
@@ -137,7 +137,7 @@ def _plain(rng: np.random.Generator, size: tuple[int, int]) -> Drawn:
 
 
 def _target(rng: np.random.Generator, size: tuple[int, int]) -> Drawn:
-    """The look of another show: a white disc with a dark core on a ground of greens."""
+    """The look of another show: a white disc with a dark core on a green background."""
     ends = rng.uniform((30, 90, 20), (80, 150, 70), (2, 3))
     rim = rng.uniform(225, 255, 3).astype(np.float32)
     core = rng.uniform((90, 0, 20), (150, 30, 70)).astype(np.float32)
@@ -154,7 +154,7 @@ def _graded(rng: np.random.Generator, size: tuple[int, int], ends: NDArray[np.fl
 def _corner(
     rng: np.random.Generator, scene: DragScene, size: tuple[int, int], window: tuple[int, int]
 ) -> tuple[int, int]:
-    """Left and top of a window that mostly holds the sprite."""
+    """Left and top of a window that mostly contains the sprite."""
     centre = np.array(scene.start) + rng.normal(0, 0.6 * scene.radius, 2)
     room = np.array([size[1] - window[1], size[0] - window[0]])
     left, top = np.clip(np.round(centre - np.array(window[::-1]) / 2), 0, room).astype(int)
@@ -164,7 +164,7 @@ def _corner(
 @dataclass(frozen=True)
 class DragSamples:
     """The endless stream. `num_frames`: the counts to choose from, one for each batch. `size`: (height, width).
-    `window`: cut so much (height, width) from each scene, about where the sprite is at first, and give no tracks."""
+    `window`: crop (height, width) of each scene, around the start position, without tracks."""
 
     num_frames: Sequence[int]
     size: tuple[int, int]

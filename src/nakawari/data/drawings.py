@@ -1,4 +1,4 @@
-"""What changes between the frames of a clip: held drawings, still stretches, flashes, scene cuts."""
+"""Measure the changes between the frames of a clip: held drawings, static stretches, flashes, scene cuts."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FLASH_STEP = 25.5
 """A change of mean brightness by a tenth of the range, there and back, is a flash (WCAG 2.2, success criterion 2.3.1:
 general flash)."""
 FLASH_SECONDS = 1 / 3
-"""How soon it must come back: three flashes a second are the limit of the same criterion."""
+"""Maximum duration of a flash: three flashes a second are the limit of the same criterion."""
 FEWEST_FOR_CUTS = 6
-"""Distinct drawings that a clip needs before cuts are looked for: in a triplet everything may have moved."""
+"""Minimum number of distinct drawings for detecting cuts: in a triplet everything may have moved."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """One clip, measured.
+    """The measured changes of one clip.
 
-    `held`: (N,) whether a frame shows the drawing before it again; False for the first. `flashing`: (N,) whether it
+    `held`: (N,) whether a frame repeats the previous drawing; False for the first. `flashing`: (N,) whether it
     belongs to a flash. `cuts`: frames that start a new scene.
     """
 
@@ -39,7 +39,7 @@ class Changes:
 
     @property
     def drawings(self) -> int:
-        """Distinct drawings in a row."""
+        """Number of distinct drawings."""
         return int((~self.held).sum())
 
     @property
@@ -48,13 +48,13 @@ class Changes:
         return bool(self.held[1:].all())
 
     def holds(self, longest: int) -> list[tuple[int, int]]:
-        """Stretches [first, end) in which one drawing stands for more than `longest` frames."""
+        """Stretches [first, end) in which one drawing is held for more than `longest` frames."""
         starts = [*np.flatnonzero(~self.held).tolist(), len(self)]
         return [(a, b) for a, b in itertools.pairwise(starts) if b - a > longest]
 
 
 def watch(frames: Iterable[Frames], fps: float = 0.0) -> Changes:
-    """The changes of a clip, whose frames (H, W, 3) uint8 come in order and are not kept.
+    """The changes of a clip, whose frames (H, W, 3) uint8 are streamed and not kept.
 
     `fps`: frames per second; 0 = unknown, counted as 24.
     """
@@ -73,13 +73,13 @@ def watch(frames: Iterable[Frames], fps: float = 0.0) -> Changes:
         held += [False, *[True] * (drawing.count - 1)]
         drawings += 1
     flashing = find_flashes(levels, fps or 24.0)
-    # A flash looks like a cut where it begins and where it ends.
+    # A flash looks like a cut at its beginning and end.
     found = [cut for cut in cuts if not flashing[cut - 1 : cut + 1].any()] if drawings >= FEWEST_FOR_CUTS else []
     return Changes(np.array(held, bool), flashing, tuple(found))
 
 
 def find_flashes(levels: Sequence[float], fps: float) -> NDArray[np.bool_]:
-    """Which frames belong to a flash: mean brightness jumps by `FLASH_STEP` and jumps back within `FLASH_SECONDS`."""
+    """The frames of a flash: mean brightness jumps by `FLASH_STEP` and jumps back within `FLASH_SECONDS`."""
     flashing = np.zeros(len(levels), bool)
     jumps = np.diff(np.asarray(levels, float))
     window = max(1, math.ceil(FLASH_SECONDS * fps))

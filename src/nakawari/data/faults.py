@@ -1,4 +1,4 @@
-"""What is wrong with one clip, whatever lies beside it: how it is framed, timed and encoded, and how it moves."""
+"""Faults of a single clip: framing, timing, encoding and motion."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .inventory import Item
 from .likeness import Seen, seen_of
 
 HELD_SHARE = 1 / 3
-"""A clip counts as held when at least this share of its frames repeats the drawing before: on twos it is a half."""
+"""A clip counts as held when at least this share of its frames repeats the previous drawing; on twos it is a half."""
 _UNEVEN = 1.5
-"""The longest time of a frame over the usual one from which on the rate counts as variable: clocks round."""
+"""Minimum ratio of the longest frame duration to the usual one for a variable rate, allowing for rounding."""
 _LOST = 2
-"""Frames that a container may promise and not hold: encoders count one too many now and then."""
+"""Tolerated missing frames of a container: encoders sometimes count one too many."""
 
 
 @dataclass
 class Look:
-    """One readable item: size (width, height) of each frame, changes, what is seen of each drawing, how it is framed,
+    """One readable item: size (width, height) of each frame, changes, signatures of its drawings, framing,
     and a hash of its pictures."""
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -61,7 +61,7 @@ def look_at(item: Item, rate: float) -> Look:
 
 
 def stream_faults(item: Item, look: Look) -> list[tuple[str, str]]:
-    """Kind and sentence (after the path) of what is wrong with a video's file and with the framing of any item."""
+    """Kind and sentence (after the path) of the faults of a video's file and of the framing."""
     found: list[tuple[str, str]] = []
     track = read_track(item.path) if item.kind == "video" else None
     if track is not None:
@@ -73,8 +73,8 @@ def stream_faults(item: Item, look: Look) -> list[tuple[str, str]]:
             found.append(
                 (
                     "variable-rate",
-                    f"has frames that last from {1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms; export it at "
-                    "one rate, or every gap between its frames is another.",
+                    f"has frame durations from {1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms; export it at "
+                    "a constant frame rate.",
                 )
             )
         if track.pixel_aspect != 1:
@@ -83,7 +83,7 @@ def stream_faults(item: Item, look: Look) -> list[tuple[str, str]]:
                 ("pixel-aspect", f"has pixels of {aspect}, so figures are stretched; scale it to square ones.")
             )
     if look.framing.woven or (track is not None and track.interlaced):
-        found.append(("interlaced", "shows two moments in one frame, line by line; deinterlace it."))
+        found.append(("interlaced", "has two fields in one frame, line by line; deinterlace it."))
     if any(look.framing.bars):
         top, bottom, left, right = look.framing.bars
         found.append(
@@ -93,7 +93,7 @@ def stream_faults(item: Item, look: Look) -> list[tuple[str, str]]:
 
 
 def motion_faults(item: Item, changes: Changes) -> list[tuple[str, str]]:
-    """Kind and sentence (after the path) of what is wrong with how an item moves."""
+    """Kind and sentence (after the path) of the faults of an item's motion."""
     if changes.still:
         return [("static", "shows one drawing throughout; remove it.")]
     if item.kind == "pair":
@@ -108,6 +108,6 @@ def motion_faults(item: Item, changes: Changes) -> list[tuple[str, str]]:
     repeated = int(changes.held.sum())
     if repeated >= HELD_SHARE * len(changes):
         found.append(
-            ("held", f"repeats the drawing before in {repeated} of {len(changes)} frames; keep each drawing once.")
+            ("held", f"repeats the previous drawing in {repeated} of {len(changes)} frames; keep each drawing once.")
         )
     return found

@@ -1,4 +1,4 @@
-"""The actors of a synthetic scene: faces, jointed people, winged and swimming animals, things, icons and words."""
+"""The figures of synthetic scenes: faces, jointed people, winged and swimming animals, objects, icons and words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLACK: Colour = (25.0, 20.0, 30.0)
 
 @dataclass
 class Cast:
-    """What every figure is made with: the stage it joins, how it is drawn, its colours and its movements."""
+    """The common inputs of all figures: stage, brush, colours and movements."""
 
     stage: Stage
     brush: Brush
@@ -89,7 +89,7 @@ def person(cast: Cast, x: float, y: float, size: float) -> None:
     skin, shirt, trousers = cast.colour(), cast.colour(), cast.colour()
     width = rng.uniform(0.14, 0.24) * size
     torso_shape = limb(0.55 * size, 0.42 * size, rng.uniform(0.6, 1.3)) - (0.0, 0.3 * size)
-    # the far arm and the legs are drawn before the body, so a bare pivot carries all of them
+    # the far arm and the legs are drawn before the body, so an empty pivot part is their parent
     pivot = cast.put(_nothing(cast.brush), root(cast, x, y, 0.2))
     _limb(cast, pivot, (0.17 * size, -0.24 * size), 0.38 * size, width, shirt, skin, -0.3)
     for side in (-1, 1):

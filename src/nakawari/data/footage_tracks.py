@@ -1,7 +1,7 @@
-"""Where points of real footage go, for point control to be learnt from: no clip comes with tracks of its own.
+"""Track points through real footage for training point control.
 
-Corners of the first frame are followed to the last and back again by optical flow (Lucas & Kanade 1981, pyramidal as of
-Bouguet 2000, in OpenCV); who does not come back to where it began is not believed (Kalal et al. 2010).
+Corners of the first frame are tracked to the last and back by optical flow (Lucas & Kanade 1981, pyramidal as of
+Bouguet 2000, in OpenCV); points with a large forward-backward error are dropped (Kalal et al. 2010).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ..media import to_uint8
 from .arranged import Stream
 
 RETURN = 0.7
-"""Pixels by which a point that was followed there and back may miss its beginning."""
+"""Maximum forward-backward error in pixels."""
 MOVES = 1.5
-"""Pixels from first to last frame from which on a point counts as one that moves."""
+"""Minimum displacement in pixels of a moving point."""
 APART = 24.0
-"""Pixels by which points that are told together lie apart in the first frame, across or down. Framer draws a point as
-a square stamp of 40 pixels that hides what it covers (`families.framer.heatmaps`): one of two nearer ones is lost."""
+"""Minimum horizontal or vertical distance in pixels of points in the first frame. Framer renders a point as
+a square stamp of 40 pixels that hides what it covers (`families.framer.heatmaps`), so a closer point would be lost."""
 _CORNERS = 200
 
 
 def find_tracks(frames: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
     """Tracks (F, P, 2), x and y in pixels, of at most `count` points of `frames` (F, H, W, 3).
 
-    Points that move are taken before others, which of them is drawn; they lie `APART` from each other, or farther, in
-    the first frame. None where no point can be followed.
+    Moving points are preferred, in random order; points are at least `APART` from each other in
+    the first frame. None if no point can be tracked.
     """
     import cv2
 
@@ -52,7 +52,7 @@ def find_tracks(frames: NDArray[np.uint8], count: int, rng: np.random.Generator)
 
 
 def _spread(points: NDArray[np.float32], order: NDArray[np.integer], count: int) -> list[int]:
-    """The first `count` of the points (P, 2), in `order`, that lie apart from those before them."""
+    """The first `count` of the points (P, 2), in `order`, that are far enough from those before them."""
     chosen: list[int] = []
     for index in order:
         if len(chosen) == count:
@@ -65,7 +65,7 @@ def _spread(points: NDArray[np.float32], order: NDArray[np.integer], count: int)
 def _followed(
     greys: list[NDArray[np.uint8]], points: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Points (P, 1, 2) of the first picture in every picture, (F, P, 1, 2), and which of them were found in all."""
+    """Points (P, 1, 2) of the first picture in every picture, (F, P, 1, 2), and a mask of those found in all."""
     import cv2
 
     places, seen = [points], np.ones(len(points), bool)
@@ -79,9 +79,9 @@ def _followed(
 
 @dataclass(frozen=True)
 class Tracked:
-    """Samples of a stream with `tracks` of at most `count` of their points, None where no point can be followed.
+    """Samples of a stream with `tracks` of at most `count` of their points, None if no point can be tracked.
 
-    They are found in the sample as training sees it, after crop and changes; a few milliseconds each, so none are kept.
+    They are tracked after crop and augmentation, in a few milliseconds, so they are not cached.
     """
 
     stream: Stream
@@ -89,7 +89,7 @@ class Tracked:
     seed: int
 
     def sample(self, index: int) -> dict[str, Any]:
-        """Sample `index`; one that knows its tracks keeps them."""
+        """Sample `index`; existing tracks are kept."""
         found = self.stream.sample(index)
         if "tracks" in found:
             return found

@@ -1,4 +1,4 @@
-"""Faults that every frame of a clip shares: black bars, and two fields woven into one frame."""
+"""Detect faults common to all frames of a clip: black bars, and interlacing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from .clips import Frames
 
 BLACK = 24
-"""Levels of 255 that no pixel of a black bar passes; black in video is 16 and compression noise."""
+"""Maximum level of 255 of a black bar's pixels; black in video is 16 plus compression noise."""
 LEAST_BAR = 0.02
-"""Bars on both sides count from this share of the side on."""
-_MOVED = 16  # levels of 255 by which a pixel must change from frame to frame to tell about fields
-_COMB = 12  # levels of 255 by which a line must differ from both of its neighbours, to the same side
-_COMBED = 0.2  # share of the moving pixels that is combed in a frame of two fields
-_MOVING = 0.002  # share of the picture that must move for a frame to tell
-_TOLD = 3  # frames that must tell
+"""Minimum share of the side for bars on both sides."""
+_MOVED = 16  # minimum change in levels of 255 from frame to frame of a moving pixel
+_COMB = 12  # minimum difference in levels of 255, of equal sign, between a combed line and its two neighbours
+_COMBED = 0.2  # minimum combed share of the moving pixels in an interlaced frame
+_MOVING = 0.002  # minimum moving share of the picture for a decision on a frame
+_TOLD = 3  # minimum number of such frames
 
 
 class Framing:
-    """Takes in the frames of one clip, in order, and keeps sums only."""
+    """Accumulates statistics over the frames of one clip, in order."""
 
     def __init__(self) -> None:
         self._bars: np.ndarray | None = None
@@ -50,8 +50,8 @@ class Framing:
 
     @property
     def bars(self) -> tuple[int, int, int, int]:
-        """Black pixels at top, bottom, left and right of every frame that is not black; 0 where there are no bars on
-        both of two sides."""
+        """Black pixels at top, bottom, left and right of every frame that is not black; 0 unless there are bars on
+        two opposite sides."""
         if self._bars is None:
             return 0, 0, 0, 0
         top, bottom, left, right = (int(bar) for bar in self._bars)
@@ -64,5 +64,5 @@ class Framing:
 
     @property
     def woven(self) -> bool:
-        """Whether most frames that move are two fields of different times."""
+        """Whether most moving frames are interlaced."""
         return self._told >= _TOLD and self._combed > self._told / 2

@@ -1,7 +1,8 @@
-"""Which frames show the drawing before them again, and where a new scene begins, in one pass and bounded memory.
+"""Detect held frames and scene cuts in one pass with bounded memory.
 
-A frame is held where no group of blocks changed by more than the noise of the compression. How much that is depends on
-the encoder, so the border lies in the widest gap (Otsu 1979) between small and large changes of the frames around.
+A frame is held if no group of blocks changed by more than the compression noise. The noise depends on
+the encoder, so the threshold lies in the widest gap (Otsu 1979) between small and large changes of the surrounding
+frames.
 """
 
 from __future__ import annotations
@@ -18,24 +19,27 @@ from .cuts import Small, is_cut, reduced, unlikeness
 Pixels = NDArray[np.uint8]
 _Blocks = NDArray[np.float32]
 
-_ACROSS, _BLOCK = 64, 4  # blocks across a frame, at most, and pixels along one, at least: averaging takes most noise
-_COUNTED = 8  # so many of the most changed blocks speak for a frame: a small mouth is enough
-_AROUND = 24  # frames before and after that the border is found among
-_LEAST, _MOST = 4.0, 20.0  # levels of 255: the border is never outside
-_NONE = 0.25  # smaller changes count as this one: their logarithms would go anywhere
-_APART = 3.0  # large changes are so many times small ones, or there is one kind only
-_NOISE = 12.0  # small changes are at most this, or they are no noise
-_DRIFT = 2.0  # a drawing is another one when it left the first frame by so many times the border, however slowly
+_ACROSS, _BLOCK = (
+    64,
+    4,
+)  # maximum number of blocks across a frame, and minimum side of a block in pixels: averaging reduces noise
+_COUNTED = 8  # number of most changed blocks averaged for a frame: a small mouth is enough
+_AROUND = 24  # frames before and after for finding the threshold
+_LEAST, _MOST = 4.0, 20.0  # limits of the threshold in levels of 255
+_NONE = 0.25  # lower limit of a change, for its logarithm
+_APART = 3.0  # minimum ratio of large to small changes; otherwise there is only one kind
+_NOISE = 12.0  # maximum of small changes that count as noise
+_DRIFT = 2.0  # multiple of the threshold from which a slowly drifting drawing counts as new
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A drawing and how it stands.
+    """A drawing and its exposure.
 
     Args:
         pixels: its first frame, (H, W, 3).
-        count: for how many frames it stands.
-        cut: whether a new scene begins with it.
+        count: number of its frames.
+        cut: whether it begins a new scene.
     """
 
     pixels: Pixels
@@ -45,7 +49,7 @@ class Standing:
 
 @dataclass
 class _Open:
-    """A drawing whose end is not known yet; `step`: how unlike the drawing before it is."""
+    """A drawing whose end is not known yet; `step`: its dissimilarity to the previous drawing."""
 
     pixels: Pixels
     small: Small
@@ -54,7 +58,7 @@ class _Open:
 
 
 def drawings_of(frames: Iterable[Pixels]) -> Iterator[Standing]:
-    """The distinct drawings of footage in order, each when the next one is known."""
+    """Yield the distinct drawings of footage in order, each when the next one is known."""
     before: _Open | None = None
     now: _Open | None = None
     for pixels, held in _told(frames):
@@ -86,12 +90,12 @@ class _Waiting:
 
 
 def _told(frames: Iterable[Pixels]) -> Iterator[tuple[Pixels, bool]]:
-    """Every frame, and whether it shows the drawing before it; frames wait until those after them are seen."""
+    """Yield every frame, and whether it repeats the previous drawing; delayed by the following frames."""
     waiting: deque[_Waiting] = deque()
     changes: deque[float] = deque(maxlen=2 * _AROUND + 1)
     before: _Blocks | None = None
-    first: _Blocks | None = None  # of the drawing that stands
-    place = -1  # where in `changes` the oldest waiting frame stands
+    first: _Blocks | None = None  # of the current drawing
+    place = -1  # position of the oldest waiting frame in `changes`
 
     def tell() -> tuple[Pixels, bool]:
         nonlocal first
@@ -131,14 +135,14 @@ def _change(one: _Blocks, other: _Blocks) -> float:
 
 
 def _border_at(changes: Iterable[float], place: int) -> float:
-    """What divides noise from movement among the changes around one place."""
+    """The threshold between noise and motion among the changes around one frame."""
     values = np.array(changes)
     around = values[max(0, place - _AROUND) : place + _AROUND + 1]
     return _border(around[np.isfinite(around)])
 
 
 def _border(changes: NDArray[np.float64]) -> float:
-    """What divides noise from movement among some changes, in levels of 255."""
+    """The threshold between noise and motion among some changes, in levels of 255."""
     if len(changes) < 3:
         return _LEAST
     levels = np.sort(np.log(np.maximum(changes, _NONE)))

@@ -1,4 +1,4 @@
-"""What lies in a folder of data: clips, triplets, pairs, and what is odd about how they lie there."""
+"""List the contents of a data folder: clips, triplets, pairs, and faults of the layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .triplets import frame_images, open_dataset, read_captions
 
 @dataclass(frozen=True)
 class Fault:
-    """`kind`: one word for machines (see `check.KINDS`); `path`: the file or folder; `sentence`: for people."""
+    """`kind`: identifier (see `check.KINDS`); `path`: the file or folder; `sentence`: the message."""
 
     kind: str
     path: str
@@ -35,7 +35,7 @@ class Item:
     files: tuple[Path, ...]
 
     def frames(self) -> Iterator[Frames]:
-        """Its frames (H, W, 3) in order. Raises `NakawariError` with the file's name when one cannot be read."""
+        """Its frames (H, W, 3) in order. Raises `NakawariError` with the file's name if one cannot be read."""
         if self.kind == "video":
             yield from (flatten(frame) for frame in iter_frames(self.path))
         else:
@@ -44,7 +44,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Inventory:
-    """`layout`: as `open_dataset` names it, or "clips"; `faults`: found without opening a picture."""
+    """`layout`: that of `open_dataset`, or "clips"; `faults`: found without opening a picture."""
 
     root: Path
     layout: str
@@ -53,12 +53,12 @@ class Inventory:
 
     @property
     def is_dataset(self) -> bool:
-        """Whether the items are samples with two keys, and not clips of any length."""
+        """Whether the items are samples with two keys instead of clips."""
         return self.layout != "clips"
 
 
 def take_inventory(root: Path | str) -> Inventory:
-    """Walk a folder. Hidden files are passed over, and so is a single picture beside other folders.
+    """Walk a folder. Hidden files and single pictures beside folders are ignored.
 
     Raises:
         NakawariError: `root` is not a folder.
@@ -135,7 +135,9 @@ def _captions(root: Path, items: list[Item]) -> list[Fault]:
     absent = sorted(set(captions) - _names(items))
     return [
         Fault(
-            "caption", "captions.csv", f"{root / 'captions.csv'} describes {name}, which is not there; mend the name."
+            "caption",
+            "captions.csv",
+            f"{root / 'captions.csv'} describes {name}, which does not exist; correct the name.",
         )
         for name in absent
     ]
@@ -153,7 +155,7 @@ def _index(root: Path, items: list[Item]) -> list[Fault]:
     files = [str(entry["file"]) for entry in rows if isinstance(entry, dict) and "file" in entry]
     there = {item.path.stem for item in items} | {Path(item.name).name for item in items}
     return [
-        Fault("index", "index.json", f"{path} lists {file}, which is not there; put it back, or remove the entry.")
+        Fault("index", "index.json", f"{path} lists {file}, which does not exist; restore it, or remove the entry.")
         for file in files
         if Path(file).stem not in there
     ]

@@ -1,4 +1,4 @@
-"""Clips that show the same drawings, encoded, scaled or trimmed in another way."""
+"""Find clips with the same drawings, encoded, scaled or trimmed differently."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from .clips import Frames
 
 _SIZE = (16, 9)
 _COARSE = (4, 3)
-_ALIKE = 10.0  # levels of 255 that the most unlike blocks of two pictures of one drawing differ by at most
-_COUNTED = 8  # so many of them: a small figure is enough
-_SHARE = 0.8  # of the drawings of the shorter clip that the other has, too
-_FEWEST = 3  # drawings that a clip needs to be compared
-_MOST = 64  # drawings of a clip that are kept, spread over it
-_MOVES = 3.0  # levels by which the drawings of a clip differ at least: still clips look like any other still one
+_ALIKE = 10.0  # maximum difference in levels of 255 of the most different blocks of one drawing
+_COUNTED = 8  # number of these blocks: a small figure is enough
+_SHARE = 0.8  # minimum share of the shorter clip's drawings that the other clip has
+_FEWEST = 3  # minimum number of drawings of a compared clip
+_MOST = 64  # maximum number of stored drawings of a clip, spread over it
+_MOVES = 3.0  # minimum difference in levels of a clip's drawings: static clips are not compared
 
-_PROBES = 5  # drawings by which earlier clips are looked up
+_PROBES = 5  # number of drawings used to look up earlier clips
 
 Seen = NDArray[np.float32]
 
 
 def seen_of(frame: Frames) -> Seen:
-    """What is kept of a frame (H, W, 3): block averages (16 x 9 x 3) without the mean brightness."""
+    """The signature of a frame (H, W, 3): block averages (16 x 9 x 3) without the mean brightness."""
     import cv2
 
     small = cv2.resize(np.ascontiguousarray(frame).astype(np.float32), _SIZE, interpolation=cv2.INTER_AREA)
@@ -30,16 +30,16 @@ def seen_of(frame: Frames) -> Seen:
 
 
 class Likeness:
-    """The clips seen so far."""
+    """An index of the clips so far."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self._own: list[NDArray[np.int16]] = []
         self._coarse = np.zeros((0, 3 * _COARSE[0] * _COARSE[1]), np.float32)
-        self._owner = np.zeros(0, np.int64)  # which clip each row of `_coarse` is of
+        self._owner = np.zeros(0, np.int64)  # the clip of each row of `_coarse`
 
     def find(self, name: str, drawings: list[Seen]) -> str | None:
-        """The first earlier clip that shows most of these drawings, then remember this clip, too."""
+        """The first earlier clip with most of these drawings; then add this clip to the index."""
         places = _spread(len(drawings), _MOST)
         if len(places) < _FEWEST:
             return None
@@ -68,12 +68,12 @@ class Likeness:
         for one, two in np.argwhere(close):
             unlike = np.abs(own[one] - other[two]).max(axis=-1).ravel()
             same[one, two] = np.sort(unlike)[-_COUNTED:].mean() <= _ALIKE
-        # Both ways: one still drawing must not stand for many.
+        # In both directions: one static drawing must not match many.
         return bool(min(same.any(axis=0).sum(), same.any(axis=1).sum()) >= _SHARE * shorter)
 
 
 def _spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Up to `wanted` of `count` places, first and last included."""
+    """Up to `wanted` of `count` indices, first and last included."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int)) if count else np.zeros(0, int)
 
 

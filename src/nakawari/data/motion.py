@@ -1,4 +1,4 @@
-"""How things move in a synthetic scene: eased curves, arcs and camera, all exact functions of time in [0, 1]."""
+"""Motion in synthetic scenes: eased curves, arcs and camera, all exact functions of time in [0, 1]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def _overshoot(x: float) -> float:
-    """Penner's "back out": passes its goal by about 10 % and settles."""
+    """Penner's "back out": overshoots by about 10 % and settles."""
     back = x - 1
     return 1 + 2.70158 * back**3 + 1.70158 * back**2
 
@@ -34,7 +34,7 @@ _EASE_CHANCES = (0.4, 0.1, 0.13, 0.2, 0.07, 0.1)
 
 @dataclass(frozen=True)
 class Ease:
-    """A window [begin, end] of a longer eased movement, so that a scene may start and stop in mid-movement."""
+    """A window [begin, end] of a longer eased movement, so that a scene may start and stop during a movement."""
 
     kind: str = "linear"
     begin: float = 0.0
@@ -97,7 +97,7 @@ ORIGIN = at(0.0, 0.0)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a part sits in its parent: offset (frame widths), turn (radians), stretch along its own two axes."""
+    """The pose of a part in its parent: offset (frame widths), turn (radians), stretch along its own two axes."""
 
     offset: Arc
     turn: Curve = ZERO
@@ -118,7 +118,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Camera:
-    """Pan (frame widths), zoom and roll. `depth` 1 is the stage; smaller depths are farther and follow less."""
+    """Pan (frame widths), zoom and roll. `depth` 1 is the stage; smaller depths are farther and move less."""
 
     pan: Arc = ORIGIN
     zoom: Curve = ONE
@@ -150,7 +150,7 @@ class Mover:
         self.shared = self._draw_ease()
 
     def ease(self) -> Ease:
-        """Mostly the scene's own timing, sometimes one of its own: parts of one drawing tend to move together."""
+        """Mostly the scene's timing, sometimes a separate one: parts of one drawing tend to move together."""
         return self.shared if self.rng.random() < 0.6 else self._draw_ease()
 
     def _draw_ease(self) -> Ease:
@@ -163,7 +163,7 @@ class Mover:
         return Ease(kind, begin, begin + length)
 
     def curve(self, centre: float, spread: float, chance: float = 1.0) -> Curve:
-        """Moves by up to `spread` around `centre` with probability `chance`, scaled by how lively the scene is."""
+        """Moves by up to `spread` around `centre` with probability `chance`, scaled by the liveliness of the scene."""
         if self.rng.random() >= chance:
             return hold(centre)
         low, high = centre + self.rng.uniform(-0.5, 0.5, 2) * 2 * spread * self.liveliness

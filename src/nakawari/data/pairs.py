@@ -1,4 +1,4 @@
-"""Image pairs with no truth between them: `<id>_start.*` and `<id>_end.*` in one folder."""
+"""Image pairs without true in-betweens: `<id>_start.*` and `<id>_end.*` in one folder."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def find_pairs(folder: Path, captions: Mapping[str, str]) -> tuple[tuple[Sample,
             samples.append(Sample(name, keys, caption=captions.get(name, ""), group=name))
         else:
             role = "end" if "start" in found else "start"
-            skipped.append(f"{next(iter(found.values()))} has no {name}_{role} beside it")
+            skipped.append(f"{next(iter(found.values()))} has no {name}_{role} in its folder")
     return tuple(samples), tuple(skipped)

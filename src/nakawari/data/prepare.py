@@ -1,4 +1,4 @@
-"""From footage to clips: cut at scene changes, without still and flashing stretches."""
+"""Cut footage into clips at scene changes, without static and flashing stretches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .inventory import Item, take_inventory
 
 @dataclass(frozen=True)
 class Settings:
-    """How footage is cut.
+    """Settings of cutting.
 
     Args:
-        min_frames: shorter pieces are dropped; frames that are written count.
-        max_hold: seconds that one drawing may stand; what stands longer is a still stretch.
-        distinct: write each drawing once; held frames are left out.
+        min_frames: shorter pieces are dropped; written frames count.
+        max_hold: longest hold of a drawing in seconds; longer ones are static stretches.
+        distinct: write each drawing once, without held frames.
         format: "h264" (4:4:4, nearly lossless) or "png" (lossless sequences).
     """
 
@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Written:
-    """One clip. `frames`: first and last frame in the source, from 0, both included; `count`: frames written."""
+    """One written clip. `frames`: first and last frame in the source, from 0, inclusive; `count`: frames written."""
 
     file: str
     source: str
@@ -49,7 +49,7 @@ class Written:
     size: tuple[int, int]
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in index.json."""
+        """The entry in index.json."""
         width, height = self.size
         entry = asdict(self) | {"frames": list(self.frames), "width": width, "height": height}
         del entry["size"]
@@ -58,7 +58,7 @@ class Written:
 
 @dataclass
 class Prepared:
-    """What `prepare` made. `dropped`: frames left out by reason; `skipped`: one sentence for each broken video."""
+    """The result of `prepare`. `dropped`: dropped frames by reason; `skipped`: one sentence for each broken video."""
 
     clips: list[Written] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=lambda: {"still": 0, "flashing": 0, "held": 0, "short": 0})
@@ -88,7 +88,7 @@ def prepare(
 
     Raises:
         UsageError: settings out of range, or an `output` with files in it.
-        NakawariError: nothing can be read, or nothing is left.
+        NakawariError: nothing can be read, or no clip remains.
     """
     settings, output = settings or Settings(), Path(output)
     _check(settings, output)
@@ -111,12 +111,12 @@ def prepare(
 
 
 def cut(changes: Changes, fps: float, settings: Settings) -> tuple[list[Piece], dict[str, int]]:
-    """The pieces of a clip that are worth keeping, and how many frames were dropped by reason."""
+    """The pieces of a clip to keep, and the number of dropped frames by reason."""
     count = len(changes)
     out = changes.flashing.copy()
     dropped = {"flashing": int(out.sum())}
     for first, end in changes.holds(round(settings.max_hold * (fps or 24.0))):
-        # The drawing that stands still is the last of what came before it; what follows begins with the next one.
+        # A held drawing is the last of the piece before it; the next piece begins with the following drawing.
         out[first + 1 : end] = True
     dropped["still"] = int(out.sum()) - dropped["flashing"]
     borders = {0, count, *changes.cuts}

@@ -1,4 +1,4 @@
-"""What is scored: two key frames and, where known, the true frames between them."""
+"""Evaluation samples: two key frames and, if known, the true frames between them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Region:
 
 @dataclass(frozen=True)
 class Sample:
-    """One task, its pictures read when asked for.
+    """One sample, whose pictures are read on demand.
 
     `keys`: start and end. `truth`: the drawings between, in order, empty for a pair. `times`: the time of each true
     frame, strictly between 0 (start) and 1 (end). `level`: "easy", "medium", "hard" or "" (not annotated). `tags`:
-    what kind of motion. `roi`: where the motion is. `caption`: a prompt, "" for none. `group`: the film or clip it was
-    cut from; samples of one group are not independent.
+    kinds of motion. `roi`: region of the motion. `caption`: a prompt, "" for none. `group`: the source film or
+    clip; samples of one group are not independent.
     """
 
     name: str
@@ -75,10 +75,10 @@ class Sample:
 
 
 def spread(samples: Sequence[Sample], count: int | None, seed: int = 0) -> list[Sample]:
-    """`count` samples from as many films as there are, in their own order; all of them for None.
+    """`count` samples spread over the films, in their original order; all of them for None.
 
-    Films take turns in a seeded order, each giving its samples in a seeded order, so a smaller count is a part of a
-    larger one, and which are chosen depends on their names alone.
+    Films alternate in a seeded order, each with its samples in a seeded order, so a smaller count is a subset of a
+    larger one, and the choice depends only on the names.
     """
     if count is None or count >= len(samples):
         return list(samples)
@@ -108,14 +108,14 @@ def _read(paths: Sequence[Path]) -> Frames:
             height, width = frame.shape[:2]
             raise NakawariError(
                 f"{path} is {width}x{height} but {paths[0].name} is {frames[0].shape[1]}x{frames[0].shape[0]}; "
-                "all frames of a sample have one size."
+                "export all frames of a sample at one size."
             )
     return np.stack(frames)
 
 
 @dataclass(frozen=True)
 class Dataset(Sequence[Sample]):
-    """Samples sorted by name. `layout`: how they were found. `skipped`: one sentence for each folder left out."""
+    """Samples sorted by name. `layout`: the recognised layout. `skipped`: one sentence for each skipped folder."""
 
     root: Path
     layout: str

@@ -1,4 +1,4 @@
-"""A stage of moving cut-outs: renders any time in [0, 1], and knows where each visible point goes.
+"""A stage of moving cut-outs: renders any time in [0, 1], with exact motion of each visible point.
 
 Every part is a texture under an affine placement, with an optional deformation that can be inverted in closed form, so
 pictures and motion come from the same functions and the motion is exact wherever the picture is opaque.
@@ -21,7 +21,7 @@ Grid = NDArray[np.float32]
 @dataclass(frozen=True)
 class Bend:
     """Sideways displacement that depends on height only, x += amount(t) · sin(waves · y + phase(t)), or amount · y²
-    when `waves` is 0. Coordinates are in units of `length`; grows with y so that the root (y = 0) stays."""
+    when `waves` is 0. Coordinates are in units of `length`; grows with y so that the root (y = 0) is fixed."""
 
     length: float
     amount: Curve
@@ -45,7 +45,7 @@ class Bend:
 
 @dataclass(frozen=True)
 class Morph:
-    """The outline breathes: radius times 1 + Σ amount_k(t) · cos(k · angle + phase_k), for k = 2, 3, …"""
+    """A pulsating outline: radius times 1 + Σ amount_k(t) · cos(k · angle + phase_k), for k = 2, 3, …"""
 
     amounts: tuple[Curve, ...]
     phases: tuple[float, ...]
@@ -72,8 +72,8 @@ class Morph:
 
 @dataclass(frozen=True)
 class Part:
-    """One cut-out. `parent`: index of the part it hangs from. `depth`: see `Camera`. `reveal`: how much of the
-    texture's `order` is drawn. `cover`: the texture fills the frame (edges are continued)."""
+    """One cut-out. `parent`: index of its parent part. `depth`: see `Camera`. `reveal`: drawn fraction of the
+    texture's `order`. `cover`: the texture fills the frame (edges are repeated)."""
 
     texture: Texture
     placement: Placement
@@ -119,7 +119,7 @@ class Stage:
         return frames
 
     def _held(self) -> int:
-        """How many parts, counted from the back, never move in the picture: drawn once."""
+        """Number of static parts, counted from the back, which are drawn once."""
         if not self.camera.still:
             return 0
         moving = [index for index, part in enumerate(self.parts) if not part.still or part.parent is not None]
@@ -143,8 +143,8 @@ class Stage:
             yield part, cameras[part.depth] @ poses[index]
 
     def surface(self, time: float) -> tuple[NDArray[np.int32], Grid]:
-        """What is seen where: index of the front-most part that is more than half opaque (H, W), -1 for none, and the
-        seen point in that part's own coordinates before deformation (H, W, 2)."""
+        """The visible surface: index of the front-most part that is more than half opaque (H, W), -1 for none, and the
+        visible point in that part's own coordinates before deformation (H, W, 2)."""
         owner = np.full(self.size, -1, np.int32)
         place = np.zeros((*self.size, 2), np.float32)
         for index, (part, matrix) in enumerate(self._posed(time, 0, len(self.parts))):
@@ -158,7 +158,7 @@ class Stage:
         return owner, place
 
     def flow(self, start: float, end: float) -> tuple[Grid, NDArray[np.bool_]]:
-        """Exact motion of what is visible at `start`: displacement in pixels (H, W, 2), x then y, and a mask (H, W),
+        """Exact motion of the pixels visible at `start`: displacement in pixels (H, W, 2), x then y, and a mask (H, W),
         true where the point is also visible at `end` (inside the frame and covered by no other part)."""
         height, width = self.size
         owner, place = self.surface(start)
@@ -178,7 +178,7 @@ class Stage:
         return displacement, known & inside & (found == owner)
 
     def tracks(self, times: Sequence[float]) -> tuple[Array, NDArray[np.bool_]]:
-        """Where each part's pivot is: (F, P, 2) pixel coordinates (x, y), and whether that part is what is seen there
+        """The pivot of each part: (F, P, 2) pixel coordinates (x, y), and whether that part is visible there
         (F, P). The pivot is the part's own (0, 0)."""
         height, width = self.size
         points = np.zeros((len(times), len(self.parts), 2))
@@ -202,12 +202,12 @@ def _project(part: Part, matrix: Array, points: Grid, time: float) -> Grid:
 
 
 def _window(part: Part, matrix: Array, size: tuple[int, int]) -> tuple[slice, slice] | None:
-    """The rows and columns that the part can touch."""
+    """The rows and columns that the part can cover."""
     height, width = size
     rows, columns = part.texture.rgba.shape[:2]
     corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], float) - part.texture.origin
     corners /= part.texture.resolution
-    if part.deform is not None:  # room for what the deformation pushes out
+    if part.deform is not None:  # margin for the deformation
         corners = corners + np.sign(corners) * 0.35 * np.abs(corners).max()
     pixels = corners @ matrix[:2, :2].T + matrix[:2, 2]
     left, top = np.floor(pixels.min(0)).astype(int) - 1
@@ -274,7 +274,7 @@ def _sample(
 
 
 def _composite(canvas: Pixels, part: Part, matrix: Array, time: float) -> None:
-    """Put the part over what is there."""
+    """Composite the part over the canvas."""
     if part.cover:
         window: tuple[slice, slice] | None = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]))
     else:

@@ -1,4 +1,4 @@
-"""A folder of data on one picture."""
+"""A contact sheet of a data folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .inventory import Item, evenly, take_inventory
 
 @dataclass(frozen=True)
 class Shown:
-    """`sheet`: (H, W, 3) uint8; `shown`, `total`: how many items are on it and how many there are; `skipped`: one
-    sentence for each that could not be read."""
+    """`sheet`: (H, W, 3) uint8; `shown`, `total`: number of items on it and in total; `skipped`: one
+    sentence for each unreadable item."""
 
     sheet: Frames
     shown: int
@@ -28,7 +28,7 @@ class Shown:
 def show(root: Path | str, *, rows: int = 12, columns: int = 6, width: int = 1600) -> Shown:
     """A contact sheet of clips, triplets or pairs: `rows` of them, evenly chosen, in up to `columns` frames each.
 
-    The keys of a sample, first and last, are framed. Raises `NakawariError` when nothing there can be read.
+    The keys of a sample, first and last, are framed. Raises `NakawariError` if nothing can be read.
     """
     inventory = take_inventory(root)
     chosen = [inventory.items[index] for index in evenly(len(inventory.items), rows)] if inventory.items else []
@@ -53,7 +53,7 @@ def show(root: Path | str, *, rows: int = 12, columns: int = 6, width: int = 160
 
 
 def _some(item: Item, columns: int) -> tuple[list[int], list[Frames], int]:
-    """Evenly chosen frames of a clip, their places, and how many there are; decoded twice, not held in memory."""
+    """Evenly chosen frames of a clip, their indices, and the total number; decoded twice, not held in memory."""
     count = len(item.files) if item.kind != "video" else _length(item)
     places = evenly(count, columns)
     wanted = set(places)

@@ -1,4 +1,4 @@
-"""The parts of a data set, by the names of its folders: for training, for validation, for testing."""
+"""The parts of a data set by folder names: training, validation, test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTS: dict[str, Part] = {name: part for table in (ATD12K, PLAIN) for part, nam
 
 
 def part_of(path: Path, root: Path) -> Part | None:
-    """The part that `path`, somewhere below `root`, belongs to; None where no folder on the way says one."""
+    """The part that `path`, somewhere below `root`, belongs to; None if no folder in its path names one."""
     return next((_PARTS[name] for name in path.relative_to(root).parts[:-1] if name in _PARTS), None)
 
 
@@ -29,7 +29,7 @@ def folders_of(root: Path) -> dict[Part, Path]:
 
 
 def check_not_for_testing(root: Path) -> None:
-    """Raise `UsageError` where `root` itself is the test part of a data set."""
+    """Raise `UsageError` if `root` itself is the test part of a data set."""
     root = root.resolve()
     beside = {part for part in folders_of(root.parent) if part != "test"}
     if root.name in ATD12K["test"] or (_PARTS.get(root.name) == "test" and beside):
@@ -37,7 +37,7 @@ def check_not_for_testing(root: Path) -> None:
 
 
 def for_training(paths: Sequence[Path], root: Path) -> list[Path]:
-    """`paths` below `root` without those for testing. Raises `UsageError` where nothing is left."""
+    """`paths` below `root` without the test part. Raises `UsageError` if nothing remains."""
     check_not_for_testing(root)
     kept = [path for path in paths if part_of(path / "_", root) != "test"]
     if not kept:

@@ -1,4 +1,4 @@
-"""Painted cut-outs for synthetic scenes: outlines filled in one of several cartoon manners, with alpha."""
+"""Painted cut-outs for synthetic scenes: outlines filled in one of several cartoon styles, with alpha."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OVERSAMPLE = 3
 
 @dataclass(frozen=True)
 class Texture:
-    """`rgba` (h, w, 4), premultiplied by alpha: colour in [0, 255], alpha in [0, 1]. `origin`: where the drawing's own
-    (0, 0) lies, in texels. `resolution`: texels per frame width. `order`: (h, w) in [0, 1], when each texel is drawn,
+    """`rgba` (h, w, 4), premultiplied by alpha: colour in [0, 255], alpha in [0, 1]. `origin`: the drawing's own
+    (0, 0), in texels. `resolution`: texels per frame width. `order`: (h, w) in [0, 1], when each texel is drawn,
     for drawings that appear stroke by stroke."""
 
     rgba: Pixels
@@ -29,7 +29,8 @@ class Texture:
 
 @dataclass(frozen=True)
 class Brush:
-    """How a scene is drawn. `ink`: outline colour; `line`: outline width in frame widths; `light`: direction of light;
+    """The drawing style of a scene. `ink`: outline colour; `line`: outline width in frame widths; `light`: direction of
+    light;
     `resolution`: texels per frame width; `block`: size of one pixel-art square in frame widths."""
 
     manner: str
@@ -147,9 +148,9 @@ def _fixed(points: Points, origin: Points, resolution: float) -> NDArray[np.int3
 
 
 def fill(outline: Points, brush: Brush, colour: Colour, pattern: str = "plain") -> Texture:
-    """Paint one closed outline (N, 2), in frame widths around its own (0, 0), in the brush's manner.
+    """Paint one closed outline (N, 2), in frame widths around its own (0, 0), in the brush's style.
 
-    `pattern` "stripes" or "spots" puts a second tone inside.
+    `pattern` "stripes" or "spots" adds a second tone.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Synthetic 2D animation: unlimited, free of licences, with the exact picture and motion at any time.
+"""Synthetic 2D animation: unlimited, free of licences, with exact pictures and motion at any time.
 
 A scene is a pure function of its seed. It is made of cut-outs (flat, softly shaded, cel with outlines, line drawing,
 pixel art) with joints, eased movements, squash and stretch, bending and breathing outlines, occlusion, a camera with
@@ -22,8 +22,8 @@ from .sprites import MANNERS, Brush, Colour
 
 
 class SyntheticScene:
-    """One scene. `size` is (height, width) in pixels, 16 to 4096 each; `motion` is the largest travel as a share of
-    the frame's width, drawn at random (1.5 % to 32 %, small ones as likely as large ones) when None.
+    """One scene. `size` is (height, width) in pixels, 16 to 4096 each; `motion` is the largest displacement as a share
+    of the frame's width, random (1.5 % to 32 %, log-uniform) if None.
 
     The same seed gives the same bytes. Another size of the same aspect shows the same figures and movements at another
     resolution.
@@ -42,7 +42,7 @@ class SyntheticScene:
         self.stage = Stage(self.size, _camera(rng, mover))
         brush = _brush(rng, width)
         colours = palette(rng)
-        # its own generator: how much noise a ground needs depends on the size, what the figures do must not
+        # a separate generator: the random numbers of the background depend on the size, those of the figures must not
         add_backdrop(self.stage, brush, np.random.default_rng(rng.integers(2**62)), colours, mover)
         _fill_stage(self.stage, brush, rng, mover)
 
@@ -51,7 +51,8 @@ class SyntheticScene:
         return self.stage.render(times)
 
     def flow(self, start: float, end: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Motion of what is visible at `start`: pixels (H, W, 2), x then y, and where it is still visible (H, W)."""
+        """Motion of the pixels visible at `start`: pixels (H, W, 2), x then y, and whether they are still visible (H,
+        W)."""
         return self.stage.flow(start, end)
 
     def tracks(self, times: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -81,7 +82,7 @@ def _brush(rng: np.random.Generator, width: int) -> Brush:
 
 
 def _fill_stage(stage: Stage, brush: Brush, rng: np.random.Generator, mover: Mover) -> None:
-    """One to five figures, far ones first, each with its own colours and pace."""
+    """One to five figures, far ones first, each with its own colours and timing."""
     height = stage.size[0] / stage.size[1]
     count = int(rng.choice([1, 2, 3, 4, 5], p=[0.25, 0.3, 0.22, 0.13, 0.1]))
     slots = (rng.permutation(count) + 0.5) / count
@@ -99,7 +100,7 @@ def _fill_stage(stage: Stage, brush: Brush, rng: np.random.Generator, mover: Mov
 
 
 def _apart(colours: list[Colour], ground: NDArray[np.float32]) -> list[Colour]:
-    """Move colours that would vanish on the ground to the other side of its brightness."""
+    """Move colours too close to the background to the other side of its brightness."""
     shift = -100.0 if ground.mean() > 128 else 100.0
     red, green, blue = (float(v) for v in ground)
 

@@ -1,4 +1,4 @@
-"""What training sees: an endless stream of samples, each a pure function of (seed, index).
+"""The training stream: an endless sequence of samples, each a pure function of (seed, index).
 
 No state is kept between samples, so resuming is exact, and any number of workers gives the same stream.
 """
@@ -28,8 +28,8 @@ _TRIES = 12
 
 
 class Drawn(NamedTuple):
-    """`frames` (F, H, W, 3), evenly spaced unless the source says else; a name; `fps`, how many of these frames a
-    second has on average, 0 = not known."""
+    """`frames` (F, H, W, 3), evenly spaced unless the source specifies otherwise; a name; `fps`, the average number of
+    these frames per second, 0 = unknown."""
 
     frames: Frames
     name: str
@@ -37,17 +37,17 @@ class Drawn(NamedTuple):
 
 
 class SampleSource(Protocol):
-    """Something that frames can be drawn from."""
+    """A source of samples."""
 
     def draw(self, rng: Rng, num_frames: int, size: tuple[int, int], motion: float) -> Drawn:
-        """`num_frames` frames of `size` (H, W). `motion` in (0, 1] caps how far apart the keys may be, as a share of
-        what the source allows."""
+        """`num_frames` frames of `size` (H, W). `motion` in (0, 1] limits the distance of the keys, as a share of
+        the source's maximum."""
         ...
 
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """A new scene for every sample. `reach`: smallest and largest travel, in frame widths (log-uniform).
+    """A new scene for every sample. `reach`: smallest and largest displacement, in frame widths (log-uniform).
     `min_change`: as in `ClipSource`."""
 
     reach: tuple[float, float] = (0.015, 0.32)
@@ -72,8 +72,8 @@ class SyntheticSource:
 class ClipSource:
     """Windows of clips, cropped. `span`: fewest and most source frames from key to key (log-uniform, rounded to a whole
     stride). `min_change`: mean absolute change between the keys, of 255, below which a window counts as static and is
-    drawn again. `random_crop` False takes the largest centred crop. `uneven`: share of the windows whose inner frames
-    stand at random times instead of even ones."""
+    resampled. `random_crop` False takes the largest centred crop. `uneven`: share of the windows whose inner frames
+    are at random instead of even times."""
 
     clips: Sequence[Clip]
     span: tuple[int, int] = (2, 30)
@@ -92,7 +92,7 @@ class ClipSource:
         for _ in range(_TRIES):
             clip = self.clips[int(rng.integers(len(self.clips)))]
             stride = self._stride(rng, num_frames, motion)
-            # No number is drawn where none is wanted: streams of earlier revisions stay what they are.
+            # No random number is drawn if not needed, so that streams of earlier revisions are unchanged.
             even = not self.uneven or rng.random() >= self.uneven
             window = clip.sample_window(rng, num_frames, stride, even)
             if window is None:
@@ -108,7 +108,7 @@ class ClipSource:
         if best is None:
             raise NakawariError(
                 f"No clip has {num_frames} frames (the longest has {max(len(c.frames) for c in self.clips)}); "
-                "give longer clips or ask for fewer frames."
+                "give longer clips or fewer frames."
             )
         return best[1]
 
@@ -124,10 +124,11 @@ def change(frames: Frames) -> float:
 
 
 def crop(frames: Frames, size: tuple[int, int], rng: Rng | None) -> Frames:
-    """Cut one window (the same for all frames) of about the aspect of `size` and bring it to `size` (height, width).
+    """Crop one window (the same for all frames) of about the aspect ratio of `size` and resize it to `size` (height,
+    width).
 
-    With `rng`: at native resolution, or scaled by a random factor, its aspect changed by at most 3 %; magnified at most
-    to 4/3. Without: the largest centred window.
+    With `rng`: at native resolution, or scaled by a random factor, with its aspect ratio changed by at most 3 %;
+    upscaled by at most 4/3. Without: the largest centred window.
     """
     import cv2
 
@@ -159,7 +160,7 @@ def _zoom(rng: Rng, largest: float) -> float:
 
 @dataclass(frozen=True)
 class MixedSource:
-    """Several sources, drawn with the given weights."""
+    """Several sources, chosen with the given weights."""
 
     parts: Sequence[tuple[SampleSource, float]]
 
@@ -190,7 +191,7 @@ class Curriculum:
 class TrainingSamples(Dataset[dict[str, Any]]):
     """The stream. `num_frames`: the counts to choose from, one for each batch. `size`: (height, width).
 
-    `sample(i)` and `batch(i)` depend on (seed, i) alone; batch i holds samples i·batch_size to (i+1)·batch_size - 1.
+    `sample(i)` and `batch(i)` depend only on (seed, i); batch i holds samples i·batch_size to (i+1)·batch_size - 1.
     """
 
     source: SampleSource
@@ -208,7 +209,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
             raise UsageError(f"batch_size is {self.batch_size}; it must be at least 1.")
 
     def frames_of_batch(self, index: int) -> int:
-        """How many frames the samples of batch `index` have."""
+        """Number of frames of the samples of batch `index`."""
         return int(_rng(self.seed, "batch", index).choice(list(self.num_frames)))
 
     def sample(self, index: int) -> dict[str, Any]:
@@ -229,7 +230,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
         return self.batch(index)
 
     def batches(self, first: int, last: int, workers: int = 0) -> Iterator[dict[str, Any]]:
-        """Batches `first` to `last` - 1 in order, made by `workers` processes (0: in this one)."""
+        """Batches `first` to `last` - 1 in order, loaded by `workers` processes (0: this one)."""
         return made(self, range(first, last), workers, pin_memory=torch.cuda.is_available())
 
 

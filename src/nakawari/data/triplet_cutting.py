@@ -1,4 +1,4 @@
-"""From clips to triplets: frames that are there already, a key, the true middle, a key, to score a model on."""
+"""Cut clips into triplets (key, true middle, key) for evaluation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Cut:
 
 @dataclass
 class Cutting:
-    """What was cut, and one sentence for each clip that was left out."""
+    """The triplets, and one sentence for each skipped clip."""
 
     cuts: list[Cut] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -50,15 +50,15 @@ def cut_triplets(
     min_change: float = 1.0,
 ) -> Cutting:
     """Write triplets of every clip below `source` into the new folder `output`: `triplets/<name>/frame1..3.png` and
-    `index.csv`, a layout that `open_dataset` knows. The same clips give the same triplets.
+    `index.csv`, a layout of `open_dataset`. The same clips give the same triplets.
 
-    Clips that cannot be read, that are cut off, letterboxed, interlaced, of a variable rate or of pixels that are not
-    square, and those that show what another one shows, are left out and named.
+    Clips that are unreadable, truncated, letterboxed, interlaced, of variable frame rate or non-square pixels,
+    and duplicates, are skipped and named.
 
     Args:
-        per_clip: at most so many of one clip, evenly over its length.
-        gaps: frames from one picture to the next, in turn.
-        min_change: mean absolute change between the keys, of 255, below which nothing moves and nothing is cut.
+        per_clip: maximum number per clip, evenly over its length.
+        gaps: frames from one picture to the next, used in turn.
+        min_change: mean absolute change between the keys, of 255, below which a window is skipped as static.
 
     Raises:
         UsageError: numbers out of range, an `output` with files in it.
@@ -72,7 +72,7 @@ def cut_triplets(
     inventory = take_inventory(source)
     items = [item for item in inventory.items if item.kind != "pair"]
     if not items:
-        load_clips(source)  # says what is missing
+        load_clips(source)  # raises the precise error
     found, likeness = Cutting(), Likeness()
     found.left_out = [fault.sentence for fault in inventory.faults if fault.kind == "unreadable"]
     with atomic_path(output) as folder:
@@ -102,7 +102,7 @@ def _cut_item(
     wanted: tuple[int, Sequence[int], float],
     found: Cutting,
 ) -> None:
-    """Cut one clip and write its triplets, or say why not."""
+    """Cut one clip and write its triplets, or record the reason for skipping it."""
     try:
         look = look_at(item, 0.0)
         clip = load_clips(source, paths=[item.path])[0]
@@ -123,10 +123,10 @@ def _cut_item(
 
 
 def _cuts(clip: Clip, changes: Changes, per_clip: int, gaps: Sequence[int], min_change: float) -> list[Cut]:
-    """Evenly spaced windows, each the one nearest to its place that moves; none twice, and none over a scene cut.
+    """Evenly spaced windows, each the nearest moving one to its position; no duplicates, and none across a scene cut.
 
-    The middle must be a drawing of its own: on twos and threes many a frame is a key shown again, and a model that
-    copies its key would be right.
+    The middle must be a separate drawing: on twos and threes many frames repeat a key, and a model that
+    copies its key would be correct.
     """
     drawing = np.cumsum(~changes.held)
     scene = np.searchsorted(changes.cuts, np.arange(len(drawing)), side="right")

@@ -1,6 +1,6 @@
-"""Data sets with truth: ATD-12K as it is published, plain triplet folders, and longer sequences.
+"""Data sets with true in-betweens: ATD-12K as published, plain triplet folders, and longer sequences.
 
-Layouts that `open_dataset` knows:
+Layouts of `open_dataset`:
 
 | layout | looks like |
 | --- | --- |
@@ -36,9 +36,9 @@ _CAPTION_COLUMNS = ("caption", "prompt", "text")
 def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
     """Find the samples below `root`; the layout is recognised from the folders' names (see the module's table).
 
-    `split`: "train", "val" or "test" where the layout has splits; None takes the test split where there is one, else
-    everything. Folders with fewer frames than the layout needs are left out and named in `Dataset.skipped`.
-    Raises `NakawariError` when nothing usable is there, `UsageError` when the split does not exist.
+    `split`: "train", "val" or "test" if the layout has splits; None takes the test split if there is one, otherwise
+    everything. Folders with too few frames are skipped and named in `Dataset.skipped`.
+    Raises `NakawariError` if there is nothing usable, `UsageError` if the split does not exist.
     """
     root = Path(root)
     if not root.is_dir():
@@ -54,9 +54,9 @@ def open_dataset(root: Path | str, split: str | None = None) -> Dataset:
 
 
 def open_for_training(root: Path | str, split: Literal["train", "val"] | None = None) -> Dataset:
-    """As `open_dataset`, but without `split` the part for training, and never the one for testing.
+    """As `open_dataset`, but the training part by default, and never the test part.
 
-    Raises `UsageError` where there are parts and none for training, or where `root` is a part for testing.
+    Raises `UsageError` if there are parts but none for training, or if `root` is a test part.
     """
     root = Path(root)
     check_not_for_testing(root)
@@ -69,7 +69,7 @@ def open_for_training(root: Path | str, split: Literal["train", "val"] | None = 
 
 
 def parts_of(root: Path) -> set[Part]:
-    """The parts that the data set below `root` has; empty where it has none."""
+    """The parts of the data set below `root`; empty if it has none."""
     return {part for part, folder in folders_of(root).items() if any(child.is_dir() for child in folder.iterdir())}
 
 
@@ -147,9 +147,10 @@ def _children(folder: Path) -> list[Path]:
 
 
 def frame_images(folder: Path, found: Sequence[Path] | None = None) -> list[Path]:
-    """Images in natural order; where some are named frame<n> or im<n>, only those: results often lie beside them.
+    """Images in natural order; if some are named frame<n> or im<n>, only those, as results are often in the same
+    folder.
 
-    `found`: the images, where they are known. Else `folder` is listed, and a drawing in a format that cannot be read
+    `found`: the images, if known. Otherwise `folder` is listed, and a drawing in a format that cannot be read
     raises `NakawariError`.
     """
     if found is None:
@@ -194,7 +195,7 @@ def _film(name: str) -> str:
 
 
 def _region_of_film(name: str) -> tuple[str, ...]:
-    """Where a film of ATD-12K comes from, by the studio or country that its name begins with."""
+    """The region of a film of ATD-12K, from the studio or country at the beginning of its name."""
     return {"disney": ("west",), "japan": ("east",)}.get(name.split("_")[0].lower(), ())
 
 
@@ -203,9 +204,9 @@ def read_annotation(folder: Path, name: str) -> dict[str, Any]:
 
     The file is an object with `level` (0, 1, 2: easy, medium, hard), `general_motion_type` and `behavior` (a word or a
     list of words), and `motion_RoI` (`x`, `y`, `width`, `height` in pixels of a frame of `image_size`, width and
-    height; without it, of the pictures at hand). Any of them may be absent, letters may be large or small, and a list
-    in place of the RoI is read as x, y, width, height. A missing file gives no fields; one that is not JSON raises
-    `NakawariError`.
+    height; without it, of the pictures at hand). Any of them may be missing, case is ignored, and a list
+    instead of the RoI object is read as x, y, width, height. A missing file gives no fields; one that is not JSON
+    raises `NakawariError`.
     """
     path = folder / f"{name}.json"
     if not path.is_file():

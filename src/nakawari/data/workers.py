@@ -1,4 +1,4 @@
-"""Processes that make samples: how they start, that they end with their parent, and what becomes of their errors."""
+"""Data loader processes: start, termination with their parent, and error handling."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from ..errors import NakawariError
 
 
 class _Failed(NamedTuple):
-    """An error on its way from a worker to the process that asked."""
+    """An error passed from a worker to the main process."""
 
     error: Exception
 
 
 class _Reporting(Dataset):
-    """A data set whose errors are values: raised in a worker they would come out as a page of its traceback."""
+    """A data set that returns errors as values; raised in a worker they would be replaced by the text of a
+    traceback."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -35,7 +36,7 @@ class _Reporting(Dataset):
         try:
             return self.dataset[index]
         except Exception as error:
-            error.add_note(traceback.format_exc())  # for --debug; the traceback itself does not travel
+            error.add_note(traceback.format_exc())  # for --debug; the traceback itself cannot be pickled
             return _Failed(_that_travels(error))
 
 
@@ -57,12 +58,12 @@ def made(
     collate: Callable[[list[Any]], Any] | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Any]:
-    """`dataset[index]` for each index in `order`, in that order, made by `workers` processes (0 = this one).
+    """`dataset[index]` for each index in `order`, in that order, loaded by `workers` processes (0 = this one).
 
     Args:
         collate: given, `order` holds lists of indices, and this makes a batch of their samples.
 
-    Raises: what the data set raises; `NakawariError` where a worker was killed.
+    Raises: errors of the data set; `NakawariError` if a worker was killed.
     """
     loader = DataLoader(
         _Reporting(dataset),
@@ -82,13 +83,13 @@ def made(
         if "DataLoader worker" not in str(error):
             raise
         raise NakawariError(
-            f"A process that makes samples was killed ({str(error).splitlines()[0].rstrip('.')}), perhaps for want of "
+            f"A data loader process was killed ({str(error).splitlines()[0].rstrip('.')}), perhaps out of "
             "memory; close other programs, or set workers to 0."
         ) from error
 
 
 def fresh_processes() -> multiprocessing.context.BaseContext:
-    """Workers that share no threads with this process: OpenCV's pool does not survive a plain fork."""
+    """A context for workers without this process's threads: OpenCV's thread pool does not survive a fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -97,8 +98,8 @@ def fresh_processes() -> multiprocessing.context.BaseContext:
 
 
 def prepare_worker(worker: int) -> None:
-    """What every process does first that makes samples."""
-    # The loop decides when to stop, and takes its workers along.
+    """Initialisation of every data loader process."""
+    # The main process handles signals and stops its workers.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import cv2
@@ -109,8 +110,8 @@ def prepare_worker(worker: int) -> None:
 
 
 def _leave_with_parent() -> None:
-    """torch looks whether a worker's parent process has changed; that is the fork server, which lives as long as its
-    workers. Where the loop was killed, both would stay for ever."""
+    """Exit when the main process dies. torch only checks a worker's parent process, the fork server, which lives as
+    long as its workers, so both would remain forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -1,1 +1,1 @@
-"""Diagnosis: where a variant's latents collapse, what a training run did, what a variant is made of."""
+"""Diagnosis of a variant's latents (collapse, explosion), of a training log, and of a variant's parts."""

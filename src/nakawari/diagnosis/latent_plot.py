@@ -1,4 +1,4 @@
-"""The picture of a latent diagnosis: deviation, mean and ratio over the steps."""
+"""Plot of a latent diagnosis: standard deviation, mean and ratio over the steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN, PARENT, WARN = "#d64933", "#3a6ea5", "#b00020"
 
 
 def write_plot(path: Path | str, diagnosis: Diagnosis, title: str) -> None:
-    """Write the PNG: for x0 and x_t a column each, with standard deviation, mean and norm, and the ratio."""
+    """Write the PNG: a column each for x0 and x_t, with standard deviation, mean, norm and ratio."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

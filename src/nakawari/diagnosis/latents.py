@@ -1,18 +1,18 @@
-"""Where a variant's latents collapse or explode during denoising, held against its parent at the same seeds.
+"""Where a variant's latents collapse or explode during denoising, compared with its parent at the same seeds.
 
-The measure is the ratio of standard deviations, variant over parent, of x0 (the clean latents that each network
-output stands for) and of x_t, the geometric mean over the samples. With the same seeds, keys and settings both start
-from the same x_T, so a ratio that leaves 1 is the model's doing.
+The measure is the ratio of standard deviations, variant over parent, of x0 (the clean latents predicted by each network
+output) and of x_t, as the geometric mean over the samples. With the same seeds, keys and settings both start
+from the same x_T, so a ratio other than 1 is caused by the model.
 
 A ratio below 1/sqrt(2) is called a collapse and one above sqrt(2) an explosion: half or twice the parent's variance,
-3 dB. The finding stands when it holds for several steps on end (a tenth of all, at least two) or at the last step,
-where it is what gets decoded; its first step is reported. A single odd step in between is not a finding.
+3 dB. A finding is reported if it holds for several consecutive steps (a tenth of all, at least two) or at the last
+step, which is decoded; its first step is reported. A single outlier step in between is not a finding.
 
-Without a parent, the true clips take its place. Of x_t the whole marginal is known, std(x_t)^2 = signal^2 std(x0)^2 +
-sigma^2 (Song et al. 2021, eq. 4 for DDIM's marginals), so every step is judged. x0 is shown against the clips at the
-last step, but not judged: a posterior mean rightly varies less than the data, and a model that takes few steps, or
-corrects its guide, answers with one to the end. What must not lose its variance is the picture: the contrast of the
-decoded in-betweens is held against that of the true ones through the same autoencoder, clip by clip.
+Without a parent, the true clips are the reference. The marginal of x_t is known, std(x_t)^2 = signal^2 std(x0)^2 +
+sigma^2 (Song et al. 2021, eq. 4 for DDIM's marginals), so every step is judged. x0 is compared with the clips at the
+last step, but not judged: a posterior mean varies less than the data, and a model that takes few steps, or
+corrects its guide, predicts one to the end. What must keep its variance is the image: the contrast of the
+decoded in-betweens is compared with that of the true ones through the same autoencoder, clip by clip.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from ..families.base import InterpolationPipeline
 from .trajectory import Moments, Trajectory, join, recorded
 
 BAND = 2**0.5
-"""How far a standard deviation may lie from the reference, as a factor up or down."""
+"""Allowed factor between a standard deviation and the reference, up or down."""
 QUANTITIES = ("x0", "x_t")
 PICTURES = "the pictures"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One task. `frames`: (F, 3, H, W) in [-1, 1], first and last the keys; `known`: the frames between are true.
-    `prompt`: for models that read one."""
+    """One task. `frames`: (F, 3, H, W) in [-1, 1], first and last the keys; `known`: the frames between are ground
+    truth.
+    `prompt`: for models with a text encoder."""
 
     name: str
     frames: Tensor
@@ -48,7 +49,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Finding:
-    """What went wrong. `kind`: "collapse", "explosion" or "non-finite"; `quantity`: "x0", "x_t" or `PICTURES`; `step`:
+    """A finding. `kind`: "collapse", "explosion" or "non-finite"; `quantity`: "x0", "x_t" or `PICTURES`; `step`:
     1-based, where it starts; `worst`: the ratio furthest from 1 from there on."""
 
     kind: str
@@ -58,7 +59,7 @@ class Finding:
     worst: float | None
 
     def sentence(self, steps: int, reference: str) -> str:
-        """For people."""
+        """As a sentence."""
         where = f"from step {self.step} of {steps} (time {self.time:g})"
         if self.worst is None:
             return f"{self.quantity} is not finite {where}."
@@ -68,10 +69,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The variant's first output as `own` x the parent's output + `noise` x the noise that the parent sees.
+    """The variant's first output as `own` x the parent's output + `noise` x the noise in the parent's input.
 
     Least squares over all samples. A healthy variant has own = 1 and noise = 0, a scaled one own = the scale, and one
-    that answers noise in place of the parent's prediction own = 0 and noise = 1. `explained`: R^2.
+    that predicts noise in place of the parent's prediction type own = 0 and noise = 1. `explained`: R^2.
     """
 
     own: float
@@ -79,13 +80,13 @@ class Mixture:
     explained: float
 
     def sentence(self) -> str | None:
-        """The likely cause, where there is one to be read off."""
+        """The likely cause, if the coefficients show one."""
         if self.explained < 0.5:
             return None
         if abs(self.noise) > 0.1:
             return (
                 f"The first output is {self.own:.2f} x the parent's and {self.noise:.2f} x the noise: the network was "
-                "trained to answer noise where the process expects its own prediction type."
+                "trained to predict noise where the process expects another prediction type."
             )
         if abs(self.own - 1) > 0.1:
             return f"The first output is {self.own:.2f} x the parent's: the network's output is scaled."
@@ -94,10 +95,10 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found.
+    """The result of `diagnose`.
 
-    `ratios`: quantity -> one ratio per step, None where nothing is known to compare with. `contrast`: deviation of the
-    decoded in-betweens over that of the true ones; None where a parent was compared with.
+    `ratios`: quantity -> one ratio per step, None where there is no reference. `contrast`: standard deviation of the
+    decoded in-betweens over that of the true ones; None if the reference is a parent.
     """
 
     trajectory: Trajectory
@@ -112,14 +113,14 @@ class Diagnosis:
         return not self.findings
 
     def sentences(self) -> list[str]:
-        """The findings and, where it shows, the likely cause."""
+        """The findings and, if recognized, the likely cause."""
         reference = "the parent's" if self.parent else "the true clips'"
         said = [finding.sentence(len(self.trajectory.steps), reference) for finding in self.findings]
         cause = self.mixture.sentence() if self.mixture and self.findings else None
         return [*said, cause] if cause else said
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, JSON-ready: means over the samples, and None for what is not finite."""
+        """All fields, JSON-ready: means over the samples, None for values that are not finite."""
         return {
             "healthy": self.healthy,
             "findings": [vars(finding) for finding in self.findings],
@@ -142,21 +143,21 @@ def diagnose(
     progress: Callable[[int, int], None] | None = None,
     **settings: Any,
 ) -> Diagnosis:
-    """Denoise `clips` with the variant and, where given, its parent, and compare.
+    """Denoise `clips` with the variant and its parent, if given, and compare.
 
     Args:
         seed: sample i starts from the seed `seed + i`, in both.
-        progress: called with calls done and calls in all.
+        progress: called with the number of calls done and in total.
         settings: passed to both pipelines (`num_inference_steps`, `guidance_scale`, ...).
 
     Raises:
-        NakawariError: no parent and a clip without truth; no clips; two models that take different steps.
+        NakawariError: no parent and a clip without ground truth; no clips; or two models with different step counts.
     """
     if not clips:
         raise NakawariError("There is nothing to denoise; give two keys or a data set with at least one sample.")
     if parent is None and not all(clip.known for clip in clips):
         raise NakawariError(
-            "Without true frames there is nothing to compare with; give a parent, or data with frames between the keys."
+            "Without true frames there is no reference; give a parent, or data with frames between the keys."
         )
     total = len(clips) * (1 if parent is None else 2)
     tell = progress or (lambda done, total: None)
@@ -213,7 +214,7 @@ def _follow(
 def _expected(
     pipeline: InterpolationPipeline, clips: Sequence[Clip], own: Trajectory
 ) -> dict[str, list[Moments | None]]:
-    """The moments that the true clips have at every step of x_t, and at the last step of x0."""
+    """The moments of the true clips: for x_t at every step, for x0 at the last step."""
     data = Moments.cat([Moments.of(_latents(pipeline, clip)) for clip in clips])
     marginals: list[Moments | None] = [
         Moments(step.signal * data.mean, (step.signal**2 * data.std**2 + step.sigma**2).sqrt(), data.norm)
@@ -234,7 +235,7 @@ def _condition(pipeline: InterpolationPipeline, clip: Clip) -> Any:
 
 @torch.no_grad()
 def _contrast(pipeline: InterpolationPipeline, clips: Sequence[Clip], latents: Sequence[Tensor]) -> float | None:
-    """Geometric mean over the clips of the deviation of the pictures over that of the true ones, both decoded."""
+    """Geometric mean over the clips of the images' standard deviation over that of the true ones, both decoded."""
     logs = []
     for clip, drawn in zip(clips, latents, strict=True):
         condition = _condition(pipeline, clip)
@@ -264,7 +265,7 @@ def _ratio(measured: Moments, reference: Moments | None) -> float | None:
 
 
 def _judge(name: str, own: Trajectory, ratios: list[float | None], measured: list[Moments]) -> list[Finding]:
-    """What is wrong with one quantity, in the order in which it starts."""
+    """The findings of one quantity, in order of their first step."""
     for index, moments in enumerate(measured):
         if not torch.isfinite(moments.std).all():
             return [Finding("non-finite", name, index + 1, own.steps[index].time, None)]
@@ -279,7 +280,7 @@ def _judge(name: str, own: Trajectory, ratios: list[float | None], measured: lis
 
 
 def _first_lasting(ratios: list[float | None], patience: int, kind: str) -> int | None:
-    """Where the first run of ratios outside the band starts that is `patience` long or reaches the end."""
+    """Start of the first run of ratios outside the band that is `patience` long or reaches the end."""
     outside = [r is not None and (r < 1 / BAND if kind == "collapse" else r > BAND) for r in ratios]
     start = None
     for index, out in enumerate(outside):

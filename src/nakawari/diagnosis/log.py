@@ -1,7 +1,7 @@
-"""What a training run did, read from its log: loss over time, and the ways in which runs fail quietly.
+"""Diagnosis of a training log: the loss over time, and failures that raise no error.
 
-Losses are compared by tenths of the run (or epochs): the mean of each with its standard error, so that a warning is a
-statement about the noise of this very log. Two means differ when they are more than three standard errors apart.
+Losses are compared by tenths of the run (or epochs): the mean of each with its standard error, so that a warning takes
+the noise of this log into account. Two means differ if they are more than three standard errors apart.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .log_rows import Entry
 
 Curve = NDArray[np.float64]
 UNIT_BASELINE = 1.0
-"""Squared error of an all-zero answer where the target (noise, velocity) has unit variance."""
+"""Squared error of an all-zero prediction if the target (noise, velocity) has unit variance."""
 SIGNIFICANT = 3.0
-"""Standard errors between two means that are called different."""
+"""Minimum number of standard errors between two means that count as different."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Warn:
 
 @dataclass(frozen=True)
 class LogDiagnosis:
-    """A log and what is to be said about it. `parts`: epochs where the log counts more than one, else tenths.
-    `baseline`: what predicting nothing scores; `assumed`: it is not from the log or the caller."""
+    """A log and its diagnosis. `parts`: epochs if the log has more than one, else tenths.
+    `baseline`: loss of an all-zero prediction; `assumed`: it is neither from the log nor from the caller."""
 
     log: TrainingLog
     parts: list[Part]
@@ -86,13 +86,13 @@ class LogDiagnosis:
 
 
 def diagnose_log(path: Path | str, baseline: float | None = None) -> LogDiagnosis:
-    """Read a run folder, a `log.jsonl` or a text log and judge it.
+    """Read and diagnose a run folder, a `log.jsonl` or a text log.
 
     Args:
-        baseline: the loss of predicting nothing; None takes it from the log, and assumes 1 where that does not say.
+        baseline: the loss of an all-zero prediction; None takes it from the log, and assumes 1 if it is not there.
 
     Raises:
-        NakawariError: nothing there that is a training log.
+        NakawariError: not a training log.
     """
     log = read(path)
     logged = [entry.baseline for entry in log.entries[-max(1, len(log.entries) // 10) :] if entry.baseline is not None]
@@ -170,7 +170,7 @@ def _nonfinite(log: TrainingLog) -> list[Warn]:
 
 
 def _warm_up(log: TrainingLog) -> list[Warn]:
-    """Still rising at the end: the highest rate is the last one, and the last tenth rose by more than rounding."""
+    """Warn if the learning rate still rises at the end: the last rate is the highest, and the last tenth rose."""
     rates = [entry.rate for entry in log.entries if entry.rate is not None]
     if len(rates) < 3:
         return []
@@ -200,13 +200,13 @@ def _at_baseline(tenths: list[Part], level: float, assumed: bool) -> list[Warn]:
         Warn(
             "baseline",
             f"The loss ends at {end.mean:.3g}, the level of predicting nothing, {level:.3g}{source}: nothing was "
-            "learned that lowers it; check that the loss and the model speak of the same prediction type.",
+            "learned that lowers it; check that the loss and the model use the same prediction type.",
         )
     ]
 
 
 def _paired(entries: list[Entry]) -> list[Warn]:
-    """Whether the last tenth scores below predicting nothing, batch by batch: what both share cancels out."""
+    """Compare the last tenth with the baseline batch by batch: the noise that both share cancels out."""
     known = [entry for entry in entries if entry.loss is not None and entry.baseline is not None]
     last = known[-max(2, len(known) // 10) :]
     gaps = np.array([entry.loss - entry.baseline for entry in last])
@@ -226,7 +226,7 @@ def _paired(entries: list[Entry]) -> list[Warn]:
 
 
 def _direction(tenths: list[Part]) -> list[Warn]:
-    """Divergence where the end lies clearly over the best tenth, plateau where the second half won nothing."""
+    """Divergence if the end is clearly above the best tenth, plateau if the second half brought no improvement."""
     if len(tenths) < 5:
         return []
     end, best = tenths[-1], min(tenths, key=lambda part: part.mean)
@@ -245,7 +245,7 @@ def _direction(tenths: list[Part]) -> list[Warn]:
         Warn(
             "plateau",
             f"The loss has not fallen measurably since step {level.first}: {level.mean:.3g} there, {end.mean:.3g} at "
-            "the end; what came after bought nothing that this loss can show.",
+            "the end; later steps brought no improvement that this loss shows.",
         )
     ]
 
@@ -258,4 +258,6 @@ def _unfinished(log: TrainingLog) -> list[Warn]:
     last = log.entries[-1].step
     if log.steps is None or last >= 0.98 * log.steps:
         return []
-    return [Warn("unfinished", f"The log ends at step {last} of {log.steps}; the run was cut short or still goes on.")]
+    return [
+        Warn("unfinished", f"The log ends at step {last} of {log.steps}; the run was interrupted or is still running.")
+    ]

@@ -1,4 +1,4 @@
-"""The picture of a training log: loss with its smoothed curve, and the learning rate."""
+"""Plot of a training log: the loss with its moving mean, and the learning rate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .log import LogDiagnosis, losses, smoothed
 
 
 def write_log_plot(path: Path | str, diagnosis: LogDiagnosis) -> None:
-    """Write the PNG: loss of every step, its moving mean, the level of predicting nothing, epochs, and the rate."""
+    """Write the PNG: loss of every step, its moving mean, the baseline, epochs, and the learning rate."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,5 +1,5 @@
-"""Training logs in one form: ours (`log.jsonl` in a run folder), text as tqdm, accelerate and kohya's scripts print it,
-the Trainer's state, JSON lines of W&B, tables of Lightning and TensorBoard."""
+"""Readers of training logs: nakawari's `log.jsonl` in a run folder, text output of tqdm, accelerate and kohya's
+scripts, the Trainer's state, JSON lines of W&B, tables of Lightning and TensorBoard."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _STAMP = re.compile(
 
 @dataclass
 class TrainingLog:
-    """A log, read. `steps`: how many were planned; `peak_rate`: the configured learning rate; `trainable`, `total`:
-    parameter counts; None where the log does not say."""
+    """A parsed log. `steps`: the planned number; `peak_rate`: the configured learning rate; `trainable`, `total`:
+    parameter counts; None if not in the log."""
 
     path: Path
     kind: str
@@ -45,7 +45,7 @@ def read(path: Path | str) -> TrainingLog:
     """Read a run folder, a `log.jsonl`, or the log of another program; `.gz` is unpacked.
 
     Raises:
-        NakawariError: nothing there, or no line of it is a training step.
+        NakawariError: the file does not exist or has no training step.
     """
     path = Path(path)
     file = path / "log.jsonl" if path.is_dir() else path
@@ -59,7 +59,7 @@ def read(path: Path | str) -> TrainingLog:
     log = _read_as(Path(file.stem if file.suffix == ".gz" else file.name).suffix, file, text)
     if not log.entries:
         raise NakawariError(
-            f"{file} holds no training step; a step is a line of log.jsonl, a row of a table or of trainer_state.json "
+            f"{file} has no training step; a step is a line of log.jsonl, a row of a table or of trainer_state.json "
             "with a step and a loss, or a line with a progress bar or step number and loss=."
         )
     return log
@@ -110,7 +110,7 @@ def _flat(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _parameters(folder: Path) -> int | None:
-    """Parameters of a saved model, read from the headers of its weights; None where no whole model is saved."""
+    """Parameter count of a saved model, from the headers of its weights; None if no complete model is saved."""
     if not (folder / "model_index.json").is_file():
         return None
     from safetensors import safe_open
@@ -149,10 +149,10 @@ def _read_text(file: Path, text: str) -> TrainingLog:
             continue
         number = int(place.group(1))
         if number < last:
-            offset += last  # a bar for every epoch starts again at 1
+            offset += last  # a progress bar per epoch restarts at 1
         last = number
         log.steps = max(log.steps or 0, offset + int(place.group(2))) if place.group(2) else log.steps
-        # tqdm prints a step twice, first with the figures of the step before: the later line is the right one.
+        # tqdm prints a step twice, first with the values of the previous step: the later line counts.
         steps[offset + number] = _entry(offset + number, loss, pairs, epoch)
     log.entries = [steps[number] for number in sorted(steps)]
     log.peak_rate = _configured(log.config, "learning_rate", "lr")

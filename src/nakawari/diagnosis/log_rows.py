@@ -1,4 +1,4 @@
-"""Rows of a training log, whoever wrote them: JSON lines (ours, W&B), tables (Lightning, TensorBoard's export), and the
+"""Rows of a training log: JSON lines (nakawari, W&B), tables (Lightning, TensorBoard's export), and the
 state that the Trainer of transformers saves, all as `Entry`."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RATE_PREFIXES = ("lr-", "lr/")
 @dataclass
 class Entry:
     """One optimizer step. `loss` is None where it was not finite or not logged; `nonfinite` tells the two apart.
-    `epoch` counts from what the log says; `baseline`: what predicting nothing scores on the same batch."""
+    `epoch`: as counted in the log; `baseline`: loss of an all-zero prediction on the same batch."""
 
     step: int
     loss: float | None = None
@@ -36,7 +36,7 @@ class Entry:
 
 
 def from_lines(text: str) -> Iterator[Entry]:
-    """JSON lines: one object a step; what follows a line that was cut short by a kill does not count."""
+    """JSON lines: one object per step; reading stops at a line truncated by a kill."""
     for line in text.splitlines():
         try:
             row = json.loads(line)
@@ -47,7 +47,7 @@ def from_lines(text: str) -> Iterator[Entry]:
 
 
 def from_trainer_state(text: str) -> list[Entry]:
-    """`trainer_state.json`; nothing where it is other JSON."""
+    """`trainer_state.json`; empty for other JSON."""
     try:
         content = json.loads(text)
     except ValueError:
@@ -67,7 +67,7 @@ def from_table(text: str) -> list[Entry]:
 
 
 def _entry(row: Mapping[str, Any]) -> Entry | None:
-    """One row; None where it has no step."""
+    """One row; None if it has no step."""
     low = {str(key).strip().lower(): value for key, value in row.items()}
     step = _number(_first(low, STEPS))
     if step is None:

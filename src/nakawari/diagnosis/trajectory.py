@@ -1,4 +1,4 @@
-"""What passes through a sampler: x_t and the clean latents that each network output stands for, step by step."""
+"""Trajectory of a sampler: x_t and the clean latents predicted by each network output, step by step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..families.base import InterpolationPipeline
 
 @dataclass(frozen=True)
 class Moments:
-    """Per sample (B,): mean, standard deviation and Euclidean norm over everything but the batch; float64."""
+    """Per sample (B,): mean, standard deviation and Euclidean norm over all other axes; float64."""
 
     mean: Tensor
     std: Tensor
@@ -31,14 +31,14 @@ class Moments:
 
     @classmethod
     def cat(cls, parts: Sequence[Moments]) -> Moments:
-        """Several batches as one."""
+        """Concatenate several batches."""
         return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "std", "norm")))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One sampling step. `time`: as the process counts it (an integer step, or sigma); `signal`, `sigma`: the factors
-    of clean latents and noise in x_t there; `x_t`, `x0`: moments before the step."""
+    """One sampling step. `time`: in the units of the process (an integer step, or sigma); `signal`, `sigma`: the
+    factors of clean latents and noise in x_t there; `x_t`, `x0`: moments before the step."""
 
     time: float
     signal: float
@@ -59,7 +59,7 @@ class Trajectory:
 def recorded(pipeline: InterpolationPipeline) -> Iterator[Trajectory]:
     """Record every step that the pipeline's scheduler takes inside the block.
 
-    The network output is read where the scheduler reads it, so guidance is included, whatever the family.
+    The network output is read at the scheduler's input, so guidance is included for every family.
     """
     trajectory = Trajectory()
     scheduler, process = pipeline.scheduler, pipeline.process
@@ -85,12 +85,12 @@ def recorded(pipeline: InterpolationPipeline) -> Iterator[Trajectory]:
 
 
 def _time(process: Process, scheduler: Any, timestep: Any, index: int) -> float:
-    """The scheduler's time as the process counts it: EDM schedulers speak of ln(sigma) / 4, the process of sigma."""
+    """The scheduler's time in the units of the process: EDM schedulers use ln(sigma) / 4, the process uses sigma."""
     return float(scheduler.sigmas[index]) if isinstance(process, EDMProcess) else float(timestep)
 
 
 def join(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """The trajectories of several batches, step by step, as one; `first` is joined too."""
+    """Concatenate the trajectories of several batches, step by step, including `first`."""
     steps = [
         Step(
             group[0].time,

@@ -1,4 +1,4 @@
-"""What a variant is made of: parts, parameters, number formats, adapters and how much they change."""
+"""Description of a variant: parts, parameters, dtypes, adapters and the size of their changes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..quantization.layers import packed_layers
 
 @dataclass(frozen=True)
 class PartReport:
-    """One part of the pipeline, adapters left out. `parameters` and `bytes` count buffers' bytes but not their
-    numbers; `dtypes`: number format -> parameters in it; `modules`: quantized layer class -> how many."""
+    """One part of the pipeline, without adapters. `bytes` includes buffers, `parameters` does not;
+    `dtypes`: dtype -> parameters in it; `modules`: quantized layer class -> count."""
 
     name: str
     kind: str
@@ -28,10 +28,10 @@ class PartReport:
 
 @dataclass(frozen=True)
 class AdapterReport:
-    """One adapter. `scale`: the factor at work on B A (alpha / rank x the variant's scale), one per distinct value.
+    """One adapter. `scale`: the distinct factors on B A (alpha / rank x the variant's scale).
 
-    `norm`: Frobenius norm of all weight changes together, scale included; `relative`: of each layer's change over the
-    layer's own weight, the mean and the largest, with the name of that layer.
+    `norm`: Frobenius norm of all weight changes together, scale included; `relative`: norm of each layer's change over
+    that of the layer's weight, as mean and maximum, with the name of the layer with the maximum.
     """
 
     name: str
@@ -66,7 +66,7 @@ class VariantReport:
 
 
 def describe(pipeline: InterpolationPipeline, name: str = "") -> VariantReport:
-    """Take a loaded variant apart."""
+    """Describe a loaded variant."""
     parts = [
         _part(part, module) for part, module in sorted(pipeline.components.items()) if isinstance(module, nn.Module)
     ]
@@ -81,7 +81,7 @@ def _part(name: str, module: nn.Module) -> PartReport:
     for layer in packed_layers(module).values():
         dtypes[layer.precision] += layer.shape.numel()
     tensors = [value for _, value in own] + list(module.buffers())
-    # A quantized layer is one that keeps its weight in a class or an integer format of its own.
+    # A quantized layer stores its weight in a custom class or an integer dtype.
     quantized = Counter(
         type(layer).__name__
         for layer in module.modules()
@@ -92,7 +92,7 @@ def _part(name: str, module: nn.Module) -> PartReport:
 
 
 def _weights(layer: nn.Module) -> list[torch.Tensor]:
-    """The layer's own tensors that stand for a matrix or a kernel."""
+    """The layer's own tensors that hold a matrix or a kernel."""
     tensors = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
     return [tensor for tensor in tensors if tensor.ndim > 1]
 

@@ -1,7 +1,7 @@
-"""What starts workers: processes here, Ray, Open Job Description, Slurm; and files for farms that are not here.
+"""Engines start workers: local processes, Ray, Open Job Description, Slurm; and job files for other render farms.
 
-An engine only starts commands that do what is left of some work, and that may be killed at any time. What is done and
-what failed is known to the work alone, so any engine goes on with what another left.
+An engine only starts commands that do the remaining work and may be killed at any time. What is done and
+what failed is recorded by the job, so any engine can continue another's work.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _MODULES = {"opencue": "emitted", "deadline": "emitted"}
 
 @dataclass(frozen=True)
 class Job:
-    """Work that workers share.
+    """A job that workers share.
 
     Args:
         name: of the job, for the queues of farms.
         folder: where the engine's own files go; all machines reach it under one path.
-        words: what follows `nakawari` in the command of a worker, which gets `--share NUMBER/WORKERS` in addition.
-        call: the same work in this process, for engines whose processes stay; called with the share, and picklable.
-        done: a number that grows with what is done.
-        left: the numbers of the pieces that are not done, which `numbered` takes; None where there are shares only.
-        numbered: the option that takes pieces by their numbers, such as `0-9`.
-        pieces: how many there are; 0 where there are shares only.
+        words: arguments of `nakawari` in a worker's command; `--share NUMBER/WORKERS` is added.
+        call: the same work as a picklable function of the share, for engines with persistent processes.
+        done: number of pieces done.
+        left: the numbers of the pieces left, for `numbered`; None if the job has shares only.
+        numbered: the option that selects pieces by number, such as `0-9`.
+        pieces: their number; 0 if the job has shares only.
         device: auto, cpu or cuda.
     """
 
@@ -53,19 +53,19 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether every piece is done; of shares only their workers know."""
+        """Whether every piece is done; unknown (False) for shares."""
         return self.left is not None and not self.left()
 
 
 @dataclass(frozen=True)
 class Wish:
-    """How an engine is asked to work.
+    """Options of an engine.
 
     Args:
-        workers: how many, 0 for what the engine finds.
-        chunk: pieces that one task of a farm takes, so that the model is loaded once for them.
-        address: of a Ray cluster; None for that in RAY_ADDRESS, else one of its own on this machine.
-        emit: only write the files, start nothing.
+        workers: number of workers, 0 for the engine's choice.
+        chunk: pieces per farm task, so that the model is loaded once for them.
+        address: of a Ray cluster; None for RAY_ADDRESS, else a new local cluster.
+        emit: only write the job files, start nothing.
     """
 
     workers: int = 0
@@ -75,15 +75,15 @@ class Wish:
 
 
 Watch = Callable[[int, int], None]
-"""Called now and then with what is done and all: pieces, and where there are none, workers."""
+"""Called repeatedly with the number done and the total: pieces, or workers if the job has no pieces."""
 Submit = Callable[[Job, Wish, Watch], str]
-"""Starts the work and says, in one line, what it did. Engines that stay until the end call the watch."""
+"""Starts the job and returns one line about it. Engines that wait for the end call the watch."""
 
 
 def submit(name: str, job: Job, wish: Wish, watch: Watch) -> str:
-    """Let an engine work; raises `UsageError` for one that does not exist, and as the engine does."""
+    """Run a job with an engine; raises `UsageError` for an unknown one, and as the engine does."""
     if name not in ENGINES:
-        raise UsageError(f"There is no engine {name!r}; take one of {', '.join(ENGINES)}.")
+        raise UsageError(f"There is no engine {name!r}; choose {', '.join(ENGINES)}.")
     module: Any = import_module(f".{_MODULES.get(name, name)}", __package__)
     start: Submit = getattr(module, name, None) or module.submit
     return start(job, wish, watch)

@@ -1,4 +1,4 @@
-"""Job files for farms that are not here. They are only written; no one has run them: they are untested."""
+"""Job files for render farms. They are only written, never run by the authors: they are untested."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNTESTED = "Written by nakawari, never run by its authors: try it on a few cuts
 
 
 def opencue(job: Job, wish: Wish, watch: Watch) -> str:
-    """Write a script for OpenCue's PyOutline: a layer whose frames are the numbers of the pieces."""
+    """Write a script for OpenCue's PyOutline: one layer, with the numbers of the pieces as its frames."""
     path, last = job.folder / "opencue.py", job.pieces - 1
     command = ["nakawari", *job.words, job.numbered, "#IFRAME#"]
     write_text(

@@ -1,4 +1,4 @@
-"""The engine that is always there: processes on this machine, one for each GPU, or as many as asked for."""
+"""The default engine: processes on this machine, one per GPU, or the given number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .processes import again, supervise, worker
 
 
 def submit(job: Job, wish: Wish, watch: Watch) -> str:
-    """Do the work with processes of this machine; comes back when it is done."""
+    """Run the job with local processes; returns when it is done."""
     gpus = 0 if job.device == "cpu" else _gpus()
     workers = wish.workers or max(1, gpus)
     commands = [again(worker(job, f"{number}/{workers}")) for number in range(workers)]

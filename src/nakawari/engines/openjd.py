@@ -1,5 +1,5 @@
-"""Open Job Description: a template with a task for each chunk of pieces, or for each share. AWS Deadline Cloud takes it
-as it is, and the program `openjd` runs it here."""
+"""Open Job Description: a template with a task for each chunk of pieces, or for each share. AWS Deadline Cloud accepts
+it unchanged, and the program `openjd` runs it locally."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TASK = "Part"
 
 
 def template_of(job: Job, wish: Wish, command: str = "nakawari") -> dict[str, Any]:
-    """The job template: pieces by their numbers in chunks, or shares, one for each worker.
+    """The job template: chunks of numbered pieces, or shares, one per worker.
 
-    `command`: the program as the machines that run the job find it.
+    `command`: the program on the machines that run the job.
     """
     words = ["{{Param.Folder}}" if word == str(job.folder.resolve()) else word for word in job.words]
     part: dict[str, Any] = {"name": TASK, "type": "INT", "range": f"0-{_workers(wish) - 1}"}
@@ -62,7 +62,7 @@ def _workers(wish: Wish) -> int:
 
 
 def submit(job: Job, wish: Wish, watch: Watch) -> str:
-    """Write the template, and unless only that is wished, run it here with `openjd`, in some sessions side by side."""
+    """Write the template, and unless `emit` is set, run it locally with `openjd`, in parallel sessions."""
     path = job.folder / TEMPLATE
     if wish.emit:
         write_json(path, template_of(job, wish))
@@ -74,17 +74,18 @@ def submit(job: Job, wish: Wish, watch: Watch) -> str:
     parts = chunks_of(job, wish.chunk) if job.numbered else [str(number) for number in range(_workers(wish))]
     ways = [one for one in (parts[number :: _workers(wish)] for number in range(_workers(wish))) if one]
     commands = [_session([program, "run", str(path), "--step", STEP], job, one) for one in ways]
-    supervise(job, commands, [{}] * len(commands), watch, died=bool)  # a session ends with its first dead task
+    supervise(job, commands, [{}] * len(commands), watch, died=bool)  # a session ends with its first failed task
     return f"ran {path} in {len(commands)} sessions of openjd"
 
 
 def chunks_of(job: Job, chunk: int) -> list[str]:
-    """The pieces in chunks, as the program writes them: `0-9`."""
+    """The pieces in chunks, as `openjd` writes them: `0-9`."""
     return [f"{first}-{min(first + chunk, job.pieces) - 1}" for first in range(0, job.pieces, chunk)]
 
 
 def _session(words: list[str], job: Job, parts: list[str]) -> Command:
-    """A session with those of the parts that are not done when it starts: one that died would begin with the first."""
+    """A session with the parts that are not done when it starts; a restarted session would begin with the first
+    part."""
 
     def command() -> list[str]:
         left = None if job.left is None else set(job.left())
@@ -103,7 +104,9 @@ def _numbers(part: str) -> range:
 def _program() -> str:
     program = _found()
     if program is None:
-        raise NakawariError("The engine openjd needs the package openjd-cli; pip install nakawari[openjd], or --emit.")
+        raise NakawariError(
+            "The engine openjd needs the package openjd-cli; pip install nakawari[openjd], or give --emit."
+        )
     return program
 
 
@@ -113,7 +116,7 @@ def _found() -> str | None:
 
 
 def _write_launcher(path: Path) -> None:
-    """A script that starts this very installation from here: a session has an environment and a folder of its own."""
+    """Write a script that starts this installation from this folder; a session has its own environment and folder."""
     kept = [name for name in ("PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ]
     lines = ["#!/bin/sh", *(f"export {name}={shlex.quote(os.environ[name])}" for name in kept)]
     lines += [f"cd {shlex.quote(str(Path.cwd()))}", f'exec {shlex.quote(sys.executable)} -m nakawari "$@"']

@@ -1,4 +1,4 @@
-"""Processes on this machine that are started again when they are killed, until all is done."""
+"""Local processes that are restarted when they are killed, until the job is done."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..errors import NakawariError
 from . import Job, Watch
 
 LOG = "workers.log"
-"""What workers print, in the folder of the job; what fails is said on stderr."""
+"""Log file of the workers, in the job's folder; failures are also reported on stderr."""
 MOST_FRUITLESS = 20
-"""Deaths per worker, with nothing done in between, after which no more are started."""
+"""Deaths per worker without progress in between, after which no more are started."""
 PAUSE = 0.2
-"""Seconds between two looks at the processes."""
+"""Polling interval in seconds."""
 Command = Callable[[], Sequence[str]]
-"""The words of a process as it is started now; none where nothing is left for it."""
+"""Returns the command line of a process to start now; empty if nothing is left for it."""
 
 
 def worker(job: Job, share: str) -> list[str]:
@@ -28,7 +28,7 @@ def worker(job: Job, share: str) -> list[str]:
 
 
 def again(words: Sequence[str]) -> Command:
-    """The same command whenever it is started."""
+    """The same command at every start."""
     return lambda: words
 
 
@@ -39,14 +39,14 @@ def supervise(
     watch: Watch,
     died: Callable[[int], bool] = lambda status: status < 0,
 ) -> None:
-    """Run the commands side by side until all have come to their end; one that died is started again.
+    """Run the commands in parallel until all have ended; a command that died is restarted.
 
     Args:
-        places: for each command variables of its environment.
-        died: whether a command died, by its exit status; without, whether a signal killed it.
+        places: environment variables of each command.
+        died: whether a command died, by its exit status; by default, whether a signal killed it.
 
     Raises:
-        NakawariError: workers die again and again, and nothing is done.
+        NakawariError: workers die repeatedly without progress.
     """
     log = job.folder / LOG
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +66,8 @@ def supervise(
                     fruitless += 1
                     if fruitless > MOST_FRUITLESS * len(commands):
                         raise NakawariError(
-                            f"Workers died {fruitless} times, the last with status {status}, and nothing was done; see "
-                            "whether memory and disk suffice, and start it again."
+                            f"Workers died {fruitless} times, the last with status {status}, and nothing was done; "
+                            "check that memory and disk suffice, and start again."
                         )
                     running[number] = _start(words, places[number], log)
             time.sleep(PAUSE)

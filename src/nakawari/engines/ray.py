@@ -1,6 +1,6 @@
-"""Ray: actors that hold the model and take a share; one whose node vanishes is started again where there is room.
+"""Ray: actors that load the model and draw a share; if an actor's node is lost, it is restarted on another node.
 
-Every node reaches the folders of the job under the same paths, and has nakawari installed.
+Every node must reach the job's folders under the same paths and have nakawari installed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..errors import NakawariError
 from . import Job, Watch, Wish
 
 LOOK = 0.5
-"""Seconds between two looks at what is done."""
+"""Polling interval in seconds."""
 
 
 def submit(job: Job, wish: Wish, watch: Watch) -> str:
-    """Do the work with actors of a Ray cluster; comes back when it is done."""
+    """Run the job with actors of a Ray cluster; returns when it is done."""
     try:
         import ray
     except ImportError as error:
@@ -39,14 +39,14 @@ def submit(job: Job, wish: Wish, watch: Watch) -> str:
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    """Join the cluster at the address, or that in RAY_ADDRESS, or start one here."""
+    """Connect to the cluster at the address or in RAY_ADDRESS, or start a local one."""
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except (ConnectionError, ray.exceptions.RayError) as error:
         place = address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise NakawariError(
-            f"No Ray cluster could be joined at {place} ({' '.join(str(error).split())[:200]}); see whether "
-            "`ray status` finds it; one that wants a token needs RAY_AUTH_MODE=token here, too."
+            f"Could not connect to a Ray cluster at {place} ({' '.join(str(error).split())[:200]}); check that "
+            "`ray status` finds it; a cluster with token authentication needs RAY_AUTH_MODE=token here, too."
         ) from error
 
 
@@ -55,18 +55,18 @@ def _run(ray: Any, job: Job, workers: int, gpus: int, watch: Watch) -> None:
     here = str(Path.cwd())
     actors = [actor.remote() for _ in range(workers)]
     waiting = {one.work.remote(job.call, here, f"{number}/{workers}"): one for number, one in enumerate(actors)}
-    while waiting and not job.is_done:  # an actor that found no room again may have nothing left to do
+    while waiting and not job.is_done:  # an actor that could not be placed again may have nothing left to do
         ended, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK)
         for task in ended:
             _end(ray, task)
-            ray.kill(waiting.pop(task))  # makes room for one whose node vanished
+            ray.kill(waiting.pop(task))  # frees a slot for an actor of a lost node
         watch(*((job.done(), job.pieces) if job.pieces else (workers - len(waiting), workers)))
     for one in waiting.values():
         ray.kill(one)
 
 
 def _end(ray: Any, task: Any) -> None:
-    """Say what a share failed with; an error that is not one of ours is the engine's own, and raised."""
+    """Report the error of a share; an error that is not a `NakawariError` comes from Ray and is raised."""
     try:
         ray.get(task)
     except NakawariError as error:
@@ -74,9 +74,9 @@ def _end(ray: Any, task: Any) -> None:
 
 
 class Worker:
-    """An actor: a process that stays, and with it its model."""
+    """An actor: a persistent process that keeps its model."""
 
     def work(self, call: Callable[[str], None], place: str, share: str) -> None:
-        """Do a share in the folder from which the job was started, where it is here, too: paths may count from it."""
+        """Draw a share in the folder from which the job was started, if it exists here: paths may be relative to it."""
         with chdir(place if Path(place).is_dir() else "."):
             call(share)

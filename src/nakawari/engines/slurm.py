@@ -1,4 +1,4 @@
-"""Slurm: an array job, one task for each worker. Every node reaches the folders of the job under the same paths."""
+"""Slurm: an array job, one task per worker. Every node must reach the job's folders under the same paths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORKERS = 4
 
 
 def script_of(job: Job, workers: int) -> str:
-    """The batch script: a worker that is killed starts again in its task, a task whose node fails is queued again."""
+    """The batch script: a killed worker is restarted in its task, a task on a failed node is requeued."""
     gpu = "" if job.device == "cpu" else "# For GPUs, add: #SBATCH --gres=gpu:1\n"
     command = shlex.join([sys.executable, "-m", "nakawari", *job.words])
     return f"""#!/bin/bash
@@ -36,14 +36,16 @@ done
 
 
 def submit(job: Job, wish: Wish, watch: Watch) -> str:
-    """Write the batch script, and unless only that is wished, hand it to `sbatch`; does not wait for the job."""
+    """Write the batch script, and unless `emit` is set, pass it to `sbatch`; does not wait for the job."""
     path = job.folder / SCRIPT
     write_text(path, script_of(job, wish.workers or WORKERS))
     if wish.emit:
         return f"wrote {path}"
     if shutil.which("sbatch") is None:
-        raise NakawariError(f"The engine slurm needs sbatch, which is not here; run sbatch {path} where it is.")
+        raise NakawariError(
+            f"The engine slurm needs sbatch, which is not installed here; run sbatch {path} on the cluster."
+        )
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise NakawariError(f"sbatch refused {path} ({' '.join(done.stderr.split())}); mend it and submit again.")
+        raise NakawariError(f"sbatch refused {path} ({' '.join(done.stderr.split())}); correct it and submit again.")
     return f"job {done.stdout.strip()} of Slurm"

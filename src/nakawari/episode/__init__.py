@@ -1,1 +1,1 @@
-"""An episode: hundreds of cuts, each an idempotent unit of work, on one machine or many."""
+"""Episodes: hundreds of cuts, each an idempotent unit of work, drawn on one machine or many."""

@@ -1,4 +1,4 @@
-"""What became of each cut: a small file for each, and a lock so that no two workers take one cut at a time."""
+"""The state of each cut: one small file per cut, and a lock so that only one worker draws a cut at a time."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ..files import fcntl, write_text
 
 DONE, FAILED, STARTING, RUNNING, WAITING = "done", "failed", "starting", "running", "waiting"
 MOST_DEATHS = 5
-"""A cut during which so many workers died is not given to another."""
+"""Worker deaths after which a cut is not tried again."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What became of a cut.
+    """The state of a cut.
 
     Args:
         name: of the cut.
-        state: waiting, starting (its worker loads the model), running (it draws, or died at it), done or failed.
-        sentence: why it failed.
-        worker: who has, or had, it last.
-        seconds: that it took, without the loading of the model.
-        drawn: drawings that were drawn now; 0 for a cut that was whole already.
-        deaths: workers that died while they drew it; those that died before may have died of anything.
+        state: waiting, starting (its worker loads the model), running (its worker draws, or died while drawing), done
+            or failed.
+        sentence: the error message of a failed cut.
+        worker: the worker that draws it or drew it last.
+        seconds: drawing time, without loading the model.
+        drawn: drawings made in this run; 0 for a cut that was complete already.
+        deaths: workers that died while drawing it; deaths before drawing do not count.
     """
 
     name: str
@@ -41,13 +42,13 @@ class Manifest:
 
     @property
     def ended(self) -> bool:
-        """Whether no worker has to take it any more."""
+        """Whether the cut needs no more work."""
         return self.state in (DONE, FAILED)
 
 
 class Manifests:
-    """The manifests in the folder of an episode. Those of cuts that ended lie in a folder of their own: one listing
-    of it says what is left, however many cuts and workers there are."""
+    """The manifests in an episode's folder. Those of ended cuts are in a separate folder: one directory listing
+    shows what is left for any number of cuts and workers."""
 
     def __init__(self, episode: Path) -> None:
         self._folder = episode / "manifests"
@@ -62,7 +63,7 @@ class Manifests:
             return set()
 
     def get(self, name: str) -> Manifest:
-        """The manifest of a cut; one that waits where there is none, or none that is whole."""
+        """The manifest of a cut; `waiting` if there is none or it is incomplete."""
         for folder in (self._ended, self._folder):
             try:
                 return Manifest(**json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
@@ -71,21 +72,21 @@ class Manifests:
         return Manifest(name)
 
     def put(self, manifest: Manifest) -> None:
-        """Write a manifest, whole or not at all; raises `NakawariError`."""
+        """Write a manifest atomically; raises `NakawariError`."""
         there, other = (self._ended, self._folder) if manifest.ended else (self._folder, self._ended)
         write_text(there / f"{manifest.name}.json", json.dumps(asdict(manifest), indent=1) + "\n")
         (other / f"{manifest.name}.json").unlink(missing_ok=True)
 
     def forget(self, name: str) -> None:
-        """Let a cut wait again."""
+        """Reset a cut to `waiting`."""
         for folder in (self._folder, self._ended):
             (folder / f"{name}.json").unlink(missing_ok=True)
 
     @contextmanager
     def taken(self, name: str) -> Iterator[bool]:
-        """Whether the cut is ours inside the block, and nobody else's; it is free again however the worker ends.
+        """Whether this process holds the cut's lock inside the block; the lock is released however the worker ends.
 
-        Where there are no locks of files (Windows), engines alone keep workers apart.
+        Without file locks (Windows), only the engines keep workers apart.
         """
         path = self._folder / f".{name}.lock"
         try:
@@ -106,5 +107,5 @@ class Manifests:
 
 
 def worker_name() -> str:
-    """This process, by host and number."""
+    """This process: host name and process ID."""
     return f"{os.uname().nodename if hasattr(os, 'uname') else 'host'}-{os.getpid()}"

@@ -1,4 +1,4 @@
-"""What an episode consists of: its cuts, and how all of them are drawn."""
+"""The plan of an episode: its cuts and the settings for all of them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Unit:
     """One cut of an episode.
 
     Args:
-        name: that of its folder in the result.
-        source: its sheet, or its folder of keys.
-        drawings: of a sheet, the folder of the drawings.
-        ground: a picture below all levels, or None.
-        between, exposure: of a folder of keys, as for `nakawari cut`.
+        name: name of its folder in the result.
+        source: its time sheet, or its folder of keys.
+        drawings: for a sheet, the folder of the drawings.
+        ground: a background image below all levels, or None.
+        between, exposure: for a folder of keys, as for `nakawari cut`.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Episode:
     """An episode.
 
     Args:
-        folder: where its results go.
-        units: its cuts, each with a name of its own.
-        model: the variant that draws.
-        device: where: auto, cpu or cuda.
+        folder: output folder.
+        units: its cuts, with unique names.
+        model: the variant.
+        device: auto, cpu or cuda.
         words: fields of `interpolation.Settings`, the same for all cuts.
         naming: see `cut.filling.Naming`.
         previews: some of `cut.sheet.PREVIEWS`.
-        offload: what of the model waits in the CPU's memory of a worker with a GPU; None: as the model loads.
-        together: whether guidance runs in one batch; said only with `offload`.
+        offload: what is offloaded to CPU memory on a worker with a GPU; None: nothing changed after loading.
+        together: whether guidance runs in one batch; used only with `offload`.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ class Episode:
     together: bool = True
 
     def unit(self, name: str) -> Unit:
-        """The cut of a name; `UsageError` where there is none."""
+        """The cut of this name; `UsageError` if there is none."""
         for unit in self.units:
             if unit.name == name:
                 return unit
@@ -79,10 +79,10 @@ class Episode:
 
     @classmethod
     def load(cls, folder: Path) -> Episode:
-        """Read the plan in a folder; `NakawariError` where there is none of ours."""
+        """Read the plan in a folder; `NakawariError` if there is none."""
         value = read_json(folder / PLAN)
         if not isinstance(value, dict) or value.pop("tool", None) != TOOL:
-            raise NakawariError(f"{folder / PLAN} is no plan of an episode; submit it again.")
+            raise NakawariError(f"{folder / PLAN} is not an episode plan; submit the episode again.")
         units = tuple(_unit(one) for one in value.pop("units"))
         value |= {"folder": folder, "units": units, "previews": tuple(value["previews"])}
         if value["words"].get("size"):
@@ -104,7 +104,7 @@ def _unit(value: dict[str, Any]) -> Unit:
 
 
 class _CutWords(BaseModel):
-    """One cut as an episode file writes it."""
+    """One cut in an episode file."""
 
     model_config = ConfigDict(extra="forbid")
     name: str | None = None
@@ -122,13 +122,13 @@ class _EpisodeWords(BaseModel):
 
 
 def units_of(source: Path) -> tuple[Unit, ...]:
-    """The cuts of an episode: those that a YAML file lists, or those in the folders of a folder.
+    """The cuts of an episode, listed in a YAML file or found in the subfolders of a folder.
 
-    In a folder, each folder that holds one time sheet is a cut whose drawings lie with it, and each that holds
-    pictures is a cut of keys; others are passed over.
+    In a folder, each subfolder with one time sheet is a cut with its drawings beside the sheet, and each with
+    images is a cut of keys; others are skipped.
 
     Raises:
-        NakawariError, UsageError: nothing there, words that say nothing, two cuts of one name; one sentence.
+        NakawariError, UsageError: no cuts, unknown or conflicting fields, or two cuts of one name.
     """
     units = tuple(_in_folder(source) if source.is_dir() else _in_file(source))
     if not units:
@@ -137,7 +137,7 @@ def units_of(source: Path) -> tuple[Unit, ...]:
     for unit in units:
         if not _NAME.fullmatch(unit.name):
             raise UsageError(
-                f"{unit.name!r} cannot be the name of a cut: letters, digits, dots, dashes and spaces can."
+                f"{unit.name!r} cannot be the name of a cut; use letters, digits, dots, dashes and spaces."
             )
         if unit.name.casefold() in seen:
             raise UsageError(f"Two cuts are named {unit.name}; name one of them differently.")
@@ -152,7 +152,7 @@ def _in_folder(folder: Path) -> Iterator[Unit]:
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
         sheets = [file for file in files if file.suffix.lower() in SUFFIXES]
         if len(sheets) > 1:
-            raise UsageError(f"{path} holds two time sheets, {sheets[0].name} and {sheets[1].name}; leave one there.")
+            raise UsageError(f"{path} holds two time sheets, {sheets[0].name} and {sheets[1].name}; keep only one.")
         if sheets:
             yield Unit(path.name, sheets[0].resolve(), path.resolve())
         elif any(is_image(file) for file in files):
@@ -178,9 +178,9 @@ def _in_file(path: Path) -> Iterator[Unit]:
 
 def _listed(path: Path, number: int, one: _CutWords) -> Unit:
     if (one.sheet is None) == (one.keys is None):
-        raise UsageError(f"{path}: cut {number} has a sheet and drawings, or keys; give one of the two.")
+        raise UsageError(f"{path}: cut {number} needs either a sheet and drawings, or keys.")
     if one.sheet is not None and (one.between is not None or one.exposure != 1):
-        raise UsageError(f"{path}: cut {number} has a sheet, which says what between and exposure would say.")
+        raise UsageError(f"{path}: cut {number} has a sheet, which sets the timing; leave out between and exposure.")
     here = path.resolve().parent
     source = here / (one.sheet or one.keys or "")
     drawings = None if one.sheet is None else here / (one.drawings or one.sheet.parent)

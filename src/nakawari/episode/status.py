@@ -1,4 +1,4 @@
-"""How far an episode is, from its manifests and the records of its cuts alone."""
+"""The progress of an episode, read from its manifests and the records of its cuts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PAGE = "status.html"
 
 @dataclass(frozen=True)
 class Row:
-    """A cut in the table.
+    """A row of the table: one cut.
 
     Args:
-        manifest: what became of it.
-        confidence: the least that the record gives any of its in-betweens, 0 to 1; None where it gives none.
-        sheets: its contact sheets, by their place in the folder of the episode.
-        drawings: all in-betweens of it.
+        manifest: its state.
+        confidence: the lowest confidence of its in-betweens on record, 0 to 1; None if there is none.
+        sheets: its contact sheets, relative to the episode's folder.
+        drawings: its number of in-betweens.
     """
 
     manifest: Manifest
@@ -35,13 +35,13 @@ class Row:
     drawings: int = 0
 
     def plain(self) -> dict[str, Any]:
-        """For machines."""
+        """As JSON-ready values."""
         return asdict(self.manifest) | {"confidence": self.confidence, "drawings": self.drawings}
 
 
 def rows_of(episode: Episode) -> list[Row]:
-    """Every cut; those first that need somebody: failed ones, then finished ones by their confidence, least first, then
-    finished ones without one, then the rest."""
+    """Every cut, those that need attention first: failed ones, then finished ones by confidence, lowest first, then
+    finished ones without a confidence, then the rest."""
     manifests = Manifests(episode.folder)
     rows = [_row(episode, unit, manifests.get(unit.name)) for unit in episode.units]
     order = {FAILED: 0, DONE: 1, RUNNING: 2, STARTING: 2}
@@ -59,7 +59,7 @@ def _row(episode: Episode, unit: Unit, manifest: Manifest) -> Row:
         record = read_json(folder / "cut.json")
         drawn = [one for level in record["levels"] for one in level["drawings"] if "share" in one]
     except (NakawariError, KeyError, TypeError) as error:
-        sentence = f"{folder} was whole and is not any more ({error}); retry it."
+        sentence = f"{folder} was complete but can no longer be read ({error}); retry it."
         return Row(Manifest(unit.name, FAILED, sentence, manifest.worker))
     known = [one["confidence"] for one in drawn if one.get("confidence") is not None]
     sheets = sorted(path.relative_to(episode.folder).as_posix() for path in folder.glob("contact-*.png"))
@@ -67,13 +67,13 @@ def _row(episode: Episode, unit: Unit, manifest: Manifest) -> Row:
 
 
 def counts_of(rows: Sequence[Row]) -> dict[str, int]:
-    """State -> cuts."""
+    """State -> number of cuts."""
     states = [row.manifest.state for row in rows]
     return {state: states.count(state) for state in dict.fromkeys(states)}
 
 
 def lines_of(rows: Sequence[Row]) -> Iterator[str]:
-    """The table, line by line: the sums, then a line for each cut."""
+    """The table, line by line: totals, then one line per cut."""
     seconds = sum(row.manifest.seconds for row in rows)
     counted = ", ".join(f"{count} {state}" for state, count in counts_of(rows).items())
     yield f"{len(rows)} cuts: {counted}; {sum(row.drawings for row in rows)} drawings, {seconds:.1f} s of work"
@@ -86,9 +86,9 @@ def lines_of(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def write_page(episode: Episode, rows: Sequence[Row], price: float | None) -> Path:
-    """Write the page with a contact sheet for each level of each cut; returns where it is.
+    """Write the page with a contact sheet for each level of each cut; returns its path.
 
-    `price`: of one hour of a worker, in whatever currency, for the cost of each cut; None leaves costs out.
+    `price`: of one worker hour, in any currency, for the cost of each cut; None leaves costs out.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -104,9 +104,9 @@ def write_page(episode: Episode, rows: Sequence[Row], price: float | None) -> Pa
 
 
 def retry(episode: Episode, names: Sequence[str]) -> list[str]:
-    """Let failed cuts wait again, all of them or those named; returns their names.
+    """Reset failed cuts to `waiting`, all or the named ones; returns their names.
 
-    Raises `UsageError` for a name that is no cut, or one that has not failed.
+    Raises `UsageError` for a name that is not a cut, or a cut that has not failed.
     """
     units = [episode.unit(name) for name in names] or list(episode.units)
     failed = {row.manifest.name for row in rows_of(episode) if row.manifest.state == FAILED}
@@ -120,10 +120,10 @@ def retry(episode: Episode, names: Sequence[str]) -> list[str]:
 
 
 def collect(episode: Episode, target: Path) -> tuple[int, int]:
-    """Put the drawings and sheets of all finished cuts into one folder, `target/CUT/…`; returns how many cuts there
-    are, and how many are lacking. Files are linked where the disk allows it, else copied.
+    """Collect the drawings and sheets of all finished cuts in one folder, `target/CUT/…`; returns the number of cuts
+    collected and of cuts missing. Files are hard-linked if the disk allows it, else copied.
 
-    Raises `NakawariError` where nothing is finished, `UsageError` where the folder is there already.
+    Raises `NakawariError` if nothing is finished, `UsageError` if the folder exists.
     """
     if target.exists():
         raise UsageError(f"{target} exists already; give another output folder.")

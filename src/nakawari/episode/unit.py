@@ -1,4 +1,4 @@
-"""One cut of an episode drawn: planned, drawn where it is not there yet, and what became of it written down."""
+"""Draw one cut of an episode: plan it, draw what is missing, and record its state."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from ..cut.plan import Cut
 
 CUTS = "cuts"
-"""The folder of the finished cuts in that of the episode."""
+"""Subfolder of the finished cuts in the episode's folder."""
 
 
 class Models:
-    """The pipeline of an episode, loaded once per worker, when a cut first needs it."""
+    """The pipeline of an episode, loaded once per worker when a cut first needs it."""
 
     def __init__(self, load: Callable[[Episode], Any] | None = None) -> None:
         self._load = load or _load
         self._loaded: dict[tuple[Any, ...], Any] = {}
         self._fingerprints: dict[str, str] = {}
         self.seconds = 0.0
-        """That loading took, all together."""
+        """Total seconds of loading."""
 
     def pipeline(self, episode: Episode) -> Any:
-        """The pipeline that draws an episode, placed as it says."""
+        """The pipeline of an episode, on its device and with its offloading."""
         key = episode.model, episode.device, episode.offload, episode.together
         if key not in self._loaded:
             started = time.monotonic()
@@ -42,7 +42,7 @@ class Models:
         return self._loaded[key]
 
     def fingerprint(self, model: str) -> str:
-        """The hash of a variant."""
+        """Fingerprint of a variant."""
         if model not in self._fingerprints:
             from ..variants import fingerprint
 
@@ -50,7 +50,7 @@ class Models:
         return self._fingerprints[model]
 
     def forget(self) -> None:
-        """Free the memory that the pipelines hold."""
+        """Free the memory of the pipelines."""
         self._loaded.clear()
 
 
@@ -70,10 +70,10 @@ def _load(episode: Episode) -> Any:
 
 
 def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
-    """Draw a cut, unless another worker has it (None) or it has ended; returns and writes down what became of it.
+    """Draw a cut, unless another worker has it (None) or it has ended; returns and saves its state.
 
-    A cut that fails does so by name and with its sentence; only interruption goes on upwards. What a worker that died
-    had finished of the cut is taken from where it is.
+    A failure is recorded with its message; only interrupts propagate. Gaps finished by a worker that died
+    are reused.
     """
     manifests = Manifests(episode.folder)
     before = manifests.get(unit.name)
@@ -89,7 +89,7 @@ def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
         now = Manifest(unit.name, STARTING, worker=worker_name(), deaths=deaths)
         if deaths >= MOST_DEATHS:
             sentence = (
-                f"{deaths} workers died while they drew it, killed or out of memory; give it more memory, and retry."
+                f"{deaths} workers died while drawing it, killed or out of memory; give it more memory, and retry."
             )
             ended = replace(now, state=FAILED, sentence=sentence)
         else:
@@ -100,14 +100,14 @@ def carry_out(episode: Episode, unit: Unit, models: Models) -> Manifest | None:
             except (KeyboardInterrupt, Interrupted):
                 manifests.put(before)
                 raise
-        if ended.state == DONE and not ended.drawn:  # it was whole already: what it took is known from then
+        if ended.state == DONE and not ended.drawn:  # it was complete already: keep the time of the earlier run
             ended = replace(ended, drawn=before.drawn, seconds=before.seconds or ended.seconds)
         manifests.put(ended)
         return ended
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what workers that were killed left half written of a cut; finished gaps stay."""
+    """Remove the partial files of killed workers; finished gaps stay."""
     for left in folder.parent.glob(f".{folder.name}.????????"):
         remove(left)
 
@@ -131,14 +131,14 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, NakawariError):
         return " ".join(str(error).split())
     if ran_out(error):
-        return "Memory ran out; give the worker more of it, and retry."
-    return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'without a word'}"
+        return "Memory ran out; give the worker more memory, and retry."
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 def draw_unit(episode: Episode, unit: Unit, models: Models, begins: Callable[[], None] | None = None) -> int:
-    """Draw a cut into its folder; returns how many drawings were drawn. Raises as `cut_of` and `draw_cut`.
+    """Draw a cut into its folder; returns the number of new drawings. Raises as `cut_of` and `draw_cut`.
 
-    `begins` is called when the model is there and drawing begins; not where nothing is to be drawn.
+    `begins` is called when the model is loaded and drawing starts; not if nothing needs drawing.
     """
     from ..cut.plan import Target
     from ..cut.work import draw_cut
@@ -160,7 +160,7 @@ def draw_unit(episode: Episode, unit: Unit, models: Models, begins: Callable[[],
 
 
 def read_cut(episode: Episode, unit: Unit) -> Cut:
-    """What a cut consists of and lacks. Raises as `cut_of` and `cut_of_keys`."""
+    """Read a cut: its drawings and what is missing. Raises as `cut_of` and `cut_of_keys`."""
     from ..cut.filling import Naming
     from ..cut.plan import cut_of, cut_of_keys
 
@@ -173,9 +173,9 @@ def read_cut(episode: Episode, unit: Unit) -> Cut:
 
 
 def largest(episode: Episode) -> tuple[tuple[int, int], list[int]]:
-    """The height and width that hold every drawing beside a missing one, and how many are missing in each gap.
+    """The largest height and width of the drawings around missing ones, and the number missing in each gap.
 
-    Cuts that cannot be read are left out: they fail by name when their turn comes.
+    Cuts that cannot be read are skipped: they fail when they are drawn.
     """
     height, width, counts = 0, 0, list[int]()
     for unit in episode.units:
@@ -190,13 +190,13 @@ def largest(episode: Episode) -> tuple[tuple[int, int], list[int]]:
 
 
 def folder_of(episode: Episode, unit: Unit) -> Path:
-    """Where a cut goes."""
+    """Output folder of a cut."""
     return episode.folder / CUTS / unit.name
 
 
 def refresh(episode: Episode) -> None:
-    """Before an episode is submitted again: cuts that have ended wait again. What of them is the same is found by its
-    hash, and not drawn twice."""
+    """Reset ended cuts to `waiting` before an episode is submitted again. Unchanged parts are found by their
+    hash and not drawn again."""
     manifests = Manifests(episode.folder)
     for unit in episode.units:
         ended = manifests.get(unit.name)

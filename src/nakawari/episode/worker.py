@@ -1,4 +1,4 @@
-"""A worker: one process that holds the model and takes cut after cut, and the job that engines start workers for."""
+"""Workers, processes that load the model and draw cut after cut, and the job that engines start them for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from .unit import Models, carry_out
 
 @dataclass(frozen=True)
 class Share:
-    """Worker `number` (from 0) of `workers`: each begins at its own place in the list, so that they seldom meet."""
+    """Worker `number` (from 0) of `workers`: each starts at a different position of the list, so they rarely
+    collide."""
 
     number: int = 0
     workers: int = 1
@@ -30,24 +31,24 @@ class Share:
         return cls(*parse_share(text))
 
     def of(self, units: Sequence[Unit]) -> tuple[list[Unit], list[Unit]]:
-        """This worker's own units, and those of the others, from its own place on."""
+        """This worker's units, then those of the other workers, in order from its own position."""
         first, after = (len(units) * number // self.workers for number in (self.number, self.number + 1))
         return list(units[first:after]), [*units[after:], *units[:first]]
 
 
 def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = None, models: Models | None = None) -> int:
-    """Take the cuts of the episode in `folder`, or of them those named, until none is left.
+    """Draw the cuts of the episode in `folder`, or the named ones, until none is left.
 
-    Cuts that another worker has are passed over, and looked at once more at the end: it may have died. A cut that fails
-    says so in its manifest and hinders no other; returned is how many could not even do that, because nothing could be
+    Cuts held by another worker are skipped and tried once more at the end, in case that worker died. A failed cut
+    records this in its manifest and does not stop the others. Returns the number of cuts whose manifest could not be
     written.
     """
     episode = Episode.load(folder)
     own, others = share.of(episode.units if names is None else [episode.unit(name) for name in names])
     if Manifests(folder).ended().issuperset(unit.name for unit in (*own, *others)):
-        return 0  # at once: a session of openjd that is started again goes through all of its tasks
+        return 0  # return at once: a restarted openjd session runs all of its tasks again
     models = models or Models()
-    import_module("nakawari.cut.work")  # what takes seconds to import is no part of the first cut
+    import_module("nakawari.cut.work")  # slow imports do not count as time of the first cut
     lost, held = _round(episode, own, models)
     more, also_held = _round(episode, others, models)
     again, _ = _round(episode, [*held, *also_held], models)
@@ -55,13 +56,13 @@ def work(folder: Path, share: Share = Share(), names: Iterable[str] | None = Non
 
 
 def take(folder: Path, share: str, names: Iterable[str] | None = None) -> None:
-    """As `work`, with the share as the command line writes it; `NakawariError` where something could not be written."""
+    """As `work`, with the share as a string of the command line; `NakawariError` if a manifest could not be written."""
     if lost := work(folder, Share.parse(share), names):
-        raise NakawariError(f"What became of {lost} cuts could not be written; free some space, and submit again.")
+        raise NakawariError(f"The state of {lost} cuts could not be written; free some space, and submit again.")
 
 
 def job_of(episode: Episode) -> Job:
-    """An episode as work for engines: what is left stands in its manifests."""
+    """An episode as a job for engines; its manifests tell what is left."""
     folder, manifests = episode.folder.resolve(), Manifests(episode.folder)
     names = [unit.name for unit in episode.units]
 
@@ -83,7 +84,8 @@ def job_of(episode: Episode) -> Job:
 
 
 def _round(episode: Episode, units: Iterable[Unit], models: Models) -> tuple[int, list[Unit]]:
-    """Take what has not ended; returns how many are lost as in `work`, and the units that others have."""
+    """Draw the cuts that have not ended; returns the number lost as in `work`, and the units that other workers
+    hold."""
     lost, held, ended = 0, [], Manifests(episode.folder).ended()
     for unit in units:
         if unit.name in ended:
@@ -110,7 +112,7 @@ def numbers_of(text: str, count: int) -> list[int]:
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last) < count):
             raise UsageError(
-                f"The cuts {text!r} are not numbers of this plan; they are 0 to {count - 1}, as in 0-9,12."
+                f"The cuts {text!r} are not in this plan; give numbers from 0 to {count - 1}, such as 0-9,12."
             )
         numbers += range(int(first), int(last) + 1)
     return numbers

@@ -1,1 +1,1 @@
-"""One protocol for every variant: metrics, floors, statistics, cost, and the runner that ties them together."""
+"""One protocol for every variant: metrics, baselines, statistics, cost, and the runner."""

@@ -1,7 +1,7 @@
 """From per-sample records to the table: means with intervals per level, paired differences with verdicts, fidelity.
 
-What is compared with what: every row with the reference, and with its own parent where it has one. The report calls the
-same functions on the same files, so that no number it prints was only copied.
+Every row is compared with the reference, and with its own parent if it has one. The report calls the
+same functions on the same files, so every number that it prints is recomputed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Levels = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Finished:
-    """A row whose samples are all there."""
+    """A row with all its samples."""
 
     entry: Entry
     samples: SampleTable
@@ -41,8 +41,8 @@ def aggregate(output: Path, protocol: Protocol, record: Record, entries: Sequenc
 
     Args:
         output: the folder.
-        protocol, record: how it was made, and of which samples.
-        entries: rows with their status (`described`); what they hold beside is computed anew.
+        protocol, record: of the evaluation.
+        entries: rows with their status (`described`); other fields are recomputed.
 
     Raises:
         NakawariError: a file of a finished row is broken.
@@ -74,13 +74,13 @@ def aggregate(output: Path, protocol: Protocol, record: Record, entries: Sequenc
 
 
 def described(output: Path, row: RowRecord, names: Sequence[str]) -> Entry:
-    """A row as its files say: finished, or with the samples that it misses."""
+    """A row with its status from its files: finished, or with its missing samples."""
     failures = missing_samples(output, row, names)
     return Entry(**dict(row), status="failed" if failures else "ok", failures=failures)
 
 
 def missing_samples(output: Path, row: RowRecord, names: Sequence[str]) -> dict[str, str]:
-    """Samples that a row does not have, and why; empty where it is finished."""
+    """Missing samples of a row -> reason; empty if it is finished."""
     missing: dict[str, str] = {}
     for file in (output / path for paths in row.files.values() for path in paths):
         parts = [part for part in [file, *file.parent.glob(f"{file.stem}.part-*.csv")] if part.is_file()]
@@ -93,7 +93,7 @@ def missing_samples(output: Path, row: RowRecord, names: Sequence[str]) -> dict[
 
 
 def metric_columns(protocol: Protocol, tables: Sequence[SampleTable]) -> list[MetricInfo]:
-    """The protocol's metrics that some row has, then those that only its departures have."""
+    """The protocol's metrics that any row has, then those of its departures only."""
     there = {metric for table in tables for _, metric in table.values(protocol.name)}
     wanted = [*protocol.metrics, *(metric for metric in METRICS if metric not in protocol.metrics)]
     return [
@@ -133,7 +133,7 @@ def _measured(
 
 
 def read_costs(output: Path, entry: RowRecord) -> dict[str, dict]:
-    """Protocol row -> what its cost file holds; the protocol itself under the empty name."""
+    """Protocol row -> contents of its cost file; the protocol itself under the empty name."""
     folder = output / entry_folder(entry)
     return {
         file.name.removeprefix("cost").removesuffix(".json").lstrip("."): read_json(file)
@@ -161,7 +161,7 @@ def means(protocol: Protocol, table: SampleTable, levels: Levels, films: Sequenc
             if metric == "psnr" and row.pool > 1 and errors is not None:
                 pools = [kept[i : i + row.pool] for i in range(0, len(kept), row.pool)]
                 numbers = [bounded_psnr(float(errors[pool].mean())) for pool in pools]
-                drawn = None  # a pool may hold several films
+                drawn = None  # a pool may contain several films
             else:
                 numbers, drawn = column[kept], [films[index] for index in kept]
             if len(numbers):
@@ -170,7 +170,7 @@ def means(protocol: Protocol, table: SampleTable, levels: Levels, films: Sequenc
 
 
 def _kept(row: Protocol, members: np.ndarray, psnrs: np.ndarray | None) -> np.ndarray:
-    """The samples that count, in order: all, or without the worst of a row that drops some."""
+    """The counted samples, in order: all, or without the worst for a row that drops some."""
     drop = int(row.drop_worst * len(members))
     if not drop or psnrs is None:
         return members
@@ -179,14 +179,14 @@ def _kept(row: Protocol, members: np.ndarray, psnrs: np.ndarray | None) -> np.nd
 
 
 def _fidelity(output: Path, protocol: Protocol, record: Record, entry: Entry, parent: Entry) -> Fidelity | None:
-    """PSNR of a row's scored frames against its parent's at the same seed, kept per sample in `fidelity.csv`."""
+    """PSNR of a row's scored frames against its parent's at the same seed, saved per sample in `fidelity.csv`."""
     path = output / entry_folder(entry) / "fidelity.csv"
     header = (*FIXED, "psnr")
     known = {line[0]: line for line in read_lines(path)[1:]} if path.is_file() else {}
     if list(known) != record.scored:
         found = {name: _to_parent(output, protocol, name, entry, parent) for name in record.scored}
         if None in found.values():
-            return None  # an older result whose frames are no longer there
+            return None  # an older result whose frames were removed
         known = {name: [name, "", f"{value:.6f}"] for name, value in found.items()}
         write_text(path, lines([header, *known.values()]))
     values = [float(line[2]) for line in known.values()]
@@ -204,7 +204,7 @@ def _to_parent(output: Path, protocol: Protocol, sample: str, entry: Entry, pare
             if entry.folder is None:
                 return None
             raise NakawariError(
-                f"Kept frames of sample {sample} of {entry.name} or {parent.name} are missing; "
+                f"Saved frames of sample {sample} of {entry.name} or {parent.name} are missing; "
                 f"delete {output} and run again."
             )
         values += [psnr(ours[key], theirs[key]) for key in ours]
@@ -246,9 +246,9 @@ def compare(
 
 
 def with_verdicts(differences: Sequence[Difference]) -> list[Difference]:
-    """The same differences with their verdicts; those of one protocol row count as looked at together.
+    """The same differences with verdicts; those of one protocol row are corrected together.
 
-    Metrics that are not judged have none.
+    Metrics without verdicts have none.
     """
     found = list(differences)
     for row in dict.fromkeys(item.row for item in differences):

@@ -1,4 +1,4 @@
-"""What `aggregates.json` says, held against what the samples give: an edited number is refused, not printed."""
+"""Check `aggregates.json` against the samples: an edited number is refused."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .statistics import Interval
 from .verdicts import RULE
 
 MEAN = 1e-6
-"""How far a mean may lie from what its samples give, which are written with six decimals."""
+"""Tolerance of a mean against its samples, which are written with six decimals."""
 BOUND = 1e-5
-"""How far a bound may: another processor sums the resamples in another order."""
+"""Tolerance of a bound: another processor may sum the resamples in another order."""
 
 
 def check(path: Path, written: Aggregates, found: Aggregates) -> None:
-    """Hold a file against what its samples give.
+    """Check a file against its samples.
 
-    Older files are held to their means and counts: their intervals or verdicts were made by another rule.
+    For older files only means and counts are checked, as their intervals or verdicts follow another rule.
 
     Raises:
-        NakawariError: a number differs; the message says which.
+        NakawariError: a number differs; the message names it.
     """
     whole = written.format >= FORMAT
     judged = whole and written.rule == RULE
@@ -43,7 +43,7 @@ def check(path: Path, written: Aggregates, found: Aggregates) -> None:
 
 
 def _wrong_entry(entry: Entry, other: Entry, whole: bool) -> str | None:
-    """The first thing in a row that its files do not give, in words."""
+    """The first field of a row that does not follow from its files, as text."""
     for row, metrics in entry.results.items():
         for metric, levels in metrics.items():
             for level, item in levels.items():

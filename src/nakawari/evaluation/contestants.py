@@ -1,4 +1,4 @@
-"""Who stands in a table: models, and what `nakawari.evaluation.floors` sets beside them, behind one method."""
+"""The rows of a table: models, and the baselines of `nakawari.evaluation.floors`, with a common interface."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Task:
     Args:
         name: of the sample.
         keys: (2, H, W, 3) uint8.
-        truth: (T, H, W, 3) uint8, the true in-betweens, which only the ceiling looks at.
-        num_frames: frames to make, keys included.
+        truth: (T, H, W, 3) uint8, the true in-betweens, used only by the autoencoder's round trip.
+        num_frames: frames to draw, keys included.
         times: (T,), the times of the truths in (0, 1).
-        caption: what is seen, for models that read words.
-        placement: where the picture lies in these frames, and what size it had.
+        caption: text prompt, for models that read text.
+        placement: position of the picture in these frames, and its original size.
     """
 
     name: str
@@ -51,34 +51,34 @@ class Contestant(ABC):
     """A row of the table.
 
     Args:
-        name: as files and tables call it.
-        role: what kind of row it is.
-        parent: name of the full-precision model that this one should stay faithful to.
+        name: in files and tables.
+        role: the kind of row.
+        parent: name of the full-precision model for the fidelity.
     """
 
     def __init__(self, name: str, role: Role, parent: str | None = None) -> None:
         self.name, self.role, self.parent = name, role, parent
 
     seeded = False
-    """Whether the seed changes anything; otherwise the first seed is the only one run."""
+    """Whether the seed has an effect; otherwise only the first seed is run."""
     settings_matter = False
-    """Whether sampler settings change anything; otherwise rows that change only those are skipped."""
+    """Whether sampler settings have an effect; otherwise departures that change only those are skipped."""
     departs = True
-    """Whether it can draw what a departure from the protocol wants; otherwise it stands under the protocol alone."""
+    """Whether it can draw under departures of the protocol; otherwise it has only the protocol's numbers."""
 
     @property
     def batched(self) -> bool:
-        """Whether several clips are drawn at once. Not on a CPU: it gains nothing there, and kernels that round
-        differently for another batch would let the batch size into the numbers."""
+        """Whether several clips are drawn at once. Not on a CPU: it gains nothing there, and kernels round
+        differently for other batch sizes, which would change the numbers."""
         pipeline = getattr(self, "pipeline", None)
         return torch.device(getattr(pipeline, "device", "cpu")).type != "cpu"
 
     def num_frames(self, task: Task) -> int:
-        """How many frames `draw` makes for a task."""
+        """Number of frames that `draw` returns for a task."""
         return task.num_frames
 
     def identity(self) -> Identity | None:
-        """What makes this row beside code; rows with a `pipeline` are known by its weights."""
+        """The identity of this row besides code; rows with a `pipeline` are identified by its weights."""
         return None
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Contestant(ABC):
 
 
 def sample_generator(seed: int, name: str) -> torch.Generator:
-    """The random stream of one sample: a function of the protocol's seed and the sample's name, of nothing else."""
+    """The generator of one sample: a function of only the protocol's seed and the sample's name."""
     return torch.Generator().manual_seed(seed_from(f"{seed}/{name}"))
 
 
@@ -98,14 +98,14 @@ def keys_of(tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
 
 
 class Model(Contestant):
-    """A pipeline that keeps the contract of `nakawari.families.base`.
+    """A pipeline with the interface of `nakawari.families.base`.
 
     Args:
         name: of the row.
         pipeline: called once per batch.
-        guided: whether motion guidance is used where the pipeline has it.
+        guided: whether motion guidance is used, if the pipeline has it.
         parent: see `Contestant`.
-        source: the variant as the command line writes it, where it can be loaded again; only cost needs it.
+        source: the variant in command-line notation, if it can be loaded again; needed only for cost.
     """
 
     seeded = True
@@ -133,7 +133,7 @@ class Model(Contestant):
             ).frames
         wanted = (len(tasks), tasks[0].num_frames, 3, *start.shape[-2:])
         if tuple(made.shape) != wanted:
-            raise NakawariError(f"{self.name} made frames of shape {tuple(made.shape)} where {wanted} were asked for.")
+            raise NakawariError(f"{self.name} drew frames of shape {tuple(made.shape)} instead of {wanted}.")
         return [to_uint8(clip, low=0) for clip in made]
 
     def _autocast(self, precision: str) -> Any:
@@ -144,7 +144,7 @@ class Model(Contestant):
 
 
 class Interpolated(Model):
-    """A pipeline with all that `nakawari interpolate` puts around it: parts, passes, what is held, palettes."""
+    """A pipeline within `nakawari interpolate`: parts, passes, post-processing."""
 
     drawing = "interpolate"
 
@@ -168,10 +168,10 @@ class Interpolated(Model):
 
 
 def call_settings(pipeline: Any, protocol: Protocol, guided: bool = True) -> dict[str, Any]:
-    """The keyword arguments that a protocol gives to a pipeline; what it leaves open is the pipeline's own default.
+    """The keyword arguments that a protocol gives to a pipeline; unset ones have the pipeline's own default.
 
     Raises:
-        UsageError: the protocol sets something that this pipeline does not know.
+        UsageError: the protocol sets something that this pipeline does not have.
     """
     wanted = {
         "num_inference_steps": protocol.steps,

@@ -1,7 +1,7 @@
-"""Rows that some other program or a hand drew: pictures in a folder, scored as every other row is.
+"""Rows of pictures drawn by other programs: a folder, scored like every other row.
 
-A picture lies at `<sample>/t<time>.png` (four decimals), the layout in which an evaluation keeps its own frames.
-`to_draw` says what is wanted and writes the keys at the size of the protocol, so that any program can be run on them.
+A picture is at `<sample>/t<time>.png` (four decimals), the layout of an evaluation's own frames.
+`to_draw` lists the needed pictures and writes the keys at the size of the protocol, for other programs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = ("sample", "start", "end", "time", "picture", "width", "height")
 
 
 class Drawn(Contestant):
-    """Pictures in a folder as a row; only those that are scored must be there.
+    """Pictures in a folder as a row; only the scored ones must exist.
 
     Raises:
         UsageError: the folder does not exist.
@@ -42,7 +42,7 @@ class Drawn(Contestant):
         self.folder, self.samples, self.protocol = folder, samples, protocol
 
     def identity(self) -> Identity:
-        """SHA-256 of the pictures of each sample that has any."""
+        """SHA-256 of the pictures of each sample with pictures."""
         parts = {}
         for sample in self.samples:
             files = sorted((self.folder / distinct_folder_name(sample.name)).glob("t*.png"))
@@ -55,7 +55,7 @@ class Drawn(Contestant):
 
     def _clip(self, task: Task) -> Frames:
         last = task.num_frames - 1
-        # What is not scored is not looked at; the key that is nearer stands in its place.
+        # Frames that are not scored are replaced by the nearer key.
         clip = [task.keys[0 if index <= last / 2 else 1] for index in range(task.num_frames)]
         for index in wanted(task, self.protocol):
             clip[index] = self._read(task, picture_name(task.name, index / last))
@@ -74,16 +74,16 @@ class Drawn(Contestant):
         if size == placement.source:
             return fit_frame(picture, placement, self.protocol.resample)
         sizes = " or ".join(f"{w}x{h}" for w, h in dict.fromkeys([placement.content[2:], placement.source]))
-        raise NakawariError(f"{path} is {size[0]}x{size[1]}, but {sizes} is wanted")
+        raise NakawariError(f"{path} is {size[0]}x{size[1]}, but must be {sizes}")
 
 
 def picture_name(sample: str, time: float) -> str:
-    """Where the picture of a sample at a time in (0, 1) lies."""
+    """Relative path of the picture of a sample at a time in (0, 1)."""
     return f"{distinct_folder_name(sample)}/t{time:.4f}.png"
 
 
 def wanted(task: Task, protocol: Protocol) -> list[int]:
-    """The frames of a clip that the protocol and the rows that share its frames score."""
+    """The frames of a clip that are scored by the protocol or by rows that share its frames."""
     main = protocol.generation()
     mates = [mate for mate in protocol.variants() if mate.generation() == main]
     choices = [choice for mate in mates for choice in selection(task.times, task.num_frames, mate.scored, task.name)]
@@ -91,7 +91,7 @@ def wanted(task: Task, protocol: Protocol) -> list[int]:
 
 
 def to_draw(samples: Sequence[Sample], protocol: Protocol, output: Path) -> Path:
-    """Write the keys of every sample as they are shown to models, and `list.csv`: what must be drawn from them.
+    """Write the keys of every sample as given to models, and `list.csv`, the pictures to draw.
 
     Raises:
         NakawariError: a sample cannot be read.
@@ -116,17 +116,17 @@ def _lines(prepared: Prepared, protocol: Protocol) -> list[tuple[object, ...]]:
 
 
 def parse_frames(words: Sequence[str]) -> dict[str, Path]:
-    """`NAME=DIR` words.
+    """Parse `NAME=DIR` arguments.
 
     Raises:
-        UsageError: a word without both, or a name twice.
+        UsageError: an incomplete argument, or a repeated name.
     """
     found: dict[str, Path] = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder) or name in found:
             raise UsageError(
-                f"--frames {word!r} is not NAME=DIR with a name of its own; write --frames film=drawn/film."
+                f"--frames {word!r} is not NAME=DIR with a unique name; give, for example, --frames film=drawn/film."
             )
         found[name] = Path(folder)
     return found

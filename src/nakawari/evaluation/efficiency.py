@@ -1,9 +1,9 @@
-"""What a variant costs, with the settings of its quality run: time, network evaluations, memory, size.
+"""Measure the cost of a variant with the settings of its quality run: time, network evaluations, memory, size.
 
 Time is wall time of whole calls, after warm-up, with the device synchronised before and after. On a GPU the memory is
 the allocator's peak during the timed calls; on a CPU it is the peak resident size of a fresh process that loads the
-variant and draws one clip. `load` is the share of the processor that other processes used meanwhile: a time under
-load is noted as such, and the report keeps it out of comparisons.
+variant and draws one clip. `load` is the processor share of other processes meanwhile: times under
+load are marked, and the report excludes them from comparisons.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def measure(
 ) -> dict[str, Any]:
     """Cost of drawing one clip at a time; JSON-ready.
 
-    `ms_per_frame` counts the in-betweens drawn (keys are given). `network_evaluations` is what the denoiser is called
-    for, per clip, a batch of two for guidance counting as two. Guidance is the protocol's unless `cost_guidance` says
-    otherwise, and `guidance` in the result says which it was.
+    `ms_per_frame` is per in-between. `network_evaluations` counts the samples evaluated by the denoiser
+    per clip; a batch of two for guidance counts as two. Guidance is the protocol's unless `cost_guidance` is
+    set; `guidance` in the result records it.
     """
     settings = protocol
     if protocol.cost_guidance is not None:
@@ -76,7 +76,7 @@ def measure(
 
 
 def _saved(model: Model, task: Task, protocol: Protocol, device: torch.device) -> dict[str, Any]:
-    """What needs the variant's files: size on disk, and on a CPU load time and peak resident size."""
+    """Measurements on the variant's files: size on disk, and on a CPU load time and peak resident size."""
     if model.source is None:
         return {}
     found: dict[str, Any] = {"bytes_on_disk": variant_bytes(model.source)}
@@ -114,7 +114,7 @@ def _gpu_memory(device: torch.device) -> dict[str, int] | None:
 
 @contextmanager
 def counted(network: torch.nn.Module) -> Iterator[list[int]]:
-    """Counts samples that go through a network inside the block: `[n]`, calls times batch."""
+    """Count the samples evaluated by a network inside the block: `[n]`, calls times batch."""
     count = [0]
 
     def note(_: Any, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -130,9 +130,9 @@ def counted(network: torch.nn.Module) -> Iterator[list[int]]:
 
 
 def size_of(pipeline: Any) -> dict[str, Any]:
-    """Parameters and bytes in memory, whole and per part, and the parameters of the network called at each step.
+    """Parameters and bytes in memory, in total and per component, and the parameters of the denoiser.
 
-    A packed weight counts as the parameters that it stands for, and as the bytes that it takes.
+    A packed weight counts with its number of parameters and with its packed bytes.
     """
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     return {
@@ -152,11 +152,11 @@ def variant_bytes(variant: str) -> int:
     """Bytes on disk of a variant's model folder and its adapters' folders."""
     spec = parse(variant)
     base = model_folder(spec.base)
-    # The base's own adapter for few steps and its own smaller student count where they are used.
+    # The base's own few-step adapter and smaller student count only if they are used.
     files = [file for file in base.rglob("*") if not {base / TURBO, base / SMALL} & set(file.parents)]
     for use in spec.adapters:
         inside = adapter_folder(use.folder).rglob("*")
-        # What lies there twice, in diffusers' layout and in PEFT's, is one adapter.
+        # The layouts of diffusers and of PEFT hold the same adapter.
         files += [file for file in inside if file.name != PEFT_WEIGHTS or not (file.parent / WEIGHTS).is_file()]
     return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -165,7 +165,7 @@ def fresh_process(variant: str, task_size: tuple[int, int], protocol: Protocol) 
     """Load time (s) and peak resident size (bytes) of a new process that loads a variant and draws one clip.
 
     Args:
-        variant: as the command line writes it.
+        variant: in command-line notation.
         task_size: width and height of the keys.
         protocol: settings of the call.
 
@@ -181,7 +181,7 @@ def fresh_process(variant: str, task_size: tuple[int, int], protocol: Protocol) 
 
 
 def _fresh(variant: str, size: str, text: str) -> str:
-    """What the fresh process does; returns load seconds and peak bytes."""
+    """The work of the fresh process; returns load seconds and peak bytes."""
     import yaml
 
     protocol = Protocol.model_validate(yaml.safe_load(text))

@@ -1,4 +1,4 @@
-"""How pictures are brought to the size of a protocol: the aspect is kept unless stretching is asked for by name."""
+"""Fit pictures to the size of a protocol, keeping the aspect ratio unless `stretch` is set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a picture of one size lands in a frame of another.
+    """The position of a picture in a frame of another size.
 
     Args:
         size: width and height of the frame.
         scaled: width and height of the whole picture after resizing.
-        offset: x and y of the scaled picture's corner in the frame; negative where it is cropped.
+        offset: x and y of the scaled picture's corner in the frame; negative if it is cropped.
         source: width and height of the picture.
     """
 
@@ -38,7 +38,7 @@ class Placement:
         return x, y, min(self.scaled[0], self.size[0]), min(self.scaled[1], self.size[1])
 
     def box(self, box: Box, source: Size) -> Box | None:
-        """A box in pixels of a picture of size `source`, in pixels of the content; None when it was cropped away."""
+        """A box in pixels of a picture of size `source`, in pixels of the content; None if it was cropped away."""
         factors = self.scaled[0] / source[0], self.scaled[1] / source[1]
         edges = []
         for axis in (0, 1):
@@ -51,10 +51,10 @@ class Placement:
 
 
 def place(source: Size, size: Size | None, fit: Fit) -> Placement:
-    """Where a picture of size `source` lands in a frame of `size`; None leaves the picture as it is.
+    """The placement of a picture of size `source` in a frame of `size`; None leaves the picture unchanged.
 
-    `pad` shows the whole picture with a border, `crop` fills the frame and cuts the picture's edges, both centred;
-    `stretch` changes the aspect. A side that is less than one pixel off is made to fit exactly in all three.
+    `pad` shows the whole picture with a border, `crop` fills the frame and crops the picture, both centred;
+    `stretch` changes the aspect ratio. A side that differs by less than one pixel is fitted exactly in all three.
     """
     if size is None:
         return Placement(source, source, (0, 0), source)
@@ -67,7 +67,7 @@ def place(source: Size, size: Size | None, fit: Fit) -> Placement:
 
 
 def resize(frame: Frames, size: Size, resample: Filter = "lanczos") -> Frames:
-    """A frame (H, W, 3) at another size, antialiased, by Pillow; unchanged when it has that size already."""
+    """A frame (H, W, 3) at another size, antialiased, by Pillow; unchanged if it has that size."""
     from PIL import Image
 
     if (frame.shape[1], frame.shape[0]) == size:
@@ -85,13 +85,13 @@ def fit_frame(frame: Frames, placement: Placement, resample: Filter = "lanczos")
 
 
 def frame_around(shown: Frames, placement: Placement) -> Frames:
-    """What is shown of a picture, with the border that repeats its edge pixels: the reverse of `content`."""
+    """Add the border of repeated edge pixels to a picture: the inverse of `content`."""
     x, y, width, height = placement.content
     border = ((y, placement.size[1] - y - height), (x, placement.size[0] - x - width), (0, 0))
     return np.pad(shown, border, mode="edge")
 
 
 def content(frames: Frames, placement: Placement) -> Frames:
-    """Frames (..., H, W, 3) cut to the part that shows the picture."""
+    """Frames (..., H, W, 3) cropped to the picture."""
     x, y, width, height = placement.content
     return frames[..., y : y + height, x : x + width, :]

@@ -1,4 +1,4 @@
-"""What stands beside every model in the table: floors that know nothing, a flow anchor, the autoencoder's ceiling."""
+"""Baseline rows: trivial floors, a flow anchor, and the autoencoder's reconstruction as upper bound."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def copy_nearest(start: Frames, end: Frames, t: float) -> Frames:
 
 
 def average(start: Frames, end: Frames, t: float) -> Frames:
-    """The keys mixed by time, rounded to 8 bits."""
+    """The keys blended by time, rounded to 8 bits."""
     mixed = (1 - t) * start.astype(np.float64) + t * end.astype(np.float64)
     return mixed.round().astype(np.uint8)
 
 
 def dis_both_ways(start: Frames, end: Frames, t: float) -> Frames:
-    """DIS optical flow in each direction, each key warped backward to time `t`, the two mixed by time.
+    """DIS optical flow in each direction, each key warped backward to time `t`, the two blended by time.
 
-    Frames are (H, W, 3) uint8. The flow towards a key is read at the pixel of the in-between (no splatting), which is
-    the textbook approximation: the start key is sampled at x + t flow(end->start)(x), the end key at
+    Frames are (H, W, 3) uint8. The flow towards a key is sampled at the pixel of the in-between (no splatting),
+    the standard approximation: the start key is sampled at x + t flow(end->start)(x), the end key at
     x + (1 - t) flow(start->end)(x). OpenCV's DIS (Kroeger et al. 2016), medium preset, on grey images.
     """
     return mix_warped(start, end, *dis_flows(start, end), t)
@@ -45,7 +45,7 @@ def dis_flows(start: Frames, end: Frames) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mix_warped(start: Frames, end: Frames, forward: np.ndarray, backward: np.ndarray, t: float) -> Frames:
-    """The keys warped along given flows to time `t` and mixed by time, rounded to 8 bits; the keys at t = 0 and 1."""
+    """The keys warped along given flows to time `t` and blended by time, rounded to 8 bits; the keys at t = 0 and 1."""
     first = _warp(start, t * backward).astype(np.float64)
     last = _warp(end, (1 - t) * forward).astype(np.float64)
     return ((1 - t) * first + t * last).round().astype(np.uint8)
@@ -63,7 +63,7 @@ def _warp(frame: Frames, displacement: np.ndarray) -> Frames:
 
 
 class Floor(Contestant):
-    """A function of the keys and a time, as a row: `between(start, end, t)` makes one frame (H, W, 3) uint8."""
+    """A row from a function of the keys and a time: `between(start, end, t)` returns one frame (H, W, 3) uint8."""
 
     def __init__(self, name: str, between: Callable[[Frames, Frames, float], Frames], role: Role = "floor") -> None:
         super().__init__(name, role)
@@ -79,7 +79,7 @@ class Floor(Contestant):
 
 
 class GuideAlone(Contestant):
-    """What a model's motion guide makes without the model: its warped keys, mixed by time."""
+    """A model's motion guide without the model: the warped keys, blended by time."""
 
     def __init__(self, name: str, pipeline: Any) -> None:
         super().__init__(name, "anchor")
@@ -94,9 +94,9 @@ class GuideAlone(Contestant):
 
 
 class RoundTrip(Contestant):
-    """The autoencoder's ceiling: keys and truths encoded and decoded, with the denoiser left out.
+    """The autoencoder's reconstruction of keys and truths, as upper bound.
 
-    It makes exactly the true frames, so every truth has its own whatever the protocol's number of frames.
+    It draws exactly the true frames, for any number of frames in the protocol.
     """
 
     def __init__(self, name: str, pipeline: Any) -> None:
@@ -117,7 +117,7 @@ class RoundTrip(Contestant):
 
 
 def standard_floors() -> list[Contestant]:
-    """The rows that stand in every table and need no model."""
+    """The baselines of every table, which need no model."""
     return [
         Floor("copy of the nearest key", copy_nearest),
         Floor("average of the keys", average),
@@ -126,6 +126,6 @@ def standard_floors() -> list[Contestant]:
 
 
 def companions(name: str, pipeline: Any) -> list[Contestant]:
-    """The rows that stand beside one model: its guide alone where it has one, and its autoencoder's ceiling."""
+    """The baselines of one model: its guide alone if it has one, and its autoencoder's reconstruction."""
     guide = [GuideAlone(f"{name}: guide alone", pipeline)] if pipeline.guide is not None else []
     return [*guide, RoundTrip(f"{name}: autoencoder", pipeline)]

@@ -1,7 +1,7 @@
-"""The folder of an evaluation: whose it is, what may be added to it, and what stands in it already.
+"""The folder of an evaluation: its protocol and samples, permitted additions, and existing rows.
 
-A run that goes on must be of the same protocol, the same pictures and the same models. Samples may be added (a larger
-`--limit`) and rows may be added; a sample whose picture could not be read may be mended or taken away.
+A resumed run must have the same protocol, pictures and models. Samples may be added (a larger
+`--limit`) and rows may be added; an unreadable sample may be repaired or removed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _FREE = ("batch_size", "description")
 
 
 def made_here() -> Made:
-    """The versions, the commit and the machine at work."""
+    """The current versions, commit and machine."""
     return Made(packages=packages(), git=git_revision(), machine=machine())
 
 
 @contextmanager
 def alone(output: Path) -> Iterator[None]:
-    """Keep a second evaluation out of a folder for as long as the block runs; what a killed one left half-written goes.
+    """Lock a folder against other evaluations inside the block, and remove temporaries of a killed one.
 
     Raises:
         UsageError: another process is writing there.
@@ -55,7 +55,7 @@ def alone(output: Path) -> Iterator[None]:
 
 @contextmanager
 def beside_others(output: Path, number: int) -> Iterator[None]:
-    """Work on one share of a folder while others work on theirs; nobody may join them meanwhile.
+    """Lock one share of a folder; other shares may be worked on, but not joined.
 
     Raises:
         UsageError: another process works on this share, or is joining them.
@@ -67,7 +67,7 @@ def beside_others(output: Path, number: int) -> Iterator[None]:
 
 @contextmanager
 def in_turn(output: Path) -> Iterator[None]:
-    """Wait for a turn to write what all shares write: whose the folder and its rows are."""
+    """Lock the files that all shares write: the identity of the folder and its rows."""
     with (output / ".turn.lock").open("w") as lock:
         if fcntl is not None:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -88,7 +88,7 @@ def _locked(path: Path, output: Path, *, together: bool = False) -> Iterator[Non
 
 
 def claim(output: Path, protocol: Protocol, samples: Sequence[Sample]) -> Record:
-    """Make a folder that of this protocol and these samples, or go on in one that is.
+    """Create a folder for this protocol and these samples, or check an existing one.
 
     Raises:
         UsageError: it is of another protocol, of other samples or pictures, or written by an earlier version.
@@ -98,7 +98,7 @@ def claim(output: Path, protocol: Protocol, samples: Sequence[Sample]) -> Record
     kept = Record.model_validate(read_json(path)) if path.is_file() else None
     if kept is not None and kept.format < FORMAT:
         raise UsageError(
-            f"{output} was written by an earlier version, which did not say which weights made it; reports read it, "
+            f"{output} was written by an earlier version, which did not record the weights; reports read it, "
             "but to evaluate give another folder."
         )
     each, data = picture_hashes(samples)
@@ -141,14 +141,14 @@ def _claim_protocol(path: Path, protocol: Protocol) -> None:
     kept: Any = {}
     with suppress(yaml.YAMLError):
         kept = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        kept.setdefault("drawing", "network")  # what earlier revisions drew, and did not say
+        kept.setdefault("drawing", "network")  # the method of earlier revisions, which did not record it
     asked = protocol.model_dump(mode="json")
     if {**kept, **dict.fromkeys(_FREE)} != {**asked, **dict.fromkeys(_FREE)}:
         raise UsageError(f"{path.parent} holds an evaluation by another protocol; use another folder.")
 
 
 def _check_samples(output: Path, kept: Record, each: dict[str, str]) -> None:
-    """What was scored must still be asked for, with the same pictures."""
+    """Check that all scored samples are still requested, with the same pictures."""
     gone = [name for name in kept.samples if name not in each]
     changed = [name for name in kept.samples if name in each and each[name] != kept.pictures.get(name)]
     if not gone and not changed:
@@ -157,18 +157,16 @@ def _check_samples(output: Path, kept: Record, each: dict[str, str]) -> None:
     for name in gone:
         if name in scored:
             raise UsageError(
-                f"{output} holds sample {name}, which is not asked for now; samples can be added but not taken away, "
+                f"{output} holds sample {name}, which is not requested now; samples can be added but not removed, "
                 "so use another folder."
             )
     for name in changed:
         if name in scored:
-            raise UsageError(
-                f"The pictures of sample {name} are no longer those that {output} was made of; use another folder."
-            )
+            raise UsageError(f"The pictures of sample {name} have changed since {output} was made; use another folder.")
 
 
 def scored_samples(output: Path) -> set[str]:
-    """The samples that some row has numbers for."""
+    """The samples with numbers in any row."""
     return _samples_in(output.glob("*/*seed-*.csv"))
 
 
@@ -178,7 +176,7 @@ def _samples_in(files: Iterable[Path]) -> set[str]:
 
 
 def still_unreadable(samples: Sequence[Sample], protocol: Protocol, known: dict[str, str]) -> dict[str, str]:
-    """Those of the samples that could not be read which cannot be read now either."""
+    """The samples in `known` that are still unreadable."""
     found = {}
     for sample in (sample for sample in samples if sample.name in known):
         try:
@@ -191,17 +189,17 @@ def still_unreadable(samples: Sequence[Sample], protocol: Protocol, known: dict[
 def open_row(
     output: Path, contestant: Contestant, files: dict[str, list[str]], identity: Identity | None, seen: list[str]
 ) -> RowRecord:
-    """Begin a row or go on with it, in a folder of its own.
+    """Create or resume a row in its own folder.
 
     Args:
         output: the results.
         contestant: the row.
         files: generation -> names of its CSV files in the row's folder.
-        identity: what makes it now.
+        identity: its current identity.
         seen: samples that it was trained on.
 
     Raises:
-        UsageError: the row was begun by another model.
+        UsageError: the row belongs to another model.
     """
     place = row_folder(output, contestant.name)
     path = output / place / "row.json"
@@ -212,7 +210,7 @@ def open_row(
         unlike = _unlike(_of_scored(kept.identity, output / place), identity)
         if unlike:
             raise UsageError(
-                f"{contestant.name} is no longer what {output} was made of: {unlike} changed; use another folder."
+                f"{contestant.name} differs from the row in {output}: {unlike} changed; use another folder."
             )
         made = kept.made if here in kept.made else [*kept.made, here]
     row = RowRecord(
@@ -230,7 +228,7 @@ def open_row(
 
 
 def _of_scored(kept: Identity | None, row: Path) -> Identity | None:
-    """An identity without the pictures of samples that have no numbers yet: those may still be mended."""
+    """An identity without the pictures of samples without numbers, which may still be repaired."""
     if kept is None or not any(name.startswith(DRAWN) for name in kept.parts):
         return kept
     done = _samples_in(row.glob("*seed-*.csv"))
@@ -240,12 +238,12 @@ def _of_scored(kept: Identity | None, row: Path) -> Identity | None:
 
 def _unlike(kept: Identity | None, now: Identity | None) -> str | None:
     if kept is None or now is None:
-        return None if kept is now else "what it is"
+        return None if kept is now else "its kind"
     return kept.unlike(now)
 
 
 def row_folder(output: Path, name: str) -> str:
-    """The row's folder: its name, and where another row has that folder already, its name with a hash."""
+    """The row's folder: its name, with a hash if another row has that folder."""
     folder = folder_name(name)
     record = output / folder / "row.json"
     if not record.is_file() or read_json(record).get("name") == name:
@@ -254,7 +252,8 @@ def row_folder(output: Path, name: str) -> str:
 
 
 def entries(output: Path, record: Record, now: Sequence[str]) -> list[Entry]:
-    """Every row in the folder with its status: in the order of the last table, then as evaluated now, then by name."""
+    """Every row in the folder with its status: in the order of the last table, then of this evaluation, then by
+    name."""
     found = {}
     for path in sorted(output.glob("*/row.json")):
         row = RowRecord.model_validate(read_json(path))

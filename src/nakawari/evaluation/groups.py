@@ -1,4 +1,4 @@
-"""A protocol and its rows, sorted by what they need drawn: rows that only score anew share one generation."""
+"""Group a protocol and its rows by generated frames: rows that only change the scoring share one generation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .protocol import Protocol
 
 @dataclass(frozen=True)
 class Group:
-    """Protocols that share their frames: the protocol itself or one of its rows, with the rows that only score anew."""
+    """Protocols that share their frames: the protocol itself or one of its rows, with the rows that only change the
+    scoring."""
 
     name: str
     protocols: tuple[Protocol, ...]
@@ -28,7 +29,7 @@ class Group:
 
 
 def groups(protocol: Protocol, left_out: Container[str] = ()) -> list[Group]:
-    """The generations that a protocol needs, its own first; metrics that are `left_out` have no column."""
+    """The generations of a protocol, its own first; `left_out` metrics have no column."""
     sets: list[list[Protocol]] = []
     for variant in protocol.variants():
         mates = next((mates for mates in sets if mates[0].generation() == variant.generation()), None)

@@ -1,4 +1,4 @@
-"""What made a row, by its bytes: the weights of every part, adapters with their factors, the plan of precisions."""
+"""The identity of a row: hashes of all weights, adapters with their scales, the plan of precisions."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def identity_of(pipeline: Any, source: str | None = None) -> Identity:
     """The identity of a loaded pipeline, from the tensors that it computes with.
 
     Args:
-        pipeline: its `components` that are modules are its parts.
-        source: the variant as the command line writes it, where it was loaded by name.
+        pipeline: the modules among its `components` are hashed.
+        source: the variant in command-line notation, if it was loaded by name.
     """
     parts = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     adapters: dict[str, list[tuple[str, Tensor]]] = {}
@@ -51,7 +51,7 @@ def identity_of(pipeline: Any, source: str | None = None) -> Identity:
 
 
 def _tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    """The tensors of a part; those that are offloaded are fetched from where their hook keeps them."""
+    """The tensors of a component; offloaded ones are fetched from their hook."""
     modules = dict(module.named_modules())
     for name, tensor in module.state_dict().items():
         if not tensor.is_meta:
@@ -63,7 +63,7 @@ def _tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
 
 
 def _scales(parts: Iterable[nn.Module], adapter: str) -> list[float]:
-    """The distinct factors on an adapter's layers; 0 where it is switched off."""
+    """The distinct scales of an adapter's layers; 0 if it is disabled."""
     found = set()
     for layer in (layer for part in parts for layer in part.modules()):
         scaling = getattr(layer, "scaling", None)
@@ -81,7 +81,7 @@ def _plan(base: str) -> str | None:
 
 
 def _said(config: Any) -> dict[str, Any]:
-    """A configuration without where and by which version it was saved, and without the classes of parts."""
+    """A configuration without paths, versions and classes of components."""
     items = config.to_dict() if hasattr(config, "to_dict") else config if isinstance(config, dict) else vars(config)
     return {
         key: value

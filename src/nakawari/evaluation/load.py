@@ -1,4 +1,4 @@
-"""What else the machine was doing while something was timed, and how much memory this process alone has had."""
+"""Load of other processes during a measurement, and peak memory of this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOADED = 0.1
-"""Other processes that use more than this share of the processor make a time unfit to compare."""
+"""Maximum processor share of other processes for a comparable time."""
 _STAT = Path("/proc/stat")
 
 
@@ -40,9 +40,9 @@ def _busy() -> tuple[float, float, int] | None:
 
 
 def peak_rss() -> int:
-    """The most memory (bytes) that this process itself has had resident.
+    """Peak resident memory (bytes) of this process.
 
-    `getrusage` would do, but on Linux a new process begins with the peak of the one that started it.
+    Not by `getrusage`: on Linux a new process inherits the peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.is_file():

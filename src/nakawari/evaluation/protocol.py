@@ -1,4 +1,4 @@
-"""Protocols: everything that decides a number in the table except the model, in one YAML file."""
+"""Protocols: everything that determines a number in the table except the model, in one YAML file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SHIPPED = Path(__file__).parent / "protocols"
 
 Scored = Literal["middle", "mid-pair", "lower", "upper", "all"]
 
-# What does not change the frames a model makes: rows that differ only in these share one generation.
+# Keys that do not change the frames: rows that differ only in these share one generation.
 _SCORING = frozenset({"name", "description", "scored", "metrics", "pool", "drop_worst", "cost_guidance", "rows"})
 
 
 class Row(BaseModel):
-    """One named departure from a protocol, to measure what it does to the same model's numbers."""
+    """One named departure from a protocol, to measure its effect on the same model's numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,35 +32,35 @@ class Row(BaseModel):
 
 
 class Protocol(BaseModel):
-    """How variants are tested; unknown keys are refused.
+    """The rules of an evaluation; unknown keys are refused.
 
     Args:
-        name, description: what the table's caption says.
-        split: which part of a data set is read; None = a folder that has no parts.
+        name, description: for the table's caption.
+        split: part of a data set; None = a folder without parts.
         width, height: size at which models work and are scored; both None = the pictures' own size.
-        fit: how a picture of another aspect is brought to the size: `pad` (whole picture, border not scored), `crop`
+        fit: fitting of a picture with another aspect ratio: `pad` (whole picture, border not scored), `crop`
             (centre, edges cut), `stretch` (aspect changed).
         resample: `lanczos` or `area`.
-        num_frames: frames of a generated clip, keys included; None = as many as the true clip has.
+        num_frames: frames of a generated clip, keys included; None = that of the true clip.
         steps, guidance: None = the pipeline's own default.
         spacing, eta, guidance_rescale: sampler settings; None = the pipeline's own default.
-        precision: `as-loaded`, or autocast to a lower one on top of it (which is what "FP32" tables often hide).
-        seeds: one table entry averages over these; a sample's own seed follows from this and its name alone.
-        batch_size: clips at once on a GPU; noise does not depend on it. A CPU draws one at a time whatever it says, so
-            that the numbers do not either.
-        scored: which generated frame stands for a true one at time t. `middle`: the frame exactly there, for samples
-            with one true frame; `all`: the same for every true frame; where no frame lies there, `lower` and `upper`
-            take the neighbour before and after, and `mid-pair` scores both and averages.
-        metrics: names of `nakawari.evaluation.metrics.METRICS`; those whose library is absent are left out.
-        captions: give a sample's caption to models that read words.
+        precision: `as-loaded`, or autocast to a lower one on top of it.
+        seeds: an entry of the table averages over these; a sample's own seed depends only on this and its name.
+        batch_size: clips at once on a GPU; noise does not depend on it. A CPU always draws one at a time, so
+            that the numbers do not depend on it.
+        scored: the generated frame that is compared with a true one at time t. `middle`: the frame exactly there, for
+            samples with one true frame; `all`: the same for every true frame; if no frame is there, `lower` and `upper`
+            use the neighbour before and after, and `mid-pair` scores both and averages.
+        metrics: names of `nakawari.evaluation.metrics.METRICS`; those whose library is missing are left out.
+        captions: pass a sample's caption to models that read text.
         guided: models with motion guidance run `guided`, `unguided` or `both` (two entries).
-        drawing: `interpolate`: as `nakawari interpolate` draws, by parts where these explain the keys, with what is
-            held and the keys' palette kept; `network`: what the model's call gives; `both`: two entries.
+        drawing: `interpolate`: the output of `nakawari interpolate`, by parts if these explain the keys, with
+            post-processing; `network`: the output of the model's call; `both`: two entries.
         keep_frames: keep the scored frames as PNG (filmstrips and fidelity to the parent need them).
         pool: PSNR of the pooled error of this many consecutive samples instead of the mean of PSNRs; 1 = off.
-        drop_worst: leave out this share of the samples with the lowest PSNR, as a run that drops failures may do.
-        cost_guidance: guidance while cost is measured; None = the same as for quality.
-        rows: departures that are measured beside the protocol itself.
+        drop_worst: exclude this share of the samples with the lowest PSNR, like a run that drops failures.
+        cost_guidance: guidance in the cost measurement; None = as for quality.
+        rows: departures that are measured in addition.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,7 +105,7 @@ class Protocol(BaseModel):
         if (self.width is None) != (self.height is None):
             raise ValueError("give width and height together, or neither for the pictures' own size")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError("seeds must be a list of different numbers, 0 or more")
+            raise ValueError("seeds must be a list of distinct numbers, 0 or more")
         if self.scored == "middle" and self.num_frames is not None and self.num_frames % 2 == 0:
             raise ValueError(
                 f"{self.num_frames} frames have none at t = 0.5; use an odd num_frames, or scored: mid-pair"
@@ -131,11 +131,11 @@ class Protocol(BaseModel):
             raise ValueError(f"row {row.name}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
 
     def variants(self) -> list[Protocol]:
-        """The protocol itself, without its rows, and then every row as a protocol of its own."""
+        """The protocol itself, without its rows, then every row as a separate protocol."""
         return [self.model_copy(update={"rows": ()}), *(self._changed(row) for row in self.rows)]
 
     def generation(self) -> dict[str, Any]:
-        """What decides the frames that a model makes; protocols with equal ones can share them."""
+        """The keys that determine the frames; protocols with equal ones share them."""
         return self.model_dump(mode="json", exclude=set(_SCORING))
 
     def to_yaml(self) -> str:
@@ -144,13 +144,13 @@ class Protocol(BaseModel):
 
 
 def selection(times: Sequence[float], num_frames: int, scored: Scored, name: str = "sample") -> list[list[int]]:
-    """Which generated frames stand for the true ones at `times` (in (0, 1), start key 0, end key 1).
+    """The generated frames to compare with the true ones at `times` (in (0, 1), start key 0, end key 1).
 
-    Generated frame k lies at k / (num_frames - 1). Returns one list of frame numbers, or two for `mid-pair` where a
-    truth lies between two generated frames: each list has one number for every time.
+    Generated frame k is at k / (num_frames - 1). Returns one list of frame numbers, or two for `mid-pair` if a
+    truth is between two generated frames: each list has one number for every time.
 
     Raises:
-        UsageError: no generated frame lies where the protocol demands one; `name` says for which sample.
+        UsageError: there is no generated frame at a required time; `name` is the sample in the message.
     """
     if scored == "middle" and len(times) != 1:
         raise UsageError(f"{name} has {len(times)} true in-betweens; 'scored: middle' is for triplets, use 'all'.")
@@ -171,17 +171,17 @@ def selection(times: Sequence[float], num_frames: int, scored: Scored, name: str
 
 
 def load_protocol(source: str | Path) -> Protocol:
-    """A protocol that ships, by name (such as `quick` or `atd12k`), or a YAML file by path.
+    """A shipped protocol by name (such as `quick` or `atd12k`), or a YAML file by path.
 
     Raises:
-        UsageError: no such protocol, or its text is wrong.
+        UsageError: the protocol does not exist or is invalid.
     """
     path = SHIPPED / f"{source}.yaml"
     if not path.is_file():
         path = Path(source)
     if not path.is_file():
         shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-        raise UsageError(f"There is no protocol {str(source)!r}; name one of {shipped}, or a YAML file.")
+        raise UsageError(f"There is no protocol {str(source)!r}; give one of {shipped}, or a YAML file.")
     try:
         return Protocol.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:

@@ -1,4 +1,4 @@
-"""The per-sample CSV files, read: the one reader, for a run that goes on and for a table that is computed."""
+"""The reader of per-sample CSV files, for resuming and for computing tables."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def read_lines(path: Path, *, cut: bool = False) -> list[list[str]]:
 
     Args:
         path: the file.
-        cut: a last line without its end was cut off by a kill, and does not count.
+        cut: ignore an incomplete last line, left by a killed process.
 
     Raises:
-        NakawariError: it is missing, not CSV, or its lines are of different lengths.
+        NakawariError: it is missing, not CSV, or its lines have different lengths.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise NakawariError(f"{path} is missing; run the same nakawari evaluate again to make it.") from error
+        raise NakawariError(f"{path} is missing; run the same nakawari evaluate again to create it.") from error
     except UnicodeDecodeError as error:
         raise NakawariError(f"{path} is not a readable CSV file; delete it and evaluate again.") from error
     if cut:
@@ -37,18 +37,18 @@ def read_lines(path: Path, *, cut: bool = False) -> list[list[str]]:
     if cut:
         lines = [line for line in lines if len(line) == len(lines[0])]
     elif not lines or tuple(lines[0][: len(FIXED)]) != FIXED or any(len(line) != len(lines[0]) for line in lines):
-        raise NakawariError(f"{path} is not a whole record of samples; delete it and evaluate again.")
+        raise NakawariError(f"{path} is not a complete record of samples; delete it and evaluate again.")
     return lines
 
 
 @dataclass(frozen=True, eq=False)
 class SampleTable:
-    """One row's samples in the order of the data set; NaN where a sample has no value.
+    """One row's samples in the order of the data set; NaN if a sample has no value.
 
     Args:
-        levels: difficulty of each sample, empty where not annotated.
+        levels: difficulty of each sample, empty if not annotated.
         mean: metric -> (N,) values under the protocol itself, averaged over seeds.
-        first: the same for the first seed alone, whose frames are shown.
+        first: the same for the first seed, whose frames are shown.
         departures: (protocol row, metric) -> (N,) values averaged over seeds.
     """
 
@@ -80,10 +80,10 @@ def read_table(folder: Path, files: Mapping[str, Sequence[str]], names: Sequence
         folder: the result.
         files: generation -> paths of its CSV files inside the folder, one a seed.
         names: samples in order, as the record lists them.
-        main: the name of the protocol itself, whose generation must be there.
+        main: the name of the protocol itself, whose generation must exist.
 
     Raises:
-        NakawariError: a file is missing, cut short, or does not hold these samples with finite values.
+        NakawariError: a file is missing or truncated, or does not hold these samples with finite values.
     """
     if not files.get(main):
         raise NakawariError(f"{folder / 'aggregates.json'} names no CSV files for a finished row; evaluate again.")
@@ -130,7 +130,7 @@ def _numbers(path: Path, column: str, texts: Sequence[str]) -> np.ndarray:
         values = np.array([float(text) if text else np.nan for text in texts])
     except ValueError as error:
         raise NakawariError(
-            f"{path}: column {column} holds what is not a number; delete the file and evaluate again."
+            f"{path}: column {column} holds a value that is not a number; delete the file and evaluate again."
         ) from error
     if any(text and not np.isfinite(value) for text, value in zip(texts, values, strict=True)):
         raise NakawariError(

@@ -1,7 +1,7 @@
-"""Per-sample records: one CSV for one row of the table and one seed, grown line by line, whole at the end.
+"""Per-sample records: one CSV per row and seed, written line by line.
 
-While work goes on every process appends to a part file of its own, so a killed run keeps every finished sample; at the
-end the parts become one file in the order of the data set, whoever did which sample and however often it was cut.
+Every process appends to its own part file, so a killed run keeps every finished sample; at the
+end the parts are joined in the order of the data set, independent of the distribution and of interruptions.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Records:
 
     @property
     def failed_path(self) -> Path:
-        """Where the failures of an unfinished row are written: sample name -> what went wrong."""
+        """File of the failures of an unfinished row: sample name -> reason."""
         return self.path.with_suffix(".failed.json")
 
     def _parts(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{self.path.stem}.part-*.csv"))
 
     def done(self) -> dict[str, list[str]]:
-        """Finished samples by name, as the fields that were written; a line cut off by a kill does not count."""
+        """Finished samples by name, as written fields; an incomplete line is ignored."""
         found: dict[str, list[str]] = {}
         for file in [self.path, *self._parts()]:
             if file.is_file():
@@ -54,7 +54,7 @@ class Records:
         return body
 
     def append(self, rank: int, name: str, level: str, values: Mapping[str, float | None]) -> None:
-        """Write one finished sample to this process's part, safely on disk."""
+        """Append one finished sample to this process's part, and flush it to disk."""
         part = self.path.with_name(f"{self.path.stem}.part-{rank}.csv")
         part.parent.mkdir(parents=True, exist_ok=True)
         fields = [name, level, *(_text(values[column]) for column in self.columns[len(FIXED) :])]
@@ -68,7 +68,8 @@ class Records:
             raise NakawariError(f"Could not write {part}: {error.strerror}; finished samples stay.") from error
 
     def finish(self, names: Sequence[str], failures: Mapping[str, str]) -> bool:
-        """Join the parts in the order of `names`; with samples missing write `failed_path` instead and return False."""
+        """Join the parts in the order of `names`; if samples are missing, write `failed_path` instead and return
+        False."""
         done = self.done()
         missing = {name: failures.get(name, "not run") for name in names if name not in done}
         if missing:
@@ -81,14 +82,14 @@ class Records:
 
 
 class FrameRecords:
-    """The frames of the samples of one row and seed, where samples have several: one line for each.
+    """The frames of the samples of one row and seed, if samples have several: one line for each.
 
-    Written before the sample itself, so that a sample that counts as done has its frames; done twice after a kill, the
+    Written before the sample itself, so that a finished sample has its frames; if a killed sample is repeated, the
     last line counts.
 
     Args:
         path: the final CSV.
-        metrics: those of the protocol; of single frames are the ones that need a pair.
+        metrics: of the protocol; those that need a pair are per frame.
     """
 
     def __init__(self, path: Path, metrics: Sequence[Metric]) -> None:
@@ -101,19 +102,19 @@ class FrameRecords:
             self._records.append(rank, frame_name(prepared.task.name, time), prepared.level, values)
 
     def finish(self, samples: Sequence[Sample]) -> None:
-        """Join the parts in the order of the samples, where every frame is there."""
+        """Join the parts in the order of the samples, if every frame exists."""
         names = [frame_name(one.name, time) for one in samples if len(one.times) > 1 for time in one.times]
         if names and not set(names) - self._records.done().keys():
             self._records.finish(names, {})
 
 
 def frame_name(sample: str, time: float) -> str:
-    """A true frame of a sample, by its time in (0, 1)."""
+    """The name of a true frame of a sample at a time in (0, 1)."""
     return f"{sample}@{time:.4f}"
 
 
 def _repair(part: Path) -> bool:
-    """Cut a half-written last line off; True when the file is new or empty and needs its header."""
+    """Remove an incomplete last line; True if the file is new or empty and needs its header."""
     if not part.exists():
         return True
     data = part.read_bytes()

@@ -1,4 +1,4 @@
-"""The one code path from a data set and some models to numbers."""
+"""Run an evaluation: the single code path from data set and models to numbers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .samples import Prepared, chosen, keep_frames, keep_reference, prepare, sco
 from .schema import Entry, Identity, Record
 
 Progress = Callable[[str, int, int], None]
-"""Called with (row, finished samples, all samples)."""
+"""Called with (row, finished samples, total samples)."""
 
 
 @dataclass
 class Run:
-    """One evaluation in progress: its folder, its samples, and which of them could not be read."""
+    """One evaluation in progress: its folder, its samples, and the unreadable ones."""
 
     output: Path
     samples: Sequence[Sample]
@@ -67,20 +67,20 @@ class Run:
         return failures
 
     def _seen(self, contestant: Contestant) -> list[str]:
-        """Warn where a model was trained on what it is scored on; returns those samples."""
+        """Warn if a model was trained on samples of the evaluation; returns those samples."""
         source = getattr(contestant, "source", None)
         seen = seen_samples(source, self.samples) if isinstance(contestant, Model) and source is not None else []
         if seen and self.workers.begins:
             warnings.warn(
                 f"{contestant.name} was trained on {len(seen)} of these {len(self.samples)} samples, such as "
-                f"{seen[0]}: its scores say nothing about new drawings; evaluate on data that were kept out.",
+                f"{seen[0]}: its scores say nothing about new drawings; evaluate on held-out data.",
                 NakawariWarning,
                 stacklevel=2,
             )
         return seen
 
     def _groups(self, contestant: Contestant) -> list[Group]:
-        """The generations that this row needs: not those that change settings which it does not have."""
+        """The generations of this row, without those that change settings which it does not have."""
         return [
             group
             for group in groups(self.protocol, self.record.left_out)
@@ -98,7 +98,8 @@ class Run:
         return f"{lead}seed-{seed}.csv"
 
     def _identity(self, contestant: Contestant) -> Identity | None:
-        """Hashing takes seconds for a large model, and rows that share a pipeline come one after the other."""
+        """The identity, cached for consecutive rows that share a pipeline, as hashing takes seconds for a large
+        model."""
         pipeline = getattr(contestant, "pipeline", None)
         if pipeline is None:
             return contestant.identity()
@@ -108,7 +109,7 @@ class Run:
         return self._last[1].model_copy(update={"drawing": getattr(contestant, "drawing", None)})
 
     def _fill(self, contestant: Contestant, folder: Path, group: Group, seed: int, records: Records) -> dict[str, str]:
-        """Do the samples that are not done; returns failures by sample name, on every process."""
+        """Evaluate the missing samples; returns failures by sample name, on every process."""
         done = {**records.done(), **self.unreadable}
         mine = [
             sample
@@ -137,7 +138,7 @@ class Run:
         return FrameRecords(folder / f"frames-{seed}.csv", group.metrics[0])
 
     def _leave_out(self, unreadable: dict[str, str]) -> None:
-        """A sample that cannot be read is left out of every row alike, by name."""
+        """Exclude unreadable samples from every row, by name."""
         if not unreadable:
             return
         self.unreadable |= unreadable
@@ -156,7 +157,7 @@ class Run:
         except Exception as error:
             if len(batch) == 1:
                 return {batch[0].task.name: _reason(error)}
-            # One bad sample must not take its batch with it: try them one by one and name it.
+            # One bad sample must not fail its batch: try the samples one by one and name it.
             failures: dict[str, str] = {}
             for prepared in batch:
                 failures |= self._batch(contestant, folder, group, seed, [prepared], records)
@@ -196,7 +197,7 @@ class Run:
         records.append(self.workers.rank, prepared.task.name, prepared.level, values)
 
     def _costs(self, contestant: Model, folder: Path) -> None:
-        """Cost under the protocol, and under those of its rows that draw or time in another way."""
+        """Cost under the protocol, and under its departures that draw or time differently."""
         main, *rows = self.protocol.variants()
         for protocol in [main, *(row for row in rows if not _same_cost(row, main))]:
             tail = "" if protocol.name == self.protocol.name else f".{protocol.name}"
@@ -212,7 +213,7 @@ def _same_cost(one: Protocol, other: Protocol) -> bool:
 
 
 def _same_scene(row: Protocol, main: Protocol) -> bool:
-    """Whether two protocols show the same pictures at the same times, whatever the sampler does."""
+    """Whether two protocols have the same pictures and times, regardless of sampler settings."""
     return all(getattr(row, name) == getattr(main, name) for name in ("size", "fit", "resample", "num_frames", "split"))
 
 
@@ -248,11 +249,11 @@ def _reason(error: Exception) -> str:
 def contestants(
     variants: Sequence[str | Variant | Contestant], protocol: Protocol, *, floors: bool = True, device: str = "cpu"
 ) -> Iterator[Contestant]:
-    """The rows of the table in order: floors, installed peers, then each variant, loaded when its turn comes, and what
-    stands beside it.
+    """The rows of the table in order: baselines, installed peers, then each variant, loaded on demand, with its
+    baselines.
 
-    Strings are variants as the command line writes them. A variant with an adapter or a lower precision has its base
-    in full precision as parent, where that is among the variants.
+    Strings are variants in command-line notation. A variant with an adapter or a lower precision has its base
+    in full precision as parent, if that is among the variants.
     """
     if floors:
         yield from standard_floors()
@@ -302,31 +303,31 @@ def evaluate(
     progress: Progress | None = None,
     share: Processes | None = None,
 ) -> dict[str, Any]:
-    """Measure every variant on every sample by one protocol; returns what `aggregates.json` holds.
+    """Measure every variant on every sample by one protocol; returns the contents of `aggregates.json`.
 
     Args:
-        variants: rows; the first is what the others are compared with.
+        variants: rows; the first is the reference.
         dataset: samples in order (`nakawari.data.triplets.open_dataset`), each with at least one true frame.
-        protocol: how.
-        output: folder for per-sample CSVs, kept frames, `protocol.yaml`, `record.json` and `aggregates.json`. Work
-            already there under the same protocol is not done again, rows that stand there stay in the table, and
+        protocol: the protocol.
+        output: folder for per-sample CSVs, kept frames, `protocol.yaml`, `record.json` and `aggregates.json`. Existing
+            results of the same protocol are not repeated, existing rows stay in the table, and
             samples may be added.
-        floors: put floors, anchors, installed peers and ceilings beside the variants.
+        floors: include baselines, installed peers and autoencoder reconstructions.
         cost: measure time and memory of every model with the settings of the quality run.
-        device: where variants given by name are loaded.
-        progress: told about finished samples.
-        share: work on these samples alone (`processes.share_of`), beside others that work on theirs; nothing is put
-            together and no cost measured, which the same call without it does. Returned is nothing.
+        device: of variants given by name.
+        progress: callback for finished samples.
+        share: evaluate only this share (`processes.share_of`); nothing is joined
+            and no cost is measured, which the same call without it does. Returns {}.
 
     Raises:
-        UsageError: an empty data set, two rows or samples of one name, or an output folder of another protocol, of
-            other pictures or of another model.
-        NakawariError: samples failed or could not be read; everything else is finished and written, and the message
+        UsageError: an empty data set, two rows or samples with one name, or an output folder of another protocol,
+            other pictures or another model.
+        NakawariError: samples failed or are unreadable; everything else is written, and the message
             names one.
     """
     names = [sample.name for sample in dataset]
     if not names or len(set(names)) != len(names):
-        raise UsageError("The data set is empty or has two samples of one name; check the folder and the split.")
+        raise UsageError("The data set is empty or has two samples with one name; check the folder and the split.")
     output, workers = Path(output), share or processes()
     with _kept(output, workers):
         if workers.begins:
@@ -343,23 +344,23 @@ def evaluate(
                 sample, reason = next(iter(failed.items()))
                 raise NakawariError(
                     f"{contestant.name} failed on {len(failed)} samples of this share, such as {sample}: "
-                    f"{reason.rstrip('.')}; what is done stays, and the run that joins the shares tries them again."
+                    f"{reason.rstrip('.')}; finished samples are kept; the run that joins the shares retries the rest."
                 )
         return {} if workers.apart else _conclude(run)
 
 
 def _kept(output: Path, workers: Processes) -> AbstractContextManager[None]:
-    """The folder for ourselves, or for this share of it."""
+    """The lock of the folder, or of this share of it."""
     if workers.apart:
         return beside_others(output, workers.rank)
     return alone(output) if workers.rank == 0 else nullcontext()
 
 
 def _conclude(run: Run) -> dict[str, Any]:
-    """Write the table of every row in the folder, then say what failed.
+    """Write the table of every row in the folder, then report failures.
 
     Raises:
-        NakawariError: samples failed or could not be read.
+        NakawariError: samples failed or are unreadable.
     """
     path = run.output / "aggregates.json"
     rows: list[Entry] = []
@@ -376,13 +377,12 @@ def _conclude(run: Run) -> dict[str, Any]:
         count = sum(len(entry.failures) for entry in rows if entry.name in run.rows)
         raise NakawariError(
             f"{row} failed on sample {sample}: {reason.rstrip('.')}; {count} failures in all, failed rows get no "
-            "mean, and running again tries only what is missing."
+            "mean, and running again retries only the missing samples."
         )
     if run.record.unreadable:
         sample, reason = next(iter(run.record.unreadable.items()))
         raise NakawariError(
-            f"{len(run.record.unreadable)} of {len(run.samples)} samples could not be read and count in no row (sample "
-            f"{sample}: {reason.rstrip('.')}); everything else is written, and mending or removing them and running "
-            "again goes on."
+            f"{len(run.record.unreadable)} of {len(run.samples)} samples are unreadable and excluded from every row "
+            f"(sample {sample}: {reason.rstrip('.')}); everything else is written; repair or remove them and run again."
         )
     return read_json(path)

@@ -1,4 +1,4 @@
-"""From a sample of a data set to a task at the protocol's size, and from a drawn clip to numbers."""
+"""Convert a sample of a data set to a task at the protocol's size, and score drawn clips."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Prepared:
     """A sample at the protocol's size.
 
     Args:
-        task: what contestants see.
-        placement: where the picture lies in the frame; the rest is padding.
-        level: difficulty, empty where not annotated.
+        task: the input of the rows.
+        placement: position of the picture in the frame; the rest is padding.
+        level: difficulty, empty if not annotated.
         box: region of interest within the picture.
     """
 
@@ -39,7 +39,7 @@ class Prepared:
 
 
 def prepare(sample: Sample, protocol: Protocol) -> Prepared:
-    """Read a sample and bring it to the size of a protocol.
+    """Read a sample and fit it to the size of a protocol.
 
     Raises:
         NakawariError: a picture is broken or of another size, or there is no true frame between the keys.
@@ -58,7 +58,7 @@ def prepare(sample: Sample, protocol: Protocol) -> Prepared:
 
 
 def picture_hashes(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
-    """SHA-256 of the pictures of each sample, and of all pictures; one that is not there fails its sample later."""
+    """SHA-256 of the pictures of each sample, and of all pictures; a missing one fails its sample later."""
     paths = {path for sample in samples for path in (*sample.keys, *sample.truth)}
     hashes = {path: file_digest(path) for path in paths if path.is_file()}
     each = {
@@ -69,9 +69,9 @@ def picture_hashes(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
 
 
 def films_of(samples: Sequence[Sample]) -> list[str]:
-    """The film of each sample: what the data set says, else its own name; samples that share a picture are of one film.
+    """The film of each sample: from the data set, otherwise its own name; samples that share a picture are of one film.
 
-    A copy under another name, or a window that begins where another ends, is no second witness.
+    A copy under another name, or a window that begins where another ends, is not independent.
     """
     joined: dict[str, str] = {}
 
@@ -92,7 +92,7 @@ def films_of(samples: Sequence[Sample]) -> list[str]:
 
 
 def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list[int]]:
-    """Which frames of a contestant's clip are scored, one list or (`mid-pair`) two; see `protocol.selection`."""
+    """The scored frames of a row's clip, one list or (`mid-pair`) two; see `protocol.selection`."""
     task, count = prepared.task, contestant.num_frames(prepared.task)
     if count != task.num_frames:
         return [list(range(1, count - 1))]
@@ -101,7 +101,7 @@ def chosen(prepared: Prepared, contestant: Contestant, scored: str) -> list[list
 
 @dataclass(frozen=True)
 class Scores:
-    """Numbers of one clip: by metric, and of every true frame by metric for metrics of single frames."""
+    """Scores of one clip by metric, and of every true frame for per-frame metrics."""
 
     values: dict[str, float | None]
     frames: dict[str, list[float]]
@@ -156,19 +156,19 @@ def folder_name(name: str) -> str:
 
 
 def distinct_folder_name(name: str) -> str:
-    """A name as one folder name that no other name has: what was folded away comes back as a few letters of a hash."""
+    """A unique folder name for a name: lost characters are represented by a short hash."""
     folded = folder_name(name)
     return folded if folded == name else f"{folded}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def sample_folder(folder: Path, name: str) -> Path:
-    """Where the frames of a sample are kept; older results have them under the folded name alone."""
+    """The folder of a sample's frames; older results use the simplified name."""
     place = folder / distinct_folder_name(name)
     return place if place.is_dir() or not (folder / folder_name(name)).is_dir() else folder / folder_name(name)
 
 
 def keep_frames(folder: Path, prepared: Prepared, clip: Frames, choices: Sequence[Sequence[int]]) -> None:
-    """Write the scored frames, padding cut off, as `<folder>/<sample>/t<time>.png`."""
+    """Write the scored frames without padding as `<folder>/<sample>/t<time>.png`."""
     last = len(clip) - 1
     place = folder / distinct_folder_name(prepared.task.name)
     for index in sorted({index for choice in choices for index in choice}):
@@ -176,7 +176,7 @@ def keep_frames(folder: Path, prepared: Prepared, clip: Frames, choices: Sequenc
 
 
 def keep_keys(folder: Path, prepared: Prepared) -> None:
-    """Write the keys as they are shown to models, padding cut off."""
+    """Write the keys as given to models, without padding."""
     for name, frame in zip(("start", "end"), prepared.task.keys, strict=True):
         _write(folder / distinct_folder_name(prepared.task.name) / f"{name}.png", frame, prepared.placement)
 
@@ -196,5 +196,5 @@ def _write(path: Path, frame: Frames, placement: Placement) -> None:
 
 
 def read_frames(folder: Path) -> dict[str, Any]:
-    """The frames kept in a folder, file stem -> (H, W, 3) uint8; empty where none were kept."""
+    """The frames in a folder, file stem -> (H, W, 3) uint8; empty if there are none."""
     return {file.stem: read_rgb(file) for file in sorted(folder.glob("*.png"))}

@@ -1,6 +1,6 @@
-"""What an evaluation writes and a report reads: one schema for `record.json`, `row.json` and `aggregates.json`.
+"""The schema of an evaluation's files: `record.json`, `row.json` and `aggregates.json`.
 
-Format 2 says in every row which weights made it, and gives verdicts. Format 1 is read, not continued.
+Format 2 records the weights of every row, and has verdicts. Format 1 is read but cannot be resumed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .verdicts import Verdict
 
 FORMAT = 2
 DRAWN = "frames of "
-"""Begins the name of a part that is no network but the drawn pictures of one sample."""
+"""Prefix of the name of a part that holds the drawn pictures of one sample instead of a network."""
 Role = Literal["model", "floor", "anchor", "ceiling", "peer"]
 
 
 class Made(BaseModel):
-    """By which versions, which commit and on which machine something was made."""
+    """Versions, commit and machine of a result."""
 
     packages: dict[str, str] = Field(default_factory=dict)
     git: str | None = None
@@ -28,23 +28,23 @@ class Made(BaseModel):
 
 
 class Adapter(BaseModel):
-    """One adapter at work: SHA-256 of its tensors, and the distinct factors on them."""
+    """One active adapter: SHA-256 of its tensors, and the distinct scales."""
 
     sha256: str
     scale: list[float]
 
 
 class Identity(BaseModel):
-    """What made a row.
+    """The identity of a row.
 
     Args:
-        parts: SHA-256 of the tensors of each part (names, formats, shapes, bytes), adapters left out; for drawn
+        parts: SHA-256 of the tensors of each part (names, formats, shapes, bytes), without adapters; for drawn
             pictures those of each sample.
         adapters: by name.
-        precision: as the variant names it.
+        precision: as named by the variant.
         plan: SHA-256 of the `quantization.json` of a quantized folder.
-        settings: SHA-256 of what the configurations of the parts say.
-        drawing: `interpolate` where the row was drawn as `nakawari interpolate` draws; None for the model's call alone.
+        settings: SHA-256 of the configurations of the parts.
+        drawing: `interpolate` for the output of `nakawari interpolate`; None for the model's call.
     """
 
     parts: dict[str, str]
@@ -55,7 +55,7 @@ class Identity(BaseModel):
     drawing: str | None = None
 
     def unlike(self, other: Identity) -> str | None:
-        """The first thing in which two differ, in words; None where they are equal."""
+        """The first difference of two identities as text; None if they are equal."""
         for name in sorted({*self.parts, *other.parts}):
             drawn = name.startswith(DRAWN)
             there = name in self.parts and name in other.parts
@@ -68,22 +68,22 @@ class Identity(BaseModel):
             "precision": "the precision",
             "plan": "the plan of precisions",
             "settings": "the configuration",
-            "drawing": "the way of drawing",
+            "drawing": "the drawing method",
         }
         return next((word for key, word in named.items() if getattr(self, key) != getattr(other, key)), None)
 
 
 class Record(Made):
-    """`record.json`: where an evaluation was begun, and of which samples.
+    """`record.json`: origin and samples of an evaluation.
 
     Args:
         samples, films: every sample in order, and the film of each.
         data: SHA-256 over all pictures.
         pictures: sample -> SHA-256 of its pictures.
-        tags: sample -> style, kind of motion and region, where annotated.
-        unreadable: samples left out of every row -> why.
-        left_out: metrics of the protocol that were not computed -> why.
-        bootstrap: how intervals are made.
+        tags: sample -> style, kind of motion and region, if annotated.
+        unreadable: excluded samples -> reason.
+        left_out: metrics of the protocol that were not computed -> reason.
+        bootstrap: settings of the intervals.
     """
 
     format: int = 1
@@ -98,24 +98,24 @@ class Record(Made):
 
     @property
     def scored(self) -> list[str]:
-        """The samples that count, in order."""
+        """The readable samples, in order."""
         return [name for name in self.samples if name not in self.unreadable]
 
     @property
     def film_of(self) -> dict[str, str]:
-        """Sample -> film; its own name where the record does not say."""
+        """Sample -> film; its own name if the record has none."""
         return dict(zip(self.samples, self.films or self.samples, strict=True))
 
 
 class RowRecord(BaseModel):
-    """`row.json` in a row's folder: what the row is, and what made it.
+    """`row.json` in a row's folder: its kind and identity.
 
     Args:
         name, role, parent: see `nakawari.evaluation.contestants.Contestant`.
         folder: the row's folder below the results and below `frames`; None in older results.
         files: generation -> its CSV files, one a seed, below the results.
-        identity: None for rows that are nothing but code, and in older results.
-        made: every different version, commit and machine that worked on it.
+        identity: None for rows of code only, and in older results.
+        made: all distinct versions, commits and machines.
         seen_in_training: samples that the model was trained on.
     """
 
@@ -130,7 +130,7 @@ class RowRecord(BaseModel):
 
 
 class MetricInfo(BaseModel):
-    """A column of the table; `matters`: the smallest difference that does (None: not said)."""
+    """A column of the table; `matters`: the equivalence margin (None: unknown)."""
 
     name: str
     title: str
@@ -139,12 +139,12 @@ class MetricInfo(BaseModel):
 
     @property
     def sense(self) -> int:
-        """1 where more is better, -1 where less is."""
+        """1 if higher is better, -1 if lower is better."""
         return 1 if self.higher_is_better else -1
 
 
 class Fidelity(BaseModel):
-    """How close a row stays to its parent at the same seed: a mean with its interval."""
+    """Fidelity of a row to its parent at the same seed: a mean with its interval."""
 
     metric: str = "psnr"
     title: str
@@ -158,7 +158,7 @@ class Fidelity(BaseModel):
 
     @property
     def interval(self) -> Interval:
-        """The numbers alone."""
+        """The numbers."""
         return Interval(self.mean, self.low, self.high, self.count, self.level, self.films)
 
 
@@ -180,7 +180,7 @@ class Difference(BaseModel):
 
     @property
     def pair(self) -> Paired:
-        """The numbers alone."""
+        """The numbers."""
         return Paired(self.difference, self.wins, self.losses, self.ties, self.p, self.p_equal)
 
 
@@ -189,7 +189,7 @@ Results = dict[str, dict[str, dict[str, Interval]]]
 
 
 class Entry(RowRecord):
-    """A row of the table; `costs` are those of protocol rows that draw or time otherwise."""
+    """A row of the table; `costs` are those of departures that draw or time differently."""
 
     status: Literal["ok", "failed"]
     failures: dict[str, str] = Field(default_factory=dict)
@@ -200,7 +200,7 @@ class Entry(RowRecord):
 
 
 class Aggregates(BaseModel):
-    """`aggregates.json`; `rule`: by which verdicts were given (`verdicts.RULE`)."""
+    """`aggregates.json`; `rule`: the rule of the verdicts (`verdicts.RULE`)."""
 
     format: Literal[1, 2]
     rule: int = 1

@@ -1,4 +1,4 @@
-"""What the metrics see of one sample."""
+"""The input of the metrics for one sample."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Scored:
-    """What the metrics see of one sample.
+    """The input of the metrics for one sample.
 
     Args:
-        output: (F, H, W, 3), the generated frames that are scored, in order of time.
-        truth: (F, H, W, 3), the true frames that they stand for.
-        keys: (2, H, W, 3), the start and the end key that were given.
+        output: (F, H, W, 3), the scored generated frames, in temporal order.
+        truth: (F, H, W, 3), the corresponding true frames.
+        keys: (2, H, W, 3), the start and the end key.
         ends: (2, H, W, 3), the first and the last frame of the output.
-        box: region of interest as x, y, width, height in pixels of these frames; None where there is none.
-        times: of the output's frames in (0, 1); empty where they lie evenly between the keys.
+        box: region of interest as x, y, width, height in pixels of these frames; None if there is none.
+        times: of the output's frames in (0, 1); empty if they are even.
     """
 
     output: Frames
@@ -35,5 +35,5 @@ class Scored:
 
     @property
     def shares(self) -> list[float]:
-        """How far each frame of the output is on the way from key to key, in (0, 1)."""
+        """The time of each frame of the output between the keys, in (0, 1)."""
         return list(self.times) or [(index + 1) / (len(self.output) + 1) for index in range(len(self.output))]

@@ -1,11 +1,11 @@
-"""Means with intervals and differences with intervals, by the bootstrap over films.
+"""Means and differences with intervals, by the bootstrap over films.
 
-Samples that were cut from one film resemble each other, so films are drawn and not samples (cluster bootstrap); where
-every sample is a film of its own, this is the plain bootstrap over samples.
+Samples from one film are correlated, so films are resampled instead of samples (cluster bootstrap); if
+every sample is its own film, this is the plain bootstrap over samples.
 
 Sources: Efron & Tibshirani 1993, chapters 13 (percentile interval) and 14 (BCa, bias-corrected and accelerated);
-Davison & Hinkley 1997, section 3.8 (whole groups drawn); Hall 1992 (t for skewed values); Hesterberg 2015, section
-4.1.3 (quantiles expanded for few draws); Pagano & Tritchler 1983 (every way to flip signs, counted at once).
+Davison & Hinkley 1997, section 3.8 (resampling of groups); Hall 1992 (t for skewed values); Hesterberg 2015, section
+4.1.3 (quantiles expanded for few draws); Pagano & Tritchler 1983 (exact sign-flip test).
 Everything is seeded: the same values give the same interval.
 """
 
@@ -30,9 +30,9 @@ _CHUNK = 4_000_000
 class Interval:
     """A mean and the interval that covers the true mean at `level`; a single value has no interval (None).
 
-    `count`: how many samples; `films`: how many films they were cut from, which is what was drawn (None: an older
-    record that does not say). One film cannot tell how films differ: its own samples are drawn then, and the interval
-    speaks of this film alone.
+    `count`: number of samples; `films`: number of films, which are resampled (None: unknown in an older
+    record). With a single film its samples are resampled instead, and the interval
+    applies only to this film.
     """
 
     mean: float
@@ -44,23 +44,23 @@ class Interval:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Both bounds; twice the mean where there is no interval."""
+        """Both bounds; twice the mean if there is no interval."""
         return (self.mean if self.low is None else self.low), (self.mean if self.high is None else self.high)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """JSON-ready values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """How much better a variant is than another on the same samples.
+    """Paired comparison of two variants on the same samples.
 
     Args:
         difference: mean of variant minus reference, with its interval, in the metric's unit.
         wins, losses, ties: samples on which the variant is better, worse, equal.
         p: see `p_value`; None for one film.
-        p_equal: see `p_equal`; None for one film, or where it is not said which difference matters.
+        p_equal: see `p_equal`; None for one film, or without an equivalence margin.
     """
 
     difference: Interval
@@ -71,20 +71,20 @@ class Paired:
     p_equal: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """JSON-ready values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class _Clusters:
-    """Sums of the values of every film, (..., G), and how many samples each has, (G,)."""
+    """Sums of the values of every film, (..., G), and its number of samples, (G,)."""
 
     sums: np.ndarray
     sizes: np.ndarray
 
     @classmethod
     def of(cls, values: np.ndarray, films: Sequence[str] | None) -> _Clusters:
-        """Values (..., n) by film; every sample on its own where no films, or only one, are given."""
+        """Values (..., n) by film; every sample is a film if no films, or only one, are given."""
         if films is None or len(set(films)) < 2:
             return cls(values, np.ones(values.shape[-1]))
         order = {film: index for index, film in enumerate(dict.fromkeys(films))}
@@ -92,7 +92,7 @@ class _Clusters:
         return cls(values @ belongs, belongs.sum(0))
 
     def jackknife(self) -> np.ndarray:
-        """How far the mean falls when one film is left out, (..., G), centred."""
+        """Decrease of the mean without each film, (..., G), centred."""
         total, count = self.sums.sum(-1, keepdims=True), self.sizes.sum()
         means = (total - self.sums) / (count - self.sizes)
         return means.mean(-1, keepdims=True) - means
@@ -100,7 +100,7 @@ class _Clusters:
 
 @lru_cache(maxsize=4)
 def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each of `count` films is drawn in each resample, (count, resamples); never 256 times."""
+    """Multiplicity of each of `count` films in each resample, (count, resamples), below 256."""
     drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
     times = np.zeros((resamples, count), dtype=np.uint8)
     np.add.at(times, (np.arange(resamples)[:, None], drawn), 1)
@@ -110,9 +110,9 @@ def _draws(count: int, resamples: int, seed: int) -> np.ndarray:
 def resampled_means(
     values: np.ndarray, resamples: int = RESAMPLES, seed: int = 0, films: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Means of `resamples` draws of whole films with replacement: (..., n) -> (..., resamples).
+    """Means of `resamples` bootstrap samples of whole films: (..., n) -> (..., resamples).
 
-    All rows see the same draws.
+    All rows use the same resamples.
     """
     clusters = _Clusters.of(values, films)
     times = _draws(len(clusters.sizes), resamples, seed)
@@ -133,8 +133,8 @@ def bca_bounds(
 ) -> np.ndarray:
     """BCa bounds of the means along the last axis: (..., n) -> (..., 2); n >= 2.
 
-    The normal quantiles are expanded to those of Student's t times sqrt(n / (n - 1)), n films: without it an interval
-    over few films is too narrow, because a resample is as spread as its own few films are.
+    The normal quantiles are expanded to those of Student's t times sqrt(n / (n - 1)), n films: without it intervals
+    over few films are too narrow.
     """
     from scipy.special import ndtr, ndtri
     from scipy.stats import t
@@ -183,11 +183,11 @@ def mean_interval(
 
 
 def p_value(values: ArrayLike, films: Sequence[str] | None = None) -> float | None:
-    """How surprising these differences are where the truth is 0, two-sided: the largest of three tests over films.
+    """The two-sided p-value of these differences for a true mean of 0: the largest of three tests over films.
 
-    Student's t of the mean over its jackknife error (films left out one by one); the same with what skewed differences
-    add to it (Hall 1992); and the signs of whole films flipped in every way; above 64 films flipping says what t says,
-    and is left out. `benchmarks/false_verdicts.py` measures how often each p occurs. None for fewer than two films.
+    Student's t of the mean over its jackknife error (over films); the same with a correction for skewed
+    differences (Hall 1992); and an exact sign-flip test of whole films, which is omitted above 64 films, where it
+    agrees with t. `benchmarks/false_verdicts.py` measures the distribution of p. None for fewer than two films.
     """
     from scipy.stats import t
 
@@ -209,9 +209,9 @@ def p_value(values: ArrayLike, films: Sequence[str] | None = None) -> float | No
 
 
 def p_equal(values: ArrayLike, matters: float, films: Sequence[str] | None = None) -> float | None:
-    """How surprising so small a mean is where the truth is as far from 0 as `matters`, on the side where it is less so.
+    """The p-value of the equivalence test with the margin `matters`, the larger of both sides.
 
-    Two one-sided tests (Schuirmann 1987), each by `p_value`, which is two-sided: it errs to the safe side.
+    Two one-sided tests (Schuirmann 1987), each by `p_value`, which is two-sided and therefore conservative.
     """
     array = np.asarray(values, dtype=np.float64)
     sides = [p_value(array - edge, films) for edge in (-matters, matters)]
@@ -221,10 +221,10 @@ def p_equal(values: ArrayLike, matters: float, films: Sequence[str] | None = Non
 
 
 def _without_skew(score: float, spread: np.ndarray) -> float:
-    """Student's t of a mean of films without what skewed differences add to it: the mean and its error go together.
+    """Student's t of a mean of films, corrected for skewed differences.
 
-    It rises with `score`, which Johnson's quadratic does not: far from 0 that one finds nothing in what is plain.
-    `spread`: how far each film moves the mean, centred. Source: Hall 1992, the cubic transformation of t.
+    It is monotone in `score`, unlike Johnson's quadratic correction, which fails far from 0.
+    `spread`: influence of each film on the mean, centred. Source: Hall 1992, the cubic transformation of t.
     """
     count = len(spread)
     skew = (spread**3).mean() / ((spread**2).sum() / (count - 1)) ** 1.5 / count**0.5
@@ -232,14 +232,14 @@ def _without_skew(score: float, spread: np.ndarray) -> float:
 
 
 def _flipped(sums: np.ndarray) -> float:
-    """The share of all ways to flip the signs of films that take their total at least as far from 0 as it is.
+    """The share of all sign flips of films whose total is at least as far from 0 as the observed one.
 
-    Totals are counted on a grid of `_STEPS` steps; those that rounding may have moved below count as far.
+    Totals are counted on a grid of `_STEPS` steps; those that rounding may have moved below count as well.
     """
     count, sizes = len(sums), np.abs(sums)
     steps = np.rint(sizes * (_STEPS / sizes.sum())).astype(int)
     reach = int(steps.sum())
-    ways = np.zeros(reach + 1)  # by the sum of the films that keep a plus
+    ways = np.zeros(reach + 1)  # by the sum of the films with positive sign
     ways[0] = 1
     for step in steps:
         kept = ways[: reach + 1 - step] / 2
@@ -262,7 +262,7 @@ def paired(
 ) -> Paired:
     """Compare two variants sample by sample; both are one-dimensional, in the same order of samples.
 
-    `films`: as for `mean_interval`; `matters`: the smallest difference that does.
+    `films`: as for `mean_interval`; `matters`: the equivalence margin.
 
     Raises:
         ValueError: different lengths, no values, or one that is not finite.

@@ -1,17 +1,18 @@
-"""When a difference is called better, worse or equal, and when nothing is said.
+"""Verdicts on differences: better, worse, equal or undecided.
 
-The rule was chosen by simulation (`benchmarks/false_verdicts.py`): whatever the number of films and whether what they
-add is normal, heavy-tailed or as skewed as an exponential distribution, at most 7 % of tables may hold a false verdict,
+The rule was chosen by simulation (`benchmarks/false_verdicts.py`): for any number of films, and for film effects that
+are normal, heavy-tailed or as skewed as an exponential distribution, at most 7 % of tables may hold a false verdict,
 with one comparison, 24 or 144.
 
-- A p-value counts as `true_size` of itself, because tests of means err more often than they say where differences are
-  skewed, and the more so the smaller p is. No test of a mean holds for every distribution (Bahadur & Savage 1956).
-- Comparisons that are shown together are corrected by Holm's method. One whose films are so few that no outcome could
-  be found is *too few films*, and does not count as shown (Tarone 1990): `fewest_films` says how many that are.
+- A p-value is replaced by its `true_size`, because tests of means exceed their nominal error rate if differences are
+  skewed, more so for smaller p. No test of a mean holds for every distribution (Bahadur & Savage 1956).
+- Comparisons shown together are corrected by Holm's method. One with so few films that no outcome could
+  be significant is *too few films*, and is not counted (Tarone 1990): see `fewest_films`.
 - *Better*, *worse*: p is at most `ALPHA`, and the interval excludes 0.
-- *Equal*: that the difference is as large as matters has a p of at most `ALPHA_EQUAL`, and the interval lies within.
+- *Equal*: a difference as large as the margin has a p of at most `ALPHA_EQUAL`, and the interval lies within the
+margin.
   Both errors are possible in one table, so their levels add up.
-- Else *undecided*.
+- Otherwise *undecided*.
 
 Sources: Holm 1979, "A simple sequentially rejective multiple test procedure"; Tarone 1990, "A modified Bonferroni
 method for discrete data".
@@ -27,7 +28,7 @@ import numpy as np
 from .statistics import Paired
 
 RULE = 2
-"""Written beside verdicts: those of another rule are made anew, not held against this one."""
+"""Recorded with verdicts: those of another rule are recomputed instead of checked."""
 ALPHA = 0.05
 ALPHA_EQUAL = 0.01
 POWER = 0.73
@@ -36,7 +37,7 @@ Verdict = Literal["better", "worse", "equal", "undecided", "too few films"]
 
 
 def true_size(p: float) -> float:
-    """How often so small a p-value occurs without a difference, where differences are as skewed as they may be.
+    """The actual error rate of a p-value without a difference, for the most skewed allowed differences.
 
     The power was fitted to exponential distributions, 7 to 160 films and p from 0.02 to 0.00002.
     """
@@ -44,12 +45,12 @@ def true_size(p: float) -> float:
 
 
 def fewest_films(together: int = 1) -> int:
-    """How many films a difference needs to be found among so many that are shown together."""
+    """Minimum number of films for a significant difference among `together` comparisons."""
     return next(films for films in range(2, 1000) if _could_be_found(films, together, ALPHA))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P-values adjusted for being looked at together, in the same order."""
+    """P-values adjusted for multiple comparisons, in the same order."""
     order = np.argsort(p, kind="stable")
     adjusted = np.minimum(1.0, np.maximum.accumulate([p[i] * (len(p) - rank) for rank, i in enumerate(order)]))
     found = np.empty(len(p))
@@ -60,12 +61,12 @@ def holm(p: Sequence[float]) -> list[float]:
 def verdicts(
     pairs: Sequence[Paired], higher_is_better: Sequence[bool], matters: Sequence[float | None]
 ) -> list[Verdict]:
-    """One verdict for each comparison; all of them count as looked at together.
+    """One verdict for each comparison, corrected for all of them together.
 
     Args:
         pairs: comparisons.
         higher_is_better: the direction of each one's metric.
-        matters: the smallest difference of each one's metric that matters; None: every difference does.
+        matters: the equivalence margin of each one's metric; None: no margin.
     """
     films = [pair.difference.films or 0 for pair in pairs]
     differ = _adjusted([pair.p for pair in pairs], films, ALPHA)
@@ -74,14 +75,14 @@ def verdicts(
 
 
 def _could_be_found(films: int, together: int, alpha: float) -> bool:
-    """Whether the smallest p that so many films can have, where all signs are alike, is small enough."""
+    """Whether the smallest possible p of `films` films, with all signs equal, is small enough."""
     return true_size(2.0 ** (1 - films)) * together <= alpha
 
 
 def _adjusted(p: Sequence[float | None], films: Sequence[int], alpha: float) -> list[float | None]:
-    """True sizes after Holm's correction; None where there is no p, or films are too few for any outcome to be found.
+    """True sizes after Holm's correction; None without p, or with too few films for any significant outcome.
 
-    Which count as shown together depends on how many films they have, never on what was found.
+    Which comparisons are counted depends only on their number of films, not on the results.
     """
     given = [value is not None for value in p]
     for together in range(1, sum(given) + 1):

@@ -1,4 +1,4 @@
-"""The model families: architectures, samplers, pipelines. Nothing here knows about training."""
+"""The model families: architectures, samplers, pipelines. Independent of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .base import InterpolationPipeline
 
 FAMILIES = {"tooncrafter": "ToonCrafterPipeline", "framer": "FramerPipeline", "mini": "MiniPipeline"}
-"""The families, and the class of each that makes it runnable."""
+"""Family name -> pipeline class."""
 
 
 def build(config: Mapping[str, Any]) -> InterpolationPipeline:
@@ -32,7 +32,7 @@ def build(config: Mapping[str, Any]) -> InterpolationPipeline:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """What the model_index.json of a saved folder says, with the names that classes and settings have now."""
+    """The model_index.json of a saved folder, with current names of classes and settings."""
     return present(read_json(folder / "model_index.json"))
 
 

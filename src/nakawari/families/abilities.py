@@ -1,4 +1,4 @@
-"""What a model can do, said by the model: nobody else has to look into it to find out."""
+"""Abilities that a pipeline declares, so that other code need not inspect it."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ TrackUse = Literal["none", "matches", "control"]
 
 
 class Abilities:
-    """Part of the contract: what stands here holds for a family that says nothing else."""
+    """Part of the pipeline interface; the defaults of a family."""
 
     family: str
     tracks: ClassVar[TrackUse] = "none"
-    """What points that are led by hand are to it: `matches` of the keys, which it finds by itself where none are given,
-    or a `control`, which it goes without."""
+    """Meaning of tracks: `matches` between the keys, which the model otherwise finds itself, or an optional
+    `control`."""
     schedulers: ClassVar[tuple[str, ...]] = ()
-    """What `scheduled` takes, where a call may be sampled in several ways."""
+    """Names for `scheduled`, if the family has several samplers."""
     guide: Any = None
-    """What makes its motion guide; None where it has none."""
+    """The motion guide, or None."""
 
     @property
     def call_settings(self) -> Collection[str]:
-        """The keyword arguments that a call takes."""
+        """The keyword arguments of a call."""
         return inspect.signature(type(self).__call__).parameters
 
     @property
     def reads_words(self) -> bool:
-        """Whether a prompt changes what is drawn."""
+        """Whether the model reads a prompt."""
         return False
 
     @property
     def is_guided(self) -> bool:
-        """Whether a part of its condition can be taken away, which a guidance scale weighs."""
+        """Whether the model has an unconditional branch, so that a guidance scale has an effect."""
         return False
 
     @property
     def draws_any_time(self) -> bool:
-        """Whether a call takes `times` (F,), rising from 0 to 1: where on the way each frame stands. Where not, frames
+        """Whether a call takes `times` (F,), increasing from 0 to 1: the time of each frame. Otherwise frames
         are evenly spaced."""
         return False
 
     @property
     def frames_learnt(self) -> int | None:
-        """How many frames, keys included, every clip of its training had; None where that varied."""
+        """Number of frames, keys included, of every training clip; None if it varied."""
         return None
 
     def reads_noise(self, steps: int | None = None) -> bool:
-        """Whether the starting noise, and so the seed, changes what a call of so many steps (None: its own) draws."""
+        """Whether the starting noise, and so the seed, changes the result of a call with `steps` steps (None: the
+        default)."""
         return True

@@ -1,7 +1,7 @@
-"""Adapter files of every common layout, read into one: PEFT's names of our layers, and PEFT's configuration.
+"""Read adapter files of all common layouts into one: PEFT's names of our layers, and PEFT's configuration.
 
 Layouts: diffusers (`pytorch_lora_weights.safetensors`), PEFT (`adapter_model.safetensors` or `.bin` with
-`adapter_config.json`), and kohya's trainers (one file, layers named with underscores). Every tensor must find a layer.
+`adapter_config.json`), and kohya's trainers (one file, layers named with underscores). Every tensor must match a layer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 _PEFT_PICKLE = "adapter_model.bin"
 _INSIDE = ("", "best", "lora_best", "unet_lora", "final/unet_lora")
-"""Where in a given folder an adapter may lie: a run's best of ours, and what ToonCrafter-KDQ and FramerTurbo write."""
+"""Subfolders that may hold an adapter: of our run folders, and of those of ToonCrafter-KDQ and FramerTurbo."""
 _METADATA = "lora_adapter_metadata"
 _PREFIX = re.compile(r"(base_model\.model\.)?(model\.diffusion_model\.|diffusion_model\.|unet\.|lora_unet_)?")
 _SUFFIXES = {
@@ -60,7 +60,7 @@ def weights_file(source: Path) -> Path:
     """The weights file of an adapter: `source`, or the one in that folder, or in a training run's folder.
 
     Raises:
-        NakawariError: there is none, or several files could be meant.
+        NakawariError: there is none, or the choice is ambiguous.
     """
     if source.is_file():
         return source
@@ -85,12 +85,12 @@ def read_adapter(path: Path, network: nn.Module, family: str, renames: Mapping[s
 
     Args:
         path: see `weights_file`.
-        network: its layers must be those that the adapter names, at the same widths.
-        family: what the network is of, for error messages.
+        network: must have the adapter's layers at the same widths.
+        family: of the network, for error messages.
         renames: parts of layer names in files of the family's original code -> ours.
 
     Raises:
-        NakawariError: a file that cannot be read, an adapter of another model, or half a pair of matrices.
+        NakawariError: an unreadable file, an adapter of another model, or a missing matrix of a pair.
     """
     tensors, config = _read(path)
     layers = dict(network.named_modules())
@@ -124,12 +124,14 @@ def _weight(layer: nn.Module) -> Tensor | None:
 
 
 def _ranks(path: Path, weights: Mapping[str, Tensor], layers: Mapping[str, nn.Module], family: str) -> dict[str, int]:
-    """Layer -> rank, once it is sure that both matrices of each are there and fit it."""
+    """Layer -> rank, after checking that both matrices of each exist and fit."""
     ranks: dict[str, int] = {}
     for name in sorted({key.partition(".lora_")[0] for key in weights}):
         pair = [weights.get(f"{name}.lora_{side}.weight") for side in "AB"]
         if pair[0] is None or pair[1] is None or pair[0].shape[0] != pair[1].shape[1]:
-            raise NakawariError(f"Adapter {path} is broken: the two matrices of {name} do not belong together.")
+            raise NakawariError(
+                f"Adapter {path} is broken: the two matrices of {name} do not match; copy or train it again."
+            )
         base = _weight(layers[name])
         assert base is not None
         for width, wanted in ((pair[0].shape[1], base.shape[1]), (pair[1].shape[0], base.shape[0])):
@@ -145,7 +147,7 @@ def _ranks(path: Path, weights: Mapping[str, Tensor], layers: Mapping[str, nn.Mo
 def _config(
     path: Path, said: Mapping[str, Any], ranks: Mapping[str, int], alphas: Mapping[str, float]
 ) -> dict[str, Any]:
-    """PEFT's configuration: ranks as the matrices have them; alphas as the file says, without any the rank."""
+    """PEFT's configuration: ranks of the matrices; alphas of the file, by default the rank."""
     rank = said.get("r")
     wrong = [name for name in ranks if rank not in (None, ranks[name])]
     if wrong and not said.get("rank_pattern"):
@@ -177,7 +179,7 @@ def _pattern(said: Mapping[str, Any], layer: str, default: float) -> float:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a weights file, and what it or the file beside it says of them ({} where nothing does)."""
+    """The tensors of a weights file, and the metadata in it or in the file beside it ({} if there are none)."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""Adapters on a pipeline as people of diffusers and PEFT know them; any of `adapter_files`' layouts, strictly."""
+"""Adapters on a pipeline by the methods of diffusers and PEFT; strict, for all layouts of `adapter_files`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SAMPLING = "sampling.json"
 
 
 class AdapterCalls(LoraBaseMixin):
-    """What `diffusers.loaders` gives pipelines of its own: `load_lora_weights`, `set_adapters`, `fuse_lora`,
-    `unload_lora_weights` and their kin, for the denoiser and, where an adapter has one, for the autoencoder's decoder.
+    """The adapter methods of diffusers' pipelines: `load_lora_weights`, `set_adapters`, `fuse_lora`,
+    `unload_lora_weights` and others, for the denoiser and, if an adapter has one, for the autoencoder's decoder.
 
-    A weight of `set_adapters` multiplies the adapter's own alpha / rank, as everywhere in diffusers.
+    A weight of `set_adapters` multiplies the adapter's own alpha / rank, as in diffusers.
     """
 
     family: str
     denoiser_name: ClassVar[str]
     denoiser: Any
     lora_patterns: Mapping[str, str]
-    """Preset name -> regular expression over the denoiser's module names; its linear and convolution layers count."""
+    """Preset name -> regular expression over the denoiser's module names; selects linear and convolution layers."""
     layer_renames: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Parts of layer names in the family's original code -> ours."""
 
@@ -44,7 +44,7 @@ class AdapterCalls(LoraBaseMixin):
         return {name: self.lora_layers(pattern) for name, pattern in self.lora_patterns.items()}
 
     def lora_layers(self, target: str) -> list[str]:
-        """The names of the denoiser's linear and convolution layers that a preset or a regular expression names.
+        """The names of the denoiser's linear and convolution layers matched by a preset or a regular expression.
 
         Raises:
             UsageError: there is none.
@@ -61,27 +61,27 @@ class AdapterCalls(LoraBaseMixin):
         if not names:
             raise UsageError(
                 f"The target {target!r} matches no layer of this {self.family} denoiser; "
-                f"presets are {presets}, and any regular expression over its module names will do."
+                f"give a preset, {presets}, or a regular expression over its module names."
             )
         return names
 
     def load_lora_weights(
         self, source: str | Path, adapter_name: str | None = None, *, weight_name: str | None = None
     ) -> None:
-        """Load an adapter beside those that are there, at scale 1, and use it alone.
+        """Load a further adapter, at scale 1, and activate only it.
 
         Args:
             source: a file or folder of a layout of `adapter_files`, or a training run.
             adapter_name: for `set_adapters`; None = the first free one of default_0, default_1 and so on.
-            weight_name: the file in the folder, where there are several.
+            weight_name: the file in the folder, if there are several.
 
         Raises:
-            NakawariError: no adapter there, or one for other layers, widths or ranks; a name that is taken.
+            NakawariError: no adapter, or one for other layers, widths or ranks; a name in use.
         """
         taken = getattr(self.denoiser, "peft_config", {})
         name = adapter_name or next(f"default_{n}" for n in range(len(taken) + 1) if f"default_{n}" not in taken)
         if name in taken:
-            raise NakawariError(f"There is an adapter {name!r} already; choose another adapter_name.")
+            raise NakawariError(f"There is already an adapter {name!r}; choose another adapter_name.")
         folder = load_adapter(self, Path(source) / (weight_name or ""), name)
         if (folder / SAMPLING).is_file():
             self.sample_in_few_steps(few_steps(folder / SAMPLING))
@@ -91,7 +91,7 @@ class AdapterCalls(LoraBaseMixin):
         """Write one adapter in diffusers' and in PEFT's layout; None = the only one there is."""
         names = [adapter_name] if adapter_name else list(getattr(self.denoiser, "peft_config", {}))
         if len(names) != 1:
-            raise UsageError(f"There are {len(names)} adapters; name the one to save by adapter_name.")
+            raise UsageError(f"There are {len(names)} adapters; give the one to save as adapter_name.")
         save_adapter(self.denoiser, Path(save_directory), names[0])
         if names[0] in getattr(self.components.get("vae"), "peft_config", {}):
             save_adapter(self.components["vae"], Path(save_directory) / DECODER, names[0])
@@ -111,8 +111,8 @@ class AdapterCalls(LoraBaseMixin):
 
 
 def load_adapter(pipeline: Any, source: Path, name: str) -> Path:
-    """Put the adapter in `source` onto a pipeline's denoiser, and what lies beside it onto the other parts; returns its
-    folder. Raises as `read_adapter`."""
+    """Load the adapter in `source` into a pipeline's denoiser, and those beside it into the other components; returns
+    its folder. Raises the errors of `read_adapter`."""
     path = weights_file(source)
     _put(path, pipeline.denoiser, pipeline, name)
     if (path.parent / DECODER).is_dir():
@@ -129,7 +129,7 @@ def _put(path: Path, network: Any, pipeline: Any, name: str) -> None:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NakawariError(f"Adapter {path} could not be loaded ({reason}); train it again.") from error
-    network.train(network.training)  # a new layer's dropout would be on
+    network.train(network.training)  # otherwise a new layer's dropout is enabled
 
 
 def save_adapter(network: Any, folder: Path, name: str) -> None:
@@ -138,7 +138,7 @@ def save_adapter(network: Any, folder: Path, name: str) -> None:
     from safetensors.torch import save_file
 
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # it would remark on modules kept in float32, of which there are none
+    logging.set_verbosity_error()  # it warns about missing float32 modules
     try:
         network.save_lora_adapter(folder, adapter_name=name)
     finally:
@@ -156,7 +156,7 @@ def save_adapter(network: Any, folder: Path, name: str) -> None:
 
 
 def autoencoder(pipeline: Any) -> Any:
-    """The autoencoder, whose decoder may be adapted beside the denoiser. Raises `NakawariError` where it may not."""
+    """The autoencoder, if its decoder can be adapted. Raises `NakawariError` otherwise."""
     found = pipeline.components.get("vae")
     if not hasattr(found, "add_adapter"):
         raise NakawariError(
@@ -167,12 +167,12 @@ def autoencoder(pipeline: Any) -> Any:
 
 
 def write_few_steps(folder: Path, steps: int) -> None:
-    """Say beside an adapter that it draws in `steps` steps of the consistency sampler, with guidance folded in."""
+    """Record beside an adapter that it needs `steps` steps of the consistency sampler, without guidance."""
     write_json(folder / SAMPLING, {"sampler": "consistency", "num_inference_steps": steps, "guidance_scale": 1.0})
 
 
 def few_steps(path: Path) -> int:
-    """The steps that `write_few_steps` wrote."""
+    """The steps recorded by `write_few_steps`."""
     words = read_json(path)
     steps = words.get("num_inference_steps") if isinstance(words, dict) else None
     if not isinstance(steps, int) or steps < 1 or words.get("sampler") != "consistency":

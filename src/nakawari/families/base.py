@@ -1,6 +1,6 @@
-"""The contract that every family keeps: five verbs and the condition they share.
+"""The interface of every family: five methods and the condition that they share.
 
-Training, evaluation, quantization and the command line speak only to what stands here.
+Training, evaluation, quantization and the command line use only this interface.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .inputs import KeyFrames, read_pair
 
 @dataclass(frozen=True)
 class Condition:
-    """Everything a denoiser is told about a batch of clips, computed once per clip.
+    """All inputs of a denoiser for a batch of clips except noisy latents and timestep, computed once per clip.
 
     Shapes: B batch, F frames, C latent channels, h x w latent size, H x W frame size after padding.
 
     Args:
         num_frames: F, both keys included.
-        size: height and width of the frames as they came in, before padding; `decode` cuts back to it.
-        latents: (B, F, C', h, w), what the denoiser sees beside the noisy latents: the keys' latents in their places.
-        tokens: (B, L, D) context tokens, or None where the model has no towers.
+        size: height and width of the input frames, before padding; `decode` crops to it.
+        latents: (B, F, C', h, w), concatenated to the noisy latents: the keys' latents at their frames.
+        tokens: (B, L, D) context tokens, or None for a model without encoders.
         null_tokens: (B, L, D) the same without text and without image, for the unconditional branch.
         image_tokens: (B, L, D) without text but with the image, for guidance with two scales.
         fps: (B,) frames per second or frame stride, as the family counts it; None = the family's default.
         references: per decoder level (B, 2, C, H, W), encoder features of start and end key.
-        base: (B, F, C, h, w), what the latents are relative to where a model works on residuals; None = nothing.
-        guide: what the keys alone say about each frame, padded as the frames are; None = the model takes none.
+        base: (B, F, C, h, w), subtracted from the latents by a model that works on residuals; None = nothing.
+        guide: the motion guide of each frame, padded like the frames; None = none.
         control: family-specific control maps (B, F, ...), such as track heatmaps; None = none.
         extra: family-specific tensors with the batch first.
     """
@@ -68,7 +68,7 @@ class Condition:
         return self.latents.shape[0]
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some fields changed."""
+        """A copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
     def map(self, function: Any) -> Self:
@@ -80,7 +80,7 @@ class Condition:
         return self.map(lambda tensor: tensor.to(*args, **kwargs))
 
     def select(self, index: slice | Sequence[int]) -> Self:
-        """Some clips of the batch."""
+        """A selection of the clips."""
         return self.map(lambda tensor: tensor[index])
 
     def _tensors(self) -> dict[str, Any]:
@@ -135,18 +135,18 @@ class InterpolationOutput(BaseOutput):
 
 
 class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
-    """A family made runnable. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
+    """The pipeline of a family. Frames are (B, F, 3, H, W) in [-1, 1], latents (B, F, C, h, w)."""
 
     denoiser_name: ClassVar[str] = "unet"
-    """The component that `denoiser` is."""
+    """Name of the denoiser component."""
     default_lora: str
-    """The preset that is adapted where nothing else is said."""
+    """Default preset of adapted layers."""
     condition_dropout: Mapping[str, float] = MappingProxyType({})
-    """Shares of training samples that the family is trained with less of its condition: `text` without text, `image`
-    without text and image, `image_only` with text alone, `guide` without motion guidance."""
+    """Condition dropout rates of the family's training: `text` without text, `image`
+    without text and image, `image_only` with only text, `guide` without motion guidance."""
     trained_fps: ClassVar[tuple[int, int] | None] = None
-    """The least and most frames per second that the family is told of training clips, each clip its own; None = it is
-    always told its default."""
+    """Range of the frame-rate condition in training, in frames per second of each clip; None = always the
+    default."""
 
     @property
     @abstractmethod
@@ -156,12 +156,12 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
     @property
     @abstractmethod
     def denoiser(self) -> torch.nn.Module:
-        """The one network that is adapted, distilled and quantized."""
+        """The network that is adapted, distilled and quantized."""
 
     def _keys(
         self, start: KeyFrames | None, end: KeyFrames | None, height: int | None = None, width: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The keys of a call, (B, 3, H, W) on the device that it runs on; see `inputs.read_pair`."""
+        """The keys of a call, (B, 3, H, W) on the execution device; see `inputs.read_pair`."""
         if start is None or end is None:
             raise UsageError("A call needs both keys, start and end, or a condition.")
         _, (first, last) = read_pair(start, end, height, width)
@@ -170,7 +170,7 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
     def _call_back(
         self, callback: StepCallback | None, number: int, time: Any, values: dict[str, Any], names: Sequence[str]
     ) -> Any:
-        """Call `callback_on_step_end` with the values that are asked for; returns the latents to go on with."""
+        """Call `callback_on_step_end` with the requested values; returns the latents for the next step."""
         if callback is None:
             return values["latents"]
         if unknown := [name for name in names if name not in values]:
@@ -182,16 +182,16 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
         return (answer or {}).get("latents", values["latents"])
 
     def _on_step(self, callback: StepCallback | None, names: Sequence[str]) -> Callable[..., Tensor]:
-        """`_call_back` as a sampling run calls it."""
+        """`_call_back` in the form of the sampler's callback."""
         return lambda number, time, x, x0: self._call_back(callback, number, time, {"latents": x, "x0": x0}, names)
 
     def _output(self, frames: Any, return_dict: bool) -> Any:
-        """What a call returns."""
+        """The return value of a call."""
         return InterpolationOutput(frames=frames) if return_dict else (frames,)
 
     @property
     def _execution_device(self) -> torch.device:
-        """Where it computes: where only some networks wait elsewhere, the denoiser's device, whichever comes first."""
+        """The execution device: that of the denoiser if only some networks are offloaded."""
         waiting = any(hasattr(part, "_hf_hook") for part in self.components.values())
         if waiting and not hasattr(self.denoiser, "_hf_hook"):
             return self.denoiser.device
@@ -202,7 +202,7 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
         """Frames (B, F, 3, H, W) -> latents (B, F, C, h, w), scaled as the denoiser expects.
 
         With a condition that has a `base`, the latents are relative to it. With a generator (one, or one per sample)
-        the posterior is sampled; without, its mean is taken. Sizes are padded to the multiple the model needs.
+        the posterior is sampled; otherwise its mean is used. Sizes are padded to the multiple that the model needs.
         """
 
     @abstractmethod
@@ -218,43 +218,44 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
         guided: bool = True,
         generator: Any = None,
     ) -> Condition:
-        """All that the denoiser is told, from two keys (B, 3, H, W) in [-1, 1]; computed once per clip.
+        """The condition of two keys (B, 3, H, W) in [-1, 1]; computed once per clip.
 
-        `guided=False` leaves motion guidance out where the model has it.
+        `guided=False` disables motion guidance.
         """
 
     @abstractmethod
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
-        """The same condition with text (and, unless `keep_image`, image) emptied: the other branch of guidance."""
+        """The condition without text (and, unless `keep_image`, without image): the unconditional branch of
+        guidance."""
 
     @abstractmethod
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """Raw denoiser output for x_t = `noisy` (B, F, C, h, w) at times `t` (B,); same shape as `noisy`."""
 
     def denoise_branches(self, noisy: Tensor, t: Tensor, branches: Sequence[Condition]) -> list[Tensor]:
-        """`denoise` under each branch of guidance, the conditional one first, as the family samples with guidance:
-        where branches see each other, they go through the network together."""
+        """`denoise` for each branch of guidance, the conditional one first; if the branches interact in the family's
+        network, they are evaluated in one batch."""
         return [self.denoise(noisy, t, branch) for branch in branches]
 
     def denoise_in_part(
         self, noisy: Tensor, t: Tensor, condition: Condition, depth: int, deep: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """`denoise` that evaluates `depth` output layers and what leads to them by the shortest way, and reads the rest
-        from `deep`; all where `deep` is None.
+        """`denoise` that evaluates only `depth` output layers and the shortest path to them, and reads the other
+        features from `deep`; the whole network if `deep` is None.
 
-        Returns: the answer, and the deep features (B*F, C, h', w') for a later step, see `families.cache`.
+        Returns: the output, and the deep features (B*F, C, h', w') for a later step, see `families.cache`.
         """
-        raise NakawariError(f"{type(self).__name__} has no deep features to keep.")
+        raise NakawariError(f"{type(self).__name__} does not support --cache; leave it out.")
 
     @abstractmethod
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
         """Latents -> frames (B, F, 3, H, W) at `condition.size`, not clamped; gradients flow.
 
-        `chunk` bounds how many clips or frames are decoded at once, to bound memory.
+        `chunk` limits the number of clips or frames decoded at once, to limit memory.
         """
 
     def save_pretrained(self, save_directory: str | Path, **how: Any) -> None:
-        """As diffusers', with a card beside the weights."""
+        """As in diffusers, with a model card beside the weights."""
         super().save_pretrained(save_directory, **how)
         parts = {name: part for name, part in self.components.items() if isinstance(part, torch.nn.Module)}
         counts = {name: sum(value.numel() for value in part.parameters()) for name, part in parts.items()}
@@ -262,34 +263,35 @@ class InterpolationPipeline(Abilities, AdapterCalls, DiffusionPipeline):
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """As diffusers', with the components of earlier revisions under their present names."""
+        """As in diffusers, with components of earlier revisions under their current names."""
         found = super().load_config(*args, **kwargs)
         return (present(found[0]), *found[1:]) if isinstance(found, tuple) else present(found)
 
     def add_image_adapter(self) -> bool:
-        """Put a linear layer, component `image_adapter`, behind an image tower whose width its projector cannot read.
+        """Add a linear layer, component `image_adapter`, if the width of the image encoder differs from the projector's
+        input.
 
-        Returns: whether one was needed and made.
+        Returns: whether one was added.
         """
         return False
 
     def sample_in_few_steps(self, steps: int) -> None:
-        """From now on a call that names no settings takes `steps` steps of the consistency sampler without guidance,
-        as a denoiser wants it that was distilled to few steps; the settings are saved with the pipeline.
+        """Make `steps` steps of the consistency sampler without guidance the default of a call, for a denoiser
+        distilled to few steps; the settings are saved with the pipeline.
 
         Raises:
             NakawariError: the family has no such sampler.
         """
-        raise NakawariError(f"{type(self).__name__} has no sampler for few steps; take a ToonCrafter or a Framer.")
+        raise NakawariError(f"{type(self).__name__} has no sampler for few steps; use a ToonCrafter or a Framer.")
 
     def load_image_adapter(self, folder: Path) -> None:
         """Load the layer that training saved beside an adapter."""
-        raise NakawariError(f"{folder} is for a model with an image tower and a projector; this one has none.")
+        raise NakawariError(f"{folder} is for a model with an image encoder and a projector; this one has none.")
 
 
 StepCallback = Callable[[Any, int, Any, dict[str, Any]], Mapping[str, Any] | None]
 
 
 def default(value: Any, fallback: Any) -> Any:
-    """`value`, or what stands for it where a call leaves it open."""
+    """`value`, or `fallback` if it is None."""
     return fallback if value is None else value

@@ -1,9 +1,9 @@
-"""Sampling with less work: what changes slowly from step to step is kept, and carried on, instead of computed anew.
+"""Feature caching in sampling: reuse slowly changing features instead of recomputing them.
 
-The deep features of a UNet are kept (Ma et al. 2024, "DeepCache"): on most steps only its outermost layers are
-evaluated, for all branches of guidance: what guidance adds changes faster than the deep features do. What is kept is
-carried on in a straight line from the last two steps at which it was known. The whole network is evaluated where its
-features change, which they hardly do while all is noise, nor at the end.
+The deep features of a UNet are cached (Ma et al. 2024, "DeepCache"): on most steps only its outermost layers are
+evaluated, for all branches of guidance, because the guidance difference changes faster than the deep features. Cached
+features are extrapolated linearly from the last two evaluations. The whole network is evaluated where its
+features change; they hardly change at the noisiest steps or at the end.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CacheLevel:
-    """How much is kept.
+    """A level of caching.
 
     Args:
-        share: of the steps, at which the whole network is evaluated; at the others its outermost layers are. 0 to 1;
-            three steps at least.
+        share: share of the steps with a full evaluation, 0 to 1, at least three steps; at the others only the outermost
+            layers are evaluated.
         depth: output layers of the network that are evaluated at every step.
     """
 
@@ -37,20 +37,20 @@ class CacheLevel:
     depth: int = 1
 
     def count(self, steps: int) -> int:
-        """At how many of `steps` steps the whole network is evaluated."""
+        """Number of full evaluations in `steps` steps."""
         return min(steps, max(3, round(self.share * steps)))
 
     def whole(self, noise: Sequence[float]) -> tuple[bool, ...]:
-        """At which steps the whole network is evaluated: the first, and where `CHANGE` has grown by one more portion.
+        """The steps with a full evaluation: the first, and those where `CHANGE` has grown by a further equal portion.
 
         Args:
-            noise: of every step, from the noisiest on, ln of noise to signal; may be infinite.
+            noise: ln of noise to signal of every step, noisiest first; may be infinite.
         """
         (high, _), (low, _) = CHANGE[0], CHANGE[-1]
         levels = [min(max(level, low), high) for level in noise]
         count, known = self.count(len(levels)), [(-level, pace) for level, pace in CHANGE]
         paces = np.interp([-level for level in levels], *zip(*known, strict=True))
-        # Steps beyond the table's ends are as far apart as none: a little, so that the portions still come out.
+        # Steps beyond the table's ends have no change; a small value keeps the portions well defined.
         widths = np.maximum(-np.diff(levels), 0.01)
         return _placed([float(pace * width) for pace, width in zip(paces[1:], widths, strict=True)], count)
 
@@ -60,13 +60,13 @@ CHANGE = (
     *((1.0, 1.00), (0.5, 0.91), (0.0, 0.87), (-1.0, 0.78), (-1.75, 0.78), (-2.4, 0.43), (-3.2, 0.23), (-4.0, 0.08)),
     *((-5.0, 0.03), (-6.2, 0.01)),
 )
-"""ln of noise to signal -> how fast the deep features change there, as the root of the error, per unit of it, that one
-step carried on makes in the latents, relative; measured on `framer-tiny` by `benchmarks/cache_levels.py`."""
+"""ln of noise to signal -> rate of change of the deep features: the root of the relative error in the latents that one
+extrapolated step causes, per unit; measured on `framer-tiny` by `benchmarks/cache_levels.py`."""
 
 
 def _placed(changes: Sequence[float], count: int) -> tuple[bool, ...]:
-    """The first step, and `count` - 1 of those behind it, each after an equal portion of `changes` where no step has
-    more than one."""
+    """The first step and `count` - 1 later ones, spaced by equal portions of `changes`, if no single step has
+    more than one portion."""
     least, most = 0.0, sum(changes) + 1.0
     for _ in range(60):
         portion = (least + most) / 2
@@ -82,11 +82,11 @@ def _placed(changes: Sequence[float], count: int) -> tuple[bool, ...]:
 LEVELS: Mapping[str, CacheLevel | None] = MappingProxyType(
     {"none": None, "low": CacheLevel(0.27, depth=2), "medium": CacheLevel(0.27), "high": CacheLevel(0.2)}
 )
-"""Name -> level, from `benchmarks/cache_levels.py`; none is the default everywhere."""
+"""Name -> level, from `benchmarks/cache_levels.py`; the default is no cache."""
 
 
 def cache_level(name: str | CacheLevel | None) -> CacheLevel | None:
-    """The level of a name; a level, and None, as they are.
+    """The level of a name; a level or None is returned unchanged.
 
     Raises:
         UsageError: no level has that name.
@@ -94,27 +94,27 @@ def cache_level(name: str | CacheLevel | None) -> CacheLevel | None:
     if name is None or isinstance(name, CacheLevel):
         return name
     if name not in LEVELS:
-        raise UsageError(f"There is no cache level {name!r}; take one of {', '.join(LEVELS)}.")
+        raise UsageError(f"There is no cache level {name!r}; give one of {', '.join(LEVELS)}.")
     return LEVELS[name]
 
 
 class Carried:
-    """Tensors that are known at some steps, and carried on in a straight line at the others."""
+    """Tensors known at some steps, extrapolated linearly at the others."""
 
     def __init__(self) -> None:
         self._known: list[tuple[int, tuple[Tensor, ...]]] = []
 
     @property
     def known(self) -> bool:
-        """Whether anything has been kept."""
+        """Whether any values are stored."""
         return bool(self._known)
 
     def keep(self, index: int, values: tuple[Tensor, ...]) -> None:
-        """They are `values` at step `index`."""
+        """Store `values` for step `index`."""
         self._known = [*self._known[-1:], (index, values)]
 
     def at(self, index: int) -> tuple[Tensor, ...]:
-        """What they are, presumably, at step `index`."""
+        """The extrapolated values at step `index`."""
         (last, values), (before, earlier) = self._known[-1], self._known[0]
         if last == before:
             return values
@@ -123,11 +123,11 @@ class Carried:
 
 
 class CachedBranches:
-    """The branches of guidance along one call.
+    """Cached evaluation of the guidance branches during one call.
 
     Args:
-        level: what is left out.
-        noise: of every step, ln of noise to signal.
+        level: the level of caching.
+        noise: ln of noise to signal of every step.
         together: evaluate branches in one batch.
     """
 
@@ -139,7 +139,7 @@ class CachedBranches:
     def outputs(
         self, pipeline: InterpolationPipeline, x: Tensor, time: int, index: int, branches: Sequence[Condition]
     ) -> list[Tensor]:
-        """What each branch answers, in float32, at step `index`: the conditional branch first."""
+        """The output of each branch at step `index`, float32, the conditional branch first."""
         every = range(len(branches))
         answers: list[Tensor] = []
         for group in [every] if self._together else [[branch] for branch in every]:

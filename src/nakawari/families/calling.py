@@ -1,4 +1,4 @@
-"""Calls that fit any family: which of the wanted settings a pipeline takes."""
+"""Select the settings that a pipeline's call accepts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def settings_for(
 
     Args:
         wanted: settings by name.
-        asker: who wants them, as the beginning of a sentence.
-        dispensable: settings that are left out where the pipeline does not know them.
+        asker: the source of the settings, as the subject of a sentence.
+        dispensable: settings that are dropped if the pipeline does not have them.
 
     Raises:
-        UsageError: a setting that the pipeline does not know.
+        UsageError: a setting that the pipeline does not have.
     """
     given = {name: value for name, value in wanted.items() if value is not None}
     unknown = [name for name in given if name not in pipeline.call_settings]
     for name in unknown:
         if name not in dispensable:
-            raise UsageError(f"{asker} sets {name}, which {type(pipeline).__name__} does not know; leave it out.")
+            raise UsageError(f"{asker} sets {name}, which {type(pipeline).__name__} does not have; leave it out.")
     return {name: value for name, value in given.items() if name not in unknown}

@@ -1,6 +1,6 @@
-"""The card of a saved folder, `README.md`: what it is and how it is loaded, from the folder alone; others add sections.
+"""The model card of a saved folder, `README.md`: description and loading, from the folder alone; others add sections.
 
-`training.cards` says what a model was trained on and by, `reporting.model_cards` how it was scored.
+`training.cards` adds the training, `reporting.model_cards` the evaluation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _TAGS = ("frame-interpolation", "2d-animation", "nakawari")
 
 
 def write_model_card(folder: Path, name: str, family: str, parameters: Mapping[str, int]) -> None:
-    """Write the card of a whole model, where its folder has none.
+    """Write the card of a whole model, if its folder has none.
 
     Args:
         name: of the pipeline's class.
         family: see `families.FAMILIES`.
-        parameters: part -> how many numbers it has.
+        parameters: component -> number of parameters.
     """
     rows = "\n".join(f"| {part} | {count:,} |" for part, count in parameters.items())
     _write(
@@ -52,12 +52,12 @@ frames = pipeline(first, last, num_frames=5).frames[0]
 
 
 def write_adapter_card(folder: Path, config: Mapping[str, Any], layers: int, parameters: int) -> None:
-    """Write the card of an adapter, where its folder has none.
+    """Write the card of an adapter, if its folder has none.
 
     Args:
         config: PEFT's configuration.
-        layers: how many layers are adapted.
-        parameters: how many numbers the adapter has.
+        layers: number of adapted layers.
+        parameters: number of parameters of the adapter.
     """
     rank, alpha = config["r"], config["lora_alpha"]
     divisor = "the square root of the rank" if config.get("use_rslora") else "the rank"
@@ -67,7 +67,7 @@ def write_adapter_card(folder: Path, config: Mapping[str, Any], layers: int, par
         f"""# LoRA adapter
 
 Rank {rank}, alpha {alpha:g}, {layers} layers, {parameters:,} parameters. Its output is multiplied by alpha over
-{divisor}; a scale multiplies that again, and 1 is how it was trained.
+{divisor}; a scale multiplies that again; it was trained at scale 1.
 
 ```bash
 nakawari interpolate first.png last.png -o out --model BASE --adapter THIS_FOLDER@0.7
@@ -84,7 +84,7 @@ unet = peft.PeftModel.from_pretrained(unet, "THIS_FOLDER")  # plain PEFT
 
 
 def add_section(folder: Path, title: str, text: str, about: Mapping[str, Any] | None = None) -> None:
-    """Put a section at the end of a folder's card, or in the place of its earlier one; what else stands there stays.
+    """Append a section to a folder's card, or replace the section of that title; the rest is kept.
 
     Args:
         text: Markdown without headings of the second level.
@@ -102,7 +102,7 @@ def add_section(folder: Path, title: str, text: str, about: Mapping[str, Any] | 
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
-    """What the card of a folder says of it by key; {} where there is none, or none that can be read."""
+    """The front matter of a folder's card; {} if it is missing or unreadable."""
     import yaml
 
     path = folder / CARD
@@ -114,7 +114,7 @@ def front_matter(folder: Path) -> dict[str, Any]:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """The front matter of a card, without its lines of dashes, and what comes after."""
+    """The front matter of a card, without its delimiters, and the rest."""
     found = re.match(r"---\n(.*?)^---\n", text, flags=re.DOTALL | re.MULTILINE)
     return (found[1], text[found.end() :]) if found else ("", text)
 

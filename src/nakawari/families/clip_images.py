@@ -1,4 +1,4 @@
-"""Images as CLIP's image tower wants them, the way both families prepare them."""
+"""Preprocessing for CLIP's image encoder, as in both families."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 def preprocess_clip_images(images: Tensor) -> Tensor:
     """Images (B, 3, H, W) in [-1, 1] -> normalised (B, 3, 224, 224), float32; the aspect ratio is not kept.
 
-    When either side shrinks, both are first blurred by what their own factor asks for; then bicubic with aligned
-    corners. Values may overshoot: nothing is clamped.
+    If either side shrinks, both axes are first blurred according to their own factors; then bicubic resize with aligned
+    corners. Values may overshoot and are not clamped.
     """
     images = images.float()
     factors = [side / IMAGE_SIZE for side in images.shape[-2:]]

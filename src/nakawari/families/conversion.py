@@ -1,4 +1,4 @@
-"""What the conversions of all families share: where they may write, what they tell."""
+"""Shared code of the families' conversions: check of the output, report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..errors import NakawariError
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What a conversion did.
+    """The result of a conversion.
 
     Args:
         output_dir: the folder that was written.
-        keys: component (and `extra`) -> published tensors that went there; their sum is all tensors there are.
+        keys: component (and `extra`) -> published tensors stored there; the sum is the number of all tensors.
         parameters: component -> parameters written.
-        schedule_matches: whether the published noise schedule is the one that the scheduler computes; None when there
+        schedule_matches: whether the published noise schedule equals the scheduler's; None if there
             is none to compare.
     """
 
@@ -31,7 +31,7 @@ class ConversionReport:
 
 
 def check_output(output: Path) -> None:
-    """Refuse a folder that holds something already.
+    """Refuse a folder that is not empty.
 
     Raises:
         NakawariError: it is a file, or not empty.
@@ -42,7 +42,7 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing its own bar: a library does not print."""
+    """Disable transformers' own progress bar."""
     enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

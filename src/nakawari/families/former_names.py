@@ -1,4 +1,4 @@
-"""What earlier revisions saved under other names and with settings that are constants now."""
+"""Compatibility with models saved by earlier revisions: other names, and settings that are constants now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MINI_SETTINGS = ("scheduler", "guide", "max_frames", "default_steps", "_name_or
 
 
 def present(index: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `model_index.json` says, with classes and settings under the names that they have now."""
+    """A `model_index.json` with current names of classes and settings."""
     index = {name: _component(value) for name, value in index.items()}
     # mini was a ToonCrafter with a guide before it became a family of its own.
     if index.get("_class_name") == "ToonCrafterPipeline" and (index.get("guide") or [None])[0] is not None:
@@ -41,7 +41,7 @@ def without_constants(config: Mapping[str, Any], constants: Mapping[str, Any], w
     """A saved configuration without the settings of earlier revisions that are `constants` now.
 
     Raises:
-        NakawariError: it has another value there, which nothing reads any more.
+        NakawariError: it has another value there, which is no longer supported.
     """
     for name, value in constants.items():
         saved = config.get(name, value)

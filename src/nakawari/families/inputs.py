@@ -1,4 +1,4 @@
-"""Key frames as a pipeline is given them: pictures, arrays or tensors, one or a batch."""
+"""Read a pipeline's key frames: pictures, arrays or tensors, one or a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KeyFrames = Image.Image | Sequence[Image.Image] | NDArray[np.uint8] | Tensor
 
 
 def read_keys(images: KeyFrames) -> Tensor:
-    """Key frames as (B, 3, H, W), float32 in [-1, 1], at the size they have.
+    """Key frames as (B, 3, H, W), float32 in [-1, 1], at their size.
 
     Args:
         images: a picture or several of one size, uint8 RGB (H, W, 3) or (B, H, W, 3), or a tensor in [-1, 1],
@@ -41,7 +41,7 @@ def read_keys(images: KeyFrames) -> Tensor:
     if not isinstance(images, np.ndarray):
         arrays = [np.asarray(image.convert("RGB")) for image in images]
         if len({array.shape for array in arrays}) != 1:
-            raise UsageError("The key frames of a batch have different sizes; bring them to one size first.")
+            raise UsageError("The key frames of a batch have different sizes; resize them first.")
         images = np.stack(arrays)
     pixels = images if images.ndim == 4 else images[None]
     if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
@@ -50,7 +50,7 @@ def read_keys(images: KeyFrames) -> Tensor:
 
 
 def _resized(images: KeyFrames, keys: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """`keys`, which were read from `images`, at `size` (height, width); pictures and arrays by Lanczos."""
+    """`keys`, read from `images`, resized to `size` (height, width); pictures and arrays by Lanczos."""
     if size is None or tuple(keys.shape[-2:]) == size:
         return keys
     if isinstance(images, Tensor):
@@ -65,10 +65,10 @@ def _resized(images: KeyFrames, keys: Tensor, size: tuple[int, int] | None) -> T
 def read_pair(
     start: KeyFrames, end: KeyFrames, height: int | None, width: int | None
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Start and end keys twice: as they were given, and at `height` and `width` (None = as given).
+    """Start and end keys, at their own size and at `height` and `width` (None = own size).
 
     Raises:
-        UsageError: keys that are no pairs, or of two sizes in the end.
+        UsageError: keys that are not pairs, or of different resulting sizes.
     """
     if (height is None) != (width is None):
         raise UsageError("Only one of height and width is given; give both or none.")
@@ -79,36 +79,34 @@ def read_pair(
     keys = _resized(start, given[0], size), _resized(end, given[1], size)
     if keys[0].shape != keys[1].shape:
         here, there = (f"{images.shape[-1]}x{images.shape[-2]}" for images in keys)
-        raise UsageError(
-            f"The keys have different sizes, {here} and {there}; bring them to one size, or give height and width."
-        )
+        raise UsageError(f"The keys have different sizes, {here} and {there}; resize them, or give height and width.")
     return given, keys
 
 
 def check_call(frames: int, steps: int, control_range: tuple[float, float], output_type: str) -> None:
-    """Refuse a call that cannot be made.
+    """Check the arguments of a call.
 
     Raises:
-        UsageError: with what is allowed.
+        UsageError: names the allowed values.
     """
     if frames < 2:
-        raise UsageError(f"A clip of {frames} frames has no two keys; ask for at least 2.")
+        raise UsageError(f"A clip needs its two keys, so num_frames must be at least 2, not {frames}.")
     if steps < 1:
-        raise UsageError(f"{steps} steps make nothing; take at least 1.")
+        raise UsageError(f"The number of steps must be at least 1, not {steps}.")
     if not 0 <= control_range[0] <= control_range[1] <= 1:
-        raise UsageError(f"control_range={control_range} is not a part of the steps; give 0 <= from <= to <= 1.")
+        raise UsageError(f"control_range={control_range} is not a range of the steps; give 0 <= from <= to <= 1.")
     if output_type not in ("pil", "np", "pt", "latent"):
-        raise UsageError(f"output_type={output_type!r} is not known; take 'pil', 'np', 'pt' or 'latent'.")
+        raise UsageError(f"output_type={output_type!r} is not valid; give 'pil', 'np', 'pt' or 'latent'.")
 
 
 def picture_generators(start: Tensor, end: Tensor) -> list[torch.Generator]:
-    """One generator per clip, seeded by the contents of its keys (B, 3, H, W): the same pictures, the same draws."""
+    """One generator per clip, seeded from the contents of its keys (B, 3, H, W)."""
     pairs = zip(start.float().cpu(), end.float().cpu(), strict=True)
     contents = (b"".join(key.contiguous().numpy().tobytes() for key in pair) for pair in pairs)
     return [torch.Generator().manual_seed(seed_from(content)) for content in contents]
 
 
 def check_generators(generator: Any, clips: int) -> None:
-    """Raises `UsageError` where there are several generators and not one per clip."""
+    """Raise `UsageError` if there are several generators but not one per clip."""
     if isinstance(generator, Sequence) and len(generator) != clips:
         raise UsageError(f"There are {len(generator)} generators and {clips} clips; give one, or one per clip.")

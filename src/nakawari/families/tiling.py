@@ -1,4 +1,4 @@
-"""Decoding in parts, as diffusers' `enable_slicing` and `enable_tiling` ask for it: clip by clip, or tile by tile."""
+"""Sliced and tiled decoding, for diffusers' `enable_slicing` and `enable_tiling`: clip by clip, or tile by tile."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 TILE = 512
 """Pixels of a tile along each side."""
 OVERLAP = 0.25
-"""Share of a tile that it has in common with the next; there the two are blended."""
+"""Overlap of adjacent tiles as a share of a tile, where they are blended."""
 
 Window = tuple[slice, slice]
 
 
 class DecodesInParts(AutoencoderMixin):
-    """An autoencoder whose `decode` can go in parts. Slices change nothing; tiles are normalised and attended to each
-    by itself, so that what they draw differs a little from the whole."""
+    """An autoencoder whose `decode` supports slicing and tiling. Slicing is exact; tiles have separate normalisation
+    and attention, so the result differs slightly."""
 
     use_slicing = False
     use_tiling = False
@@ -26,11 +26,11 @@ class DecodesInParts(AutoencoderMixin):
 
 
 def in_parts(vae: DecodesInParts, latents: Tensor, factor: int, decode: Callable[[slice, Window], Tensor]) -> Tensor:
-    """Latents (B, ..., h, w) decoded as `vae` is told to.
+    """Decode latents (B, ..., h, w) with the slicing and tiling settings of `vae`.
 
     Args:
         factor: pixels per latent cell.
-        decode: of some clips and a window of the latents makes pixels (b, ..., factor * rows, factor * columns).
+        decode: maps some clips and a window of the latents to pixels (b, ..., factor * rows, factor * columns).
     """
     clips = len(latents)
     slices = [slice(n, n + 1) for n in range(clips)] if vae.use_slicing else [slice(0, clips)]
@@ -43,7 +43,7 @@ def in_parts(vae: DecodesInParts, latents: Tensor, factor: int, decode: Callable
 
 
 def cut(values: Sequence[Tensor], window: Window, width: int) -> tuple[Tensor, ...]:
-    """The same window, given in cells of a picture `width` cells wide, of tensors (..., H, W) of any multiple of it."""
+    """Crop tensors (..., H, W) of any multiple of a picture `width` cells wide to a window in cells."""
     return tuple(value[..., *(_scaled(side, value.shape[-1] // width) for side in window)] for value in values)
 
 
@@ -81,7 +81,7 @@ def _places(length: int, tile: int) -> list[slice]:
 
 
 def _ramp(side: slice, length: int, tile: int, factor: int) -> Tensor:
-    """Weights of a tile's pixels along one side: they rise and fall where it meets a neighbour."""
+    """Blend weights of a tile's pixels along one side, with ramps in the overlaps."""
     count, edge = (side.stop - side.start) * factor, max(1, round(tile * OVERLAP)) * factor
     ramp = torch.ones(count)
     slope = (torch.arange(edge) + 0.5) / edge

@@ -1,1 +1,1 @@
-"""Footage: a video or a folder of frames, its held drawings and cuts found, in-betweens drawn between its drawings."""
+"""Footage, a video or a folder of frames: find held drawings and cuts, and draw in-betweens between its drawings."""

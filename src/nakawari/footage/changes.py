@@ -1,4 +1,4 @@
-"""The distinct drawings of footage, with the times of their frames."""
+"""Find the distinct drawings of footage, with the times of their frames."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .source import Pixels, Timed
 
 @dataclass
 class Standing:
-    """A drawing and how it stands.
+    """A drawing and its exposure.
 
     Args:
         pixels: its first frame, (H, W, 3).
-        times: when each of its frames begins, in seconds.
-        cut: whether a new scene begins with it.
+        times: start of each of its frames, in seconds.
+        cut: whether it starts a new scene.
     """
 
     pixels: Pixels
@@ -27,7 +27,7 @@ class Standing:
 
 
 def drawings_of(frames: Iterable[Timed]) -> Iterator[Standing]:
-    """The distinct drawings of footage in order, each when the next one is known."""
+    """The distinct drawings of footage in order; each is yielded once the next one is known."""
     times: deque[Fraction] = deque()
 
     def pixels() -> Iterator[Pixels]:

@@ -1,4 +1,4 @@
-"""A film written in parts, each whole or absent, and joined with the sound of the footage that it was made of."""
+"""Write a film in parts, each atomically, and join them with the audio of the source footage."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..media import encoded, is_video, set_prores
 from .source import Pixels
 
 CLOCK = Fraction(1, 90000)
-"""Times are kept in this unit."""
+"""Time base of the film."""
 CONTAINERS = (".mp4", ".mov")
-"""What a film can be: H.264 in MP4, or ProRes 4444 in MOV."""
+"""Containers of a film: H.264 in MP4, or ProRes 4444 in MOV."""
 _COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
-"""Sound that both take as it is; other sound becomes AAC."""
+"""Audio codecs that both containers accept; other audio is converted to AAC."""
 
 
 def write_part(path: Path, frames: Iterable[tuple[Pixels, Fraction]], rate: Fraction, container: str) -> None:
-    """Frames (H, W, 3) with the times at which they begin, in seconds, as one of `CONTAINERS` holds them; whole or
-    absent."""
+    """Write frames (H, W, 3) with their start times in seconds, in one of `CONTAINERS`,
+    atomically."""
     import av
 
     prores = container == ".mov"
@@ -47,16 +47,16 @@ def write_part(path: Path, frames: Iterable[tuple[Pixels, Fraction]], rate: Frac
 
 def _set_h264(stream: Any) -> None:
     context = stream.codec_context
-    # One thread and no macroblock tree: the bytes then depend on the frames alone. No frames that are told after
-    # later ones: parts can be joined as they are.
+    # One thread and no macroblock tree, so that the bytes depend on the frames only. No B-frames, so that
+    # parts can be joined without re-encoding.
     context.thread_count = 1
     stream.options = {"crf": "12", "preset": "medium", "x264-params": "mbtree=0:bframes=0"}
     context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
 
 
 def join(path: Path, parts: Iterable[Path], source: Path) -> None:
-    """The parts one after the other as one film, in the container that the suffix names, with the sound of `source`
-    where that is a video that has some."""
+    """Join the parts into one film, in the container of the suffix, with the audio of `source`
+    if it is a video with audio."""
     import av
 
     with atomic_path(path) as temporary, ExitStack() as stack:
@@ -81,7 +81,7 @@ def join(path: Path, parts: Iterable[Path], source: Path) -> None:
 
 
 class _Sound:
-    """The first sound track of a video, written as the picture goes on, so that little waits in memory."""
+    """The first audio track of a video, interleaved with the frames, so that little is held in memory."""
 
     def __init__(self, film: Any, container: Any) -> None:
         self._film, self._container, self._stream = film, container, None
@@ -89,7 +89,7 @@ class _Sound:
         self._next: Any = None
 
     def open(self) -> None:
-        """Add a track to the film, where there is one."""
+        """Add an audio track to the film, if the video has one."""
         tracks = self._container.streams.audio
         if not tracks:
             return
@@ -107,7 +107,7 @@ class _Sound:
         yield from self._stream.encode(None)
 
     def write_until(self, time: Fraction | None) -> None:
-        """Write what begins before `time`, in seconds; all of it without."""
+        """Write the audio that starts before `time`, in seconds; all the rest if None."""
         while self._next is not None and (time is None or self._next.dts * self._next.time_base <= time):
             self._next.stream = self._stream
             self._film.mux(self._next)

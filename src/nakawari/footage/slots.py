@@ -1,4 +1,4 @@
-"""What stands in the time of each drawing of footage: the drawing, and in-betweens on the way to the next."""
+"""The output frames of each drawing of footage: the drawing, and the in-betweens to the next one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from fractions import Fraction
 from .changes import Standing
 
 LONGEST_STEP = 4
-"""A drawing that stands longer, in frames, is a hold: what leads to the next is drawn in its last frames only."""
+"""Frames above which a drawing is a hold: in-betweens to the next drawing replace only its last frames."""
 STEP_AFTER_HOLD = 2
-"""In so many."""
+"""Number of these last frames."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How in-betweens are spread.
+    """Distribution of in-betweens.
 
     Args:
-        between: in-betweens for each step between two drawings, 0 or more.
-        keep: drawings and in-betweens stand for as many frames as the drawings did, at a rate that is `between` + 1
-            times higher; otherwise every frame between two drawings is one of its own, at a rate that is so many times
-            higher, too.
+        between: in-betweens per step between two drawings, 0 or more.
+        keep: drawings and in-betweens are held as many frames as the drawings were, at `between` + 1 times the
+            frame rate; otherwise every frame between two drawings is a separate in-between, at the same higher
+            frame rate.
     """
 
     between: int
@@ -30,24 +30,24 @@ class Spread:
 
     @property
     def times(self) -> int:
-        """How many frames come of one."""
+        """Output frames per input frame."""
         return self.between + 1
 
     @property
     def most(self) -> int:
-        """In-betweens on the longest way from a drawing to the next."""
+        """Maximum number of in-betweens between two drawings."""
         return self.between if self.keep else LONGEST_STEP * self.times - 1
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The time from a drawing to the next.
+    """The time span from a drawing to the next.
 
     Args:
         start: the drawing.
-        end: the next, None where nothing is drawn: at a cut, at the end, or where every frame is a drawing already.
-        shares: of the way, for the in-betweens.
-        frames: when each frame begins, in seconds, and its number: 0 for the drawing, 1 ... for the in-betweens.
+        end: the next drawing; None if nothing is drawn: at a cut, at the end, or if every frame is a drawing already.
+        shares: fractions of the gap for the in-betweens.
+        frames: start of each frame, in seconds, and its content: 0 for the drawing, 1 ... for the in-betweens.
     """
 
     start: Standing
@@ -57,7 +57,7 @@ class Slot:
 
 
 def slots_of(drawings: Iterable[Standing], spread: Spread, rate: Fraction) -> Iterator[Slot]:
-    """The slots of footage, in order; together they have `spread.times` frames for each that came in."""
+    """The slots of footage, in order; together they have `spread.times` frames per input frame."""
     before: Standing | None = None
     for drawing in drawings:
         if before is not None:
@@ -85,7 +85,7 @@ def _slot(drawing: Standing, following: Standing | None, spread: Spread, rate: F
 
 
 def _times(drawing: Standing, following: Standing | None, parts: int, rate: Fraction) -> list[Fraction]:
-    """When the frames of a drawing begin, each cut into `parts`."""
+    """Start times of a drawing's frames, each divided into `parts`."""
     ends = [*drawing.times[1:], following.times[0] if following else drawing.times[-1] + 1 / rate]
     return [
         begin + (end - begin) * part / parts

@@ -1,4 +1,4 @@
-"""Frames of a video or a folder with their times, one by one."""
+"""Read the frames of a video or a folder with their times, one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Timed:
-    """A frame (H, W, 3) uint8, and when it begins, in seconds."""
+    """A frame (H, W, 3) uint8, and its start time in seconds."""
 
     pixels: Pixels
     time: Fraction
@@ -39,9 +39,9 @@ class Source:
 
     @classmethod
     def of(cls, path: Path, fps: float | None) -> Source:
-        """Open footage; a folder has the rate `fps`, 24 without, a video its own.
+        """Open footage; a folder has the rate `fps`, by default 24; a video has its own.
 
-        Raises `NakawariError` for a path that is not there and for a video whose rate is not known.
+        Raises `NakawariError` for a path that does not exist and for a video without a known rate.
         """
         if not path.exists():
             raise NakawariError(f"{path} does not exist; check the path.")
@@ -49,11 +49,11 @@ class Source:
             return cls(path, Fraction(fps or 24).limit_denominator(1001))
         rate = frame_rate(path)
         if not rate:
-            raise NakawariError(f"{path} does not say how many frames it has per second; export it again.")
+            raise NakawariError(f"{path} has no frame rate; export it again.")
         return cls(path, Fraction(rate).limit_denominator(1001))
 
     def expected(self) -> int:
-        """About how many frames there are, 0 where that is not known."""
+        """Estimated number of frames; 0 if unknown."""
         if not is_video(self.path):
             return len(list_images(self.path))
         import av
@@ -66,12 +66,12 @@ class Source:
         return next(self.frames()).pixels.shape[:2]
 
     def fingerprint(self) -> str:
-        """A hash of all its files."""
+        """Hash of all its files."""
         files = [self.path] if is_video(self.path) else list_images(self.path)
         return folder_fingerprint(files[0].parent, files).hex()
 
     def frames(self) -> Iterator[Timed]:
-        """The frames in order; transparent ones over white."""
+        """The frames in order; transparent ones composited over white."""
         if is_video(self.path):
             yield from self._of_video()
             return
@@ -85,7 +85,7 @@ class Source:
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
-                    raise NakawariError(f"{self.path} holds no pictures; give a video with a picture track.")
+                    raise NakawariError(f"{self.path} has no video stream; give a file with one.")
                 for frame in container.decode(video=0):
                     exact = frame.pts is not None and frame.time_base is not None
                     time = frame.pts * frame.time_base if exact else count / self.rate
@@ -94,4 +94,4 @@ class Source:
         except (av.FFmpegError, ValueError) as error:
             raise NakawariError(f"{self.path} cannot be read after frame {count}; export it again.") from error
         if not count:
-            raise NakawariError(f"{self.path} holds no pictures; give a video with a picture track.")
+            raise NakawariError(f"{self.path} has no video stream; give a file with one.")

@@ -1,4 +1,4 @@
-"""Footage in-betweened: in one pass, in bounded memory, in parts that are kept until the film is whole."""
+"""Draw the in-betweens of footage in one pass and bounded memory, in parts that are kept until the film is complete."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .slots import Slot, Spread, slots_of
 from .source import Pixels, Source
 
 PART = 48
-"""Drawings in one part of a film."""
-_GOES_ON = "what is finished is kept, and the same command goes on from there."
+"""Drawings per part of a film."""
+_GOES_ON = "finished parts are kept; run the same command to resume."
 
 
 @dataclass
 class Tally:
-    """What was done: frames, drawings and cuts that came in, in-betweens drawn now, frames that went out."""
+    """Counts: input frames, drawings and cuts, in-betweens drawn now, output frames."""
 
     frames: int = 0
     drawings: int = 0
@@ -36,7 +36,7 @@ class Tally:
 
 
 def check_target(output: Path, source: Source, *, overwrite: bool) -> None:
-    """Raise one sentence unless a film may be written to `output`."""
+    """Raise `UsageError` unless a film may be written to `output`."""
     if output.suffix.lower() not in CONTAINERS:
         raise UsageError(f"Footage becomes a film; give an .mp4 or a .mov as output, not {output}.")
     if output.resolve() == source.path.resolve():
@@ -55,14 +55,14 @@ def in_between(
     load: Callable[[], Any],
     progress: Callable[[Tally], None] | None = None,
 ) -> Tally:
-    """Draw the in-betweens of footage and write it as a film, with its sound and its times.
+    """Draw the in-betweens of footage and write a film with its audio and timing.
 
-    Cut off, the same call goes on with the parts that are whole, and ends with the same bytes.
+    After an interruption, the same call resumes from the finished parts, and the result has the same bytes.
 
     Args:
-        settings: how gaps are drawn; its counts, shares and loop say nothing here.
+        settings: how gaps are drawn; its counts, fractions and loop are ignored.
         fingerprint: of the model.
-        load: gives the pipeline; called only where something is to be drawn.
+        load: returns the pipeline; called only if something is to be drawn.
         progress: called after every drawing.
     """
     words = replace(settings, counts=(0,), shares=None, loop=False).of_gap(0)
@@ -120,7 +120,7 @@ class _Hand:
         self._pipeline: Any = None
 
     def frames(self, slots: Iterable[Slot]) -> Iterator[tuple[Pixels, Fraction]]:
-        """Every frame of some slots, with the time at which it begins."""
+        """Every frame of the slots, with its start time."""
         for slot in slots:
             drawings = [slot.start.pixels, *self._between(slot)]
             for time, number in slot.frames:
@@ -132,7 +132,7 @@ class _Hand:
             return []
         self._pipeline = self._pipeline or self._load()
         keys = [Key(Path("frame"), one.pixels) for one in (slot.start, slot.end)]
-        # Evenly spaced shares are no spacing: the model then draws as it does between two keys.
+        # Evenly spaced fractions count as no spacing: the model then draws its default in-betweens.
         drawn = draw(keys, replace(self._settings, counts=(len(slot.shares),), shares=None, loop=False), self._pipeline)
         self._tally.drawn += len(slot.shares)
         return drawn.frames[1:-1]

@@ -1,7 +1,7 @@
-"""Optical flow between two keys, and the motion from start to end key that is seen at a time between them.
+"""Optical flow between two keys, and the start-to-end motion at a time between them.
 
 The flow is DIS (Kroeger et al. 2016, OpenCV), in both directions. For each time it is splatted forward to that time;
-pixels that move far or match well go in front.
+pixels that move far or match well are in front.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..threads import spread
 from .search import Flows, agreement, choose, fill_holes, match, search_shifts
 from .warp import backward_warp, length, splat
 
-_MOTION_SCALE = 8.0  # 8 pixels of motion put a surface e times further in front
+_MOTION_SCALE = 8.0  # 8 pixels of motion multiply the splatting weight by e
 _MOTION_LIMIT = 40.0
 _INITIAL_SCALE = 2
 _NEAR_SIDE = 64  # pixels along the longer side at which DIS begins where motion is sought near by
 _COMPARED_SIDE = 256
-_LEAST_CREDIT = 0.05  # what a vector still counts that the other direction contradicts
+_LEAST_CREDIT = 0.05  # weight of a vector that the other direction contradicts
 _LUMA = (77 / 256, 150 / 256, 29 / 256)
 
 
@@ -40,7 +40,7 @@ def dis_flow(
     """
     import cv2
 
-    # One thread: the pyramid is small, and the result does not depend on how the work is split.
+    # One thread: the pyramid is small, and the result then does not depend on the number of threads.
     solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     solver.setFinestScale(finest_scale)
     begins: list[np.ndarray | None] = [None] * len(first)
@@ -73,7 +73,7 @@ def _grey(images: Tensor) -> list[np.ndarray]:
 
 
 def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) -> Flows:
-    """Per pixel the better of `flows` and of DIS begun at an exhaustive search for large shifts."""
+    """Per pixel the better of `flows` and of DIS initialised with an exhaustive search for large shifts."""
     shifts = [search_shifts(a, b) for a, b in zip(start, end, strict=True)]
     forward, backward = (torch.stack(way) for way in zip(*shifts, strict=True))
     return choose(start, end, flows, both_ways(start, end, finest_scale, (forward, backward)))
@@ -109,13 +109,13 @@ def apart_half_way(start: Tensor, end: Tensor, flows: Flows) -> Tensor:
 
 @dataclass(frozen=True)
 class Surface:
-    """What a key sends towards the other: the same for every time between them.
+    """The splatting input of one key: the same for every time between the keys.
 
     Args:
-        flow: (B, 2, H, W), where its pixels go.
-        weight: (B, 1, H, W), how far in front of others they lie.
-        trust: (B, 1, H, W) in [0, 1], how well the other direction agrees and the colours match; None where it is not
-            asked for.
+        flow: (B, 2, H, W), the flow to the other key.
+        weight: (B, 1, H, W), splatting weight; the heavier pixel is in front.
+        trust: (B, 1, H, W) in [0, 1], agreement of both flow directions and match of colours; None if not
+            requested.
     """
 
     flow: Tensor
@@ -124,7 +124,7 @@ class Surface:
 
 
 def surfaces(start: Tensor, end: Tensor, flows: Flows, trusted: bool) -> tuple[Surface, Surface]:
-    """Those of both keys; `trusted` as in `splat_to`."""
+    """The surfaces of both keys; `trusted` as in `splat_to`."""
     forward, backward = flows
     return _surface(start, end, forward, backward, trusted), _surface(end, start, backward, forward, trusted)
 
@@ -139,21 +139,21 @@ def _surface(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, trusted
 
 
 def splat_to(start: Tensor, end: Tensor, flows: Flows, time: float, trusted: bool = False) -> Tensor:
-    """The start-to-end motion seen at `time`, (B, 2, H, W).
+    """The start-to-end motion at `time`, (B, 2, H, W).
 
-    `trusted`: vectors that both directions agree on go in front, and what they leave open is filled from around it.
+    `trusted`: vectors on which both directions agree are in front, and the holes are filled from their surroundings.
     """
     return seen_at(surfaces(start, end, flows, trusted), time)[0]
 
 
 def seen_at(both: tuple[Surface, Surface], time: float, detours: Flows | None = None) -> tuple[Tensor, Tensor | None]:
-    """What is seen at `time` of what both keys send: its start-to-end motion and how far it lies off the straight way.
+    """The splatted motion at `time` and its deviation from the straight path.
 
     Args:
-        detours: per key (B, 2, H, W), how far its pixels lie off their straight way at this time; None for nowhere.
+        detours: per key (B, 2, H, W), the deviation of its pixels from their straight path at this time; None for none.
 
     Returns:
-        Motion and detour, (B, 2, H, W) each; no detour where none is given.
+        Motion and detour, (B, 2, H, W) each; the detour is None if none is given.
     """
     first, last = both
     aside = detours or (None, None)
@@ -170,10 +170,10 @@ def seen_at(both: tuple[Surface, Surface], time: float, detours: Flows | None = 
 
 
 def _sent(surface: Surface, reach: float, detour: Tensor | None = None) -> Tensor:
-    """Sums once everything has gone `reach` of its flow and its detour: (B, 3 to 6, H, W).
+    """Splatted sums at the fraction `reach` of the flow, plus the detour: (B, 3 to 6, H, W).
 
-    Of weighted flow, of weights, of weighted detours where there are some, and of trust where it is known. What makes
-    a detour goes in front, as what moves far does.
+    Of weighted flow, weights, weighted detours if there are any, and trust if it is known. Pixels with a
+    detour are in front, like pixels that move far.
     """
     weight, way, parts = surface.weight, reach * surface.flow, []
     if detour is not None:

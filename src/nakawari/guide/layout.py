@@ -1,4 +1,4 @@
-"""What a guide holds: the keys warped to the time of each frame, how far they can be trusted, and how things move."""
+"""The contents of a guide: the keys warped to the time of each frame, their trust maps, and the motion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 CHANNELS = {"start": 3, "end": 3, "guided": 2, "time": 1, "trust": 2, "motion": 2}
-"""Channels of `Guide.stacked` in their order. `guided` has two, one per key, because the weights were trained so."""
+"""Channels of `Guide.stacked` in order. `guided` has two, one per key, as in the training of the weights."""
 
 MOTION_UNIT = 16.0
 """Pixels per unit of `Guide.motion`."""
@@ -24,11 +24,11 @@ class Guide:
 
     Args:
         start, end: (B, F, 3, H, W), each key warped to the time of each frame, in [-1, 1]. At the keys themselves both
-            are the key, untouched.
+            are the unchanged key.
         time: (B, F), 0 at the start key and 1 at the end key.
-        trust: (B, F, 2, H, W), how reliable the warped start and end key are at each pixel, in [0, 1].
-        motion: (B, F, 2, H, W), the motion from start to end key of what is seen, x and y, in `MOTION_UNIT` pixels.
-        guided: (B,), 1 where a clip's keys were warped; 0 where they stand in place because no motion is used.
+        trust: (B, F, 2, H, W), reliability of the warped start and end key at each pixel, in [0, 1].
+        motion: (B, F, 2, H, W), the start-to-end motion at each pixel, x and y, in `MOTION_UNIT` pixels.
+        guided: (B,), 1 where a clip's keys were warped; 0 where they are unwarped because no motion is used.
 
     `len` is B; indexing selects clips.
     """
@@ -51,15 +51,15 @@ class Guide:
         return type(self)(*(function(tensor) for tensor in self.tensors().values()))
 
     def map_pixels(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """A copy with `function` applied to everything that has pixels, (B, F, C, H, W)."""
+        """A copy with `function` applied to every tensor with pixels, (B, F, C, H, W)."""
         return type(self)(*(function(tensor) if tensor.ndim == 5 else tensor for tensor in self.tensors().values()))
 
     def map_frames(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """A copy with `function` applied to everything that has frames, (B, F, ...)."""
+        """A copy with `function` applied to every tensor with frames, (B, F, ...)."""
         return type(self)(*(function(tensor) if tensor.ndim > 1 else tensor for tensor in self.tensors().values()))
 
     def frame_by_frame(self) -> Self:
-        """The B * F frames as so many clips of one frame."""
+        """The B * F frames as clips of one frame each."""
         frames = self.time.shape[1]
         flat = {name: value.flatten(0, 1)[:, None] for name, value in self.tensors().items() if value.ndim > 1}
         return type(self)(**flat, guided=self.guided.repeat_interleave(frames))
@@ -70,21 +70,21 @@ class Guide:
 
     @classmethod
     def cat(cls, guides: Sequence[Self], dim: int = 0) -> Self:
-        """Guides of frames of one size as one: further clips (`dim` 0) or further frames of the same clips (1)."""
+        """Concatenate guides of one frame size, along clips (`dim` 0) or frames (1)."""
         named = [guide.tensors() for guide in guides]
         joined = {name: torch.cat([one[name] for one in named], dim) for name in named[0] if named[0][name].ndim > dim}
         return cls(**named[0] | joined)
 
     def pad(self, rows: int, columns: int) -> Self:
-        """A copy with `rows` more pixels below and `columns` more to the right, which repeat the border."""
+        """A copy padded by `rows` pixels below and `columns` to the right, which repeat the border."""
         return self.map_pixels(lambda pixels: pad_frames(pixels, rows, columns))
 
     def blend(self) -> Tensor:
-        """What the guide alone draws, (B, F, 3, H, W) in [-1, 1]: the warped keys mixed by time."""
+        """The guide's own frames, (B, F, 3, H, W) in [-1, 1]: the warped keys blended by time."""
         return self.start + _pixelwise(self.time) * (self.end - self.start)
 
     def stacked(self) -> Tensor:
-        """All channels as a network reads them, (B, F, 13, H, W), in the order and number of `CHANNELS`."""
+        """All channels as a network input, (B, F, 13, H, W), in the order and number of `CHANNELS`."""
         frames, size = self.time.shape[1], self.start.shape[-2:]
         flat = {
             "guided": _pixelwise(self.guided[:, None]).expand(-1, frames, CHANNELS["guided"], *size),
@@ -94,13 +94,13 @@ class Guide:
 
     @classmethod
     def from_stacked(cls, stacked: Tensor) -> Self:
-        """The guide whose `stacked` is this tensor (B, F, 13, H, W)."""
+        """The inverse of `stacked`, from (B, F, 13, H, W)."""
         parts = dict(zip(CHANNELS, stacked.split(list(CHANNELS.values()), dim=2), strict=True))
         return cls(**parts | {"time": parts["time"][..., 0, 0, 0], "guided": parts["guided"][:, 0, 0, 0, 0]})
 
 
 class GuideMaker(Protocol):
-    """Anything that makes guides, such as `motion.MotionGuide`."""
+    """The interface of `motion.MotionGuide`."""
 
     def __call__(self, start: Tensor, end: Tensor, times: Tensor) -> Guide:
         """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1."""
@@ -108,9 +108,9 @@ class GuideMaker(Protocol):
 
 
 def still(start: Tensor, end: Tensor, times: Tensor) -> Guide:
-    """A guide that knows no motion: keys (B, 3, H, W) in place at `times` (F,), trusted nowhere.
+    """A guide without motion: unwarped keys (B, 3, H, W) at `times` (F,), with zero trust.
 
-    Its blend is the cross-fade. A guided model runs unguided with it.
+    Its blend is the cross-fade. A guided model uses it to run unguided.
     """
     frames = len(times)
     first, last = (key[:, None].expand(-1, frames, -1, -1, -1) for key in (start, end))
@@ -127,10 +127,10 @@ def still(start: Tensor, end: Tensor, times: Tensor) -> Guide:
 
 @dataclass(frozen=True)
 class LedGuide(Guide):
-    """A guide of which some things are led by hand.
+    """A guide with tracks.
 
     Args:
-        detour: (B, F, 2, H, W), how far what is seen lies off its straight way, x and y in pixels.
+        detour: (B, F, 2, H, W), deviation of each pixel from its straight path, x and y in pixels.
         hidden: (B, F, 1, H, W), see `led.hidden`.
     """
 
@@ -144,7 +144,7 @@ def _pixelwise(values: Tensor) -> Tensor:
 
 
 def pad_frames(pixels: Tensor, rows: int, columns: int) -> Tensor:
-    """(B, F, C, H, W) with `rows` more below and `columns` more to the right, which repeat the border."""
+    """(B, F, C, H, W) padded by `rows` below and `columns` to the right, which repeat the border."""
     if not rows and not columns:
         return pixels
     padded = functional.pad(pixels.flatten(0, 1), (0, columns, 0, rows), mode="replicate")

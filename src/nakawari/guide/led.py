@@ -1,9 +1,9 @@
-"""Points led by hand: where the flow must go, and what of the picture goes with it.
+"""Tracks of points in the motion guide: their effect on the flow and on the area around them.
 
-Around each point the flow becomes the point's own way. What is of the point's colour goes with it as far as a tenth of
-the picture's diagonal, and so do the lines beside that; what is of another colour keeps its flow. A point whose way
-is not straight takes the same with it off the straight way, frame by frame: its detour. Where it has left, the other
-key shows what was behind it.
+At each point the flow is replaced by the point's displacement. Pixels of the point's colour up to a tenth of
+the picture's diagonal away move with it, and so do the lines beside them; pixels of another colour keep their flow. A
+point whose track is not straight also moves these pixels off the straight path, frame by frame: the detour. The area
+that they uncover is taken from the other key.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from .search import Flows
 from .warp import backward_warp, pixel_grid
 
 Led = Sequence[NDArray[np.floating] | None]
-"""Per clip (F, P, 2): where P points are in every frame, the keys first and last, x and y in pixels; None for none."""
+"""Per clip (F, P, 2): the positions of P points in every frame including the keys, x and y in pixels; None for none."""
 
-_REACH = 0.1  # of the picture's diagonal: the deviation within which a colour goes along
-_ALIKE = 0.2  # of [-1, 1]: colours this far apart go along e times less
-_CORE = 4.0  # pixels around a point that go along whatever their colour
-_WHOLE = 0.5  # from this weight on a pixel goes along
-_LINE = 7  # pixels across in which the surest neighbour decides, so that outlines go along
+_REACH = 0.1  # share of the picture's diagonal: standard deviation of the spatial weight
+_ALIKE = 0.2  # in units of [-1, 1]: colours this far apart have an e times smaller weight
+_CORE = 4.0  # pixels around a point that move with it whatever their colour
+_WHOLE = 0.5  # pixels with at least this weight move with the point
+_LINE = 7  # size in pixels of a maximum filter of the weights, so that outlines move too
 
 
 @dataclass(frozen=True)
 class Lead:
-    """What points that are led by hand make of two keys.
+    """The effect of tracks on two keys.
 
     Args:
-        flows: (B, 2, H, W), between the keys, both ways, leading the points where they shall go.
-        parts: (B, 1, H, W), per key, 1 where it shows something that is led.
-        detours: per frame how far the pixels of each key lie off their straight way, (B, 2, H, W).
+        flows: (B, 2, H, W), between the keys in both directions, with the displacements of the points.
+        parts: (B, 1, H, W), per key, 1 for pixels that move with a point.
+        detours: per frame the deviation of each key's pixels from their straight path, (B, 2, H, W).
     """
 
     flows: Flows
@@ -46,7 +46,7 @@ class Lead:
 
 
 def lead(start: Tensor, end: Tensor, flows: Flows, times: Tensor, led: Led) -> Lead:
-    """Keys (B, 3, H, W) in [-1, 1], the flows between them and `times` (F,) with points led by hand."""
+    """Apply tracks to the flows between keys (B, 3, H, W) in [-1, 1], at `times` (F,)."""
     keys = (start, end)
     bent = tuple(flow.clone() for flow in flows)
     parts = tuple(torch.zeros_like(key[:, :1]) for key in keys)
@@ -67,31 +67,31 @@ def lead(start: Tensor, end: Tensor, flows: Flows, times: Tensor, led: Led) -> L
 
 
 def hidden(lead: Lead, ways: Flows) -> Tensor:
-    """Which key shows, read along `ways` (B, 2, H, W), a led thing that has gone from there: (B, 1, H, W) in [-1, 1],
-    above 0 the start key, below the end key."""
+    """The key which, sampled along `ways` (B, 2, H, W), shows a tracked object that has left the position: (B, 1, H, W)
+    in [-1, 1], above 0 the start key, below 0 the end key."""
     first, last = (backward_warp(part, way) for part, way in zip(lead.parts, ways, strict=True))
     return first - last
 
 
 def uncovered(first: Tensor, last: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Two warped keys (..., 3, H, W), each with the other one where it is `hidden` (..., 1, H, W)."""
+    """Two warped keys (..., 3, H, W), each replaced by the other where it is `hidden` (..., 1, H, W)."""
     return torch.lerp(first, last, hidden.clamp(min=0)), torch.lerp(last, first, (-hidden).clamp(min=0))
 
 
 def _carried(parts: Tensor, ways: Tensor) -> Tensor:
-    """(2, H, W): `parts` (P, H, W) of a picture along `ways` (P, 2)."""
+    """The flow (2, H, W) of `parts` (P, H, W) displaced by `ways` (P, 2)."""
     return torch.einsum("phw,pc->chw", parts, ways)
 
 
 def _parts(picture: Tensor, places: Tensor) -> Tensor:
-    """How much of each pixel of (3, H, W) goes along with each of P points, (P, H, W); all of it or nothing, so that
-    no edge is drawn out on the way."""
+    """The pixels of (3, H, W) that move with each of P points, (P, H, W); 0 or 1, so that edges are not
+    stretched."""
     weights = torch.stack([_belongs(picture, place) for place in places])
     return weights / weights.sum(0).clamp(min=1e-6) * (weights.amax(0) > _WHOLE)
 
 
 def _belongs(picture: Tensor, place: Tensor) -> Tensor:
-    """How far each pixel of (3, H, W) goes along with the point, (H, W) in [0, 1]."""
+    """The weight of each pixel of (3, H, W) for moving with the point, (H, W) in [0, 1]."""
     height, width = picture.shape[-2:]
     column, row = int(place[0].round().clamp(0, width - 1)), int(place[1].round().clamp(0, height - 1))
     near = picture[:, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].flatten(1).median(dim=1).values

@@ -21,7 +21,7 @@ from .warp import backward_warp, drawn_along, off_picture
 
 _LEAST_SIDE = 16  # DIS needs a few patches along each side
 _FORMER_SETTINGS = {"finest_scale": 0, "min_size": _LEAST_SIDE, "search": True, "trust": True, "motion": True}
-"""What earlier revisions saved with a guide, and the values that every guide has now."""
+"""Settings saved by earlier revisions, with the values that are constant now."""
 
 
 class MotionGuide(ModelMixin, ConfigMixin):
@@ -37,15 +37,15 @@ class MotionGuide(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self) -> None:
         super().__init__()
-        # diffusers asks every model for its dtype, and one without any tensor cannot answer.
+        # diffusers needs the dtype of every model, which a model without tensors does not have.
         self.register_buffer("dtype_holder", torch.zeros(1), persistent=False)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
-        """From the configuration alone: diffusers' own fails where no weights file lies.
+        """Load from the configuration only: diffusers' own method fails without a weights file.
 
         Raises:
-            NakawariError: an earlier revision saved a guide of another kind, which no model of today reads.
+            NakawariError: a guide of another kind, saved by an earlier revision, which is no longer supported.
         """
         config = cls.load_config(pretrained_model_name_or_path, local_files_only=kwargs.get("local_files_only", False))
         for name, value in _FORMER_SETTINGS.items():
@@ -59,7 +59,7 @@ class MotionGuide(ModelMixin, ConfigMixin):
     def forward(self, start: Tensor, end: Tensor, times: Tensor, led: Led | None = None) -> Guide:
         """The guide of keys (B, 3, H, W) in [-1, 1] at `times` (F,) in [0, 1]; exact at 0 and 1. Float32.
 
-        `led`: points that are led by hand, where they are in every frame; the flow obeys, and the result
+        `led`: tracks, the positions of points in every frame; the flow follows them, and the result
         is a `LedGuide`.
         """
         start, end = start.float(), end.float()
@@ -89,7 +89,7 @@ def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], frame: int, t
     ways = (to_start, to_end) if detour is None else (to_start - detour, to_end - detour)
     warped_trust = torch.cat([backward_warp(one.trust, way) for one, way in zip(both, ways, strict=True)], dim=1)
     first, last = (drawn_along(key, way) for key, way in zip((start, end), ways, strict=True))
-    # What has left the picture in one key is in the other; the border, drawn out, is nothing.
+    # Content that leaves one key's picture is taken from the other instead of replicating the border.
     gone = off_picture(ways[0], start.shape[-2:]) - off_picture(ways[1], start.shape[-2:])
     led = {}
     if own is not None and detour is not None:

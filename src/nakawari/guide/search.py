@@ -1,9 +1,9 @@
 """Large motion: a second flow from an exhaustive coarse search, the better of two flows per pixel, and filled holes.
 
-DIS descends from a coarse pyramid and loses small things that move farther than their own size. Here every shift up to
-a quarter of the picture is tried in colour at 1/4 size or less; DIS starts again from the best shift of each place.
-Per pixel the flow wins that both directions agree on and whose colours match. Where no agreeing surface arrives at the
-drawn time, the motion is filled in from around it.
+DIS descends from a coarse pyramid and loses small objects that move farther than their own size. Here every shift up to
+a quarter of the picture is tried in colour at 1/4 size or less; DIS restarts from the best shift of each position.
+Per pixel the flow is chosen whose directions agree and whose colours match. Where no agreeing pixel is splatted at the
+drawn time, the motion is filled in from its surroundings.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _COARSE_SIDE = 64
 _LARGEST_DIFFERENCE = 0.25
 _SHIFT_COST = 0.002
 _WINDOW = 5
-_MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels makes a match e times less credible
+_MATCH_SCALE = 10 / 127.5  # an error of 10 grey levels divides the match score by e
 _CHOICE_WINDOW = 9
 _CHOICE_MARGIN = 0.1
 _FULL_COVER = 0.3
-_FILL_SCALE = 30.0  # 30 pixels of motion make a surface e times less likely to show through a hole
+_FILL_SCALE = 30.0  # 30 pixels of motion divide the weight for filling a hole by e
 _FILL_LEVELS = 6
 _MOTION_LIMIT = 40.0
 
 
 def search_shifts(start: Tensor, end: Tensor) -> Flows:
-    """Best shift per place, tried exhaustively: images (3, H, W) in [-1, 1] -> two flows (2, H, W) in pixels."""
+    """Best shift per position by exhaustive search: images (3, H, W) in [-1, 1] -> two flows (2, H, W) in pixels."""
     import cv2
 
     height, width = start.shape[-2:]
@@ -49,7 +49,7 @@ def search_shifts(start: Tensor, end: Tensor) -> Flows:
 
 
 def _best_shifts(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Winner of all shifts, both ways, for small images (3, h, w): flows (h, w, 2)."""
+    """The best of all shifts in both directions, for small images (3, h, w): flows (h, w, 2)."""
     import cv2
 
     height, width = first.shape[1:]
@@ -63,7 +63,7 @@ def _best_shifts(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.nd
             difference = np.minimum(np.abs(first - shifted).mean(0), _LARGEST_DIFFERENCE)
             cost = cv2.blur(difference, (_WINDOW, _WINDOW)) + np.float32(_SHIFT_COST * np.hypot(x, y))
             _take(best[0], flows[0], cost, (x, y))
-            # The same cost, seen from where the shift arrives.
+            # The same cost for the opposite direction, at the target of the shift.
             here = slice(max(0, y), height + min(0, y)), slice(max(0, x), width + min(0, x))
             there = slice(max(0, -y), height + min(0, -y)), slice(max(0, -x), width + min(0, -x))
             _take(best[1][here], flows[1][here], cost[there], (-x, -y))
@@ -77,18 +77,18 @@ def _take(best: np.ndarray, flow: np.ndarray, cost: np.ndarray, shift: tuple[int
 
 
 def agreement(flow: Tensor, back: Tensor) -> Tensor:
-    """How well `back` leads home from where `flow` (B, 2, H, W) goes: (B, 1, H, W) in [0, 1]."""
+    """Forward-backward consistency of `flow` and `back` (B, 2, H, W): (B, 1, H, W) in [0, 1]."""
     miss = length(flow + backward_warp(back, flow))
     return (-((miss / (1 + 0.1 * length(flow))) ** 2)).exp()
 
 
 def match(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
-    """How well the colours at both ends of the flow agree: (B, 1, H, W) in [0, 1]."""
+    """Match of the colours at both ends of the flow: (B, 1, H, W) in [0, 1]."""
     return (-(source - backward_warp(target, flow)).abs().mean(1, keepdim=True) / _MATCH_SCALE).exp()
 
 
 def choose(start: Tensor, end: Tensor, flows: Flows, others: Flows) -> Flows:
-    """Per pixel the flow that agrees and matches better in its neighbourhood; `flows` where it is about even."""
+    """Per pixel the flow with better consistency and match in its neighbourhood; `flows` if they are about equal."""
     (forward, backward), (other_forward, other_backward) = flows, others
     pairs = ((start, end, forward, backward, other_forward, other_backward),)
     pairs += ((end, start, backward, forward, other_backward, other_forward),)
@@ -108,16 +108,16 @@ def _trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> Tensor
 
 
 def fill_holes(motion: Tensor, cover: Tensor) -> Tensor:
-    """Motion (B, 2, H, W), replaced from around where `cover` (B, 1, H, W), trusted surface that arrived, is small."""
+    """Motion (B, 2, H, W), filled from its surroundings where `cover` (B, 1, H, W), the splatted trust, is small."""
     sure = (cover / _FULL_COVER).clamp(max=1)
     far = length(motion).clamp(max=_MOTION_LIMIT)
-    # A hole opens behind a moving surface: what shows through it is what moves less.
+    # A hole opens behind a moving surface, so it is filled with the slower motion.
     weight = (sure * (-far / _FILL_SCALE).exp()).clamp(1e-6, 1)
     return torch.lerp(_pull_push(motion, weight, _FILL_LEVELS), motion, sure)
 
 
 def _pull_push(values: Tensor, weight: Tensor, levels: int) -> Tensor:
-    """Weighted means of ever larger squares show through where the weight is below one (Gortler et al. 1996)."""
+    """Push-pull filling: weighted means of ever larger squares where the weight is below one (Gortler et al. 1996)."""
     height, width = values.shape[-2:]
     if not levels or min(height, width) < 4:
         mean = (values * weight).sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True)

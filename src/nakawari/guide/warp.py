@@ -19,14 +19,14 @@ def pixel_grid(flow: Tensor, top: int = 0) -> Tensor:
 
 
 def backward_warp(image: Tensor, flow: Tensor) -> Tensor:
-    """`image` read at x + flow(x), bilinear, borders repeated; same shape as `image`."""
+    """`image` sampled at x + flow(x), bilinear, with repeated borders; same shape as `image`."""
     return _read(image, flow, "bilinear")
 
 
 def drawn_along(picture: Tensor, flow: Tensor, top: int = 0) -> Tensor:
-    """A picture in [-1, 1] as `backward_warp` reads it, but bicubic: for what is seen.
+    """As `backward_warp`, but bicubic, for visible pictures in [-1, 1].
 
-    A flow of fewer rows than the picture makes those from row `top` on.
+    A flow with fewer rows than the picture gives those from row `top` on.
 
     Halfway between two pixels the bilinear mean is a box filter, and a line one pixel wide loses half its contrast.
     """
@@ -34,8 +34,8 @@ def drawn_along(picture: Tensor, flow: Tensor, top: int = 0) -> Tensor:
 
 
 def off_picture(flow: Tensor, size: tuple[int, int], top: int = 0, pixel: float = 1.0) -> Tensor:
-    """How far beyond the border of a picture of `size` (height, width) a flow (N, 2, H, W) leads: (N, 1, H, W), 0 up to
-    one `pixel` and 1 from two on. Its rows are those from row `top` on."""
+    """Whether a flow (N, 2, H, W) leads beyond the border of a picture of `size` (height, width): (N, 1, H, W), a ramp
+    from 0 at one `pixel` beyond to 1 at two. Its rows begin at row `top`."""
     place = pixel_grid(flow, top) + flow
     last = torch.tensor([size[1] - 1, size[0] - 1], device=flow.device, dtype=flow.dtype)[:, None, None]
     beyond = torch.maximum(-place, place - last).amax(dim=1, keepdim=True)
@@ -54,12 +54,13 @@ def _read(image: Tensor, flow: Tensor, mode: str, top: int = 0) -> Tensor:
 
 
 def forward_splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Send `values` along `flow`, bilinear, weighted: the sums and the weights that arrived.
+    """Splat `values` along `flow`, bilinear and weighted: the sums and the weights at the targets.
 
     Args:
         values: (N, C, H, W).
-        flow: (N, 2, H, W), where each pixel goes.
-        weight: (N, 1, H, W), positive; where pixels meet the heavier wins (Niklaus & Liu 2020, softmax splatting).
+        flow: (N, 2, H, W), the displacement of each pixel.
+        weight: (N, 1, H, W), positive; where pixels collide the heavier dominates (Niklaus & Liu 2020, softmax
+            splatting).
 
     Returns:
         Sum of weighted values (N, C, H, W) and of weights (N, 1, H, W).
@@ -69,9 +70,9 @@ def forward_splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor,
 
 
 def splat(amounts: Tensor, flow: Tensor) -> Tensor:
-    """Send amounts (N, C, H, W) along `flow` (N, 2, H, W), bilinear: the sums that arrived, (N, C, H, W)."""
+    """Splat amounts (N, C, H, W) along `flow` (N, 2, H, W), bilinear: the sums at the targets, (N, C, H, W)."""
     count, channels, height, width = amounts.shape
-    # Two cells more on every side take what leaves the picture.
+    # A border of two cells collects what leaves the picture.
     rows, columns = height + 4, width + 4
     total = amounts.new_zeros(count, channels, rows * columns)
     target = pixel_grid(flow) + flow

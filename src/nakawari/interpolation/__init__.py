@@ -1,7 +1,6 @@
-"""From key drawings to a sequence with in-betweens: the plan, the drawing, the files.
+"""From key drawings to a sequence with in-betweens: planning, drawing, writing files.
 
-The names are looked up when they are first used: keys, counts and targets are checked without the seconds that PyTorch
-takes to import.
+Names are imported on first use, so that keys, counts and targets are checked before the slow import of PyTorch.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import_module(f".{_HOME[name]}", __name__)
-    # Importing the module `draw` puts it where the function of that name belongs, so all names are put there anew.
+    # Importing the module `draw` shadows the function of that name, so all names are set again.
     for module, names in _HOMES.items():
         if loaded := sys.modules.get(f"{__name__}.{module}"):
             globals().update({one: getattr(loaded, one) for one in names})

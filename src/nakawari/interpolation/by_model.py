@@ -1,4 +1,4 @@
-"""Gaps drawn by the model: in their passes, gaps and mattes in batches."""
+"""Draw gaps by the model, in passes, with gaps and mattes in batches."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .plan import GapPlan, Pass
 from .settings import Settings
 from .tracks import GapTracks, tracks_of_gaps
 
-SMALLER_JOB = "lower --batch or --between, give smaller drawings, or name the model with :bf16 or :int8 behind it"
+SMALLER_JOB = "lower --batch or --between, give smaller drawings, or append :bf16 or :int8 to the model"
 FAINTEST = 3
-"""Matte levels this near to 0 or 255 are noise of the model and become 0 or 255."""
+"""Matte levels this close to 0 or 255 are noise of the model and are set to 0 or 255."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One pass of one gap; `times` as the model is told them, None for even ones."""
+    """One pass of one gap; `times` as passed to the model, None for even ones."""
 
     gap: int
     number: int
@@ -39,7 +39,7 @@ class _Task:
 
 
 def seed_of(seed: int, gap: int, number: int) -> int:
-    """The seed of pass `number` in `gap`: a hash, so that neighbours are unrelated and batches do not matter."""
+    """The seed of pass `number` in `gap`: a hash, so that adjacent seeds are independent and batches have no effect."""
     return seed_from(f"{seed}/{gap}/{number}")
 
 
@@ -50,7 +50,7 @@ def draw_by_model(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Some gaps together, colour first, then the mattes of those that have some."""
+    """Draw several gaps together, first the colour, then the mattes of transparent ones."""
     has_alpha = next(iter(pairs.values()))[0].shape[2] == 4
     colours = {gap: _both(bled_colour if has_alpha else np.asarray, pair) for gap, pair in pairs.items()}
     tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].shares for gap in pairs})
@@ -69,7 +69,7 @@ def draw_by_model(
 
 
 def _used(pipeline: Any, settings: Settings, plan: GapPlan) -> dict[str, Any]:
-    """What the model really took: of the job's choices those that it knows, its own where the job makes none."""
+    """The settings in effect: the job's choices that the model supports, otherwise the model's defaults."""
     scheduler = getattr(pipeline, "scheduler", None)
     own = pipeline.config
     guided = settings.guidance if pipeline.is_guided else None
@@ -88,7 +88,7 @@ def _both(prepare: Callable[[np.ndarray], np.ndarray], pair: Pair) -> Pair:
 
 
 def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Colour (H, W, 3) and a grey picture of the matte, None for a full one, as one RGBA frame."""
+    """Colour (H, W, 3) and a grey picture of the matte, None for an opaque one, as one RGBA frame."""
     if alpha is None:
         level = np.full(colour.shape[:2], 255, np.uint8)
     else:
@@ -129,21 +129,21 @@ def _fill(
 def most_between(pipeline: Any) -> int:
     most = pipeline.config.max_frames - 2
     if most < 1:
-        raise NakawariError(f"The model makes {most + 2} frames at once, but 3 are needed; choose another.")
+        raise NakawariError(f"The model draws {most + 2} frames at once, but 3 are needed; choose another.")
     return most
 
 
 def together(pipeline: Any, batch: int) -> int:
-    """How many passes run at once.
+    """Number of passes drawn at once.
 
-    On a CPU one: a batch saves no time there, and its sums round differently, so that a level here and there would
+    One on a CPU: a batch saves no time there, and rounds differently, so that single levels would
     depend on it.
     """
     return 1 if torch.device(pipeline.device).type == "cpu" else batch
 
 
 def _batches(tasks: list[_Task], size: int) -> list[list[_Task]]:
-    """Tasks of one level, one number of frames and the same times together, at most `size` at once, level by level."""
+    """Group tasks of equal level, number of frames and times, at most `size` per batch, level by level."""
 
     def kind(task: _Task) -> tuple[int, int, tuple[float, ...]]:
         return task.spec.level, len(task.spec.places), task.times or ()
@@ -164,7 +164,7 @@ def _run(
     rates: Mapping[int, float],
     more: Mapping[str, Any],
 ) -> list[list[np.ndarray]]:
-    """Run the model once, with `more` arguments; per task the frames it drew, keys left out."""
+    """Run the model once, with `more` arguments; returns the in-betweens of each task."""
     frames = len(batch[0].spec.places) + 2
     options: dict[str, Any] = (
         {"num_frames": frames, "prompt": settings.prompt, "output_type": "pt"} | dict(settings.options) | dict(more)
@@ -195,12 +195,12 @@ def _run(
 
 
 def _fitted(frame: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """A frame (H, W, 3) at another (height, width); None leaves it."""
+    """A frame (H, W, 3) resized to (height, width); None leaves it unchanged."""
     if size is None or frame.shape[:2] == size:
         return frame
     return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.LANCZOS))
 
 
 def _rate(spec: Pass, fps: float) -> int:
-    """Frames per second of one pass: a coarse pass steps over frames, so it is slower than the sequence."""
+    """Frames per second of one pass; lower than the sequence's for a coarse pass, which skips frames."""
     return max(1, round(fps * (len(spec.places) + 1) / (spec.end - spec.start)))

@@ -1,4 +1,4 @@
-"""Gaps between flat-colour keys, drawn by their parts and not by the model."""
+"""Draw gaps between flat-colour keys by their parts instead of by the model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from ..guide.parts import draw as draw_parts
 
 
 def frames_by_parts(pair: tuple[np.ndarray, np.ndarray], shares: Sequence[float]) -> list[np.ndarray] | None:
-    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None where the model must draw."""
+    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None if the model must draw."""
     drawing = draw_parts(*pair, shares)
     return None if drawing is None else drawing.frames

@@ -1,4 +1,4 @@
-"""The colours of a finished sequence: as its files keep them, and as a preview shows them."""
+"""The colours of a finished sequence, in its files and in previews."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def as_written(drawn: Drawn, keys: Sequence[Key]) -> list[Picture]:
-    """Every frame as its file keeps it: keys as they were read, in-betweens under the keys' profile and resolution.
+    """Every frame as written to its file: keys as read, in-betweens with the keys' profile and resolution.
 
-    Where all keys have 16 bits per channel, in-betweens are written with 16 too; the model draws 256 levels of them.
+    If all keys have 16 bits per channel, in-betweens are also written with 16; the model draws 256 levels.
     """
     pictures = [key.picture or Picture(key.pixels) for key in keys]
     first, deep = pictures[0], all(picture.deep is not None for picture in pictures)
@@ -31,7 +31,7 @@ def as_written(drawn: Drawn, keys: Sequence[Key]) -> list[Picture]:
 
 
 def as_shown(drawn: Drawn, keys: Sequence[Key]) -> Drawn:
-    """The sequence in sRGB, for GIF, MP4 and contact sheets, which carry no profile."""
+    """The sequence in sRGB, for GIF, MP4 and contact sheets, which have no profile."""
     profile = keys[0].picture.profile if keys[0].picture else None
     if profile is None:
         return drawn

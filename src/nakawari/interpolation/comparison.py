@@ -1,4 +1,4 @@
-"""The same in-betweens by several samplers: drawn, measured against the first, shown one above the other."""
+"""Compare in-betweens by several samplers: time, PSNR to the first, a contact sheet."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SHEET = "comparison.png"
 
 @dataclass(frozen=True)
 class Entry:
-    """What one sampler made.
+    """The result of one sampler.
 
     Args:
         scheduler: its name.
         steps: per pass.
         seconds: for all in-betweens.
-        psnr: dB of its in-betweens against those of the first sampler, None for the first and where they are equal.
+        psnr: dB of its in-betweens against those of the first sampler, None for the first and for equal ones.
         drawn: the sequence.
     """
 
@@ -55,19 +55,19 @@ def compare(
     schedulers: Sequence[str],
     progress: Callable[[str], Progress] | None = None,
 ) -> list[Entry]:
-    """Draw a job once with every one of `schedulers`; everything else, seeds included, stays the same, and
-    the model draws every gap.
+    """Draw a job once with each of `schedulers`, with the same seeds and settings; the model draws
+    every gap.
 
     Args:
-        keys, settings, pipeline: as for `draw`; without `steps`, every sampler takes the steps it is meant for.
-        schedulers: names that the family knows, in the order in which they are shown.
-        progress: makes, from a sampler's name, what is called after every batch.
+        keys, settings, pipeline: as for `draw`; without `steps`, every sampler takes its default steps.
+        schedulers: names of the family's samplers, in display order.
+        progress: returns, for a sampler's name, a callback for after every batch.
 
     Raises:
-        NakawariError: as `draw`, or a family with one sampler only.
+        NakawariError: as `draw`, or a family with a single sampler.
     """
     if not pipeline.schedulers:
-        raise UsageError(f"A {pipeline.family} model has one scheduler, so there is nothing to compare; take a Framer.")
+        raise UsageError(f"A {pipeline.family} model has one scheduler, so there is nothing to compare; use a Framer.")
     entries: list[Entry] = []
     for name in schedulers:
         with pipeline.scheduled(name):
@@ -92,7 +92,7 @@ def _psnr(first: Drawn, other: Drawn) -> float | None:
 def write_comparison(
     output: Output, entries: Sequence[Entry], keys: Sequence[Key], settings: Settings, model: str
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Write the sheet, one GIF per sampler and the record, all or nothing. Returns the files and the record."""
+    """Write the sheet, one GIF per sampler and the record, atomically. Returns the files and the record."""
     fps = settings.fps or PLAYBACK_FPS
     names = [key.path.name for key in keys]
     first = entries[0].drawn
@@ -112,7 +112,7 @@ def write_comparison(
 
 
 def comparison_sheet(entries: Sequence[Entry], names: Sequence[str], *, loop: bool, overlay: bool = True) -> np.ndarray:
-    """One row per gap and sampler (H, W, 3), gaps together, so that what differs stands one above the other."""
+    """One row per gap and sampler (H, W, 3), grouped by gap for comparison."""
     rows, labels, captions, marked = [], [], [], []
     for gap, numbers in enumerate(gaps_of(entries[0].drawn, loop=loop)):
         for entry in entries:

@@ -1,9 +1,9 @@
-"""How sure an in-between is: a number for the frame and one for every pixel, from the keys and the frame alone.
+"""The confidence of an in-between, for the frame and for every pixel, from the keys and the frame alone.
 
-Optical flow between the keys says what is found again in the other; flow from the frame to both keys says whether what
-was drawn looks like them, and lies on the way. A logistic regression over a handful of such figures, fitted on clips
-that no score is made on (`benchmarks/confidence.py`), turns them into the probability that the frame is not visibly
-wrong.
+Optical flow between the keys shows which parts match; flow from the frame to both keys shows whether the
+frame resembles them and lies on the path between them. A logistic regression over a few such measures, fitted on clips
+that are not used for evaluation (`benchmarks/confidence.py`), maps them to the probability that the frame is not
+visibly wrong.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from ..files import read_json
 from .drawn import Pair
 
 FIT = Path(__file__).parents[1] / "assets" / "confidence.json"
-"""The fitted numbers: for `frame` and `pixel` the figures' names, means, deviations, weights and the constant."""
-_SIDE = 256  # pixels of the longer side at which everything is looked at
-_CHANGED, _ASTRAY = 12.0, 1.5  # levels of 255 and pixels from which on a pixel counts as lost
-_BOX = 15  # pixels of the square whose mean is the worst of a frame
-_NEAR = 5  # pixels of the square whose mean speaks for a pixel
+"""The fitted parameters: for `frame` and `pixel` the measures' names, means, deviations, weights and the constant."""
+_SIDE = 256  # longer side in pixels of the working copy
+_CHANGED, _ASTRAY = 12.0, 1.5  # change in levels of 255 and flow error in pixels from which a pixel counts as lost
+_BOX = 15  # side in pixels of the squares of which the worst counts for a frame
+_NEAR = 5  # side in pixels of the square averaged for a pixel
 _GREY = 127.0
-_LEAST = 1e-3  # figures are taken as logarithms of themselves and this
+_LEAST = 1e-3  # offset before taking the logarithm of a measure
 
 Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """Of one in-between.
+    """The confidence of one in-between.
 
     Args:
         frame: probability in [0, 1] that the in-between is not visibly wrong.
-        pixels: (H, W) uint8, of every pixel, 255 for 1.
+        pixels: (H, W) uint8, the same of every pixel, 255 for 1.
     """
 
     frame: float
@@ -45,7 +45,7 @@ class Confidence:
 
 
 class Keys:
-    """Two keys, uint8 (H, W, 3 or 4), looked at once for all in-betweens of their gap."""
+    """Two keys, uint8 (H, W, 3 or 4), analysed once for all in-betweens of their gap."""
 
     def __init__(self, pair: Pair) -> None:
         self._size = pair[0].shape[1], pair[0].shape[0]
@@ -59,11 +59,12 @@ class Keys:
         self._lost = [(one & (changed > _CHANGED)).astype(np.float32) for one in astray]
 
     def figures(self, frame: NDArray[np.uint8], share: float) -> tuple[dict[str, float], dict[str, Plane]]:
-        """What the regressions read of an in-between at a share of the way: of the frame, and of every pixel, (h, w).
+        """The inputs of the regressions for an in-between at a fraction of the gap: for the frame, and per pixel, (h,
+        w).
 
-        `lost`: share of pixels that change and are not found again; `torn`: levels by which the worst square is unlike
-        both keys; `bent`: distance from the straight way, in diagonals; `soft`: share of the keys' edges that is gone;
-        `edges`: levels of change from pixel to pixel in the keys; `changed`: levels between the keys.
+        `lost`: share of pixels that change and have no match; `torn`: difference in levels of the worst square to
+        both keys; `bent`: distance from the straight path, in diagonals; `soft`: share of the keys' edges that is lost;
+        `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in levels.
         """
         drawn = _small(frame)
         grey = _luma(drawn)
@@ -84,7 +85,7 @@ class Keys:
         return frame_figures, {name: _mean(plane, _NEAR) for name, plane in planes.items()}
 
     def judge(self, frame: NDArray[np.uint8], share: float) -> Confidence:
-        """The confidence of an in-between, uint8 (H, W, 3 or 4), at a share of the way."""
+        """The confidence of an in-between, uint8 (H, W, 3 or 4), at a fraction of the gap."""
         import cv2
 
         whole, pixels = self.figures(frame, share)
@@ -93,7 +94,7 @@ class Keys:
 
 
 def scaled(figures: dict[str, Any], names: list[str]) -> NDArray[np.float64]:
-    """Figures of these names as a regression reads them, in the last axis."""
+    """The measures of these names, normalised for a regression, along the last axis."""
     return np.stack([np.log(np.maximum(np.asarray(figures[name], np.float64), 0) + _LEAST) for name in names], axis=-1)
 
 

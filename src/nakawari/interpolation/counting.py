@@ -1,4 +1,4 @@
-"""How far drawing has come, for whoever shows it."""
+"""Progress of drawing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Progress = Callable[[int, int], None]
-"""Called with (drawn, total) frames whenever a batch is done."""
+"""Called with (drawn, total) frames after every batch."""
 Watch = Callable[[float, int, str], None]
-"""Called with (drawn, total, words) after every sampling step; `drawn` counts a share of those under way."""
+"""Called with (drawn, total, words) after every sampling step; `drawn` includes a share of those in progress."""
 
 
 class Counter:
-    """Counts frames drawn, out of a total, for the caller's progress display."""
+    """Counts drawn frames for a progress display."""
 
     def __init__(self, total: int, progress: Progress | None, watch: Watch | None) -> None:
         self.drawn, self.total, self.progress, self.watch = 0, total, progress, watch
@@ -24,8 +24,8 @@ class Counter:
             self.progress(self.drawn, self.total)
 
     def telling(self, pipeline: Any, frames: int) -> dict[str, Any]:
-        """Arguments for a pipeline's call that draws `frames` frames, so that its steps are told of; the decoder counts
-        as one step more."""
+        """Arguments for a pipeline's call that draws `frames` frames, to report its steps; decoding counts
+        as one more step."""
         watch = self.watch
         if watch is None or "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
             return {}

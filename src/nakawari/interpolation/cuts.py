@@ -1,4 +1,4 @@
-"""Whether two drawings are of different scenes, so that nothing lies between them; and what stands there instead."""
+"""Detect keys of different scenes, and draw replacements for their in-betweens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GREY = 127.0
 
 
 def across(pair: tuple[Pixels, Pixels], shares: Sequence[float], how: OnCut) -> list[Pixels]:
-    """What stands between two keys (H, W, C) that nothing lies between: `hold` the nearer key, `fade` a cross-fade."""
+    """The frames between two keys (H, W, C) of different scenes: `hold` the nearer key, `fade` a cross-fade."""
     if how == "hold":
         return [pair[int(share >= 0.5)].copy() for share in shares]
     return [_faded(pair, share) for share in shares]
@@ -34,13 +34,13 @@ def _faded(pair: tuple[Pixels, Pixels], share: float) -> Pixels:
 
 
 def is_cut(one: Pixels, other: Pixels) -> bool:
-    """Whether two keys (H, W, 3 or 4) are of different scenes; by the detector that finds the cuts of footage."""
+    """Whether two keys (H, W, 3 or 4) are of different scenes, by the cut detector of footage."""
     first, last = (cuts.reduced(picture) for picture in _flat(one, other))
     return cuts.is_cut(cuts.unlikeness(first, last), before=None, after=None)
 
 
 def _flat(one: Pixels, other: Pixels) -> tuple[Pixels, Pixels]:
-    """What is seen of two frames, (H, W, 3): a transparent one over the other where that is opaque, else over grey."""
+    """Two frames without alpha, (H, W, 3): a transparent one over the other if that is opaque, otherwise over grey."""
     if one.shape[2] == 3:
         return one, other
     opaque = [frame[..., 3].min() == 255 for frame in (one, other)]

@@ -1,4 +1,4 @@
-"""Drawing the in-betweens: every gap by its parts or by the model, finished, and put in order."""
+"""Draw the in-betweens: every gap by its parts or by the model, with post-processing, in order."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def draw(
     finished: Callable[[int, Gap], None] | None = None,
     watch: Watch | None = None,
 ) -> Drawn:
-    """Draw all in-betweens. Keys stand in the result as they came in, pixel for pixel.
+    """Draw all in-betweens. Keys appear unchanged in the result, pixel for pixel.
 
-    RGBA keys are drawn in two layers with the same seeds: the colour, bled out under the transparent parts so that no
-    backdrop seeps in, and the matte as a grey picture; a gap between two full mattes needs no second layer. The matte
-    follows the tracks that the colour follows.
+    RGBA keys are drawn in two layers with the same seeds: the colour, extended under the transparent parts to avoid
+    fringes, and the matte as a grey picture; a gap between two opaque keys needs no second layer. The matte
+    uses the same tracks as the colour.
 
     Args:
         keys: two or more drawings of one size, all RGB or all RGBA.
         settings: `counts` must fit the gaps (see `gap_counts`).
-        pipeline: an interpolation pipeline; None is enough where nothing is left to draw.
+        pipeline: an interpolation pipeline; may be None if nothing is left to draw.
         progress: called after every batch.
         known: gaps that are drawn already.
-        finished: called with the number of every other gap and what was drawn there, as soon as it is whole.
-        watch: called after every sampling step, where the model tells of them.
+        finished: called with number and result of every other gap when it is complete.
+        watch: called after every sampling step, if the model supports it.
 
     Raises:
-        NakawariError: the model ran out of memory, makes too few frames, drew values that are not finite, or has no
-            such settings.
+        NakawariError: the model ran out of memory, draws too few frames, drew values that are not finite, or lacks
+            a setting.
     """
     check_settings(pipeline, settings)
     with pipeline.scheduled(settings.scheduler) if settings.scheduler and pipeline else nullcontext():
@@ -99,8 +99,8 @@ def _draw_gaps(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Some gaps together: by their parts where these explain the keys, the others by the model, whose in-betweens of a
-    painted ground have flat figures laid over them."""
+    """Draw several gaps together: by their parts if these explain the keys, otherwise by the model; flat figures are
+    composited over the model's in-betweens of a painted background."""
     made: dict[int, Gap] = {}
     cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
     for gap, pair in pairs.items():
@@ -125,7 +125,7 @@ def _draw_gaps(
 def _without_model(
     gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool
 ) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-    """The in-betweens of a gap that the model need not draw, and what drew them; None of one that it must."""
+    """The in-betweens of a gap that does not need the model, and their method; None if it does."""
     if cut and settings.on_cut != "draw":
         return across(pair, shares, settings.on_cut), {"drawn_by": settings.on_cut}
     if not _by_parts(gap, settings):
@@ -137,19 +137,19 @@ def _without_model(
 
 
 def _by_parts(gap: int, settings: Settings) -> bool:
-    """Whether parts may draw in a gap; points led by hand are obeyed by the model alone."""
+    """Whether a gap may be drawn by parts; tracks need the model."""
     return settings.parts and not settings.auto_tracks and not settings.drags.get(gap)
 
 
 def _kept(plan: GapPlan) -> list[float]:
-    """Where on the way the frames stand that are given out."""
+    """The fractions of the gap of the in-betweens in the result."""
     return [plan.shares[place] for place in plan.kept]
 
 
 def _used_by_parts(settings: Settings) -> dict[str, Any]:
     asked = {"--seed": settings.seed, "--steps": settings.steps, "--guidance": settings.guidance}
     words = " and ".join(name for name, value in asked.items() if value)
-    note = f"Drawings that are drawn by their parts know no {words}; with --no-parts the model draws them."
+    note = f"Drawings by parts have no {words}; with --no-parts the model draws them."
     return {"drawn_by": "parts", "notes": [note] if words else []}
 
 

@@ -1,4 +1,4 @@
-"""What was drawn: a gap, and a whole sequence."""
+"""The result of drawing: a gap, and a whole sequence."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .spacing import Shares
 from .tracks import GapTracks
 
 OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes")
-"""What is said of every gap: what drew it, whether its keys seem to be of different scenes, how sure each in-between
-is (0 to 1), whether they are in the keys' colours, and sentences about settings that were not taken."""
+"""Record fields of every gap: its method, whether its keys seem to be of different scenes, the confidence of each
+in-between (0 to 1), whether they use the keys' palette, and notes about ignored settings."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Two keys, or one layer of them, uint8 (H, W, C)."""
@@ -22,16 +22,16 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Gap:
-    """A gap that is drawn.
+    """A drawn gap.
 
     Args:
         frames: its in-betweens, uint8 (H, W, 3 or 4).
-        tracks: where its points were led, (count + 2, P, 2), from key to key; None without.
-        shares: where the frames were drawn on the way from key to key; the nearest places to those asked for where the
-            model knows no others.
-        used: what drew it and with what: `OF_GAP` (`drawn_by` is model, parts, both (figures by
-            their parts over a ground by the model), hold or fade), and what the model really
-            took for steps, guidance, scheduler and seed (None where it knows no such thing).
+        tracks: its tracks, (count + 2, P, 2), from key to key; None without.
+        shares: fractions of the gap at which the frames were drawn; the nearest to the requested ones if the
+            model draws only at fixed times.
+        used: its method and settings: `OF_GAP` (`drawn_by` is model, parts, both (figures by
+            their parts over a background by the model), hold or fade), and the model's
+            steps, guidance, scheduler and seed in effect (None for settings that it does not have).
     """
 
     frames: list[np.ndarray]
@@ -45,11 +45,11 @@ class Drawn:
     """A finished sequence.
 
     Args:
-        frames: uint8 (H, W, 3 or 4), keys in their places.
-        keys: per frame the number of the key drawing that it is, None for an in-between.
-        tracks: gap -> where its points were led, (count + 2, P, 2), from key to key; only gaps that had tracks.
-        shares: per gap where its in-betweens were drawn on the way.
-        used: as in `Gap`, of every gap; empty where nothing was asked for.
+        frames: uint8 (H, W, 3 or 4), including the keys.
+        keys: per frame the number of its key drawing, None for an in-between.
+        tracks: gap -> its tracks, (count + 2, P, 2), from key to key; only gaps with tracks.
+        shares: per gap the fractions at which its in-betweens were drawn.
+        used: as in `Gap`, for every gap; empty if nothing was drawn.
     """
 
     frames: list[np.ndarray]
@@ -60,12 +60,12 @@ class Drawn:
 
     @property
     def by_model(self) -> Mapping[str, Any]:
-        """`used` of the first gap that the model drew, empty where it drew none."""
+        """`used` of the first gap that the model drew, empty if it drew none."""
         return next((used for used in self.used if used.get("drawn_by") in ("model", "both")), {})
 
     @property
     def confidence(self) -> list[float | None]:
-        """Per frame how sure it is, None for keys and where nothing is said."""
+        """The confidence of each frame, None for keys and frames without one."""
         found: list[float | None] = []
         gap, waiting = -1, iter(())
         for key in self.keys:
@@ -77,7 +77,7 @@ class Drawn:
 
     @property
     def cuts(self) -> list[int]:
-        """The gaps, counted from 0, between whose keys there seems to be a cut."""
+        """The gaps, numbered from 0, whose keys seem to be of different scenes."""
         return [gap for gap, used in enumerate(self.used) if used.get("cut")]
 
     @property
@@ -87,7 +87,7 @@ class Drawn:
 
 
 def gap_of(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used: Mapping[str, Any]) -> Gap:
-    """What was drawn of a gap by its plan; `tracks` are those of all places of the plan."""
+    """The result of a gap from all frames of its plan; `tracks` are those of all places of the plan."""
     places = [0, *plan.kept, plan.drawn + 1]
     shares = tuple(plan.shares[place] for place in plan.kept)
     return Gap(frames, None if tracks is None else tracks.rows[places], shares, used)

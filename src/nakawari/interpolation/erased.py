@@ -1,7 +1,7 @@
-"""Whether in-betweens lack something that stands still in both keys: the ground shows where neither key has it.
+"""Detect in-betweens that lack a static object of both keys: background where neither key shows it.
 
-Parts that are not matched are not drawn. Where such a part moves, the check of the parts counts it; where it stands,
-that check, which asks for what moved alone, does not.
+Unmatched parts are not drawn. If such a part moves, the check of the parts counts it; a static one is not counted by
+that check, which covers only moved pixels.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from .drawn import Pair
 
 SAME = 8
-"""Levels up to which two keys show the same, and from which on an in-between shows something else."""
+"""Maximum difference in levels of equal keys, and minimum difference of a changed in-between."""
 GROUND = 3
-"""Levels up to which a pixel is ground."""
+"""Maximum difference in levels of a background pixel."""
 MOST = 0.2
-"""Erased pixels, as a share of those that move, up to which it may be chance: edges, holes in something that passes."""
+"""Tolerated erased pixels as a share of the moving ones: edges, holes in a passing object."""
 
 
 def erases(pair: Pair, frames: Sequence[NDArray[np.uint8]]) -> bool:
-    """Whether any in-between, (H, W, 3 or 4) as the keys, lacks a still thing; the ground is the border's main colour.
+    """Whether any in-between, (H, W, 3 or 4) as the keys, lacks a static object; the background is the border's main
+    colour.
 
-    Something that passes over a still thing covers it with its own colour, not with the ground's.
+    An object that passes over a static one covers it with its own colour, not with that of the background.
     """
     first, last = (_weighed(key) for key in pair)
     ground = _ground(first, last)
@@ -46,7 +47,7 @@ def _ground(*keys: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _weighed(frame: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """A frame as it is seen, colour multiplied by the matte."""
+    """A frame with premultiplied colour."""
     if frame.shape[2] == 3:
         return frame.astype(np.int16)
     matte = frame[..., 3:].astype(np.float32) / 255

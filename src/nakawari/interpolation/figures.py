@@ -1,9 +1,10 @@
-"""Pictures that are half cel, half painting: flat-coloured figures over a ground with texture, gradients or paint.
+"""Two-layer drawing of pictures with flat-coloured figures over a textured or painted background.
 
-Two layers are made of each key: the figures, with a matte, and the ground without them. Figures move by their parts,
-the ground as the model moves it, and the one is laid over the other. What is of one colour up to an edge, and the lines
-round it, is figure; a pixel between figure and ground has as much matte as its colour says. Where a figure hides the
-ground, the other key's ground shows if the ground stands still, else what lies round it.
+Each key is split into two layers: the figures, with a matte, and the background without them. Figures move by their
+parts, the background is drawn by the model, and the figures are composited over it. Areas of one colour up to an edge,
+with the lines around them, are figure; the matte of a pixel between figure and background follows from its colour.
+Where a figure covers the background, the other key's background is used if it is static, otherwise it is filled from
+its surroundings.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from .erased import erases
 from .keys import bled_colour
 
 EVEN = 4
-"""Levels that a pixel and the eight round it may differ by within an area."""
+"""Maximum difference in levels between a pixel and its eight neighbours in an area."""
 ONE_COLOUR = 3.0
-"""Deviation in levels up to which an area is of one colour; gradients and texture have more."""
+"""Maximum standard deviation in levels of an area of one colour; gradients and texture have more."""
 LEAST_AREA = 3e-4
-"""Least share of the picture that an area takes."""
+"""Minimum share of the picture of an area."""
 WITHIN = 16
-"""Levels from an area's or a line's colour within which a pixel beside it belongs to it."""
+"""Maximum difference in levels between an adjacent pixel and its area or line."""
 LINE_REACH = 4
-"""Pixels from an area up to which its line reaches."""
+"""Maximum distance in pixels of a line from its area."""
 INK_SHARE = 0.15
-"""Least share of the pixels round the areas that are of a line's colour."""
+"""Minimum share of a line's colour among the pixels around the areas."""
 INK_APART = 48
-"""Levels by which a line differs from all areas that are not of its own colour; what is nearer is an edge."""
+"""Minimum difference in levels of a line from all areas of other colours; closer ones are edges."""
 LEAST, MOST = 0.01, 0.9
-"""Share of a picture that figures take, so that there are figures and a ground."""
+"""Allowed share of a picture covered by figures."""
 STILL = 2.0
-"""Levels by which a ground that stands still may differ between the keys, on average."""
+"""Maximum mean difference in levels of a static background between the keys."""
 
 Plane = NDArray[np.uint8]
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -49,20 +50,20 @@ class Layers:
 
     Args:
         figures: in-betweens of the figures by their parts, RGBA (H, W, 4) each.
-        grounds: the keys without their figures, RGB (H, W, 3) each.
+        grounds: the keys' backgrounds without figures, RGB (H, W, 3) each.
     """
 
     figures: list[Plane]
     grounds: Pair
 
     def joined(self, grounds: Sequence[Plane]) -> list[Plane]:
-        """The figures over in-betweens of the grounds."""
+        """The figures composited over in-betweens of the backgrounds."""
         return [over(figure, ground) for figure, ground in zip(self.figures, grounds, strict=True)]
 
 
 def in_layers(pair: Pair, shares: Sequence[float]) -> Layers | None:
-    """Two keys, uint8 (H, W, 3 or 4), whose figures are drawn by their parts at shares in (0, 1); None where there are
-    none over a ground of another kind, where parts do not explain them, and of transparent keys."""
+    """Two keys, uint8 (H, W, 3 or 4), whose figures are drawn by their parts at shares in (0, 1); None if there are
+    no flat figures over another background, if parts do not explain them, and for transparent keys."""
     found = split(pair)
     if found is None:
         return None
@@ -72,9 +73,9 @@ def in_layers(pair: Pair, shares: Sequence[float]) -> Layers | None:
 
 
 def split(pair: Pair) -> tuple[Pair, Pair] | None:
-    """Two opaque keys, uint8 (H, W, 3), as figures, (H, W, 4) each, and grounds, (H, W, 3) each.
+    """Two opaque keys, uint8 (H, W, 3), as figures, (H, W, 4) each, and backgrounds, (H, W, 3) each.
 
-    None where they are not half cel, half painting.
+    None if they are not flat figures over a painted background.
     """
     if pair[0].shape[2] != 3 or min(pair[0].shape[:2]) < 16:
         return None
@@ -88,13 +89,13 @@ def split(pair: Pair) -> tuple[Pair, Pair] | None:
 
 
 def over(figure: Plane, ground: Plane) -> Plane:
-    """A figure (H, W, 4) over a ground (H, W, 3)."""
+    """A figure (H, W, 4) composited over a background (H, W, 3)."""
     matte = figure[..., 3:].astype(np.float32) / 255
     return np.rint(figure[..., :3] * matte + ground * (1 - matte)).astype(np.uint8)
 
 
 def _solid(key: Plane) -> NDArray[np.bool_]:
-    """(H, W): areas of one colour, and the lines round them."""
+    """(H, W): areas of one colour, and the lines around them."""
     areas, means = _areas(key)
     if not areas.any():
         return areas
@@ -114,7 +115,7 @@ def _areas(key: Plane) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     sizes = np.maximum(stats[:, cv2.CC_STAT_AREA], 1).astype(np.float64)
     means, deviations = _of_components(key, labels, count, sizes)
     good = (deviations.max(axis=1) <= ONE_COLOUR) & (sizes >= max(6, LEAST_AREA * even.size))
-    good[0] = False  # all that is not even
+    good[0] = False  # the non-uniform rest
     areas = good[labels]
     return (_grown(key, areas) if areas.any() else areas), means[good]
 
@@ -130,14 +131,14 @@ def _of_components(
 
 
 def _grown(key: Plane, areas: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Areas with the pixels at their borders that are of their colour."""
+    """Areas extended by adjacent pixels of their colour."""
     near = colour_of_nearest(key, areas)
     ring = cv2.dilate(areas.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     return areas | (ring & (np.abs(key.astype(np.int16) - near).max(axis=2) <= WITHIN))
 
 
 def _lines(key: Plane, areas: NDArray[np.bool_], colours: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Pixels round the areas that are of a colour which few but lines have."""
+    """Pixels around the areas whose colour is a line colour."""
     size = 2 * LINE_REACH + 1
     band = cv2.dilate(areas.astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool) & ~areas
     beside = cv2.dilate(areas.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ~areas
@@ -156,7 +157,7 @@ def _lines(key: Plane, areas: NDArray[np.bool_], colours: NDArray[np.float64]) -
 
 
 def matted(key: Plane, solid: NDArray[np.bool_]) -> Plane:
-    """The figures of a key, (H, W, 4): full where solid, in the ring round that as far as the colour says."""
+    """The figures of a key, (H, W, 4): opaque where solid, with a matte from the colour in the ring around."""
     inner = solid.astype(np.uint8)
     ring = cv2.dilate(inner, np.ones((3, 3), np.uint8)).astype(bool) & ~solid
     outside = ~cv2.dilate(inner, np.ones((5, 5), np.uint8)).astype(bool)
@@ -181,7 +182,7 @@ def colour_of_nearest(key: Plane, where: NDArray[np.bool_]) -> NDArray[np.int16]
 
 
 def _grounds(pair: Pair, figures: Pair) -> Pair:
-    """The keys without their figures."""
+    """The keys' backgrounds without figures."""
     hidden = [cv2.dilate((one[..., 3] > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) for one in figures]
     both = ~hidden[0] & ~hidden[1]
     still = both.any() and np.abs(pair[0][both].astype(np.int16) - pair[1][both]).mean() <= STILL

@@ -1,5 +1,5 @@
-"""What every in-between goes through, whoever drew it: grain, hard mattes, the keys' colours, what is held; and how
-sure it is."""
+"""Post-processing of every in-between, for all methods: grain, hard mattes, palette, held areas; and its
+confidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .settings import Settings
 
 
 def finished_gap(pair: Pair, gap: Gap, settings: Settings) -> Gap:
-    """A gap as it is given out; what stands in for a cut is left as it is, and nothing is said of how sure it is."""
+    """A gap after post-processing; replacements at a cut are unchanged and have no confidence."""
     if gap.used.get("drawn_by") in ON_CUT:
         return gap
     kept = is_kept(pair, settings.palette)
@@ -41,5 +41,5 @@ def _finished(pair: Pair, frame: NDArray[np.uint8], kept: bool, torn: bool) -> N
 
 
 def _hard(pair: Pair) -> bool:
-    """Whether two drawings have mattes that are full or empty everywhere."""
+    """Whether the mattes of two drawings are fully opaque or empty everywhere."""
     return pair[0].shape[2] == 4 and all(np.isin(key[..., 3], (0, 255)).all() for key in pair)

@@ -1,4 +1,4 @@
-"""A folder of results: what an earlier job put there, what a hand has changed since, and its place taken whole."""
+"""A results folder: files of an earlier job, files edited since, and atomic replacement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def file_hash(path: Path) -> str | None:
-    """SHA-256 of a file, None where there is none; of a layer that of its file."""
+    """SHA-256 of a file, None if it is missing; for a layer that of its file."""
     try:
         with file_of(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -31,17 +31,17 @@ def file_hash(path: Path) -> str | None:
 
 
 def files_in(folder: Path) -> set[str]:
-    """The files in a folder and the folders in it, by their place there; none where it is not there."""
+    """Relative paths of all files below a folder; empty if it is missing."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier job says about the folder it filled.
+    """The record of an earlier job in its folder.
 
     Args:
         folder: the folder.
-        record: its record, empty where there is none of ours. It has `files`, their `hashes`, and `gaps`: each with
+        record: the record, empty if there is none of ours. It has `files`, their `hashes`, and `gaps`: each with
             `key`, `files` and `shares`.
     """
 
@@ -62,7 +62,7 @@ class Earlier:
 
     @property
     def files(self) -> set[str]:
-        """The files that the job wrote, there or not."""
+        """The files that the job wrote, existing or not."""
         return set(self.record.get("files", ()))
 
     def strangers(self) -> list[str]:
@@ -70,18 +70,18 @@ class Earlier:
         return sorted(files_in(self.folder) - self.files)
 
     def changed(self, names: Sequence[str] | None = None) -> list[str]:
-        """Those of its files, or of `names`, that somebody has changed since."""
+        """Those of its files, or of `names`, that were changed since."""
         hashes = self.record.get("hashes", {})
         found = [name for name in sorted(hashes) if names is None or name in names]
         return [name for name in found if file_hash(self.folder / name) not in (None, hashes[name])]
 
     def whole(self) -> bool:
-        """Whether all of its files are there, as they were."""
+        """Whether all of its files exist unchanged."""
         hashes = self.record.get("hashes", {})
         return bool(hashes) and all(file_hash(self.folder / name) == own for name, own in hashes.items())
 
     def gap(self, key: str) -> Gap | None:
-        """The gap that was drawn under a key, None where there is none or not all of its files are as they were."""
+        """The gap drawn under a key; None if there is none or a file of it is missing or changed."""
         hashes = self.record.get("hashes", {})
         for number, own in enumerate(self.record.get("gaps", ())):
             if not key or own["key"] != key or not own["files"]:
@@ -91,7 +91,7 @@ class Earlier:
         return None
 
     def read_gap(self, number: int) -> Gap:
-        """A gap as its files are now."""
+        """A gap, read from its files."""
         from .drawn import OF_GAP, Gap
 
         own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
@@ -104,16 +104,16 @@ class Earlier:
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:
-        """Refuse, or with `overwrite` name, what writing into the folder would destroy or leave among its files.
+        """Refuse, or with `overwrite` report, files that writing into the folder would destroy or leave among its own.
 
         Args:
-            replaced: the files that will be written anew, where it is not all of them.
+            replaced: the files to be rewritten, if not all.
         """
         strangers = self.strangers()
         if strangers and not overwrite:
             raise UsageError(
-                f"{self.folder} holds files of others ({strangers[0]}); give another output folder, or --overwrite, "
-                "which leaves them beside the new ones."
+                f"{self.folder} holds other files ({strangers[0]}); give another output folder, or --overwrite, "
+                "which keeps them beside the new ones."
             )
         changed = self.changed(replaced)
         if not changed:
@@ -129,10 +129,10 @@ class Earlier:
 
 @contextmanager
 def filling(earlier: Earlier) -> Iterator[Path]:
-    """A folder to write into, which takes the place of an earlier job's when the block ends well."""
+    """A folder to write into, which replaces that of an earlier job if the block succeeds."""
     path = earlier.folder.resolve()
     if earlier.strangers():
-        # Beside files of others, files are swapped one by one; otherwise the folder is swapped as a whole.
+        # With other files in the folder, files are replaced one by one; otherwise the folder is replaced as a whole.
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging, _named_as(path, staging):
             yield Path(staging)
             _merge(Path(staging), path, earlier.files)
@@ -144,7 +144,7 @@ def filling(earlier: Earlier) -> Iterator[Path]:
 
 @contextmanager
 def _named_as(path: Path, staging: str) -> Iterator[None]:
-    """Let errors name the place that was asked for, and not the one where its files are made."""
+    """Let errors name the requested path instead of the temporary one."""
     try:
         yield
     except NakawariError as error:
@@ -154,7 +154,7 @@ def _named_as(path: Path, staging: str) -> Iterator[None]:
 
 
 def _merge(made: Path, folder: Path, ours: set[str]) -> None:
-    """Move the files of `made` into `folder`; what an earlier job left there goes, what others put there stays."""
+    """Move the files of `made` into `folder`; files of the earlier job are removed, other files stay."""
     names = files_in(made)
     for stale in (ours & files_in(folder)) - names:
         (folder / stale).unlink()

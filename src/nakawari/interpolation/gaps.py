@@ -1,4 +1,4 @@
-"""Finished gaps, kept until their job is done: a job that was cut off goes on where it was."""
+"""Finished gaps, kept until their job is done, for resuming."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .drawn import Gap
 
 
 def gap_key(pair: tuple[np.ndarray, np.ndarray], words: Mapping[str, Any], model: str) -> str:
-    """SHA-256 over all that decides how a gap looks.
+    """SHA-256 over everything that determines a gap's frames.
 
     Args:
         pair: its keys, uint8 (H, W, 3 or 4).
-        words: what `Settings.of_gap` says of it.
+        words: its `Settings.of_gap`.
         model: the fingerprint of the model.
     """
     shapes = [key.shape for key in pair]
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
 
 
 PLAN = "sequence.json"
-"""What the gaps of an unfinished job are for, in their folder."""
+"""File name of the plan of an unfinished job, in its gaps' folder."""
 
 
 class GapStore:
@@ -61,7 +61,7 @@ class GapStore:
         self._folder = output.with_name(f".{output.name}.unfinished")
 
     def get(self, key: str) -> Gap | None:
-        """The gap that was kept under a key, None where there is none that is whole."""
+        """The gap stored under a key, None if there is no complete one."""
         try:
             with np.load(self._path(key), allow_pickle=False) as data:
                 about = json.loads(str(data["about"]))
@@ -71,7 +71,7 @@ class GapStore:
             return None
 
     def put(self, key: str, gap: Gap) -> None:
-        """Keep a gap, whole or not at all; raises `NakawariError` where it cannot be written."""
+        """Store a gap atomically; raises `NakawariError` if it cannot be written."""
         about = json.dumps({"shares": gap.shares, "used": dict(gap.used)})
         tracks = {} if gap.tracks is None else {"tracks": gap.tracks}
         try:
@@ -79,15 +79,15 @@ class GapStore:
                 np.savez_compressed(temporary, frames=np.stack(gap.frames), about=np.array(about), **tracks)
         except NakawariError as error:
             reason = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
-            raise NakawariError(f"A finished gap could not be kept ({reason}); free some space.") from error
+            raise NakawariError(f"A finished gap could not be stored ({reason}); free some space.") from error
 
     def put_plan(self, plan: Mapping[str, Any]) -> None:
-        """Keep what the gaps are for, so that a program can show those that are done: `gaps`, the key of every gap,
+        """Store the plan of the job, so that a program can show finished gaps: `gaps`, the key of every gap,
         `between`, `begins` and `lengths` as in `Timeline`, `keys`, the names of the key drawings, and others."""
         write_json(self._folder / PLAN, plan)
 
     def plan(self) -> Mapping[str, Any] | None:
-        """What the job was that left gaps here, None where there is none."""
+        """The plan of the unfinished job, None if there is none."""
         try:
             found = read_json(self._folder / PLAN)
         except NakawariError:
@@ -95,7 +95,7 @@ class GapStore:
         return found if isinstance(found, dict) else None
 
     def clear(self) -> None:
-        """Forget all gaps."""
+        """Delete all gaps."""
         remove(self._folder)
 
     def _path(self, key: str) -> Path:

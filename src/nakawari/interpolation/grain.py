@@ -1,8 +1,8 @@
-"""Grain between grainy keys: a mean of two grains is weaker than either, so what is lacking is added again.
+"""Grain between grainy keys: averaging two grains weakens them, so the missing grain is added again.
 
-Grain lies everywhere: its level is that of the quietest tenth of a key. It is another one in every drawing, while
-texture is found again along the motion between them. What is added is the nearer key's own grain, taken from elsewhere
-in the picture, for every in-between from another place.
+Grain covers the whole picture: its level is that of the quietest tenth of a key. It differs in every drawing, while
+texture matches along the motion between them. The added grain is the nearer key's own, taken from another position
+in the picture for every in-between.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 from .drawn import Pair
 
 LEAST = 2.5
-"""Levels of deviation from which on a key is grainy; compression leaves less."""
+"""Minimum standard deviation in levels of a grainy key; compression leaves less."""
 FOUND_AGAIN = 0.3
-"""Correlation, along the motion, of one key's quiet places with the other's from which on they are texture; painted
-textures that move have 0.6 and more, grain has 0.1 at most."""
+"""Minimum correlation of the keys' quiet areas along the motion for texture; moving painted
+textures have 0.6 and more, grain has 0.1 at most."""
 LOOKED_AT = 512
-"""Pixels of each side, in the middle of the keys, in which motion is sought."""
+"""Side in pixels of the central area in which motion is estimated."""
 BLUR = 1.5
-"""Deviation in pixels of the blur that grain is what is left of."""
+"""Standard deviation in pixels of the blur whose residual is grain."""
 BLOCK = 16
 """Side in pixels of the squares whose grain is measured."""
 QUIET = 10
-"""Per cent of these squares that lie below the level."""
+"""Percentile of these squares that defines the level."""
 MANY = 30
-"""Per cent of them that are compared between the keys."""
+"""Percentage of them that is compared between the keys."""
 LIMIT = 3.0
-"""Deviations above which a pixel is an edge and no grain."""
+"""Deviations above which a pixel is an edge instead of grain."""
 
 
 class Grain:
-    """What is known of the grain of two keys, uint8 (H, W, 3 or 4)."""
+    """The grain of two keys, uint8 (H, W, 3 or 4)."""
 
     def __init__(self, pair: Pair) -> None:
         self._left = [_left(key) for key in pair]
@@ -43,7 +43,7 @@ class Grain:
         self.there = min(self._levels) >= LEAST and _found_again(pair, self._left) < FOUND_AGAIN
 
     def kept(self, frame: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
-        """An in-between (as the keys) at a share of the way, with as much grain as the keys have."""
+        """An in-between (as the keys) at a fraction of the gap, with the keys' level of grain."""
         if not self.there:
             return frame
         wanted = (1 - share) * self._levels[0] + share * self._levels[1]
@@ -60,19 +60,19 @@ class Grain:
 
 
 def _left(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 3): a picture without its blurred self."""
+    """(H, W, 3): a picture minus its blurred version."""
     colour = picture[..., :3].astype(np.float32)
     return colour - cv2.GaussianBlur(colour, (0, 0), BLUR)
 
 
 def _level(left: NDArray[np.float32]) -> float:
-    """Deviation in levels of what is left of a picture, in the quietest tenth of it."""
-    # A mean of squares may come out just below 0: OpenCV adds up and takes away along the rows.
+    """Standard deviation in levels of a picture's residual in its quietest tenth."""
+    # A mean of squares may be slightly negative: OpenCV uses running sums along the rows.
     return float(np.sqrt(max(np.percentile(_blocks((left**2).mean(axis=2)), QUIET), 0.0)))
 
 
 def _found_again(pair: Pair, left: Sequence[NDArray[np.float32]]) -> float:
-    """How far what is left of the first key correlates with that of the last, along the flow between them."""
+    """Correlation of the keys' residuals along the flow between them."""
     middle = tuple(slice(max(0, (side - LOOKED_AT) // 2), (side + LOOKED_AT) // 2) for side in pair[0].shape[:2])
     grey = [
         cv2.GaussianBlur(cv2.cvtColor(np.ascontiguousarray(key[middle][..., :3]), cv2.COLOR_RGB2GRAY), (0, 0), BLUR)

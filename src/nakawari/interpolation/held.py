@@ -1,8 +1,8 @@
-"""What stands still is held: where both keys show the same, the in-between is them, bit for bit.
+"""Hold static areas: where both keys are equal, the in-between gets their pixels, bit for bit.
 
-A model draws even what does not move a level or three off, and a flow that follows a moving ground drags along the
-title that stands before it. Two keys that are equal at a pixel do not tell whether something passes over it between
-them; what is drawn there does, unless it is the still thing itself that was torn.
+A model draws even static areas with errors of a few levels, and a flow that follows a moving background drags along a
+title in front of it. Equal keys at a pixel do not show whether an object passes over it between
+them; the drawn pixels do, unless they are a torn part of the static object itself.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAR = 8
-"""Levels by which a still pixel may be drawn wrong and is put right; what differs more was drawn over it."""
+"""Maximum error in levels of a static pixel that is corrected; larger differences are objects that pass over it."""
 EDGE = 16
-"""Levels between neighbours from which on there is an edge."""
+"""Minimum difference in levels between neighbours at an edge."""
 WINDOW = 17
 """Pixels along the side of the square in which edges are counted."""
 MOVES = 0.7
-"""Least share of the rest, in such a square and in the picture, that moves for a still piece to be a figure before a
-moving ground."""
+"""Minimum moving share of the rest, in such a square and in the picture, for a static piece to be a figure before a
+moving background."""
 STANDING = 0.8
-"""Least share of the edges of still pixels that stand in both keys: a thing that moves has its edges at two places."""
+"""Minimum share of the edges of static pixels that are in both keys; a moving object has its edges at two positions."""
 FIGURE = 0.2
-"""Share of the picture up to which what is still in one piece is a figure; a larger piece is a ground itself."""
+"""Maximum share of the picture of a static figure; a larger piece is background."""
 PIECE = 5
-"""Pixels along the side of the square within which still pixels are of one piece: noise may break it up."""
+"""Side in pixels of the square within which static pixels count as connected, despite noise."""
 
 
 def hold(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], frame: NDArray[np.uint8], torn: bool = True
 ) -> NDArray[np.uint8]:
-    """An in-between (H, W, 3 or 4) of two keys of its shape, with what stands still taken from the first key.
+    """An in-between (H, W, 3 or 4) of two keys of its shape, with static areas taken from the first key.
 
-    `torn` says whether a still thing may have been torn, as a model or a flow does; parts that move never tear one, so
-    that what differs there passes over it.
+    `torn`: whether a static object may have been torn, as by a model or a flow; moving parts never tear one, so
+    differences there are objects that pass over it.
     """
     first, last = pair
     still = same_at(first, last)
@@ -47,7 +47,7 @@ def hold(
 
 
 def same_at(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W): where two drawings look the same to the bit; what stands under no matte is not seen."""
+    """(H, W): where two drawings look bit-equal; colour under zero alpha is ignored."""
     same = (first == last).all(axis=2)
     if first.shape[2] == 4:
         same |= (first[..., 3] == 0) & (last[..., 3] == 0)
@@ -55,11 +55,11 @@ def same_at(first: NDArray[np.uint8], last: NDArray[np.uint8]) -> NDArray[np.boo
 
 
 def standing(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], still: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W): where a still figure stands before a ground that moves, so that nothing passes over it.
+    """(H, W): static figures before a moving background, over which nothing passes.
 
-    Around such a place much moves, and the edges of what is still are edges in both keys. Beside a thing that passes,
-    they are edges in one of the two only: in the other the thing is elsewhere. A still ground of many edges, over which
-    a thing passes, is of one large piece.
+    Around such a position much moves, and the edges of the static pixels are edges in both keys. Beside a passing
+    object they are edges in only one of the two, as the object is elsewhere in the other. A static background with many
+    edges, over which an object passes, is one large piece.
     """
     import cv2
 
@@ -84,7 +84,7 @@ def standing(pair: tuple[NDArray[np.uint8], NDArray[np.uint8]], still: NDArray[n
 
 
 def _small_pieces(still: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(H, W): what is still in pieces that are small enough for a figure."""
+    """(H, W): static pieces that are small enough for a figure."""
     import cv2
 
     whole = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((PIECE, PIECE), np.uint8))
@@ -94,7 +94,7 @@ def _small_pieces(still: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _seen(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What is seen of a frame: (H, W, 3) as it is, (H, W, 4) with its colour multiplied by the matte."""
+    """The visible colours of a frame: (H, W, 3) unchanged, (H, W, 4) premultiplied."""
     flat = frame.astype(np.float32)
     if frame.shape[2] == 4:
         flat[..., :3] *= flat[..., 3:] / 255

@@ -1,4 +1,4 @@
-"""A whole job: what is drawn already is kept, the rest is drawn gap by gap, and the files are written."""
+"""A whole job: reuse finished gaps, draw the others one by one, write the files."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .settings import Settings
 from .timeline import Timeline
 
 GapProgress = Callable[[int, int], None]
-"""Called with (finished, all) gaps that are to be drawn, when one is whole."""
+"""Called with (finished, total) gaps to draw, after each gap."""
 
 
 @dataclass(frozen=True)
 class Only:
-    """The one gap, counted from 0, that is drawn again, or of it the one frame with this number."""
+    """The gap, numbered from 0, to redraw, or the number of its single frame to redraw."""
 
     gap: int
     frame: int | None = None
@@ -34,13 +34,13 @@ class Only:
 
 @dataclass(frozen=True)
 class Done:
-    """What a job did.
+    """The result of a job.
 
     Args:
         drawn: the sequence.
-        files: what was written.
-        record: as kept beside it.
-        gaps: the gaps that were drawn now, counted from 0; others were there already.
+        files: the written files.
+        record: the record beside them.
+        gaps: the gaps drawn now, numbered from 0; others existed.
     """
 
     drawn: Drawn
@@ -56,11 +56,11 @@ class Job:
     Args:
         keys: see `draw`.
         settings: see `draw`.
-        output: where to; `Output.check` has been passed.
-        timeline: on which frames drawings stand.
+        output: the output; `Output.check` has passed.
+        timeline: the frames of the drawings.
         model: the variant's name.
-        fingerprint: of the model, "" where nothing is drawn.
-        only: draw no more than this, into the finished sequence that is there.
+        fingerprint: of the model, "" if nothing is drawn.
+        only: redraw only this, in the existing sequence.
     """
 
     keys: Sequence[Key]
@@ -72,7 +72,7 @@ class Job:
     only: Only | None = None
 
     def redrawn_files(self) -> list[str] | None:
-        """The frames' files that are drawn again, where it is not all of them."""
+        """The files of the redrawn frames, if not all are redrawn."""
         if self.only is None:
             return None
         files, first = self.timeline.files(), sum(self.settings.counts[: self.only.gap]) + self.only.gap + 1
@@ -81,13 +81,13 @@ class Job:
         return [name for p in places if self.only.frame in (None, numbers[p]) for name in files[p]]
 
     def gap_keys(self) -> tuple[str, ...]:
-        """Per gap the hash of all that decides how it looks."""
+        """Per gap the hash of everything that determines its frames."""
         pixels = [key.pixels for key in self.keys]
         pairs = zip(pixels, pixels[1:] + pixels[:1] * self.settings.loop, strict=False)
         return tuple(gap_key(pair, self.settings.of_gap(gap), self.fingerprint) for gap, pair in enumerate(pairs))
 
     def plan(self) -> dict[str, Any]:
-        """What is drawn, for `GapStore.put_plan`."""
+        """The plan of the job, for `GapStore.put_plan`."""
         height, width, channels = self.keys[0].pixels.shape
         return {
             "gaps": list(self.gap_keys()),
@@ -111,17 +111,17 @@ def carry_out(
     gap_done: GapProgress | None = None,
     watch: Watch | None = None,
 ) -> Done:
-    """Draw what is lacking, and write the files all or nothing. Finished gaps are kept until then, so that the same
-    job, started again after whatever cut it off, goes on where it was and ends with the same bytes.
+    """Draw the missing gaps, and write the files atomically. Finished gaps are stored until then, so that the same
+    job, started again after an interruption, resumes and ends with the same bytes.
 
     Args:
-        load: gives the pipeline; called only where something is to be drawn.
+        load: returns the pipeline; called only if something must be drawn.
         progress, watch: as for `draw`.
         gap_done: called after every gap.
 
     Raises:
-        NakawariError: as `draw`, and where files cannot be written; finished gaps are kept.
-        Interrupted: by the user; says how much is kept.
+        NakawariError: as `draw`, or files cannot be written; finished gaps are kept.
+        Interrupted: by the user; its message gives the number of kept gaps.
     """
     store, earlier, keys = GapStore(job.output.path), earlier_in(job.output.path), job.gap_keys()
     if job.only:
@@ -155,7 +155,7 @@ def carry_out(
 
 @dataclass
 class Count:
-    """How many of all gaps are finished."""
+    """Number of finished gaps."""
 
     finished: int
     gaps: int
@@ -163,7 +163,7 @@ class Count:
 
 @contextmanager
 def keeping(count: Count) -> Iterator[None]:
-    """Let whoever stops the work, a hand or an error, hear how much of it is kept."""
+    """Add the number of kept gaps to the message of an interruption or an error."""
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -175,11 +175,11 @@ def keeping(count: Count) -> Iterator[None]:
 
 
 def _kept(count: Count) -> str:
-    return f"{count.finished} of {count.gaps} gaps are kept, and the same command goes on from there."
+    return f"{count.finished} of {count.gaps} gaps are kept; run the same command to resume."
 
 
 def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
-    """The gaps of the finished sequence, with whatever a hand has changed in them."""
+    """The gaps of the finished sequence, including edited frames."""
     record, folder = earlier.record, earlier.folder
     hashes = [key["sha256"] for key in record.get("keys", ())]
     same = record.get("between") == list(job.settings.counts) and hashes == [file_hash(key.path) for key in job.keys]
@@ -190,7 +190,7 @@ def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
 
 
 def _with_one_frame(job: Job, drawn: Drawn, earlier: Earlier) -> Drawn:
-    """The sequence with one frame of its gap drawn again and the others as they were."""
+    """The sequence with one redrawn frame and the others unchanged."""
     assert job.only is not None
     first = sum(job.settings.counts[: job.only.gap]) + job.only.gap + 1
     frames = list(drawn.frames)
@@ -201,7 +201,7 @@ def _with_one_frame(job: Job, drawn: Drawn, earlier: Earlier) -> Drawn:
 
 
 def _untouched(job: Job, earlier: Earlier) -> dict[str, str]:
-    """The frames that are not drawn again, with the hashes on record."""
+    """The frames that are not redrawn, with their recorded hashes."""
     redrawn = set(job.redrawn_files())
     names = [name for files in job.timeline.files() for name in files]
     hashes = earlier.record.get("hashes", {})
@@ -209,7 +209,7 @@ def _untouched(job: Job, earlier: Earlier) -> dict[str, str]:
 
 
 def _keys_after(job: Job, keys: tuple[str, ...], earlier: Earlier) -> tuple[str, ...]:
-    """What every gap is kept under; one of which a single frame was drawn again is under none."""
+    """The keys of all gaps; a gap with a single redrawn frame has none."""
     if not job.only:
         return keys
     old = [own["key"] for own in earlier.record["gaps"]]

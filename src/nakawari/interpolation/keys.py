@@ -1,4 +1,4 @@
-"""Key drawings: read, held to one size, and split into colour and matte."""
+"""Read key drawings, check that they have one size, and split them into colour and matte."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Key:
-    """A key drawing: where it came from, its pixels, uint8 (H, W, 3 or 4), and all that its file holds, None for a
-    drawing that stood in no file. The pixels are in the colours of the file's own profile."""
+    """A key drawing: its path, its pixels, uint8 (H, W, 3 or 4), and its file's contents, None for a
+    drawing without a file. The pixels are in the colours of the file's own profile."""
 
     path: Path
     pixels: np.ndarray
@@ -29,9 +29,9 @@ class Key:
 
 def read_keys(sources: Sequence[Path]) -> list[Key]:
     """Key drawings from image files and folders of images, in the order given; every picture of a GIF and every page
-    of a TIFF is a key. In a folder of pairs (`NAME_start`, `NAME_end`) every start stands before its end.
+    of a TIFF is a key. In a folder of pairs (`NAME_start`, `NAME_end`) every start comes before its end.
 
-    If any of them is transparent, all come back as RGBA, the others with a full matte. Raises `NakawariError` for a
+    If any of them is transparent, all are returned as RGBA, the others opaque. Raises `NakawariError` for a
     file that cannot be read, a drawing in a folder whose format cannot be read, and drawings of different size or
     colour profile, `UsageError` for a video and for a folder in which some drawings are pairs and others not.
     """
@@ -60,7 +60,7 @@ def _check_sizes(keys: Sequence[Key]) -> None:
 
 
 def _check_profiles(keys: Sequence[Key]) -> None:
-    """One profile for all: in-betweens are drawn between the keys' own numbers, which must mean the same colours."""
+    """Check that all keys have one profile, since in-betweens are drawn on the keys' pixel values."""
     first = keys[0]
     for key in keys[1:]:
         if not _same_colours(_profile(first), _profile(key)):
@@ -78,7 +78,7 @@ def _same_colours(first: bytes | None, other: bytes | None) -> bool:
 
 
 def transparent(pair: tuple[np.ndarray, np.ndarray]) -> bool:
-    """Whether anything of two keys, (H, W, 3 or 4), can be seen through."""
+    """Whether any pixel of two keys, (H, W, 3 or 4), is transparent."""
     return any(side.shape[2] == 4 and side[..., 3].min() < 255 for side in pair)
 
 
@@ -90,11 +90,11 @@ def matte(pixels: np.ndarray) -> np.ndarray:
 def bled_colour(pixels: np.ndarray) -> np.ndarray:
     """The colour (H, W, 3) of an RGBA frame, with invisible pixels filled from the visible ones around them.
 
-    What stands under alpha 0 is arbitrary (mostly black or white) and would seep into the in-betweens as a fringe.
-    Filling is push-pull: a pyramid of alpha-weighted averages, its coarse levels showing through the holes of the
-    fine ones. Visible pixels stay as they are; a wholly invisible frame becomes mid-grey.
+    Colour under alpha 0 is arbitrary (mostly black or white) and would cause a fringe in the in-betweens.
+    Filling is push-pull: a pyramid of alpha-weighted averages, whose coarse levels fill the holes of the
+    fine ones. Visible pixels are unchanged; a fully invisible frame becomes mid-grey.
     """
-    import torch  # late: reading and checking keys does without
+    import torch  # late: not needed for reading and checking keys
 
     values = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float()
     weight = values[:, 3:] / 255
@@ -104,7 +104,7 @@ def bled_colour(pixels: np.ndarray) -> np.ndarray:
 
 
 def _push_pull(colour: Tensor, weight: Tensor) -> Tensor:
-    """Colour (1, 3, H, W), multiplied by weight (1, 1, H, W) in [0, 1], with the places of low weight filled in."""
+    """Colour (1, 3, H, W), multiplied by weight (1, 1, H, W) in [0, 1], with positions of low weight filled."""
     import torch
     from torch.nn import functional
 
@@ -113,7 +113,7 @@ def _push_pull(colour: Tensor, weight: Tensor) -> Tensor:
         return torch.where(weight > 0, colour / weight.clamp(min=1e-6), 128.0)
     coarse_colour = functional.avg_pool2d(colour, 2, ceil_mode=True)
     coarse_weight = functional.avg_pool2d(weight, 2, ceil_mode=True)
-    # One visible pixel of the four is enough to speak for the block; without this the fill would be a global average.
+    # One visible pixel of the four suffices for the block; otherwise the fill would be a global average.
     gain = (1 / coarse_weight.clamp(min=1e-6)).clamp(max=4)
     behind = _push_pull(coarse_colour * gain, coarse_weight * gain)
     return colour + (1 - weight) * functional.interpolate(behind, size=size, mode="bilinear", align_corners=False)

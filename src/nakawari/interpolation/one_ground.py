@@ -1,7 +1,7 @@
-"""Keys of which one is a transparent cel and the other stands on an opaque ground.
+"""Keys of which one is a transparent cel and the other has an opaque background.
 
-The ground is taken from the opaque key: areas of one colour that reach the picture's border. What is left moves as a
-transparent cel by its parts; the ground behind it stands still and comes in, or goes, with the share of the way.
+The background is taken from the opaque key: areas of one colour that reach the picture's border. The rest moves as a
+transparent cel by its parts; the static background behind it fades in or out over the gap.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _SQUARE = np.ones((3, 3), np.uint8)
 
 
 def before_one_ground(pair: Pair, shares: Sequence[float]) -> list[Plane] | None:
-    """In-betweens, RGBA (H, W, 4), of two keys (H, W, 4) at shares in (0, 1); None where not exactly one is opaque, the
-    opaque one has no such ground, or parts do not explain the figures."""
+    """In-betweens, RGBA (H, W, 4), of two keys (H, W, 4) at shares in (0, 1); None if not exactly one is opaque, the
+    opaque one has no such background, or parts do not explain the figures."""
     if pair[0].shape[2] != 4 or min(pair[0].shape[:2]) < 16:
         return None
     opaque = [bool(key[..., 3].min() == 255) for key in pair]
@@ -33,7 +33,7 @@ def before_one_ground(pair: Pair, shares: Sequence[float]) -> list[Plane] | None
     ground = _ground(key)
     if not LEAST <= 1 - float(ground.mean()) <= MOST:
         return None
-    # The pixels at its outline are mixed with the ground, so that their matte is found from their colour.
+    # The pixels at its outline are mixed with the background; their matte follows from their colour.
     figure = matted(key, cv2.erode((~ground).astype(np.uint8), _SQUARE).astype(bool))
     cels = (pair[0], figure) if last else (figure, pair[1])
     frames = frames_by_parts(cels, shares)
@@ -44,7 +44,8 @@ def before_one_ground(pair: Pair, shares: Sequence[float]) -> list[Plane] | None
 
 
 def _ground(key: Plane) -> NDArray[np.bool_]:
-    """(H, W): areas of one colour that reach the border. What a figure encloses is figure, as a white shirt on it."""
+    """(H, W): areas of one colour that reach the border. Areas enclosed by a figure, such as a white shirt, are
+    figure."""
     areas = areas_of_one_colour(key)
     _, labels = cv2.connectedComponents(areas.astype(np.uint8), connectivity=4)
     sides = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
@@ -52,8 +53,8 @@ def _ground(key: Plane) -> NDArray[np.bool_]:
 
 
 def _whole(key: Plane, seen: NDArray[np.bool_]) -> NDArray[np.int16]:
-    """The ground (H, W, 3) with what hides it filled: along the row where both sides are of one colour, as at a horizon
-    or a wall, else by the nearest colour that is seen."""
+    """The background (H, W, 3) with covered areas filled: along the row if both sides have one colour, as at a horizon
+    or a wall, otherwise with the nearest visible colour."""
     filled = colour_of_nearest(key, seen)
     places = np.where(seen, np.arange(seen.shape[1]), -1)
     left = np.maximum.accumulate(places, axis=1)
@@ -66,7 +67,7 @@ def _whole(key: Plane, seen: NDArray[np.bool_]) -> NDArray[np.int16]:
 
 
 def _over(figure: Plane, ground: NDArray[np.int16], there: float) -> Plane:
-    """A cel (H, W, 4) over a ground (H, W, 3) that is there to a share."""
+    """A cel (H, W, 4) composited over a background (H, W, 3) with opacity `there`."""
     front = figure[..., 3:].astype(np.float32) / 255
     back = (1 - front) * there
     whole = front + back

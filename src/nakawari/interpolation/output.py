@@ -1,4 +1,4 @@
-"""The files of a finished sequence: whole or absent, and nobody else's work overwritten."""
+"""Write the files of a finished sequence, atomically and without overwriting other work."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ NAMES = {
     "mov-png": "in-betweens-png.mov",
 }
 SINGLE = {".gif": ("gif",), ".mp4": ("mp4",), ".mov": ("mov", "mov-png")}
-"""What one file may hold; the first without being asked."""
+"""Formats of a single output file; the first is the default."""
 EXR = "exr"
-"""The folder of a sequence in EXR, beside that in PNG."""
+"""Folder of an EXR sequence, within the output."""
 MAPS = "confidence"
-"""The folder of the maps."""
+"""Folder of the confidence maps."""
 PLAYBACK_FPS = 12.0
-"""Frames per second of GIF and MP4 where the job does not say: animation "on twos"."""
+"""Default frame rate of GIF and MP4: animation "on twos"."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the results go: a folder, or one .gif, .mp4 or .mov file.
+    """The output: a folder, or one .gif, .mp4 or .mov file.
 
     Args:
         path: absolute path.
-        formats: which of `FORMATS` are written.
-        overwrite: whether files that stand in the way are replaced. A folder that an earlier job made, with nothing
-            else in it, is always replaced.
-        maps: whether a picture of how sure every pixel is stands beside each in-between, in a folder of its own.
+        formats: the written formats, of `FORMATS`.
+        overwrite: whether existing files are replaced. A folder of an earlier job without other
+            files is always replaced.
+        maps: whether a confidence map of each in-between is written to a separate folder.
         overlay: whether tracks are drawn over GIF and contact sheet; other files never show them.
     """
 
@@ -64,12 +64,12 @@ class Output:
 
     @classmethod
     def parse(cls, path: Path, formats: str | None, overwrite: bool = False) -> Output:
-        """From the words of a command; `formats` is comma-separated. Raises `UsageError`."""
+        """Parse the options of a command; `formats` is comma-separated. Raises `UsageError`."""
         suffix = path.suffix.lower()
         if suffix in SINGLE:
             if formats not in (None, *SINGLE[suffix][1:]):
                 raise UsageError(
-                    f"{path} is one {suffix} file, so --format says nothing; give a folder, or no --format."
+                    f"{path} is one {suffix} file, so --format does not apply; give a folder, or no --format."
                 )
             return cls(path.absolute(), (formats or SINGLE[suffix][0],), overwrite)
         if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
@@ -88,13 +88,13 @@ class Output:
     def check(
         self, keys: Sequence[Path], timeline: Timeline | None = None, replaced: Sequence[str] | None = None
     ) -> None:
-        """Raise one sentence where writing would destroy a key drawing or somebody's work, or cannot be done.
+        """Raise an error if writing would destroy a key drawing or other work, or is impossible.
 
         Args:
             keys: the key drawings' files.
-            timeline: how the frames of a sequence will be called; frames of others that are called alike would be
-                taken for a part of it.
-            replaced: the files of an earlier job that will be drawn anew, where it is not all of them.
+            timeline: gives the names of the frames; other files with such names could be
+                mistaken for frames of the sequence.
+            replaced: the files of an earlier job that will be redrawn, if not all.
         """
         path = self.path.resolve()
         for key in keys:
@@ -116,7 +116,7 @@ class Output:
         alike = [name for name in earlier.strangers() if timeline and timeline.looks_alike(name)]
         if timeline and set(alike) - {file for files in timeline.files() for file in files}:
             raise UsageError(
-                f"{self.path} holds frames of others ({alike[-1]}) that would be taken for a part of this sequence; "
+                f"{self.path} holds other frames ({alike[-1]}) that would be mistaken for frames of this sequence; "
                 "remove them, or give another output folder."
             )
 
@@ -130,10 +130,10 @@ def write_result(
     timeline: Timeline | None = None,
     untouched: Mapping[str, str] | None = None,
 ) -> tuple[list[Path], dict[str, Any]]:
-    """Write what `output` asks for, all or nothing. Returns the files and the record kept as `interpolation.json`.
+    """Write the files of `output`, atomically. Returns the files and the record saved as `interpolation.json`.
 
-    Without a timeline every drawing stands for one frame. `untouched` are files of the folder, with the hashes that are
-    on record for them, that stay as they are, byte for byte.
+    Without a timeline every drawing is exposed for one frame. `untouched`: files of the folder, with their recorded
+    hashes, that are kept byte for byte.
     """
     fps = settings.fps or PLAYBACK_FPS
     timeline, shown = timeline or plain_timeline(len(drawn.frames)), as_shown(drawn, keys)
@@ -189,7 +189,7 @@ def _write_all(
 def _write_playing(
     path: Path, kind: str, shown: Drawn, output: Output, settings: Settings, fps: float, timeline: Timeline
 ) -> None:
-    """Write the sequence as one file that plays."""
+    """Write the sequence as one GIF or video."""
     if kind == "gif":
         write_gif(path, timeline.held(playing(shown, loop=settings.loop, overlay=output.overlay)), fps)
     elif kind == "mp4":
@@ -199,7 +199,7 @@ def _write_playing(
 
 
 def _write_maps(folder: Path, drawn: Drawn, timeline: Timeline, *, loop: bool) -> list[str]:
-    """How sure every pixel of every in-between is, as grey pictures, white for sure; returns their names."""
+    """Write the confidence map of every in-between as a grey picture, white for confident; returns their names."""
     written = []
     for gap, numbers in enumerate(gaps_of(drawn, loop=loop)):
         keys = Keys((drawn.frames[numbers[0]], drawn.frames[numbers[-1]]))

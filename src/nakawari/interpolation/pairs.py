@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 
 def start_before_end(paths: Sequence[Path]) -> list[Path]:
-    """The drawings of a folder with every start before its end; a folder without pairs as it is.
+    """The drawings of a folder with every start before its end; a folder without pairs is unchanged.
 
     Raises `UsageError` where some drawings belong to pairs and others do not.
     """
@@ -25,7 +25,9 @@ def start_before_end(paths: Sequence[Path]) -> list[Path]:
         return list(paths)
     for path, role in zip(paths, roles, strict=True):
         if role is None or role[0] not in whole or names.count(role[0]) != 2:
-            raise UsageError(f"{path} belongs to no pair, but others beside it do; move it away, or add its partner.")
+            raise UsageError(
+                f"{path} belongs to no pair, but others in the folder do; move it away, or add its partner."
+            )
     order = list(dict.fromkeys(names))
     by_role = dict(zip(roles, paths, strict=True))
     return [by_role[name, role] for name in order for role in ("start", "end")]
@@ -45,12 +47,12 @@ def are_pairs(paths: Sequence[Path]) -> bool:
 
 
 def pair_counts(counts: tuple[int, ...], keys: int, *, loop: bool) -> tuple[int, ...]:
-    """Counts for all gaps between keys in pairs: as asked within a pair, none between two pairs.
+    """Counts for all gaps between keys in pairs: as given within a pair, 0 between two pairs.
 
     Raises `UsageError` for a loop, and when the number of counts is not that of the pairs.
     """
     if loop:
-        raise UsageError("The keys are pairs of start and end, which make no loop; leave --loop out.")
+        raise UsageError("The keys are pairs of start and end, which cannot loop; leave --loop out.")
     pairs = keys // 2
     if len(counts) not in (1, pairs):
         raise UsageError(f"There are {pairs} pairs, but {len(counts)} counts of in-betweens; give one, or {pairs}.")
@@ -58,5 +60,5 @@ def pair_counts(counts: tuple[int, ...], keys: int, *, loop: bool) -> tuple[int,
 
 
 def between_pairs(items: Sequence[Item], filler: Item) -> tuple[Item, ...]:
-    """What belongs to every pair, with `filler` for the gaps between them."""
+    """The items of all pairs, with `filler` for the gaps between them."""
     return tuple(one for item in items for one in (item, filler))[:-1]

@@ -1,4 +1,4 @@
-"""In-betweens in the keys' own colours: a drawing of few colours gets no new one, an aliased line no soft edge."""
+"""Restrict in-betweens to the keys' colours: no new colours, and no soft edges on aliased lines."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 Palette = Literal["auto", "keep", "free"]
 PALETTES: tuple[Palette, ...] = ("auto", "keep", "free")
 FEW = 256
-"""The most colours of two keys together that are a palette: what an indexed file holds."""
+"""Maximum number of colours of two keys for a palette, as in an indexed file."""
 SHARED = 0.9
-"""Least share of each key that is of colours of the other: keys between which all light changes share no palette."""
+"""Minimum share of each key in colours of the other; keys between which the light changes share no palette."""
 SURE = 6.0
-"""Levels within which a pixel is of a colour of the palette; what lies between two colours is decided by its
+"""Maximum difference in levels between a pixel and its palette colour; pixels between two colours are decided by their
 neighbours."""
 REACH = 2
-"""Pixels to the neighbours that decide."""
+"""Radius in pixels of the deciding neighbours."""
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def is_kept(pair: Pair, palette: Palette) -> bool:
-    """Whether in-betweens of two keys, (H, W, 3 or 4), may have no colour that no key has.
+    """Whether in-betweens of two keys, (H, W, 3 or 4), are restricted to the keys' colours.
 
-    `auto`: where they have at most 256 colours together and share most of them.
+    `auto`: if they have at most 256 colours together and share most of them.
     """
     if palette != "auto":
         return palette == "keep"
     colours = [_packed(key) for key in pair]
     if any(len(np.unique(colour[::4, ::4])) > FEW for colour in colours):
-        return False  # told apart cheaply
+        return False  # cheap test first
     found = [np.unique(colour) for colour in colours]
     if len(np.union1d(*found)) > FEW:
         return False
@@ -39,10 +39,10 @@ def is_kept(pair: Pair, palette: Palette) -> bool:
 
 
 def in_colours(pair: Pair, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame in the colours of two keys: every pixel the nearest of them.
+    """A frame in the colours of two keys: every pixel gets the nearest of them.
 
-    Where the keys' edges are hard, a pixel that lies between colours is the nearest of those that stand around it for
-    sure, so that no edge of two colours shows a third. Soft edges have colours of their own.
+    If the keys' edges are hard, a pixel between colours gets the nearest of the certain colours around it,
+    so that no edge between two colours shows a third. Soft edges have their own colours.
     """
     from scipy.spatial import cKDTree
 
@@ -57,7 +57,8 @@ def in_colours(pair: Pair, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def has_soft_edges(pair: Pair) -> bool:
-    """Whether most colours of two keys stand alone, as those of anti-aliased edges do: seldom beside their own kind."""
+    """Whether most colours of two keys are isolated, as those of anti-aliased edges: rarely beside pixels of equal
+    colour."""
     beside: list[NDArray[np.bool_]] = []
     for key in map(_packed, pair):
         own = np.zeros(key.shape, np.bool_)
@@ -77,7 +78,7 @@ def has_soft_edges(pair: Pair) -> bool:
 def _decided(
     frame: NDArray[np.uint8], colours: NDArray[np.uint8], labels: NDArray[np.int64], unsure: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Labels (H, W), those of unsure pixels the nearest of the sure ones around them."""
+    """Labels (H, W); uncertain pixels get the nearest of the certain labels around them."""
     rows, columns = np.nonzero(unsure)
     own, weighed = _weighed(frame[rows, columns]), _weighed(colours)
     known = np.pad(np.where(unsure, -1, labels), REACH, constant_values=-1)
@@ -94,7 +95,7 @@ def _decided(
 
 
 def _colours(pair: Pair) -> NDArray[np.uint8]:
-    """(N, C): the colours of both keys; of those that cannot be seen, the one that is most often there."""
+    """(N, C): the colours of both keys; of the invisible ones only the most frequent."""
     packed = np.concatenate([_packed(key).ravel() for key in pair])
     found, counts = np.unique(packed, return_counts=True)
     colours = _unpacked(found, pair[0].shape[2])
@@ -117,7 +118,7 @@ def _unpacked(colours: NDArray[np.uint32], channels: int) -> NDArray[np.uint8]:
 
 
 def _weighed(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(N, C) as they are seen: colour multiplied by the matte."""
+    """(N, C) with premultiplied colour."""
     weighed = colours.astype(np.float64)
     if colours.shape[1] == 4:
         weighed[:, :3] *= weighed[:, 3:] / 255

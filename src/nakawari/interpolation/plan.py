@@ -1,4 +1,4 @@
-"""How many in-betweens go into each gap, and in which passes a model makes them."""
+"""The number of in-betweens of each gap, and the passes in which a model draws them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import UsageError
 from .spacing import Shares, even, nearest_grid
 
 MAX_BETWEEN = 1000
-"""The most in-betweens that one gap may ask for."""
+"""Maximum number of in-betweens of one gap."""
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
@@ -19,7 +19,7 @@ def parse_counts(text: str) -> tuple[int, ...]:
         counts = tuple(int(piece) for piece in text.split(","))
     except ValueError as error:
         raise UsageError(
-            f"The counts of in-betweens {text!r} are not whole numbers; write one for all gaps (7) "
+            f"The counts of in-betweens {text!r} are not whole numbers; give one for all gaps (7) "
             "or one for each gap (3,7,5)."
         ) from error
     for count in counts:
@@ -29,20 +29,20 @@ def parse_counts(text: str) -> tuple[int, ...]:
 
 
 def gap_counts(counts: tuple[int, ...], keys: int, *, loop: bool) -> tuple[int, ...]:
-    """One count per gap between `keys` key drawings; a single count serves all gaps, `loop` adds one more gap.
+    """One count per gap between `keys` key drawings; a single count applies to all gaps, `loop` adds one more gap.
 
     Raises `UsageError` when there are fewer than two keys or the number of counts is not that of the gaps.
     """
     if keys < 2:
-        raise UsageError(f"In-betweens need two or more key drawings, but {keys or 'none'} came in; add key drawings.")
+        raise UsageError(f"In-betweens need two or more key drawings, not {keys or 'none'}; add key drawings.")
     gaps = keys - 1 + loop
     if len(counts) == 1:
         return counts * gaps
     if len(counts) != gaps:
         closing = " with the loop" if loop else ""
         raise UsageError(
-            f"{keys} key drawings{closing} leave {gaps} gap{'s' * (gaps > 1)}, but {len(counts)} counts of in-betweens "
-            f"came in; give one count, or {gaps}."
+            f"{keys} key drawings{closing} have {gaps} gap{'s' * (gaps > 1)}, but {len(counts)} counts of in-betweens "
+            f"were given; give one count, or {gaps}."
         )
     return counts
 
@@ -56,7 +56,7 @@ class Pass:
     Args:
         level: 0 draws between the key drawings, 1 between drawings of level 0, and so on.
         start, end: the places of the two drawings that serve as keys.
-        places: where the frames that this pass draws stand.
+        places: the places of the frames that this pass draws.
     """
 
     level: int
@@ -67,13 +67,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class GapPlan:
-    """How one gap is drawn.
+    """The plan of one gap.
 
     Args:
         passes: sorted by level; places as in `Pass`.
-        shares: where every place stands on the way, 0 for the first key, 1 for the second; at the places between, the
-            model draws.
-        kept: the places of the in-betweens that were asked for; others only lead to them.
+        shares: fraction of the gap of every place, 0 for the first key, 1 for the second; the model draws at the
+            places between.
+        kept: the places of the requested in-betweens; others are only intermediate results.
     """
 
     passes: tuple[Pass, ...]
@@ -82,11 +82,11 @@ class GapPlan:
 
     @property
     def drawn(self) -> int:
-        """How many frames the model draws."""
+        """Number of frames that the model draws."""
         return len(self.shares) - 2
 
     def times(self, spec: Pass) -> tuple[float, ...] | None:
-        """The times (0 to 1) of all frames of a pass, its keys included; None where they are even."""
+        """The times (0 to 1) of all frames of a pass, its keys included; None if they are even."""
         places = (spec.start, *spec.places, spec.end)
         first, last = self.shares[spec.start], self.shares[spec.end]
         times = tuple((self.shares[place] - first) / (last - first) for place in places)
@@ -95,12 +95,12 @@ class GapPlan:
 
 
 def plan_spaced(count: int, shares: Shares | None, max_between: int, *, any_time: bool) -> GapPlan:
-    """The plan of a gap with `count` in-betweens at `shares` of the way, None for even ones.
+    """The plan of a gap with `count` in-betweens at the fractions `shares`, None for even ones.
 
     Args:
-        max_between: the most in-betweens that the model makes at once, 1 or more.
-        any_time: whether the model draws at any time of the way. One that does not draws the even grid that comes
-            nearest, and what was asked for is taken from it.
+        max_between: maximum number of in-betweens that the model draws at once, 1 or more.
+        any_time: whether the model draws at any time. Otherwise it draws the nearest even grid,
+            from which the requested in-betweens are taken.
     """
     if shares is None or any_time:
         own = even(count) if shares is None else shares
@@ -112,16 +112,17 @@ def plan_spaced(count: int, shares: Shares | None, max_between: int, *, any_time
 
 
 def plan_gap(count: int, max_between: int) -> list[Pass]:
-    """The passes that draw `count` evenly spaced in-betweens when the model makes at most `max_between` (>= 1) at once.
+    """The passes that draw `count` evenly spaced in-betweens if the model draws at most `max_between` (>= 1) at once.
 
-    If the count fits, there is one pass. If not, a first pass draws a few frames that cut the gap into equal parts,
-    and every part is a gap of its own, filled in the same way with the drawn frames as keys. The number of parts is a
-    divisor of count + 1, so that every drawn frame stands exactly where the even grid wants it; among those the plan
-    with the fewest passes is taken. Where count + 1 has no such divisor (it may be prime), a gap is halved, one half
-    a step longer than the other: with a model whose frames have fixed places, the middle frame is then half a grid
-    step early, the least that can be had.
+    If the count fits, there is one pass. Otherwise a first pass draws a few frames that divide the gap into equal
+    parts, and every part is filled in the same way with the drawn frames as keys. The number of parts is a
+    divisor of count + 1, so that every drawn frame is exactly on the even grid; among those the plan
+    with the fewest passes is taken. If count + 1 has no such divisor (it may be prime), the gap is split into halves,
+    one
+    a step longer than the other: with a model that draws at fixed times, the middle frame is then half a grid
+    step early, which is the minimum.
 
-    Passes come sorted by level, so every pass finds its keys drawn.
+    Passes are sorted by level, so the keys of every pass are drawn before it.
     """
     if count == 0:
         return []
@@ -140,7 +141,8 @@ def _passes(start: int, steps: int, limit: int, level: int) -> list[Pass]:
 
 @cache
 def _split(steps: int, limit: int) -> tuple[tuple[float, int], tuple[int, ...]]:
-    """How to cut `steps` grid steps when one pass makes at most `limit` parts: (misplacement, passes) and the parts."""
+    """The best division of `steps` grid steps if one pass makes at most `limit` parts: (misplacement, passes),
+    parts."""
     if steps <= limit:
         return (0, int(steps > 1)), (1,) * steps
     cuts = [(steps // parts,) * parts for parts in range(2, limit + 1) if steps % parts == 0]
@@ -150,7 +152,7 @@ def _split(steps: int, limit: int) -> tuple[tuple[float, int], tuple[int, ...]]:
 
 
 def _cost(cut: tuple[int, ...], limit: int) -> tuple[float, int]:
-    """Worst misplacement in grid steps, added up over levels, and how many passes `cut` needs in all."""
+    """Worst misplacement in grid steps, summed over levels, and the total number of passes of `cut`."""
     inner = [_split(part, limit)[0] for part in cut]
     uneven = 0.5 * (max(cut) != min(cut))
     return uneven + max(misplaced for misplaced, _ in inner), 1 + sum(passes for _, passes in inner)

@@ -1,4 +1,4 @@
-"""The record beside a sequence: what was drawn, with what and how."""
+"""The record beside a sequence: model, settings and frames."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TOOL = "nakawari interpolate"
 
 @dataclass(frozen=True)
 class Made:
-    """With what a sequence was drawn.
+    """The model of a sequence.
 
     Args:
         model: the variant's name.
-        model_hash: its fingerprint, "" where none was needed.
-        keys: per gap the hash of all that decides how it looks (`gap_key`), "" where that is not known.
+        model_hash: its fingerprint, "" if none was needed.
+        keys: per gap the hash of everything that determines its frames (`gap_key`), "" if unknown.
     """
 
     model: str
@@ -40,7 +40,7 @@ class Made:
 def record_of(
     drawn: Drawn, keys: Sequence[Key], settings: Settings, made: Made, fps: float, timeline: Timeline, *, files: bool
 ) -> dict[str, Any]:
-    """The record, without the names and hashes of files; `files`: whether there is a sequence of them."""
+    """The record, without the names and hashes of files; `files`: whether the output is a sequence of files."""
     height, width, channels = drawn.frames[0].shape
     names, sure = timeline.files(), drawn.confidence
     return {
@@ -77,7 +77,7 @@ def record_of(
 
 
 def _used(drawn: Drawn) -> dict[str, Any]:
-    """What the model really took; None for all of it where it drew nothing."""
+    """The model's settings in effect; all None if it drew nothing."""
     return {name: drawn.by_model.get(name) for name in ("steps", "guidance", "scheduler", "seed")}
 
 
@@ -100,5 +100,5 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
 
 
 def earlier_in(folder: Path) -> Earlier:
-    """What an earlier `nakawari interpolate` says about a folder."""
+    """The record of an earlier `nakawari interpolate` in a folder."""
     return Earlier.of(folder, RECORD, TOOL)

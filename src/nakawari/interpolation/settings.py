@@ -1,4 +1,4 @@
-"""What a job asks of the model and of the drawing around it."""
+"""The settings of a job."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from .palette import Palette
 from .spacing import Shares
 
 Drags = Mapping[int, Sequence[Drag]]
-"""Gap number, counted from 0, -> the drags of that gap, in pixels of the key drawings."""
+"""Gap number, from 0 -> the drags of that gap, in pixels of the key drawings."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a job asks of the model; None leaves a choice to the model.
+    """The settings of a job; None leaves a choice to the model.
 
     Args:
         counts: in-betweens per gap, the loop's gap last.
         loop: whether a last gap leads back to the first key.
         steps: sampling steps.
         guidance: classifier-free guidance scale.
-        seed: every pass draws its noise from this, the gap's and the pass's number, and nothing else.
-        fps: frames per second that the sequence is meant for, told to models that know speeds.
-        prompt: words for models that read them.
-        batch: how many passes run together on a GPU; on a CPU they run one by one.
+        seed: the noise of every pass depends only on this and on the gap's and the pass's number.
+        fps: frame rate of the sequence, passed to models with a frame-rate condition.
+        prompt: text prompt, for models that read text.
+        batch: number of passes drawn together on a GPU; on a CPU they run one by one.
         scheduler: the sampler, for families that have several.
-        drags: tracks that points follow, for families that know them.
-        auto_tracks: match points between the keys of every gap and let them follow straight tracks.
-        options: further arguments of the pipeline's call, for families that know them.
-        size: height and width that the model draws at; what it draws is brought back to the size of the keys.
-        shares: per gap where its in-betweens stand on the way; None for even ones.
-        parts: whether flat-colour drawings are drawn by their parts, not by the model, where these explain the keys.
-        palette: `keep`: in-betweens have no colour that no key of theirs has; `free`: any; `auto`: keep where the keys
+        drags: tracks of points, for families that support them.
+        auto_tracks: match points between the keys of every gap and move them along straight tracks.
+        options: further arguments of the pipeline's call, for families that support them.
+        size: height and width that the model draws at; its frames are resized to the size of the keys.
+        shares: per gap the fractions of its in-betweens; None for even ones.
+        parts: whether flat-colour drawings are drawn by their parts instead of the model, if these explain the keys.
+        palette: `keep`: in-betweens only have colours of their keys; `free`: any; `auto`: keep if the keys
             have few colours and share them.
-        on_cut: what stands between keys of different scenes: what the model draws, the nearer key, or a cross-fade.
+        on_cut: frames between keys of different scenes: in-betweens, the nearer key, or a cross-fade.
     """
 
     counts: tuple[int, ...]
@@ -59,7 +59,7 @@ class Settings:
     on_cut: OnCut = "draw"
 
     def of_gap(self, gap: int) -> dict[str, Any]:
-        """All that decides how one gap is drawn, but for its keys and the model: equal words, equal frames."""
+        """All settings that determine one gap's frames, without its keys and the model."""
         words = {name: getattr(self, name) for name in _OF_ALL_GAPS}
         return words | {
             "gap": gap,

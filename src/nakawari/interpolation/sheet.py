@@ -1,4 +1,4 @@
-"""What a finished sequence looks like on one picture or playing, with the tracks that were followed."""
+"""The contact sheet and the animation of a finished sequence, with its tracks."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from .drawn import Drawn
 
 ROW = 9
-"""The most frames in one row of the contact sheet."""
+"""Maximum number of frames in one row of the contact sheet."""
 
 
 def gaps_of(drawn: Drawn, *, loop: bool) -> list[list[int]]:
-    """Per gap the numbers of its frames, both keys among them; with `loop` the last gap ends at the first frame."""
+    """Per gap the numbers of its frames, both keys included; with `loop` the last gap ends at the first frame."""
     starts = [index for index, key in enumerate(drawn.keys) if key is not None]
     ends = [*starts[1:], len(drawn.frames)] if loop else starts[1:]
     return [[*range(start, end), end % len(drawn.frames)] for start, end in zip(starts, ends, strict=False)]
 
 
 def seen(drawn: Drawn, gap: int, place: int, frame: int, overlay: bool) -> np.ndarray:
-    """Frame number `frame`, which stands at `place` of a gap, with the gap's tracks over it where it has any."""
+    """Frame number `frame`, at `place` of a gap, with the gap's tracks drawn over it, if any."""
     picture = drawn.frames[frame]
     return overlay_tracks(picture, drawn.tracks[gap], place) if overlay and gap in drawn.tracks else picture
 
 
 def playing(drawn: Drawn, *, loop: bool, overlay: bool) -> list[np.ndarray]:
-    """All frames in order; a key between two gaps shows the tracks that begin there, or else those that end there."""
+    """All frames in order; a key between two gaps shows the tracks that begin there, otherwise those that end there."""
     frames = list(drawn.frames)
     gaps = gaps_of(drawn, loop=loop)
     for gap in sorted(drawn.tracks, reverse=True) if overlay else ():
@@ -46,7 +46,7 @@ def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = Tru
     gaps = gaps_of(drawn, loop=loop)
     for gap, numbers in enumerate(gaps):
         if len(numbers) == 2 and 0 < gap < len(gaps) - 1 and min(len(gaps[gap - 1]), len(gaps[gap + 1])) > 2:
-            continue  # nothing is drawn here, and both keys stand in the rows beside it: two pairs meet
+            continue  # the boundary of two pairs: nothing is drawn, and both keys are in the adjacent rows
         parts = -(-len(numbers) // ROW)
         title = title_of(drawn, names, gap, len(numbers) - 2)
         for part, chunk in enumerate(np.array_split(np.arange(len(numbers)), parts)):
@@ -58,12 +58,12 @@ def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = Tru
 
 
 def caption(drawn: Drawn, names: Sequence[str], frame: int) -> str:
-    """The number of a frame, with the name of the key drawing where it is one."""
+    """The number of a frame, with the name of its key drawing if it is a key."""
     key = drawn.keys[frame]
     return f"{frame + 1}" if key is None else f"{frame + 1} {names[key]}"
 
 
 def title_of(drawn: Drawn, names: Sequence[str], gap: int, count: int) -> str:
-    """What stands above a gap of so many in-betweens: its keys, and whether it seems to be none."""
+    """The title of a gap of `count` in-betweens: its keys, and a possible cut."""
     title = f"{names[gap]} to {names[(gap + 1) % len(names)]}: {count} between"
     return f"{title}; gap {gap + 1}: a cut?" if gap in drawn.cuts else title

@@ -1,4 +1,4 @@
-"""The same sequence drawn by several models, in one picture and one film, with what each took."""
+"""A sequence drawn by several models, side by side as picture and film, with their times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Timed:
         name: the variant's.
         drawn: the sequence.
         seconds: wall time of drawing it.
-        evaluations: how often the denoiser was asked, guidance branches counted.
+        evaluations: number of denoiser evaluations, including guidance branches.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Timed:
 
 
 def label(row: Timed) -> str:
-    """What stands above a model's row."""
+    """The label above a model's row."""
     made = sum(key is None for key in row.drawn.keys)
     each = row.seconds / max(made, 1)
     return f"{row.name}: {made} in-betweens in {row.seconds:.1f} s ({each:.2f} s each), {row.evaluations} evaluations"
@@ -50,7 +50,7 @@ def sheet(rows: Sequence[Timed], columns: int = 9) -> np.ndarray:
 
 
 def film(rows: Sequence[Timed]) -> list[np.ndarray]:
-    """The sequences beside each other, frame by frame (H, W, C), with a strip of paper between them."""
+    """The sequences beside each other, frame by frame (H, W, C), with a white strip between them."""
     return [
         np.concatenate([part for frame in frames for part in (np.full_like(frame[:, :GAP], PAPER), frame)][1:], axis=1)
         for frames in zip(*(row.drawn.frames for row in rows), strict=True)

@@ -1,4 +1,4 @@
-"""At which shares of the way between two keys the in-betweens stand."""
+"""Spacing: the fractions of a gap at which the in-betweens are drawn."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..errors import UsageError
 
 Shares = tuple[float, ...]
-"""One for each in-between of a gap, rising, each above 0 and below 1."""
+"""One fraction for each in-between of a gap, increasing, each above 0 and below 1."""
 
 _CURVES: dict[str, Callable[[float], float]] = {
     "even": lambda t: t,
@@ -28,11 +28,13 @@ def parse_spacing(text: str) -> str | Shares:
         shares = tuple(float(piece) for piece in word.split(","))
     except ValueError as error:
         raise UsageError(
-            f"The spacing {text!r} is not known; give {', '.join(SPACINGS)}, or shares of the way such as 0.1,0.3,0.7."
+            f"The spacing {text!r} is not known; give {', '.join(SPACINGS)}, or fractions such as 0.1,0.3,0.7."
         ) from error
     rising = all(low < high for low, high in zip((0.0, *shares), (*shares, 1.0), strict=True))
     if not rising:
-        raise UsageError(f"The shares {text!r} do not rise between 0 and 1; write them in order, such as 0.1,0.3,0.7.")
+        raise UsageError(
+            f"The fractions {text!r} do not increase between 0 and 1; give them in order, such as 0.1,0.3,0.7."
+        )
     return shares
 
 
@@ -42,7 +44,7 @@ def eased(name: str, times: Sequence[float]) -> Shares:
 
 
 def even(count: int) -> Shares:
-    """Evenly spaced, as shares or as times."""
+    """Evenly spaced fractions."""
     return tuple(place / (count + 1) for place in range(1, count + 1))
 
 
@@ -51,10 +53,10 @@ def spaced_gaps(spacings: Sequence[str | Shares], times: Sequence[Sequence[float
 
     Args:
         spacings: as `parse_spacing` gives them, one for all gaps or one for each.
-        times: per gap when its in-betweens stand between their keys (0 to 1); curves are read there.
+        times: per gap the times of its in-betweens between their keys (0 to 1), at which curves are evaluated.
 
     Raises:
-        UsageError: another number of spacings than of gaps, or of shares than of in-betweens.
+        UsageError: the number of spacings is not that of the gaps, or that of fractions not that of in-betweens.
     """
     if len(spacings) not in (1, len(times)):
         raise UsageError(f"There are {len(times)} gaps but {len(spacings)} spacings; give one, or one for each gap.")
@@ -63,22 +65,22 @@ def spaced_gaps(spacings: Sequence[str | Shares], times: Sequence[Sequence[float
         spacing = spacings[gap % len(spacings)]
         if not isinstance(spacing, str) and len(spacing) != len(own):
             raise UsageError(
-                f"Gap {gap + 1} has {len(own)} in-betweens but its spacing has {len(spacing)} shares; make them equal, "
-                "or leave --between out."
+                f"Gap {gap + 1} has {len(own)} in-betweens but its spacing has {len(spacing)} fractions; make them "
+                "equal, or leave --between out."
             )
         found.append(eased(spacing, own) if isinstance(spacing, str) else spacing)
     return tuple(found)
 
 
 def nearest_grid(shares: Sequence[float], most: int) -> tuple[int, tuple[int, ...]]:
-    """The even grid that comes nearest to some shares, for a model whose in-betweens have fixed places.
+    """The nearest even grid to some fractions, for a model that draws at fixed times.
 
     Args:
         shares: n of them.
-        most: the most in-betweens that the model makes at once; a grid has up to so many, or 2 n + 1.
+        most: maximum number of in-betweens that the model draws at once; a grid has up to this many, or 2 n + 1.
 
-    Returns: the number of steps N of the grid, and for each share its place, rising, in 1 ... N - 1. Of grids that are
-        as near (to a thousandth of the way), it is the coarsest.
+    Returns: the number of steps N of the grid, and for each fraction its place, increasing, in 1 ... N - 1. Of equally
+        near grids (to a thousandth of the gap), it is the coarsest.
     """
     if not shares:
         return 1, ()
@@ -93,7 +95,7 @@ def nearest_grid(shares: Sequence[float], most: int) -> tuple[int, tuple[int, ..
 
 
 def _places(shares: Sequence[float], steps: int) -> tuple[int, ...]:
-    """Each share's nearest place, moved where two would meet, or a key."""
+    """The nearest place of each fraction, moved if two would coincide with each other or with a key."""
     places: list[int] = []
     for number, share in enumerate(shares):
         room = steps - (len(shares) - number)

@@ -1,4 +1,4 @@
-"""On which frames the drawings of a sequence stand, and what their files are called."""
+"""The frames of the drawings of a sequence, and their file names."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Timing:
-    """How long drawings stand and how frames are numbered.
+    """Exposure of drawings and numbering of frames.
 
     Args:
-        exposure: frames for which every drawing stands: 2 is "on twos".
-        hold: frames for which the keys stand instead, one for all or one for each; empty for the exposure.
-        start: the number of the first frame; None for that in the first key's name, else 1.
-        name: what files are called, with # for every digit of the number; None for the keys' names, else "####".
-        copies: whether the files of a sequence show every frame; otherwise there is one file for each drawing, with
-            the number of the frame on which it begins.
+        exposure: frames per drawing: 2 is "on twos".
+        hold: exposure of the keys instead, one for all or one for each; empty for `exposure`.
+        start: the number of the first frame; None for that in the first key's name, otherwise 1.
+        name: file name pattern, with # for every digit of the number; None for the keys' names, otherwise "####".
+        copies: whether there is a file for every frame; otherwise there is one file for each drawing, with
+            the number of its first frame.
     """
 
     exposure: int = 1
@@ -43,7 +43,7 @@ class Timing:
     def __post_init__(self) -> None:
         if self.name is not None and not re.fullmatch(r"[^/\\#]*#+[^/\\#]*", self.name):
             raise UsageError(
-                f"The name {self.name!r} has no one place for the number; write # for each digit, as in A_####."
+                f"The name {self.name!r} has no single place for the number; write # for each digit, as in A_####."
             )
 
 
@@ -52,8 +52,8 @@ class Timeline:
     """The frames of a sequence.
 
     Args:
-        begins: for every drawing the number of the frame on which it begins.
-        lengths: for how many frames it stands.
+        begins: for every drawing the number of its first frame.
+        lengths: its exposure in frames.
         name: the pattern of the files' names, # for each digit, without suffix.
         copies: see `Timing`.
     """
@@ -64,38 +64,38 @@ class Timeline:
     copies: bool = False
 
     def files(self) -> list[list[str]]:
-        """For every drawing the names of its files, the first that of the frame on which it begins."""
+        """For every drawing the names of its files, that of its first frame first."""
         return [
             [self.file(number) for number in range(begin, begin + (length if self.copies else 1))]
             for begin, length in zip(self.begins, self.lengths, strict=True)
         ]
 
     def file(self, number: int) -> str:
-        """The file of a frame; more digits where the number needs them."""
+        """The file name of a frame; with more digits if the number needs them."""
         (hashes,) = _PLACE.findall(self.name)
         digits = max(len(hashes), len(str(max(self.begins) + self.lengths[-1] - 1)))
         return _PLACE.sub(f"{number:0{digits}d}", self.name) + ".png"
 
     def looks_alike(self, file: str) -> bool:
-        """Whether `file` is named as a frame of this sequence would be."""
+        """Whether `file` has the name pattern of a frame of this sequence."""
         before, after = (re.escape(part) for part in _PLACE.split(self.name))
         return re.fullmatch(rf"{before}\d+{after}\.png", file) is not None
 
     def held(self, drawings: Sequence[Item]) -> list[Item]:
-        """Every frame: each drawing as often as it stands."""
+        """All frames: each drawing repeated for its exposure."""
         return [one for one, length in zip(drawings, self.lengths, strict=True) for _ in range(length)]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is drawn in every gap.
+    """The requested in-betweens of every gap.
 
     Args:
         counts: in-betweens.
-        shares: where they stand on the way; None for even ones.
-        numbers: for every key the number of its frame as its name says it; None where names do not count here.
+        shares: their fractions; None for even ones.
+        numbers: for every key the frame number in its name; None if names are not used.
         name: the pattern of the keys' names; None as for `numbers`.
-        pairs: whether the keys are pairs: every second gap then lies between two of them, and is none to anybody.
+        pairs: whether the keys are pairs: every second gap then lies between two pairs and is not counted.
     """
 
     counts: tuple[int, ...]
@@ -106,8 +106,8 @@ class Asked:
 
 
 def numbered_names(paths: Sequence[Path]) -> tuple[str, tuple[int, ...]] | None:
-    """The pattern and the frame numbers of names such as `cut012_A_0001`: alike but for a number of three digits or
-    more at the end, which rises. None for other names."""
+    """The pattern and the frame numbers of names such as `cut012_A_0001`: equal except for an increasing number of
+    three digits or more at the end. None for other names."""
     found = [_NUMBERED.fullmatch(path.stem) for path in paths]
     parts = [match.groups() for match in found if match]
     if len(parts) < max(2, len(paths)) or len({(before, len(digits)) for before, digits in parts}) > 1:
@@ -121,11 +121,11 @@ def numbered_names(paths: Sequence[Path]) -> tuple[str, tuple[int, ...]] | None:
 def ask(
     paths: Sequence[Path], between: str | None, spacings: Sequence[str | Shares], timing: Timing, *, loop: bool
 ) -> Asked:
-    """What is drawn between the keys in the files `paths`.
+    """The requested in-betweens between the keys in the files `paths`.
 
-    Where nobody says how many in-betweens a gap has, written shares say it, then the frame numbers in the keys' names,
-    where these leave room; else it is `DEFAULT_BETWEEN`. The keys' numbers also number the sequence wherever its
-    in-betweens have room between them. Keys that are pairs have one gap each.
+    Without a given count it follows from explicit fractions, then from the frame numbers in the keys' names
+    if these leave room; otherwise it is `DEFAULT_BETWEEN`. The keys' numbers also number the sequence if its
+    in-betweens fit between them. Keys that are pairs have one gap each.
 
     Raises:
         UsageError: counts, spacings, holds and names that do not fit each other.
@@ -139,7 +139,7 @@ def ask(
     elif written:
         lengths = [len(one) for one in written] if len(written) == len(spacings) else []
         if not lengths:
-            raise UsageError("Some gaps have written shares and others a curve; give --between for the curves.")
+            raise UsageError("Some gaps have fractions and others a curve; give --between for the curves.")
         counts = gaps(tuple(lengths), len(paths), loop=loop)
     elif any(rooms):
         counts = _checked_rooms(rooms)
@@ -155,7 +155,7 @@ def ask(
 
 
 def _rooms(numbers: Sequence[int], exposure: int) -> tuple[int, ...]:
-    """How many drawings have room between two keys when each stands for `exposure` frames."""
+    """Number of drawings that fit between two keys, each exposed for `exposure` frames."""
     return tuple(-(-(high - low) // exposure) - 1 for low, high in pairwise(numbers))
 
 
@@ -171,7 +171,7 @@ def _checked_rooms(rooms: tuple[int, ...]) -> tuple[int, ...]:
 def _shares(
     spacings: Sequence[str | Shares], counts: tuple[int, ...], numbers: tuple[int, ...] | None, exposure: int
 ) -> tuple[Shares, ...] | None:
-    """The shares of all gaps, None where all are even. A frame between two numbered keys is eased at its own time."""
+    """The fractions of all gaps, None if all are even. A frame between two numbered keys is eased at its own time."""
     times = [even(count) for count in counts]
     if numbers is not None:
         lengths = [high - low for low, high in pairwise(numbers)]
@@ -184,13 +184,13 @@ def _shares(
 
 
 def timeline_of(keys: Sequence[int | None], asked: Asked, timing: Timing) -> Timeline:
-    """Where drawings stand.
+    """The frames of the drawings.
 
     Args:
-        keys: for every drawing of the sequence the number of the key that it is, None for an in-between.
+        keys: for every drawing of the sequence the number of its key, None for an in-between.
 
     Raises:
-        UsageError: another number of holds than of keys.
+        UsageError: the number of holds is not that of the keys.
     """
     count = sum(key is not None for key in keys)
     if len(timing.hold) not in (0, 1, count):
@@ -215,11 +215,11 @@ def _between_numbers(keys: Sequence[int | None], numbers: Sequence[int], timing:
 
 
 def key_places(counts: Sequence[int], keys: int) -> list[int | None]:
-    """For every drawing of a sequence the number of the key that it is, None for an in-between."""
+    """For every drawing of a sequence the number of its key, None for an in-between."""
     between = [*counts, 0] if len(counts) < keys else counts
     return [place for key in range(keys) for place in (key, *[None] * between[key])]
 
 
 def plain_timeline(drawings: int) -> Timeline:
-    """So many drawings, each for one frame, from frame 1 on."""
+    """A timeline of `drawings` drawings, each for one frame, from frame 1 on."""
     return Timeline(tuple(range(1, drawings + 1)), (1,) * drawings)

@@ -1,4 +1,4 @@
-"""Tracks over a sequence: read for every gap, cut for every pass."""
+"""Tracks over a sequence: parsed for every gap, cut for every pass."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _NUMBERED = re.compile(r"\s*(\d+)\s*:(.*)")
 
 
 def parse_tracks(words: Sequence[str], gaps: int) -> dict[int, list[Drag]]:
-    """Drags per gap from the words of a command.
+    """Drags per gap from the options of a command.
 
     Args:
         words: each `"x,y x,y ..."`, `"GAP: x,y x,y ..."` with gaps counted from 1, or the path of a JSON file: a
             list of tracks, or an object of such lists, `{"GAP": [...]}`.
-        gaps: how many gaps there are; with more than one, the gap must be named.
+        gaps: number of gaps; with more than one, the gap must be named.
 
     Raises:
         NakawariError: a missing or broken file.
-        UsageError: anything else than such words, or a gap that is not there.
+        UsageError: anything else, or a gap that does not exist.
     """
     found: dict[int, list[Drag]] = {}
     for word in words:
@@ -41,7 +41,7 @@ def parse_tracks(words: Sequence[str], gaps: int) -> dict[int, list[Drag]]:
 
 
 def _parse(word: str) -> dict[str, list[Drag]]:
-    """Gap as it was named, "" where it was not, -> drags."""
+    """Gap as named, "" if unnamed, -> drags."""
     if word.lower().endswith(".json"):
         value = read_json(Path(word))
         named: dict[str, Any] = value if isinstance(value, dict) else {"": value}
@@ -56,16 +56,16 @@ def _gap(name: str, gaps: int, word: str) -> int:
         return 0
     if name == "":
         raise UsageError(
-            f"The track {word!r} does not say in which of the {gaps} gaps it is; put the number of the gap before it, "
+            f"The track {word!r} does not name one of the {gaps} gaps; put the number of the gap before it, "
             'as in "2: 120,80 200,95".'
         )
     if not name.isdecimal() or not 1 <= int(name) <= gaps:
-        raise UsageError(f"The track {word!r} is for gap {name}, and the gaps are 1 to {gaps}; name one of these.")
+        raise UsageError(f"The track {word!r} is for gap {name}, but the gaps are 1 to {gaps}; name one of these.")
     return int(name) - 1
 
 
 class GapTracks:
-    """Where the points of one gap are at every place of it.
+    """The positions of the points of one gap at every place of it.
 
     Args:
         rows: (F, P, 2), at the first key, every in-between and the second key.
@@ -78,14 +78,15 @@ class GapTracks:
 
     @classmethod
     def of(cls, drags: Sequence[Drag], shares: Shares, size: tuple[int, int]) -> GapTracks:
-        """From drags over a gap whose places stand at `shares` of the way, keys included.
+        """From drags over a gap whose places are at the fractions `shares`, keys included.
 
-        Raises `UsageError` for a drag that is never in the image.
+        Raises `UsageError` for a drag that is always outside the image.
         """
         return cls(check_tracks(drags_to_tracks(drags, len(shares), shares), len(shares), size), size)
 
     def cut(self, spec: Pass) -> Tracks | None:
-        """(F, P', 2), the tracks of one pass; a point that is never in the image then is left out, None without any."""
+        """(F, P', 2), the tracks of one pass; points that are always outside the image are dropped, None without
+        any."""
         rows = self.rows[_places(spec)]
         seen = self._seen(rows)
         return rows[:, seen] if seen.any() else None
@@ -97,12 +98,12 @@ class GapTracks:
 def tracks_of_gaps(
     pairs: Mapping[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]], settings: Settings, shares: Mapping[int, Shares]
 ) -> dict[int, GapTracks]:
-    """The tracks that a job asks for, gap by gap; gaps without any are left out.
+    """The tracks of a job, gap by gap; only gaps with tracks.
 
     Args:
         pairs: gap -> its two keys, RGB (H, W, 3).
-        settings: its `drags` and, where `auto_tracks` is set, points matched between the keys as well.
-        shares: gap -> where on the way its places stand, keys included.
+        settings: its `drags` and, if `auto_tracks` is set, points matched between the keys as well.
+        shares: gap -> the fractions of its places, keys included.
     """
     found = {}
     for gap, (first, last) in pairs.items():
@@ -116,12 +117,12 @@ def tracks_of_gaps(
 
 
 def _matched(first: NDArray[np.uint8], last: NDArray[np.uint8], count: int, seed: int, gap: int) -> list[Tracks]:
-    from ..families.framer.matching import automatic_tracks  # needs OpenCV and torch, which words do without
+    from ..families.framer.matching import automatic_tracks  # imported late: needs OpenCV and torch
 
     tracks = automatic_tracks(first, last, count + 2, seed=seed)
     if tracks is None:
         warnings.warn(
-            f"Nothing in the two keys of gap {gap + 1} matches: no automatic tracks there.",
+            f"No points match between the two keys of gap {gap + 1}: it has no automatic tracks.",
             NakawariWarning,
             stacklevel=2,
         )

@@ -1,7 +1,7 @@
-"""Frames in and out: images, sequences, video, GIF, contact sheets. Everything that enters or leaves passes here.
+"""Reading and writing of frames: images, sequences, video, GIF, contact sheets.
 
-Frames are uint8 outside the models: one is (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha. `Picture` is a frame
-with what its file says about it.
+Frames are uint8 outside the models: (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha. `Picture` is a frame
+with the metadata of its file.
 """
 
 from .colour import is_srgb, pixels_to_srgb

@@ -1,9 +1,9 @@
-"""Colour: profiles are kept with a drawing, and its colours become sRGB only where they must be comparable.
+"""Colour management: profiles are kept with a drawing; colours are converted to sRGB only for comparison.
 
-The one rule: a drawing keeps its RGB numbers and its ICC profile from file to file, so `interpolate` draws between the
-numbers as they are and writes them under the same profile; nothing is lost to a conversion. Training, scores, reports
-and previews (GIF, MP4, contact sheets) put pictures of different origin beside each other; they see `Picture.srgb()`.
-Grey and CMYK profiles cannot stand in an RGB file: such pictures become sRGB when they are read.
+A drawing keeps its RGB values and its ICC profile from file to file: `interpolate` draws between the
+values unchanged and writes them with the same profile, without conversion loss. Training, scores, reports
+and previews (GIF, MP4, contact sheets) combine images of different origin; they use `Picture.srgb()`.
+An RGB file cannot hold grey and CMYK profiles: such images are converted to sRGB when they are read.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 SAME = 2
-"""Levels (of 255) by which a profile may differ from sRGB and still count as sRGB: rounding in its tables."""
+"""Tolerance (levels of 255) within which a profile counts as sRGB: rounding in its tables."""
 
 
 def space_of(profile: bytes) -> str:
-    """The colour space of an ICC profile ("RGB", "GRAY", "CMYK", "LAB"), "" where it is not a valid profile."""
+    """The colour space of an ICC profile ("RGB", "GRAY", "CMYK", "LAB"), "" for an invalid profile."""
     from PIL import ImageCms
 
     try:
@@ -32,14 +32,14 @@ def space_of(profile: bytes) -> str:
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture of any mode that `profile` fits (RGB, L, CMYK, LAB; no alpha) as sRGB, relative colorimetric."""
+    """Convert an image of a mode that `profile` fits (RGB, L, CMYK, LAB; no alpha) to sRGB, relative colorimetric."""
     from PIL import ImageCms
 
     return ImageCms.applyTransform(image, _transform(profile, image.mode))
 
 
 def pixels_to_srgb(pixels: Pixels, profile: bytes | None) -> Pixels:
-    """RGB or RGBA pixels (H, W, 3 or 4) in the colours of `profile` as sRGB; alpha stays as it is."""
+    """Convert RGB or RGBA pixels (H, W, 3 or 4) from `profile` to sRGB; alpha is unchanged."""
     if profile is None or is_srgb(profile):
         return pixels
     colour = np.asarray(to_srgb(Image.fromarray(np.ascontiguousarray(pixels[..., :3])), profile))

@@ -1,7 +1,7 @@
-"""OpenEXR: linear light in half precision, alpha multiplied into the colour, as compositing programs expect it.
+"""OpenEXR: linear light in half precision with premultiplied alpha, as compositing programs expect it.
 
-A drawing here has levels of sRGB from 0 to 1. Written, they become linear light with the primaries of sRGB; read, light
-becomes levels again, in 16 bits. What is brighter than white or darker than black has no level and is refused.
+A drawing has sRGB levels from 0 to 1. Writing converts them to linear light with sRGB primaries; reading converts light
+to 16-bit levels. Values brighter than white or darker than black have no level and are refused.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from ..errors import NakawariError
 
 _ROUNDING = 2e-3
-"""By so much light may lie outside 0 to 1 and still count as black or white: the precision of half is 5e-4 at 1."""
+"""Tolerance of light outside 0 to 1, which is clipped: half precision is 5e-4 at 1."""
 
 _PLANES = {"gbrp": (2, 0, 1), "gbrap": (2, 0, 1, 3), "gray": (0, 0, 0)}
 """Layouts of the decoder: which planes are red, green, blue and alpha."""
 
 
 def read_exr(path: Path) -> NDArray[np.uint16]:
-    """The levels of an EXR's picture, uint16 (H, W, 3 or 4) of sRGB with straight alpha.
+    """Read an EXR as sRGB levels, uint16 (H, W, 3 or 4) with straight alpha.
 
     Raises:
-        NakawariError: broken, of several parts, in a compression that the decoder does not know, or with light outside
-            0 to 1; one sentence.
+        NakawariError: the file is broken, has several parts or an unsupported compression, or light outside
+            0 to 1.
     """
     import av
 
@@ -41,8 +41,8 @@ def read_exr(path: Path) -> NDArray[np.uint16]:
         ) from error
     if not np.isfinite(light).all() or light.min() < -_ROUNDING or light.max() > 1 + _ROUNDING:
         raise NakawariError(
-            f"{path} holds light outside 0 to 1 ({light.min():.3g} to {light.max():.3g}), which no drawing has; "
-            "bring it into that range, or export it as PNG."
+            f"{path} has light outside 0 to 1 ({light.min():.3g} to {light.max():.3g}); "
+            "scale it to that range, or export it as PNG."
         )
     light = light.clip(0, 1)
     alpha = light[..., 3:]
@@ -73,7 +73,7 @@ def write_exr(path: Path, levels: NDArray[np.uint8] | NDArray[np.uint16]) -> Non
 
 def _planes(frame: Any) -> NDArray[np.float32]:
     """The values of a decoded frame (H, W, 3 or 4). Read plane by plane: to convert half floats, FFmpeg goes through 16
-    bits of integers, which are too coarse for dark light."""
+    bits of integers, which are too coarse in the darks."""
     name = frame.format.name
     order, depth = (
         _PLANES[name.removesuffix("f16le").removesuffix("f32le")],

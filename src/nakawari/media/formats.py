@@ -1,4 +1,4 @@
-"""Which files are pictures and which are videos, and the pictures of a folder in order."""
+"""Recognize image and video files, and list the images of a folder in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"})
 PICTURES_BESIDE = frozenset({"in-betweens.gif", "contact-sheet.png"})
-"""What `nakawari interpolate` writes beside a sequence: a folder that it made reads back as the sequence alone."""
+"""Files that `nakawari interpolate` writes beside a sequence; they are skipped when its folder is read."""
 
 _CLOSED = frozenset(
     {
@@ -23,22 +23,22 @@ _CLOSED = frozenset(
         *(".heic", ".heif", ".avif", ".jxl"),
     }
 )
-"""Drawings in formats that nothing here reads."""
+"""Suffixes of drawings in unsupported formats."""
 _SEVERAL = frozenset({".gif", ".webp", ".tif", ".tiff"})
 
 
 def is_image(path: Path | str) -> bool:
-    """Whether the name of `path` is that of a picture that can be read."""
+    """Whether `path` has the suffix of a supported image format."""
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_video(path: Path | str) -> bool:
-    """Whether the name of `path` is that of a video."""
+    """Whether `path` has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_clip(path: Path) -> bool:
-    """Whether one file holds several frames: a video, or a GIF, WebP or TIFF with more than one picture in it."""
+    """Whether one file holds several frames: a video, or a GIF, WebP or TIFF with more than one image."""
     from PIL import Image
 
     if is_video(path) or path.suffix.lower() not in _SEVERAL:
@@ -47,11 +47,11 @@ def is_clip(path: Path) -> bool:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
     except (OSError, SyntaxError, ValueError):
-        return False  # reading it says what is wrong with it
+        return False  # reading it reports the error
 
 
 def is_unreadable_drawing(path: Path) -> bool:
-    """Whether the name of `path` is that of a drawing in a format that cannot be read (a `.clip`, an `.xcf`)."""
+    """Whether `path` has the suffix of a drawing in an unsupported format (`.clip`, `.xcf`)."""
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix == ".ico":
         return False
@@ -59,20 +59,20 @@ def is_unreadable_drawing(path: Path) -> bool:
 
 
 def refuse_unreadable(paths: Iterable[Path]) -> None:
-    """Raise `NakawariError` that names the first drawing among `paths` whose format cannot be read."""
+    """Raise `NakawariError` for the first drawing among `paths` in an unsupported format."""
     for path in paths:
         if not path.name.startswith(".") and is_unreadable_drawing(path):
             raise NakawariError(
-                f"{path} is a drawing in a format that cannot be read; export it as PNG, TIFF or PSD, or move it away."
+                f"{path} is a drawing in an unsupported format; export it as PNG, TIFF or PSD, or remove it."
             )
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """The image files of a folder in natural order (2 before 10); hidden files and files that are no pictures are
+    """The image files of a folder in natural order (2 before 10); hidden files and files that are not images are
     left out.
 
-    Raises `NakawariError` when the folder cannot be listed, holds no images, or holds a drawing in a format that
-    cannot be read: leaving it out would make the sequence shorter without a word.
+    Raises `NakawariError` if the folder cannot be listed, has no images, or has a drawing in a format that
+    cannot be read: skipping it would silently shorten the sequence.
     """
     folder = Path(folder)
     try:
@@ -89,7 +89,7 @@ def list_images(folder: Path | str) -> list[Path]:
 
 
 def pair_role(stem: str) -> tuple[str, str] | None:
-    """The name of a pair and "start" or "end", where a file's name without suffix is `NAME_start` or `NAME_end`."""
+    """The name of a pair and "start" or "end" if a file's stem is `NAME_start` or `NAME_end`, else None."""
     name, _, role = stem.rpartition("_")
     return (name, role) if name and role in ("start", "end") else None
 
@@ -105,10 +105,10 @@ def _beside(file: Path) -> bool:
 
 
 def check_readable(path: Path) -> None:
-    """Raise one sentence unless `path` is a file with something in it that may be read."""
+    """Raise `NakawariError` unless `path` is a readable, non-empty file."""
     try:
         if path.is_dir():
-            raise NakawariError(f"{path} is a folder; a file is wanted here.")
+            raise NakawariError(f"{path} is a folder; give a file.")
         with path.open("rb") as file:
             empty = not file.read(1)
     except FileNotFoundError as error:

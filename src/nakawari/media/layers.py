@@ -1,4 +1,4 @@
-"""The layers of PSD and OpenRaster files. A layer is named as if its file were a folder: `walk.psd/A`."""
+"""The layers of PSD and OpenRaster files. A layer's path treats its file as a folder: `walk.psd/A`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..errors import NakawariError
 from .formats import check_readable
 
 LAYERED = (".psd", ".ora")
-"""Files whose layers can be read one by one."""
+"""Suffixes of files with readable layers."""
 _BROKEN = (OSError, SyntaxError, ValueError, KeyError, AssertionError, ElementTree.ParseError, zipfile.BadZipFile)
 
 
 def file_of(path: Path) -> Path:
-    """The file on the disk that `path` stands in: of a layer its file, of everything else the path itself."""
+    """The file on disk: for a layer its file, otherwise the path itself."""
     return path.parent if is_layer(path) else path
 
 
 def is_layer(path: Path) -> bool:
-    """Whether `path` names a layer in a file."""
+    """Whether `path` is a layer in a file."""
     return path.parent.suffix.lower() in LAYERED and path.parent.is_file()
 
 
@@ -37,10 +37,10 @@ def layer_names(path: Path) -> list[str]:
 
 
 def read_layer(path: Path) -> NDArray[np.uint8]:
-    """A layer, or a group of them, at the size of its file's canvas: uint8 (H, W, 4), straight alpha.
+    """A layer or group at the size of the file's canvas: uint8 (H, W, 4), straight alpha.
 
-    The layer itself may be hidden, as levels are while another is drawn; hidden layers in a group are left out. Blend
-    modes other than normal say nothing within one drawing and are passed over.
+    The layer itself may be hidden; hidden layers in a group are left out. Blend
+    modes other than normal are ignored.
 
     Raises:
         NakawariError: no such layer, two of that name, or a file that cannot be read; for a PSD without `psd-tools`.
@@ -48,7 +48,7 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
     found = [picture for name, picture in _top(path.parent) if name == path.name]
     if len(found) != 1:
         many = "no layer" if not found else f"{len(found)} layers"
-        raise NakawariError(f"{path.parent} has {many} named {path.name}; name one of its layers so.")
+        raise NakawariError(f"{path.parent} has {many} named {path.name}; give one layer of the file this name.")
     return np.asarray(found[0])
 
 
@@ -114,7 +114,7 @@ def _put(canvas: Image.Image, picture: Image.Image, corner: tuple[int, int], opa
     if opacity < 1:
         picture.putalpha(picture.getchannel("A").point(lambda level: round(level * opacity)))
     if picture.size == canvas.size and corner == (0, 0) and canvas.getbbox() is None:
-        canvas.paste(picture)  # as it is, with the colour that stands under full transparency
+        canvas.paste(picture)  # unchanged, including the colour under full transparency
         return
     placed = Image.new("RGBA", canvas.size)
     placed.paste(picture, corner)

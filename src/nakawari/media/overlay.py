@@ -1,4 +1,4 @@
-"""Point tracks drawn over frames, to be looked at."""
+"""Draw point tracks over frames, for inspection."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from PIL import Image, ImageDraw
 COLOURS = ((230, 60, 50), (40, 120, 220), (30, 160, 80), (240, 160, 20), (150, 70, 190), (20, 170, 180))
 RIM = (255, 255, 255)
 _FINE = 3
-"""Lines are drawn so many times larger and scaled down, which smooths them."""
+"""Supersampling factor of lines, for antialiasing."""
 
 
 def overlay_tracks(frame: NDArray[np.uint8], tracks: NDArray[np.floating], index: int) -> NDArray[np.uint8]:
-    """A copy of `frame` with a dot where every point is, its way so far as a line and its way to come as a thin one.
+    """A copy of `frame` with a dot at every point, its past track as a line and its future track as a thin line.
 
     Args:
         frame: (H, W, 3 or 4).
         tracks: (F, P, 2), x and y in pixels of the frame.
-        index: which of the F places the frame stands at.
+        index: index of the frame, 0 to F - 1.
     """
     height, width = frame.shape[:2]
     unit = max(1.0, min(height, width) / 100) * _FINE

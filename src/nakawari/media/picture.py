@@ -1,4 +1,4 @@
-"""One picture as its file has it: pixels, colour profile, resolution, 16 bits where there are 16."""
+"""An image with the metadata of its file: pixels, colour profile, resolution, 16 bits if available."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .layers import is_layer, read_layer
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 _WITH_PAGES = frozenset({"GIF", "TIFF", "PNG", "WEBP"})
-"""Formats whose further pictures are frames; those of a PSD are layers, those of an MPO previews."""
+"""Formats in which further images are frames; in a PSD they are layers, in an MPO previews."""
 _ORIENTATION = 0x0112
 _BITS, _ASSOCIATED = 258, (338, 1)
 """TIFF: BitsPerSample; ExtraSamples says that colour is multiplied by alpha."""
@@ -29,13 +29,13 @@ _BITS, _ASSOCIATED = 258, (338, 1)
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture.
+    """An image.
 
     Args:
         pixels: uint8 (H, W, 3) RGB, or (H, W, 4) RGBA with straight alpha, in the colours of `profile`.
         profile: ICC profile of an RGB space; None = sRGB.
-        dpi: dots per inch across and down, None where the file does not say.
-        deep: the same pixels as uint16 (0 to 65535) where the file holds 16 bits per channel.
+        dpi: horizontal and vertical dots per inch; None if the file has none.
+        deep: the same pixels as uint16 (0 to 65535) if the file has 16 bits per channel.
     """
 
     pixels: NDArray[np.uint8]
@@ -44,34 +44,34 @@ class Picture:
     deep: NDArray[np.uint16] | None = None
 
     def srgb(self) -> NDArray[np.uint8]:
-        """The pixels in sRGB: what training, scores, reports and previews see."""
+        """The pixels in sRGB, for training, scores, reports and previews."""
         return pixels_to_srgb(self.pixels, self.profile)
 
     def with_matte(self) -> Picture:
-        """The same picture as RGBA, with a full matte where it had none."""
+        """The same image as RGBA, opaque if it had no alpha."""
         if self.pixels.shape[2] == 4:
             return self
         return replace(self, pixels=_opaque(self.pixels), deep=None if self.deep is None else _opaque(self.deep))
 
 
 def read_pictures(path: Path | str) -> list[Picture]:
-    """Every picture of an image file, upright: one, or all frames of a GIF, APNG or WebP, all pages of a TIFF.
+    """All images of a file, upright: one, or all frames of a GIF, APNG or WebP, all pages of a TIFF.
 
-    Palette, grey, CMYK and 1-bit pictures become RGB, RGBA where the file has transparency; 16 bits are rounded to 8
-    (and kept in `deep`), EXR becomes 16 bits of sRGB. Of a layered file (PSD, OpenRaster, Krita) the merged picture is
+    Palette, grey, CMYK and 1-bit images become RGB, or RGBA if the file has transparency; 16 bits are rounded to 8
+    (and kept in `deep`), EXR becomes 16-bit sRGB. Of a layered file (PSD, OpenRaster, Krita) the merged image is
     read; a path such as `walk.psd/A` names one layer of it.
 
-    Raises `NakawariError` when the file is missing, unreadable, empty, truncated, not an image, or of 32-bit pixels.
+    Raises `NakawariError` if the file is missing, unreadable, empty, truncated, not an image, or has 32-bit pixels.
     """
     return list(_pictures(Path(path)))
 
 
 def read_picture(path: Path | str) -> Picture:
-    """The picture of a file that holds one. Raises `NakawariError` as `read_pictures`, and where it holds several."""
+    """The image of a file with one image. Raises `NakawariError` as `read_pictures`, and if it has several."""
     pictures = _pictures(Path(path))
     first = next(pictures)
     if next(pictures, None) is not None:
-        raise NakawariError(f"{path} holds several pictures where one is needed; export each as a file of its own.")
+        raise NakawariError(f"{path} holds several pictures, but one is needed; export each to a separate file.")
     return first
 
 
@@ -99,7 +99,7 @@ def _pictures(path: Path) -> Iterator[Picture]:
 
 
 def _merged(path: Path, data: bytes) -> bytes:
-    """The bytes of the picture itself: OpenRaster and Krita keep the merged one as a PNG in a ZIP archive."""
+    """The bytes of the image: OpenRaster and Krita store the merged image as a PNG in a ZIP archive."""
     if path.suffix.lower() not in (".ora", ".kra"):
         return data
     try:
@@ -113,7 +113,7 @@ def _merged(path: Path, data: bytes) -> bytes:
 
 def _picture(image: Image.Image, data: bytes, page: int, path: Path) -> Picture:
     dpi = _dpi(image)
-    orientation = image.getexif().get(_ORIENTATION, 1)  # before loading, which turns a TIFF and forgets it
+    orientation = image.getexif().get(_ORIENTATION, 1)  # read before loading, which rotates a TIFF and drops the tag
     image.load()
     profile = image.info.get("icc_profile") or None
     space = space_of(profile) if profile else ""
@@ -134,7 +134,7 @@ def _picture(image: Image.Image, data: bytes, page: int, path: Path) -> Picture:
 
 
 def _rgb(image: Image.Image, profile: bytes | None) -> NDArray[np.uint8]:
-    """An 8-bit image of any mode as (H, W, 3 or 4). `profile`: one that is not RGB; its colours become sRGB."""
+    """An 8-bit image of any mode as (H, W, 3 or 4). `profile`: a profile that is not RGB; converted to sRGB."""
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if profile is None:
         return np.array(image.convert("RGB" if alpha is None else "RGBA"))
@@ -151,7 +151,7 @@ def _from_grey(pixels: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
 
 
 def _deep(image: Image.Image, data: bytes, page: int) -> NDArray[np.uint16] | None:
-    """uint16 (H, W, 3 or 4) where the file holds 16 bits per channel (Pillow keeps them for grey only), else None."""
+    """uint16 (H, W, 3 or 4) if the file has 16 bits per channel (Pillow keeps them for grey only), else None."""
     if image.mode.startswith("I;16"):
         deep = np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
     elif _has_sixteen_bits(image, data):
@@ -188,7 +188,7 @@ def _decoded(data: bytes, page: int) -> NDArray[np.uint16] | None:
 
 
 def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """An array turned upright from its EXIF orientation."""
+    """An array rotated upright by its EXIF orientation."""
     if orientation >= 5:
         array = array.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -199,7 +199,7 @@ def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _without_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A PSD's merged picture, which stands on white, with straight alpha."""
+    """A PSD's merged image, which is blended with white, with straight alpha."""
     alpha = pixels[..., 3:].astype(np.float32) / 255
     colour = 255 + (pixels[..., :3].astype(np.float32) - 255) / np.maximum(alpha, 1 / 255)
     return np.concatenate([np.rint(colour.clip(0, 255)).astype(np.uint8), pixels[..., 3:]], axis=2)

@@ -1,4 +1,4 @@
-"""Pictures, folders of pictures and video as the frames that training, scores and reports compare: sRGB, uint8."""
+"""Read images, folders of images and video as sRGB uint8 frames, for training, scores and reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 
 def flatten(frame: Pixels, background: int = 255) -> Pixels:
-    """An RGBA frame (H, W, 4) composed over one grey level, as (H, W, 3); an RGB frame comes back as it is."""
+    """Composite an RGBA frame (H, W, 4) over one grey level, as (H, W, 3); an RGB frame is returned unchanged."""
     if frame.shape[-1] == 3:
         return frame
     alpha = frame[..., 3:].astype(np.float32) / 255
@@ -25,7 +25,7 @@ def flatten(frame: Pixels, background: int = 255) -> Pixels:
 
 
 def read_image(path: Path | str) -> Pixels:
-    """The picture of a file in sRGB, uint8 (H, W, 3), or (H, W, 4) where the file has transparency.
+    """The image of a file in sRGB, uint8 (H, W, 3), or (H, W, 4) if the file has transparency.
 
     Raises `NakawariError` as `read_picture` does.
     """
@@ -33,13 +33,13 @@ def read_image(path: Path | str) -> Pixels:
 
 
 def read_rgb(path: Path | str) -> Pixels:
-    """The picture of a file in sRGB, uint8 (H, W, 3), transparency over white. Raises as `read_picture` does."""
+    """The image of a file in sRGB, uint8 (H, W, 3), transparency over white. Raises as `read_picture`."""
     return flatten(read_image(path))
 
 
 def iter_frames(path: Path | str) -> Iterator[Pixels]:
     """The frames of one image file, of a folder of images (natural order, hidden files ignored), or of a video, one by
-    one: sRGB, uint8 (H, W, 3), or (H, W, 4) where a picture has transparency.
+    one: sRGB, uint8 (H, W, 3), or (H, W, 4) if an image has transparency.
 
     Raises `NakawariError` as `read_pictures`, `list_images` and `iter_video` do.
     """
@@ -52,9 +52,9 @@ def iter_frames(path: Path | str) -> Iterator[Pixels]:
 
 
 def read_frames(path: Path | str, *, minimum: int = 1) -> list[Pixels]:
-    """All of `iter_frames`. Raises as it does, and when there are fewer frames than `minimum`."""
+    """All frames of `iter_frames`. Raises as it does, and if there are fewer frames than `minimum`."""
     frames = list(iter_frames(path))
     if len(frames) < minimum:
         count = f"{len(frames)} frame" + "s" * (len(frames) != 1)
-        raise NakawariError(f"{path} has {count}, at least {minimum} are needed; use a longer one.")
+        raise NakawariError(f"{path} has {count}, but at least {minimum} are needed; give a longer one.")
     return frames

@@ -1,4 +1,4 @@
-"""Contact sheets: many frames on one picture, to be looked at."""
+"""Contact sheets: many frames in one image, for inspection."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def contact_sheet(
     *,
     width: int = 1600,
 ) -> np.ndarray:
-    """Rows of frames as one RGB picture (H, W, 3), at most `width` pixels wide; frames are scaled down, never up.
+    """Rows of frames as one RGB image (H, W, 3), at most `width` pixels wide; frames are scaled down, never up.
 
     Args:
         rows: rows of frames (H, W, 3 or 4), of any length and size; transparency shows as a chequerboard.
         labels: one line of text above each row; empty for none.
-        captions: per row the text under each frame; empty for none.
-        keys: per row which frames are key drawings; these get a coloured border and a coloured caption.
-        width: the widest that the sheet may be, in pixels.
+        captions: per row, the text under each frame; empty for none.
+        keys: per row, which frames are key drawings; these get a coloured border and caption.
+        width: maximum width of the sheet, in pixels.
     """
     columns = max(len(row) for row in rows)
     room = (width - MARGIN) // columns - MARGIN - 2 * BORDER
@@ -60,7 +60,7 @@ def contact_sheet(
 
 
 def _cell(rows: Sequence[Row], room: int) -> tuple[int, int]:
-    """The width and height that hold the largest frame, scaled down to `room` pixels of width."""
+    """Width and height of the largest frame, scaled down to at most `room` pixels of width."""
     height = max(frame.shape[0] for row in rows for frame in row)
     width = max(frame.shape[1] for row in rows for frame in row)
     scale = min(1.0, room / width)
@@ -91,7 +91,7 @@ def _chequerboard(size: tuple[int, int]) -> np.ndarray:
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """`text`, cut with dots where it is wider than `width` pixels."""
+    """`text`, truncated with dots if it is wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

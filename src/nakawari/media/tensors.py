@@ -1,4 +1,4 @@
-"""Between uint8 frames and the tensors that models work on."""
+"""Conversion between uint8 frames and model tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
     """uint8 RGB frames (..., H, W, 3) -> float32 (..., 3, H, W) in [-1, 1]."""
-    import torch  # late: reading and checking files works without it, and it takes seconds to import
+    import torch  # imported late: reading files does not need torch, which takes seconds to import
 
     values = torch.from_numpy(np.ascontiguousarray(frames)).float()
     return (values / 127.5 - 1).movedim(-1, -3).contiguous()
@@ -24,7 +24,7 @@ def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
 def to_uint8(frames: Tensor, low: float = -1.0) -> NDArray[np.uint8]:
     """Frames (..., 3, H, W) in [low, 1], any float dtype -> uint8 (..., H, W, 3), clamped, rounded to nearest.
 
-    `low`: -1 as models speak, 0 as pipelines return with `output_type` "pt". Raises `NakawariError` for values that
+    `low`: -1 for model tensors, 0 for pipeline results with `output_type` "pt". Raises `NakawariError` for values that
     are not finite.
     """
     import torch
@@ -33,6 +33,8 @@ def to_uint8(frames: Tensor, low: float = -1.0) -> NDArray[np.uint8]:
     finite = values.isfinite()
     if not finite.all():
         bad = int((~finite).sum())
-        raise NakawariError(f"{bad} of {values.numel()} values of the output are not finite; the model broke down.")
+        raise NakawariError(
+            f"{bad} of {values.numel()} values of the output are not finite; check the model, or try another precision."
+        )
     levels = (values.clamp(0, 1) * 255) if low == 0 else ((values + 1) * 127.5).clamp(0, 255)
     return levels.round().movedim(-3, -1).to("cpu", torch.uint8).contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Video: frames out of a file one by one; H.264 to be played anywhere, MOV with transparency to be worked on."""
+"""Video: read frames one by one; write H.264 for playback, MOV with transparency for editing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PROGRESSIVE = 1  # FFmpeg's AVFieldOrder: 0 unknown, 1 progressive, then the or
 
 
 def iter_video(path: Path | str) -> Iterator[Frame]:
-    """The frames of a video one by one, uint8 (H, W, 3), or (H, W, 4) with straight alpha where it has transparency,
-    turned upright where the file says so.
+    """The frames of a video one by one, uint8 (H, W, 3), or (H, W, 4) with straight alpha if it has transparency,
+    rotated upright as the file specifies.
 
-    Raises `NakawariError` when the file is missing, unreadable, empty, corrupt, or holds no pictures.
+    Raises `NakawariError` if the file is missing, unreadable, empty, corrupt, or has no video stream.
     """
     import av
 
@@ -40,11 +40,11 @@ def iter_video(path: Path | str) -> Iterator[Frame]:
     except (av.FFmpegError, ValueError) as error:
         raise NakawariError(f"{path} is not a video that can be read, or it is damaged; export it again.") from error
     if not count:
-        raise NakawariError(f"{path} holds no pictures; give a video with a picture track.")
+        raise NakawariError(f"{path} has no video stream; give a file with one.")
 
 
 def frame_rate(path: Path | str) -> float:
-    """Frames per second that a video or a GIF claims; 0 when unknown or unreadable."""
+    """Frames per second of a video or a GIF, by its container; 0 if unknown or unreadable."""
     import av
 
     try:
@@ -56,13 +56,13 @@ def frame_rate(path: Path | str) -> float:
 
 @dataclass(frozen=True)
 class VideoTrack:
-    """What the container says of the pictures of a video, without decoding them.
+    """The container's metadata of a video stream, without decoding.
 
     Args:
-        frames: how many there should be; 0 when unknown.
-        times: when each one that is there begins, in seconds, ascending.
+        frames: the expected number; 0 if unknown.
+        times: start of each frame in the file, in seconds, ascending.
         pixel_aspect: width of a pixel over its height.
-        interlaced: whether the frames are said to be two fields each.
+        interlaced: whether the container marks frames as two fields.
     """
 
     frames: int
@@ -72,7 +72,7 @@ class VideoTrack:
 
 
 def read_track(path: Path | str) -> VideoTrack | None:
-    """The picture track of a video; None when the container cannot be read or has none."""
+    """The video stream of a file; None if the container cannot be read or has none."""
     import av
 
     try:
@@ -81,7 +81,7 @@ def read_track(path: Path | str) -> VideoTrack | None:
                 return None
             stream = container.streams.video[0]
             rate = stream.average_rate or 0
-            # Sound may be longer than the pictures: the length of the whole file counts only without it.
+            # Audio may be longer than the video: the duration of the whole file counts only without audio.
             whole = float(container.duration or 0) / av.time_base if not container.streams.audio else 0.0
             own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else whole
             aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -95,7 +95,7 @@ def read_track(path: Path | str) -> VideoTrack | None:
 
 @contextmanager
 def open_video(path: Path, fps: float, *, pixel_format: PixelFormat, quality: int) -> Iterator[Callable[[Frame], None]]:
-    """Write an H.264 MP4 (BT.709) frame by frame: yields what takes one frame (H, W, 3) uint8.
+    """Write an H.264 MP4 (BT.709) frame by frame: yields a function that takes one frame (H, W, 3) uint8.
 
     Args:
         fps: frames per second; 0 is written as 24.
@@ -108,8 +108,8 @@ def open_video(path: Path, fps: float, *, pixel_format: PixelFormat, quality: in
         stream = container.add_stream("libx264", rate=Fraction(fps or 24).limit_denominator(1001))
         stream.pix_fmt = pixel_format
         context = stream.codec_context
-        # One thread: the bytes then do not depend on how many cores wrote them. No macroblock tree: it looks ahead in
-        # threads, and its rounding at 4:4:4 depends on where in memory the frames lie.
+        # One thread, so that the bytes do not depend on the number of cores. No macroblock tree: it looks ahead in
+        # threads, and its rounding at 4:4:4 depends on the memory address of the frames.
         context.thread_count = 1
         stream.options = {"crf": str(quality), "preset": "medium", "x264-params": "mbtree=0"}
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
@@ -125,11 +125,12 @@ def open_video(path: Path, fps: float, *, pixel_format: PixelFormat, quality: in
 
 @contextmanager
 def open_mov(path: Path, fps: float, *, lossless: bool) -> Iterator[Callable[[Frame], None]]:
-    """Write a MOV frame by frame: yields what takes one frame, uint8 (H, W, 3), or (H, W, 4) with straight alpha.
+    """Write a MOV frame by frame: yields a function that takes one frame, uint8 (H, W, 3), or (H, W, 4) with straight
+    alpha.
 
     Args:
         fps: frames per second; 0 is written as 24.
-        lossless: PNG in MOV, which keeps every level; otherwise ProRes 4444, which editing programs take as it is.
+        lossless: PNG in MOV, which keeps every level; otherwise ProRes 4444, which editing programs import directly.
     """
     import av
 
@@ -151,7 +152,7 @@ def open_mov(path: Path, fps: float, *, lossless: bool) -> Iterator[Callable[[Fr
 
 
 def set_prores(stream: Any) -> None:
-    """Let a stream of `prores_ks` be ProRes 4444 in BT.709, the same bytes on any number of cores."""
+    """Set a stream of `prores_ks` to ProRes 4444 in BT.709, with the same bytes on any number of cores."""
     context = stream.codec_context
     context.thread_count = 1
     context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
@@ -159,7 +160,7 @@ def set_prores(stream: Any) -> None:
 
 
 def encoded(frame: Frame, form: str) -> Any:
-    """A frame (H, W, 3 or 4) for an encoder that takes the pixel format `form`, YUV in BT.709."""
+    """A frame (H, W, 3 or 4) for an encoder with pixel format `form`, YUV in BT.709."""
     import av
 
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24" if frame.shape[2] == 3 else "rgba")
@@ -167,11 +168,11 @@ def encoded(frame: Frame, form: str) -> Any:
 
 
 def pixels_of(frame: Any) -> Frame:
-    """A decoded frame, upright: uint8 (H, W, 3), or (H, W, 4) where its format has transparency."""
+    """A decoded frame, upright: uint8 (H, W, 3), or (H, W, 4) if its format has transparency."""
     alpha = any(component.is_alpha for component in frame.format.components)
     return _upright(frame.to_ndarray(format="rgba" if alpha else "rgb24"), frame.rotation)
 
 
 def _upright(frame: Frame, degrees: int) -> Frame:
-    """The frame turned counter-clockwise by the rotation its container asks for."""
+    """The frame rotated counter-clockwise by the container's rotation."""
     return np.ascontiguousarray(np.rot90(frame, degrees // 90))

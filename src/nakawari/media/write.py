@@ -1,4 +1,4 @@
-"""Writing images, numbered sequences, video and GIF; every file is whole or absent."""
+"""Write images, numbered sequences, video and GIF; every file is written atomically."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from .video import open_mov, open_video
 Pixels = NDArray[np.uint8]
 
 PALETTE_PIXELS = 1_000_000
-"""How many pixels of all frames together are looked at to choose the colours of a GIF."""
+"""Number of pixels of all frames together that are sampled for a GIF's palette."""
 MANY_COLOURS = 16_000
-"""From here on, a sixteenth of these pixels are looked at. The time grows with the colours: 2.4 s for the demo's
-thirteen painted frames, and .5 s so, for 0.1 dB. Flat colours, which a sparse sample could miss, are few."""
+"""Number of colours above which only a sixteenth of these pixels is sampled, as time grows with colours: 2.4 s for the
+demo's thirteen painted frames, 0.5 s with the sparse sample, at a loss of 0.1 dB. Frames with fewer colours, which a
+sparse sample could miss, keep the dense sample."""
 _AFTER_IHDR = 33
-"""A PNG's signature (8 bytes) and its first chunk (25): what describes the picture stands between them and the data."""
+"""Size of a PNG's signature (8 bytes) and first chunk (25); metadata chunks follow them."""
 
 
 def write_image(path: Path | str, picture: Picture | Pixels) -> None:
-    """Write one picture, or one sRGB frame (H, W, 3 or 4), in the format that the suffix names; PNG keeps every pixel.
+    """Write one image, or one sRGB frame (H, W, 3 or 4), in the format of the suffix; PNG is lossless.
 
-    Profile and resolution of a picture go into the file; PNG also keeps its 16 bits where it has them. EXR holds linear
-    light (see `exr`), of 16 bits too where there is no profile.
+    A `Picture`'s profile and resolution are written too; PNG also keeps 16 bits. EXR holds linear
+    light (see `exr`), from 16 bits if there is no profile.
     """
     picture = picture if isinstance(picture, Picture) else Picture(picture)
     with atomic_path(path) as temporary:
@@ -48,7 +49,7 @@ def write_image(path: Path | str, picture: Picture | Pixels) -> None:
 
 
 def _write_deep_png(path: Path, picture: Picture) -> None:
-    """16-bit RGB or RGBA, which Pillow cannot write: encoded by OpenCV, then profile and resolution put in."""
+    """16-bit RGB or RGBA, which Pillow cannot write: encoded by OpenCV, then profile and resolution are inserted."""
     import cv2
 
     assert picture.deep is not None
@@ -68,7 +69,7 @@ def _write_deep_png(path: Path, picture: Picture) -> None:
 
 
 def write_sequence(folder: Path | str, frames: Sequence[Picture | Pixels], digits: int = 4) -> list[Path]:
-    """Write frames as `folder/0001.png`, `0002.png`, ...; more digits where the count needs them. Returns the paths."""
+    """Write frames as `folder/0001.png`, `0002.png`, ...; more digits if needed. Returns the paths."""
     folder = Path(folder)
     digits = max(digits, len(str(len(frames))))
     paths = [folder / f"{number:0{digits}d}.png" for number in range(1, len(frames) + 1)]
@@ -78,10 +79,10 @@ def write_sequence(folder: Path | str, frames: Sequence[Picture | Pixels], digit
 
 
 def write_video(path: Path | str, frames: Sequence[Pixels], fps: float) -> None:
-    """Write an MP4 (H.264, 4:2:0, BT.709) that plays everywhere.
+    """Write an MP4 (H.264, 4:2:0, BT.709) for playback everywhere.
 
-    Transparent frames are composed over white. H.264 with 4:2:0 colour needs even sizes: an odd edge is doubled, so a
-    frame of 15 x 9 becomes 16 x 10.
+    Transparent frames are composited over white. H.264 with 4:2:0 colour needs even sizes: an odd edge is repeated, so
+    a frame of 15 x 9 becomes 16 x 10.
     """
     height, width = frames[0].shape[:2]
     edges = ((0, height % 2), (0, width % 2), (0, 0))
@@ -101,11 +102,11 @@ def write_mov(path: Path | str, frames: Sequence[Pixels], fps: float, *, lossles
 
 
 def write_gif(path: Path | str, frames: Sequence[np.ndarray], fps: float) -> None:
-    """Write a GIF that loops for ever.
+    """Write a GIF that loops forever.
 
     All frames share one palette of 255 colours, so that still areas do not flicker; pixels of RGBA frames with
     alpha < 128 are transparent. GIF counts time in hundredths of a second: durations are rounded so that their sum
-    stays right, and none is under 2/100 s, which browsers slow down.
+    stays correct, and none is under 2/100 s, which browsers slow down.
     """
     palette = _palette(frames)
     pictures = [_indexed(frame, palette) for frame in frames]
@@ -134,14 +135,14 @@ def _palette(frames: Sequence[np.ndarray]) -> Image.Image:
 
 
 def _sample(frames: Sequence[np.ndarray], pixels: int) -> np.ndarray:
-    """About so many pixels of all frames, (h, w, 3), on a regular grid."""
+    """About `pixels` pixels of all frames, (h, w, 3), on a regular grid."""
     height, width = frames[0].shape[:2]
     stride = max(1, int(np.ceil((len(frames) * height * width / pixels) ** 0.5)))
     return np.concatenate([flatten(frame)[::stride, ::stride] for frame in frames])
 
 
 def _indexed(frame: np.ndarray, palette: Image.Image) -> Image.Image:
-    # No dithering: its pattern crawls from frame to frame over flat cel colour.
+    # No dithering: its pattern flickers over flat cel colour.
     picture = Image.fromarray(flatten(frame)).quantize(palette=palette, dither=Image.Dither.NONE)
     if frame.shape[-1] == 4:
         indices = np.array(picture)

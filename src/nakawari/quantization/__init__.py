@@ -1,1 +1,1 @@
-"""Smaller denoisers: number formats for weights, layers that keep them packed, plans of which layer gets which."""
+"""Quantized denoisers: number formats for weights, packed layers, plans with a precision per layer."""

@@ -1,4 +1,4 @@
-"""The picture of a plan: how much x0 minds each layer, and what each layer got."""
+"""Plot of a plan: the x0 error of each quantized layer, and the precision of each layer."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COLOURS = {
     "fp32": "#444444",
 }
 _NAMED = 4
-"""Layers named in the picture: those that x0 minds most."""
+"""Number of layers named in the plot: those with the largest x0 error."""
 _LINE = 0.035
-"""Height of a line of small print, as a share of the picture's."""
+"""Height of a line of small text, as a fraction of the figure's."""
 _SMALL: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": "#444444"}
 _MARKERS = {"linear": "o", "conv": "s", "temporal conv": "^"}
 
 
 def write_figure(path: Path, planned: Planned, title: str) -> None:
-    """Write the PNG: signal-to-noise ratio of x0 per layer and precision, the plan below."""
+    """Write the PNG: signal-to-noise ratio of x0 per layer and precision, with the plan below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,7 +49,7 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
                 )
     _name_parts(above, names)
     _name_worst(above, planned)
-    above.set_ylabel("x0 to the parent's, this layer alone (dB)")
+    above.set_ylabel("SNR of x0 to the parent, this layer alone (dB)")
     above.grid(alpha=0.25)
     figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=6)
     below.bar(range(len(names)), 1, width=1, color=[_COLOURS[planned.precisions[name]] for name in names])
@@ -62,7 +62,7 @@ def write_figure(path: Path, planned: Planned, title: str) -> None:
 
 
 def _name_worst(axes: Any, planned: Planned) -> None:
-    """The names of the layers that x0 minds most, from the worst up, none on top of another."""
+    """Label the layers with the largest x0 error, worst first, without overlap."""
     costs, names = planned.sensitivity.costs, list(planned.sensitivity.costs)
     worst = {name: planned.sensitivity.decibel(max(cost.error for cost in costs[name].values())) for name in names}
     low, high = axes.get_ylim()
@@ -77,7 +77,7 @@ def _name_worst(axes: Any, planned: Planned) -> None:
 
 
 def _name_parts(axes: Any, names: list[str]) -> None:
-    """A line where each part of the network begins, and the names of the larger parts above."""
+    """A line at the start of each part of the network, with the names of the larger parts above."""
     parts = [name.split(".")[0] for name in names]
     for part in dict.fromkeys(parts):
         first = parts.index(part)

@@ -1,8 +1,8 @@
-"""A quantized variant on disk: a folder in diffusers layout with `quantization.json`, how it was made.
+"""A quantized variant on disk: a folder in diffusers layout with its record `quantization.json`.
 
-A packed denoiser's own `config.json` says which layer is packed how (`quantization_config`), so the weights can be
-rebuilt from its folder alone, and plain diffusers, which does not know the method, refuses it by name instead of
-misreading it. A denoiser in fp16 or bf16 is plain: any diffusers loads it.
+The `config.json` of a packed denoiser lists the precision of each layer (`quantization_config`), so the weights can be
+rebuilt from its folder alone, and plain diffusers, which does not know the method, reports an error instead of
+misreading it. A denoiser in fp16 or bf16 is plain: diffusers loads it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a quantized variant was made of: the variant's name, the SHA-256 of its denoiser's weights, their bytes."""
+    """Source of a quantized variant: its name, the SHA-256 of its denoiser's weights, and their bytes."""
 
     variant: str
     sha256: str
@@ -47,7 +47,7 @@ class Origin:
 
 
 def origin(pipeline: InterpolationPipeline, variant: str) -> Origin:
-    """Describe a model that is about to be quantized."""
+    """The `Origin` of a model before it is quantized."""
     return Origin(variant, weights_hash(pipeline.denoiser), weight_bytes(pipeline.denoiser))
 
 
@@ -57,7 +57,7 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def tensors_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """SHA-256 over names, formats, shapes and bytes of named tensors, in the order of their names."""
+    """SHA-256 over names, dtypes, shapes and bytes of named tensors, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda item: item[0]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -68,9 +68,9 @@ def tensors_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
 def save(
     pipeline: InterpolationPipeline, folder: Path, source: Origin, how: str, plan: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Write the quantized pipeline into `folder`, whole or not at all; `how`: a precision or `plan`.
+    """Write the quantized pipeline into `folder` atomically; `how`: a precision or `plan`.
 
-    Returns: what `quantization.json` says.
+    Returns: the content of `quantization.json`.
     """
     name, denoiser = _denoiser(pipeline)
     dtypes = {
@@ -95,10 +95,10 @@ def save(
     with atomic_path(folder) as temporary:
         try:
             pipeline.save_pretrained(temporary)
-        except SafetensorError as error:  # no OSError, whatever the disk said
+        except SafetensorError as error:  # not an OSError, even for disk errors
             reason = " ".join(str(error).split())[:150].rstrip(".")
             raise NakawariError(
-                f"Could not write {folder} ({reason}); nothing was left half-written, free some space and run again."
+                f"Could not write {folder} ({reason}); no partial files were left; free some space and run again."
             ) from error
         write_json(temporary / RECORD, record)
         add_section(temporary, "Made from", f"`{source.variant}`, quantized: {how}. `{RECORD}` lists the layers.")
@@ -106,7 +106,7 @@ def save(
 
 
 def saved_parts(folder: Path) -> dict[str, Any]:
-    """What `from_pretrained` must be told to load this folder as it was saved: formats, and a packed denoiser."""
+    """Arguments of `from_pretrained` to load this folder as saved: dtypes, and a packed denoiser."""
     record = read_json(folder / RECORD)
     index = read_index(folder)
     try:
@@ -114,15 +114,15 @@ def saved_parts(folder: Path) -> dict[str, Any]:
         parts = {part: index[part] for part in dtypes}
     except (KeyError, TypeError, AttributeError) as error:
         raise NakawariError(
-            f"{folder / RECORD} is not a record of ours ({error}); quantize the model again."
+            f"{folder / RECORD} is not a record of nakawari ({error}); quantize the model again."
         ) from error
     packed = {part: _load_packed(folder / part, *parts[part]) for part in dtypes if _is_packed(folder / part)}
     return {"dtype": dtypes | {"default": torch.float32}, **packed}
 
 
 def packing(folder: Path, precision: str, dtypes: Mapping[str, torch.dtype]) -> dict[str, Any]:
-    """For `from_pretrained`: the denoiser of a plain folder, every layer packed as it is read, so that the whole is
-    never in memory. What is not packed has its format of `dtypes`."""
+    """For `from_pretrained`: the denoiser of a plain folder, every layer packed while it is read, so that the full
+    weights are never in memory. Layers that are not packed have their dtype of `dtypes`."""
     name = InterpolationPipeline.denoiser_name
     part, index = folder / name, read_index(folder)
     dtype = dtypes.get(name, dtypes.get("default", torch.float32))
@@ -133,17 +133,17 @@ def packing(folder: Path, precision: str, dtypes: Mapping[str, torch.dtype]) -> 
         weights: dict[str, Tensor] = {}
         for path in part_files(part):
             with safe_open(path, "pt") as file:
-                for key in file.keys():  # noqa: SIM118 - no mapping
+                for key in file.keys():  # noqa: SIM118 - not a mapping
                     weights |= _packed(key, file.get_tensor(key), layers, dtype)
         return {name: _filled(denoiser, weights)}
 
 
 def _packed(key: str, tensor: Tensor, layers: Mapping[str, str], dtype: torch.dtype) -> dict[str, Tensor]:
-    """A saved tensor as the packed denoiser has it."""
+    """A saved tensor in the packed denoiser's form."""
     tensor = tensor.to(dtype) if tensor.is_floating_point() else tensor
     layer, _, kind = key.rpartition(".")
     if kind != "weight" or layer not in layers:
-        # A copy, where it is not one yet: the file's pages go with the mapping.
+        # A copy, if it is not one yet: the file's pages are freed with the mapping.
         return {key: tensor.clone()}
     return {f"{layer}.{name}": value for name, value in encode(tensor, layers[layer]).items()}
 
@@ -159,7 +159,7 @@ def _is_packed(folder: Path) -> bool:
 
 
 def _load_packed(folder: Path, library: str, class_name: str) -> nn.Module:
-    """The denoiser with empty packed layers, filled strictly: every tensor there, in its shape and format."""
+    """The denoiser with empty packed layers, loaded strictly: every tensor present, with its shape and dtype."""
     about = read_json(folder / "config.json")["quantization_config"]
     with _one_sentence(folder, "quantize the model again"):
         if unknown := set(about["layers"].values()) - set(PRECISIONS):
@@ -174,7 +174,7 @@ def _load_packed(folder: Path, library: str, class_name: str) -> nn.Module:
 
 
 def _empty(folder: Path, library: str, class_name: str, dtype: torch.dtype) -> nn.Module:
-    """The network that a folder describes, without memory for its weights."""
+    """The network of a folder, without memory for its weights."""
     with torch.device("meta"):
         denoiser = getattr(import_module(library), class_name).from_config(read_json(folder / "config.json"))
     return nn.Module.to(denoiser, dtype)
@@ -190,7 +190,7 @@ def _filled(denoiser: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
 
 @contextmanager
 def _one_sentence(folder: Path, mend: str) -> Iterator[None]:
-    """Whatever a folder that is not whole does to its reader becomes one sentence; a lack of memory stays one."""
+    """Turn any error from an incomplete folder into one sentence; out-of-memory errors pass unchanged."""
     try:
         yield
     except (OSError, KeyError, ValueError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:

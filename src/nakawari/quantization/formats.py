@@ -1,4 +1,4 @@
-"""How one layer's weight is written in few bits, and read back. Symmetric throughout; a weight is (out, ...)."""
+"""Encoding and decoding of a layer's weight in few bits. Always symmetric; a weight is (out, ...)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 FLOATS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 FLOAT8 = torch.float8_e4m3fn
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic", "fp8", "fp8-dynamic", "int4")
-"""All formats. The `-dynamic` ones store what `int8` and `fp8` store and also round the activations."""
+"""All formats. The `-dynamic` ones are stored like `int8` and `fp8`, and also quantize the activations."""
 FLOAT8S = ("fp8", "fp8-dynamic")
 GROUP = 32
 """Consecutive weights of an output channel that share an int4 scale: 4 + 16 / 32 bits per weight."""
@@ -19,11 +19,11 @@ _TRIMS = (1.0, 0.92, 0.84, 0.76)
 
 
 def encode(weight: Tensor, precision: str) -> dict[str, Tensor]:
-    """The tensors that stand for `weight`: `packed`, and `scale` where the format has one.
+    """The tensors that encode `weight`: `packed`, and `scale` if the format has one.
 
     fp32, fp16, bf16: the weight itself. int8: int8 of the same shape, float32 scale per output channel. fp8: the same
     with float8 (e4m3). int4: uint8 (out, n/2) of two values each, float16 scale per group, rows padded with zeros.
-    On the meta device only shapes and formats come out.
+    On the meta device only shapes and dtypes are returned.
     """
     if weight.is_meta:
         return {
@@ -42,7 +42,7 @@ def encode(weight: Tensor, precision: str) -> dict[str, Tensor]:
 
 
 def decode(packed: Tensor, scale: Tensor | None, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """The weight of `shape` that `encode` wrote, in `dtype`."""
+    """The weight of `shape` that `encode` packed, in `dtype`."""
     if scale is None:
         return packed.to(dtype)
     if packed.dtype == torch.uint8:
@@ -51,12 +51,12 @@ def decode(packed: Tensor, scale: Tensor | None, shape: torch.Size, dtype: torch
 
 
 def stored_bytes(shape: torch.Size, precision: str) -> int:
-    """What a weight of `shape` takes on disk and in memory."""
+    """Bytes of a weight of `shape` on disk and in memory."""
     return sum(math.prod(size) * dtype.itemsize for size, dtype in layout(shape, precision).values())
 
 
 def layout(shape: torch.Size, precision: str) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and format of each tensor that `encode` makes of a weight of `shape`."""
+    """Shape and dtype of each tensor that `encode` returns for a weight of `shape`."""
     if precision in FLOATS:
         return {"packed": (shape, FLOATS[precision])}
     if precision == "int4":
@@ -79,9 +79,9 @@ def _encode_int4(weight: Tensor) -> dict[str, Tensor]:
 
 
 def _best_scale(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Float16 scales (out, n, 1) and values -8..7 with the least squared error among a few trims of the range.
+    """Float16 scales (out, n, 1) and values -8..7 with the least squared error among a few clipping ranges.
 
-    The largest weight falls on -8, so the scale takes its sign: all 16 levels are used.
+    The largest weight maps to -8, so the scale may be negative: all 16 levels are used.
     """
     place = groups.abs().argmax(-1, keepdim=True)
     widest = groups.gather(-1, place) / -8

@@ -1,15 +1,15 @@
-"""Linear layers and convolutions in int8: activations rounded as they come, products summed in integers.
+"""Linear layers and convolutions in int8: activations quantized at run time, products accumulated in integers.
 
-Activations get one scale per token (linear) or per sample of the convolution's batch (a frame; a clip, along time), so
-no sample depends on the batch it is in. Source: Dettmers et al. 2022 (LLM.int8), vector-wise quantization, without the
-outlier branch.
+Activations have one scale per token (linear) or per sample of the convolution's batch (a frame; a clip, along time), so
+a sample's result does not depend on its batch. Source: Dettmers et al. 2022 (LLM.int8), vector-wise quantization,
+without the outlier branch.
 
 On x86 processors with VNNI or AMX the products run in oneDNN's int8 kernels, the ones behind torch's own quantizer.
-They read weights in a layout of their own, which here takes the place of the plain one: one copy, not two. Elsewhere
-linear layers use torch's integer product, and convolutions the same rounded numbers in floating point.
+They read weights in a layout of their own, which replaces the plain one here: one copy, not two. Elsewhere
+linear layers use torch's integer product, and convolutions the same rounded values in floating point.
 
-Everything around the products is memory traffic and was written to be little of it: two reductions for the range,
-three passes to round, nothing after the product where one scale serves the whole input.
+Everything around the products is memory traffic and is kept low: two reductions for the range,
+three passes to round, and nothing after the product if one scale covers the whole input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 _ZERO = 128
-"""oneDNN's kernels read uint8; this stands for 0."""
+"""Zero point: oneDNN's kernels read uint8."""
 
 
 class _Geometry(NamedTuple):
@@ -36,18 +36,18 @@ class _Geometry(NamedTuple):
 
     @property
     def padded_outside(self) -> bool:
-        """oneDNN mistakes the zero point at the border where the two axes pad differently."""
+        """Whether to pad before the kernel: oneDNN pads with a wrong zero point if the two axes pad differently."""
         return self.padding[0] != self.padding[1]
 
     @property
     def inside(self) -> _Geometry:
-        """What is left to the kernel."""
+        """The geometry without the padding done outside the kernel."""
         return self._replace(padding=[0, 0]) if self.padded_outside else self
 
 
 @cache
 def has_fast_kernels() -> bool:
-    """Without VNNI the u8 x s8 products may saturate, so wrong sums would come out fast."""
+    """Whether the CPU has VNNI or AMX; without VNNI, u8 x s8 products may saturate and give wrong sums."""
     return hasattr(torch.ops.onednn, "qconv_pointwise") and torch.cpu._is_vnni_supported()
 
 
@@ -62,17 +62,17 @@ def has_integer_form(layer: nn.Module) -> bool:
 
 
 def has_float8_form(layer: nn.Module) -> bool:
-    """Linear layers whose widths are multiples of 16, as the float8 kernels want them."""
+    """Linear layers with widths that are multiples of 16, as the float8 kernels require."""
     return isinstance(layer, nn.Linear) and layer.in_features % 16 == layer.out_features % 16 == 0
 
 
 def multiplies_float8(device: torch.device) -> bool:
-    """Whether a device has float8 products: GPUs of compute capability 8.9 (Ada) and later."""
+    """Whether a device supports float8 products: GPUs of compute capability 8.9 (Ada) and later."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
 
 
 def prepared(layer: nn.Module, packed: Tensor, scale: Tensor) -> Tensor:
-    """An int8 weight in oneDNN's own layout; the weight itself where those kernels do not run."""
+    """An int8 weight in oneDNN's layout; unchanged where those kernels do not run."""
     if packed.is_mkldnn or packed.device.type != "cpu" or not has_fast_kernels():
         return packed
     if isinstance(layer, nn.Linear):
@@ -82,7 +82,7 @@ def prepared(layer: nn.Module, packed: Tensor, scale: Tensor) -> Tensor:
 
 
 def restored(layer: nn.Module, packed: Tensor, shape: torch.Size) -> Tensor:
-    """The plain int8 weight that `prepared` was given, bit for bit."""
+    """The plain int8 weight that was passed to `prepared`, bit for bit."""
     if not packed.is_mkldnn:
         return packed
     dense = packed.to_dense()
@@ -99,7 +99,7 @@ def linear(x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None) -> Ten
         # Without AMX, products of two signed operands run in a reference loop, a hundred times as slow.
         out = torch.ops.onednn.qlinear_pointwise(_unsigned(values), 1.0, _ZERO, packed, scale, _zeros(scale), *settings)
     else:
-        # CUDA's kernel wants more than 16 rows.
+        # CUDA's kernel needs more than 16 rows.
         padded = functional.pad(values, (0, 0, 0, max(0, 17 - len(values))))
         out = torch._int_mm(padded, packed.t())[: len(values)].float().mul_(scale)
     return _finished(out, step, bias).to(x.dtype).reshape(*x.shape[:-1], -1)
@@ -109,7 +109,7 @@ def linear_float8(x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None)
     """(..., in) -> (..., out) by float8 weights (out, in) with a float32 scale per output; one scale per token.
 
     Raises:
-        RuntimeError: the device has no float8 products.
+        RuntimeError: the device does not support float8 products.
     """
     if not multiplies_float8(x.device):
         raise RuntimeError("float8 products need a GPU of compute capability 8.9 or more")
@@ -127,7 +127,7 @@ def convolve(layer: Convolution, x: Tensor, packed: Tensor, scale: Tensor) -> Te
     flat = (x[..., None] if axes == 1 else x.flatten(3) if axes == 3 else x).float()
     geometry = _geometry(layer)
     if packed.is_mkldnn:
-        # Few samples, as along time: one by one, each with its scale and bias inside the kernel.
+        # Few samples, as along time: one at a time, with scale and bias inside the kernel.
         parts = flat.split(1) if axes == 3 else [flat]
         outs = [_products(part, packed, scale, layer.bias, geometry) for part in parts]
         out = outs[0] if len(outs) == 1 else torch.cat(outs)
@@ -140,16 +140,16 @@ def convolve(layer: Convolution, x: Tensor, packed: Tensor, scale: Tensor) -> Te
 
 
 def _whole_numbers(x: Tensor) -> torch.dtype:
-    """The float format that a convolution without integer kernels takes for the rounded values of `x`.
+    """The float dtype that a convolution without integer kernels uses for the rounded values of `x`.
 
-    bfloat16 holds them exactly, and tensor cores sum its products in float32; only the sum is rounded, as it is in any
+    bfloat16 represents them exactly, and tensor cores accumulate in float32; only the sum is rounded, as in any
     bfloat16 layer. In float32 the full ToonCrafter takes 480 ms and 62 GB on an H100, where bfloat16 takes 83 ms and 4.
     """
     return torch.bfloat16 if x.device.type == "cuda" and x.dtype != torch.float32 else torch.float32
 
 
 def _video(rows: Tensor, size: torch.Size) -> Tensor:
-    """(N, C, F, h * w) -> (N, C, F, h, w), with strides by which a single clip too is known as channels last."""
+    """(N, C, F, h * w) -> (N, C, F, h, w), with strides that mark even a single clip as channels last."""
     if rows.is_contiguous():
         return rows.unflatten(3, size)
     clips, channels, frames, _ = rows.shape
@@ -192,12 +192,12 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def _rounded(x: Tensor, step: Tensor) -> Tensor:
-    """Nearest whole numbers, -127 to 127."""
+    """Nearest integers, -127 to 127."""
     return (x * (1 / step)).round_().to(torch.int8)
 
 
 def _unsigned(values: Tensor) -> Tensor:
-    """int8 as uint8 about `_ZERO`, in place."""
+    """int8 as uint8 with zero point `_ZERO`, in place."""
     return values.view(torch.uint8).bitwise_xor_(_ZERO)
 
 
@@ -206,7 +206,7 @@ def _zeros(scale: Tensor) -> Tensor:
 
 
 def _finished(out: Tensor, step: Tensor, bias: Tensor | None) -> Tensor:
-    """Sums (N, C, ...) of whole activations times their rows' steps, plus the bias; in place."""
+    """Integer sums (N, C, ...) times their rows' scales, plus the bias; in place."""
     if bias is None:
         return out.mul_(step)
     column = bias.float().reshape(-1, *[1] * (out.ndim - 2))

@@ -1,8 +1,8 @@
-"""Layers that keep their weight packed and unpack it when they run: linear and convolution, of any subclass.
+"""Linear and convolution layers of any subclass that store their weight packed and unpack it in the forward pass.
 
-Why not a library's: torchao covers linear layers alone, its int4 needs CUDA kernels, and its tensors do not go into
-safetensors as they are. More than half of these denoisers' weights are convolutions. A packed layer here is the layer
-itself, its own forward and constructor unchanged, so adapters (PEFT) treat it as what it is.
+Why not a library: torchao covers only linear layers, its int4 needs CUDA kernels, and its tensors cannot be saved as
+safetensors unchanged. More than half of these denoisers' weights are convolutions. A packed layer here is a subclass
+of the layer's class with the same forward and constructor, so adapters (PEFT) treat it like the plain layer.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Packed(nn.Module):
-    """What a packed layer has beside its own class: buffers `packed` and perhaps `scale` in place of `weight`.
+    """Mixin of packed layers: buffers `packed` and perhaps `scale` in place of `weight`.
 
-    Reading `weight` unpacks it into the format of the activations; there is no writing it. A new object of a packed
-    class is a plain layer until `pack` packs it, because PEFT builds an adapter's layers of the class of their base.
+    Reading `weight` unpacks it into the activations' dtype; it cannot be assigned. A new object of a packed
+    class is a plain layer until `pack` packs it, because PEFT creates an adapter's layers from the base layer's class.
     """
 
     precision: str
@@ -38,15 +38,15 @@ class Packed(nn.Module):
         return super().__getattr__(name)
 
     def plain(self) -> Tensor:
-        """`packed` as `encode` wrote it."""
+        """`packed` in the layout of `encode`."""
         return self.packed
 
 
 class PackedDynamic(Packed):
-    """A packed layer that also rounds its input; gradients pass straight through the rounding."""
+    """A packed layer that also quantizes its input, with a straight-through gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer's own class."""
+        """As in the layer's own class."""
         if "packed" not in self._buffers:
             return super().forward(x)
         if not (torch.is_grad_enabled() and x.requires_grad):
@@ -55,7 +55,7 @@ class PackedDynamic(Packed):
         return smooth + (self.product(x.detach()) - smooth).detach()
 
     def product(self, x: Tensor) -> Tensor:
-        """What the layer makes of its rounded input, without gradient."""
+        """Output of the layer for its quantized input, without gradient."""
         raise NotImplementedError
 
 
@@ -70,8 +70,8 @@ class PackedFloat8(PackedDynamic):
 class PackedInteger(PackedDynamic):
     """Inputs and weights in int8, products in integers, see `kernels`.
 
-    Where the processor's kernels want the weight in their own layout, `packed` is in it from the first call on, and is
-    put back before it is saved, moved or copied.
+    If the CPU's kernels need the weight in their own layout, `packed` is in that layout from the first call on, and is
+    restored before it is saved, moved or copied.
     """
 
     @torch.no_grad()
@@ -112,7 +112,7 @@ _DYNAMIC = {
 
 
 def fits(layer: nn.Module, precision: str) -> bool:
-    """Whether the layer can round its input as the precision asks; all can where it asks for nothing."""
+    """Whether the layer can quantize its input as the precision requires; always true for weight-only precisions."""
     return precision not in _DYNAMIC or _DYNAMIC[precision][1](layer)
 
 
@@ -125,7 +125,7 @@ def pack(layer: nn.Module, precision: str) -> nn.Module:
     """A packed copy of a linear or convolution layer; bias and settings are shared with it.
 
     Raises:
-        ValueError: the layer is packed already, or cannot round its input as the precision asks.
+        ValueError: the layer is packed already, or cannot quantize its input as the precision requires.
     """
     if isinstance(layer, Packed) or not fits(layer, precision):
         raise ValueError(f"a {type(layer).__name__} cannot be packed as {precision}")
@@ -138,24 +138,24 @@ def pack(layer: nn.Module, precision: str) -> nn.Module:
     packed.precision, packed.shape = precision, weight.shape
     for name, tensor in tensors.items():
         packed.register_buffer(name, tensor)
-    # The format of the activations, which follows `.to(dtype)`; it holds nothing and is not saved.
+    # An empty, unsaved buffer with the activations' dtype, which follows `.to(dtype)`.
     packed.register_buffer("like", weight.new_empty(0), persistent=False)
     return packed
 
 
 def packable(denoiser: nn.Module) -> dict[str, nn.Module]:
-    """Name -> layer of all linear and convolution layers, packed ones too, in the order of the modules."""
+    """Name -> layer of all linear and convolution layers, packed ones included, in module order."""
     return {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, _LAYERS)}
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers a network has learned; a packed weight counts as the numbers that it stands for."""
+    """Number of parameters of a network; a packed weight counts as its unpacked elements."""
     packed = sum(layer.shape.numel() for layer in packed_layers(network).values())
     return packed + sum(parameter.numel() for parameter in network.parameters())
 
 
 def packed_layers(denoiser: nn.Module) -> dict[str, Packed]:
-    """Name -> layer of those that are packed, without the plain ones of a packed class that adapters have."""
+    """Name -> layer of the packed layers, without adapters' plain layers of a packed class."""
     found = {name: layer for name, layer in denoiser.named_modules() if isinstance(layer, Packed)}
     return {name: layer for name, layer in found.items() if "packed" in layer._buffers}
 
@@ -169,14 +169,14 @@ def kind(layer: nn.Module) -> str:
 
 
 def pack_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
-    """Put packed layers in the place of those named."""
+    """Replace the named layers by packed ones."""
     for name, precision in precisions.items():
         denoiser.set_submodule(name, pack(denoiser.get_submodule(name), precision))
 
 
 @contextmanager
 def packed_as(denoiser: nn.Module, precisions: Mapping[str, str]) -> Iterator[None]:
-    """Inside the block the named layers are packed; after it they are what they were, bit for bit."""
+    """Pack the named layers inside the block; restore them bit for bit after it."""
     kept = {name: denoiser.get_submodule(name) for name in precisions}
     try:
         pack_layers(denoiser, precisions)

@@ -1,4 +1,4 @@
-"""A quantized variant from a loaded one: one precision throughout, or a plan."""
+"""Make a quantized variant from a loaded one, with one precision for all layers or a plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Parts = Literal["denoiser", "all"]
 
 
 def prepare(pipeline: InterpolationPipeline, variant: str) -> Origin:
-    """Merge adapters into the denoiser, so that they are quantized with it, and describe what is there."""
+    """Merge adapters into the denoiser, so that they are quantized with it; returns the model's `Origin`."""
     if adapted_networks(pipeline):
         bake_all(pipeline)
     _check_finite(pipeline.denoiser, variant)
@@ -28,11 +28,11 @@ def prepare(pipeline: InterpolationPipeline, variant: str) -> Origin:
 
 
 def _check_finite(denoiser: nn.Module, variant: str) -> None:
-    """A scale made of a weight that is no number would spoil a whole channel."""
+    """Refuse weights that are not finite: their scale would spoil a whole channel."""
     for name, value in denoiser.named_parameters():
         if not torch.isfinite(value).all():
             raise NakawariError(
-                f"{variant} holds values that are not finite, first in {name}; take an earlier checkpoint, or convert "
+                f"{variant} holds values that are not finite, first in {name}; use an earlier checkpoint, or convert "
                 "it again."
             )
 
@@ -42,7 +42,7 @@ def quantize(
 ) -> dict[str, Any]:
     """Quantize the denoiser in place and write the variant into `folder`; returns its record.
 
-    fp16 and bf16 are casts: group norms of the denoiser still run in float32. `parts="all"` casts all but the
+    fp16 and bf16 are casts: the denoiser's group norms still run in float32. `parts="all"` casts everything except the
     motion guide.
 
     Raises:
@@ -50,9 +50,9 @@ def quantize(
     """
     check_name(precision)
     if parts == "all" and precision not in HALVES:
-        raise UsageError(f"--parts all goes with {' and '.join(HALVES)}; {precision} is for the denoiser alone.")
+        raise UsageError(f"--parts all needs {' or '.join(HALVES)}; {precision} applies to the denoiser only.")
     check_runs(precision, pipeline.denoiser.device)
-    # Before adapters are merged, which a quantized base cannot take.
+    # Checked before adapters are merged, which a quantized base does not support.
     check_whole(pipeline.denoiser)
     with guarded(f"quantizing {variant}", "close other programs", pipeline.denoiser.device):
         source = prepare(pipeline, variant)
@@ -65,12 +65,10 @@ def quantize(
 
 
 def cast(pipeline: InterpolationPipeline, dtype: torch.dtype, parts: Parts) -> None:
-    """Cast the denoiser, or every part with weights but the motion guide, whose flow is in pixels."""
+    """Cast the denoiser, or every part with weights except the motion guide, which needs float32 for flow in pixels."""
     whole = [part for name, part in pipeline.components.items() if name != "guide" and isinstance(part, nn.Module)]
     for module in whole if parts == "all" else [pipeline.denoiser]:
-        nn.Module.to(
-            module, dtype
-        )  # diffusers' own `to` warns of modules to be kept in float32, of which there are none
+        nn.Module.to(module, dtype)  # diffusers' `to` warns about modules to be kept in float32; there are none
 
 
 def export(pipeline: InterpolationPipeline, variant: str, base: Path, precision: str, path: Path) -> int:
@@ -79,16 +77,16 @@ def export(pipeline: InterpolationPipeline, variant: str, base: Path, precision:
     `base` is the folder that `nakawari convert` wrote and the variant was loaded from.
 
     Raises:
-        UsageError: another precision than fp16 and bf16, or a model that the layout has no place for.
+        UsageError: a precision other than fp16 and bf16, or a model that the layout does not support.
     """
     from ..families.tooncrafter.export import export_checkpoint
     from ..families.tooncrafter.pipeline import ToonCrafterPipeline
 
     if precision not in HALVES:
-        raise UsageError(f"--export-checkpoint goes with {' and '.join(HALVES)}, not with {precision}.")
+        raise UsageError(f"--export-checkpoint needs {' or '.join(HALVES)}, not {precision}.")
     if not isinstance(pipeline, ToonCrafterPipeline):
         raise UsageError(
-            f"--export-checkpoint writes ToonCrafter's layout; this is a model of {pipeline.family}; leave it out."
+            f"--export-checkpoint writes ToonCrafter's layout, but this is a {pipeline.family} model; leave it out."
         )
     prepare(pipeline, variant)
     quantize_layers(pipeline.denoiser, {})
@@ -96,7 +94,7 @@ def export(pipeline: InterpolationPipeline, variant: str, base: Path, precision:
 
 
 def quantize_by_plan(pipeline: InterpolationPipeline, variant: str, plan_file: Path, folder: Path) -> dict[str, Any]:
-    """As `quantize`, each layer in the precision that the plan gives it."""
+    """As `quantize`, with each layer in its precision of the plan."""
     plan = plans.read(plan_file)
     source = prepare(pipeline, variant)
     precisions = plans.resolve(plan, pipeline.denoiser)

@@ -1,4 +1,4 @@
-"""Making a plan: measure, solve, check the whole by drawing with it."""
+"""Make a plan: measure each layer, solve under the budget, check the result by sampling with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CANDIDATES = ("int4", "int8", "fp16")
 
 @dataclass(frozen=True)
 class Trial:
-    """An assignment tried as a whole: bytes of the denoiser, fidelity of the frames to the parent's, dB."""
+    """A measured assignment: bytes of the denoiser, and PSNR of the frames to the parent's, dB."""
 
     bytes: int
     psnr: float
@@ -27,7 +27,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, what it rests on, and how it fares beside each precision used throughout."""
+    """A plan, its measurements, and its result beside those of each uniform precision."""
 
     plan: Plan
     precisions: dict[str, str]
@@ -36,7 +36,7 @@ class Planned:
 
 
 class _Bench:
-    """Draws the calibration clips with the denoiser packed one way or another."""
+    """Samples the calibration clips with the denoiser packed by a given assignment."""
 
     def __init__(self, pipeline: InterpolationPipeline, calibration: Calibration) -> None:
         self.pipeline, self.calibration = pipeline, calibration
@@ -58,11 +58,11 @@ def make_plan(
     settings: Settings | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Planned:
-    """The best precisions under `budget` (of the whole denoiser), or the smallest that keep `min_psnr` dB.
+    """The best assignment under `budget` (of the whole denoiser), or the smallest with at least `min_psnr` dB.
 
     Raises:
-        UsageError: neither or both goals, a budget that cannot be met, a denoiser that is quantized already.
-        NakawariError: the wanted fidelity is out of reach.
+        UsageError: neither or both goals, a budget too small for any assignment, or a denoiser that is quantized
+        already. NakawariError: no assignment reaches the required PSNR.
     """
     if (budget is None) == (min_psnr is None):
         raise UsageError("A plan needs either --budget or --min-psnr-to-parent.")
@@ -101,17 +101,17 @@ def make_plan(
 
 
 def _check_room(room: int, layers: dict[str, Any], candidates: Sequence[str]) -> None:
-    """Say so before anything is measured when nothing can fit."""
+    """Report a budget that is too small before anything is measured."""
     least = sum(min(stored_bytes(layer.weight.shape, c) for c in candidates) for layer in layers.values())
     if room < least:
         raise UsageError(
-            f"The budget leaves {max(room, 0) / 1e6:.3g} MB for the weights, which take at least {least / 1e6:.3g} MB "
-            f"in {', '.join(candidates)}; raise it."
+            f"The budget leaves {max(room, 0) / 1e6:.3g} MB for the weights, which need at least {least / 1e6:.3g} MB "
+            f"in {', '.join(candidates)}; raise the budget."
         )
 
 
 def _cheapest(sensitivity: Sensitivity, fidelity: Callable[[dict[str, str]], float], wanted: float) -> dict[str, str]:
-    """The shortest prefix of upgrades that measures at least `wanted` dB, by bisection."""
+    """The shortest prefix of the upgrades that reaches at least `wanted` dB, by bisection."""
     start, steps = upgrades(sensitivity)
 
     def after(count: int) -> dict[str, str]:
@@ -121,7 +121,7 @@ def _cheapest(sensitivity: Sensitivity, fidelity: Callable[[dict[str, str]], flo
     best = fidelity(after(high))
     if best < wanted:
         raise NakawariError(
-            f"{wanted:g} dB to the parent is out of reach: the finest of these precisions give {best:.2f} dB."
+            f"{wanted:g} dB to the parent cannot be reached: the finest of these precisions gives {best:.2f} dB."
         )
     while low < high:
         middle = (low + high) // 2

@@ -1,7 +1,7 @@
-"""Plans: which layer gets which precision, written as YAML, solved from sensitivities under a budget.
+"""Plans: a precision for each layer, saved as YAML, solved from sensitivities under a budget.
 
-A plan's `precisions` map name patterns (`*` and `?` as in file names) to precisions. The first pattern that fits a
-layer counts; every layer must be met, and every pattern must be of use.
+A plan's `precisions` map name patterns (`*` and `?` as in file names) to precisions. The first pattern that matches a
+layer counts; every layer must match a pattern, and every pattern must be used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _KEYS = {"model", "precisions", "about"}
 
 @dataclass(frozen=True)
 class Plan:
-    """`model`: fingerprint of the layers it is made for; `precisions`: pattern -> precision; `about`: how it came."""
+    """`model`: fingerprint of the layers it is made for; `precisions`: pattern -> precision; `about`: how it was
+    made."""
 
     model: str
     precisions: dict[str, str]
@@ -37,19 +38,19 @@ class Plan:
 
 
 def fingerprint(denoiser: nn.Module) -> str:
-    """SHA-256 over class, names and weight shapes of the layers that a plan speaks of."""
+    """SHA-256 over class, names and weight shapes of the layers that a plan covers."""
     layers = [f"{name} {tuple(layer.weight.shape)}" for name, layer in packable(denoiser).items()]
     return hashlib.sha256("\n".join([type(denoiser).__name__, *layers]).encode()).hexdigest()
 
 
 def write(path: Path, plan: Plan) -> None:
-    """Write the plan as YAML, whole or not at all."""
+    """Write the plan as YAML, atomically."""
     values = {"model": plan.model, "about": plan.about, "precisions": plan.precisions}
     write_text(path, yaml.safe_dump(values, sort_keys=False, width=120, allow_unicode=True))
 
 
 def read(path: Path) -> Plan:
-    """Read a plan. Raises `UsageError` for anything that is none."""
+    """Read a plan. Raises `UsageError` if the file is not a plan."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -72,7 +73,7 @@ def resolve(plan: Plan, denoiser: nn.Module) -> dict[str, str]:
     """Layer name -> precision.
 
     Raises:
-        UsageError: the plan is for other layers, leaves a layer out, or has a pattern that never counts.
+        UsageError: the plan is for another model, leaves a layer out, or has an unused pattern.
     """
     if plan.model != fingerprint(denoiser):
         raise UsageError(
@@ -88,9 +89,9 @@ def resolve(plan: Plan, denoiser: nn.Module) -> dict[str, str]:
         found[name] = plan.precisions[pattern]
         fits = fitting(layer, found[name])
         if found[name] != fits:
-            raise UsageError(f"The plan asks for {found[name]} at {name}, which cannot round its input; write {fits}.")
+            raise UsageError(f"The plan has {found[name]} for {name}, which cannot quantize its input; write {fits}.")
     if idle := [pattern for pattern in plan.precisions if pattern not in used]:
-        raise UsageError(f"The pattern {idle[0]} of the plan meets no layer that is not met above; take it out.")
+        raise UsageError(f"The pattern {idle[0]} of the plan matches no layer that is not matched above; remove it.")
     return found
 
 
@@ -100,16 +101,16 @@ def parse_budget(words: str, whole: int) -> int:
     amount = float(match[1]) if match else 0.0
     if match is None or amount <= 0:
         raise UsageError(
-            f"{words!r} is not a budget; write a share of the fp16 size such as 0.35x, or a size such as 12-MB."
+            f"{words!r} is not a budget; write a fraction of the fp16 size such as 0.35x, or a size such as 12-MB."
         )
     return int(amount * (whole if match[2] == "x" else 1_000_000))
 
 
 def upgrades(sensitivity: Sensitivity) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """The smallest assignment, and the (layer, precision) steps that buy back most error per byte, best first.
+    """The smallest assignment, and the (layer, precision) upgrades that reduce most error per byte, best first.
 
-    Errors of different layers are taken to add up. Each layer's steps lie on the lower convex hull of its costs, so
-    any prefix of the list is the best that its bytes can buy (Lagrangian relaxation of the knapsack).
+    Errors of different layers are assumed to add up. Each layer's upgrades lie on the lower convex hull of its costs,
+    so any prefix of the list is optimal for its bytes (Lagrangian relaxation of the knapsack problem).
     """
     start, steps = {}, []
     for name, costs in sensitivity.costs.items():
@@ -123,7 +124,7 @@ def upgrades(sensitivity: Sensitivity) -> tuple[dict[str, str], list[tuple[str, 
 
 
 def _hull(costs: Mapping[str, Cost]) -> list[str]:
-    """Precisions from few bytes to many, each step buying less per byte than the one before."""
+    """Precisions from few bytes to many, with decreasing error reduction per byte."""
     hull: list[str] = []
     for name in sorted(costs, key=lambda key: (costs[key].bytes, costs[key].error)):
         if hull and costs[name].error >= costs[hull[-1]].error:
@@ -139,16 +140,16 @@ def _slope(costs: Mapping[str, Cost], cheap: str, dear: str) -> float:
 
 
 def within(sensitivity: Sensitivity, budget: int) -> dict[str, str]:
-    """The assignment with the least predicted error whose weights take at most `budget` bytes.
+    """The assignment with the least predicted error and weights of at most `budget` bytes.
 
     Raises:
-        UsageError: not even the smallest fits.
+        UsageError: even the smallest does not fit.
     """
     chosen, steps = upgrades(sensitivity)
     size = weights_size(sensitivity, chosen)
     if size > budget:
         raise UsageError(
-            f"A budget of {max(budget, 0) / 1e6:.3g} MB for the weights is too small: with these precisions they take "
+            f"A budget of {max(budget, 0) / 1e6:.3g} MB for the weights is too small: with these precisions they need "
             f"at least {size / 1e6:.3g} MB."
         )
     for name, precision in steps:
@@ -169,7 +170,7 @@ def predicted(sensitivity: Sensitivity, precisions: Mapping[str, str]) -> float:
 
 
 def shorten(precisions: Mapping[str, str]) -> dict[str, str]:
-    """The same assignment with its commonest precision as the last pattern, `*`."""
+    """The same assignment with its most frequent precision as the last pattern, `*`."""
     values = list(precisions.values())
     commonest = max(dict.fromkeys(values), key=values.count)
     return {name: value for name, value in precisions.items() if value != commonest} | {"*": commonest}

@@ -1,4 +1,4 @@
-"""Precisions by name: what each becomes on a layer, and whether this machine can run it."""
+"""Precisions by name: the format each means for a layer, and whether this machine can run it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .formats import PRECISIONS
 from .layers import fits, pack, pack_layers, packable, packed_layers
 
 HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
-"""As the precision of a whole denoiser these are casts: the layers stay plain and diffusers loads the result."""
+"""For a whole denoiser these are casts: the layers stay plain and diffusers loads the result."""
 
 
 def check_name(precision: str, what: str = "--precision") -> None:
-    """Raise `UsageError` for a name that is not a precision; fp32 is one only inside a plan."""
+    """Raise `UsageError` for a name that is not a precision; fp32 is allowed only inside a plan."""
     allowed = PRECISIONS[1:] if what == "--precision" else PRECISIONS
     if precision not in allowed:
-        raise UsageError(f"{precision!r} is not a precision for {what}; it may be {', '.join(allowed)}.")
+        raise UsageError(f"{precision!r} is not a precision for {what}; give {', '.join(allowed)}.")
 
 
 @torch.no_grad()
 def check_runs(precision: str, device: str | torch.device) -> None:
-    """Run one small layer; raise `UsageError` where this machine cannot."""
+    """Run one small layer; raise `UsageError` if this machine cannot run it."""
     layer = nn.Linear(32, 32, device=device)
     try:
         pack(layer, precision)(torch.zeros(32, 32, device=device))
@@ -39,14 +39,14 @@ def check_runs(precision: str, device: str | torch.device) -> None:
 def uniform(denoiser: nn.Module, precision: str) -> dict[str, str]:
     """The same precision for every linear and convolution layer, by layer name.
 
-    A layer whose activations cannot be rounded takes `int8` where `int8-dynamic` is asked for, `fp8` where
-    `fp8-dynamic`; the dictionary says so.
+    A layer that cannot quantize its activations gets `int8` in place of `int8-dynamic`, `fp8` in place of
+    `fp8-dynamic`; the dictionary shows it.
     """
     return {name: fitting(layer, precision) for name, layer in packable(denoiser).items()}
 
 
 def fitting(layer: nn.Module, precision: str) -> str:
-    """`precision`, or the same for the weight alone on a layer that cannot round its input so."""
+    """`precision`, or its weight-only form for a layer that cannot quantize its input."""
     return precision if fits(layer, precision) else precision.removesuffix("-dynamic")
 
 
@@ -61,13 +61,13 @@ def quantize_layers(denoiser: nn.Module, precisions: Mapping[str, str]) -> None:
 
 
 def check_whole(denoiser: nn.Module) -> None:
-    """Raise `UsageError` where the denoiser is quantized already."""
+    """Raise `UsageError` if the denoiser is quantized already."""
     if packed_layers(denoiser):
         raise UsageError("This denoiser is quantized already; quantize the model it was made from.")
 
 
 def weight_bytes(module: nn.Module) -> int:
-    """Bytes of all tensors that are saved."""
+    """Bytes of all saved tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 

@@ -1,4 +1,4 @@
-"""How much each layer minds each precision: the denoised x0 against the parent's, everything else left alone."""
+"""The x0 error of each quantized layer: one layer packed at a time, the denoised x0 compared with the parent's."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .precisions import fitting
 
 Progress = Callable[[int, int], None]
 _SCENE = 7_000_000
-"""Scenes for calibration start here, far from the seeds that training and tests draw."""
+"""First seed of the calibration scenes, far from the seeds of training and tests."""
 _STRETCH = 8
-"""Frames from key to key that a real clip is drawn over, or as many as it takes to have the wanted number."""
+"""Minimum number of frames from key to key in a real clip; more if the number of frames requires it."""
 _LEAST_CHANGE = 1.0
-"""Mean change from key to key, in 8-bit steps, below which a stretch of a clip says nothing."""
+"""Minimum mean change from key to key, in 8-bit levels, of a usable stretch of a clip."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured on: `clips` clips of `frames` frames of (height, width), at `times` noise levels.
+    """Calibration settings: `clips` clips of `frames` frames of (height, width), at `times` noise levels.
 
     The clips are synthetic scenes, or stretches of videos or image folders below `folder`, one of each source.
     """
@@ -48,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`frames`: (N, F, 3, H, W); the rest is for T N clips, time by time, the same noise at each.
+    """`frames`: (N, F, 3, H, W); the other fields hold T N clips, time by time, with the same noise at each time.
 
     `times`: (T N,); `noisy`: (T N, F, C, h, w).
     """
@@ -61,7 +61,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Cost:
-    """One layer in one precision: bytes of its weight, mean squared error of x0 that it alone causes."""
+    """One layer in one precision: bytes of its weight, and the mean squared error of x0 with only this layer packed."""
 
     bytes: int
     error: float
@@ -76,13 +76,13 @@ class Sensitivity:
     spread: float
 
     def decibel(self, error: float) -> float:
-        """A squared error of x0 as signal-to-noise ratio, dB; infinite for none."""
+        """A squared error of x0 as signal-to-noise ratio in dB; infinite for zero error."""
         return math.inf if error <= 0 else 10 * math.log10(self.spread / error)
 
 
 @torch.no_grad()
 def calibrate(pipeline: InterpolationPipeline, settings: Settings) -> Calibration:
-    """Clips, conditions and noisy latents; the times are even quantiles of those that the family trains at."""
+    """Clips, conditions and noisy latents; the times are even quantiles of the family's training times."""
     seeds = [_SCENE + settings.seed * 1000 + index for index in range(settings.clips)]
     clips = np.stack(_scenes(seeds, settings) if settings.folder is None else real_clips(settings.folder, settings))
     device = pipeline.denoiser.device
@@ -104,10 +104,10 @@ def _scenes(seeds: Sequence[int], settings: Settings) -> list[Frames]:
 
 
 def real_clips(folder: Path, settings: Settings) -> list[Frames]:
-    """Moving stretches (F, H, W, 3) of clips below `folder`, no two of one source; the same for the same seed.
+    """Moving stretches (F, H, W, 3) of clips below `folder`, at most one per source, determined by the seed.
 
     Raises:
-        NakawariError: no clips there, or too few that are long enough and move.
+        NakawariError: no clips, or too few with enough moving frames.
     """
     rng = np.random.default_rng(settings.seed)
     stride = max(1, _STRETCH // (settings.frames - 1))
@@ -143,7 +143,7 @@ def measure(
     precisions: Sequence[str],
     progress: Progress = lambda done, total: None,
 ) -> Sensitivity:
-    """Pack one layer at a time, in each of `precisions`, and see how far x0 moves."""
+    """Pack one layer at a time, in each of `precisions`, and measure the error of x0."""
     parent = estimates(pipeline, calibration)
     layers = packable(pipeline.denoiser)
     costs: dict[str, dict[str, Cost]] = {}
@@ -159,14 +159,14 @@ def measure(
 
 
 def error_of(estimate: Tensor, parent: Tensor) -> float:
-    """Mean squared difference; infinite where a number was lost."""
+    """Mean squared difference; infinite if a value is not finite."""
     error = (estimate - parent).double().square().mean().item()
     return error if math.isfinite(error) else math.inf
 
 
 @torch.no_grad()
 def drawn(pipeline: InterpolationPipeline, calibration: Calibration, seed: int = 0) -> Tensor:
-    """The clips as the model samples them from their keys with its default settings, (N, F, 3, H, W) in [0, 1]."""
+    """The clips sampled by the model from their keys with its default settings, (N, F, 3, H, W) in [0, 1]."""
     start, end = calibration.frames[:, 0], calibration.frames[:, -1]
     generators = [torch.Generator().manual_seed(seed + index) for index in range(len(start))]
     frames = calibration.frames.shape[1]
@@ -174,6 +174,6 @@ def drawn(pipeline: InterpolationPipeline, calibration: Calibration, seed: int =
 
 
 def psnr(frames: Tensor, parent: Tensor) -> float:
-    """Fidelity of frames in [0, 1] to the parent's, dB, keys left out where there are others; infinite when equal."""
+    """PSNR in dB of frames in [0, 1] to the parent's, without the keys if there are other frames; infinite if equal."""
     inner = slice(1, -1) if frames.shape[1] > 2 else slice(None)
     return psnr_of(error_of(frames[:, inner], parent[:, inner]), 1.0)

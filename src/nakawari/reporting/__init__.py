@@ -1,1 +1,1 @@
-"""Pages, tables and figures made from the records of evaluations, and from nothing else."""
+"""Pages, tables and figures from the records of evaluations."""

@@ -1,4 +1,4 @@
-"""What tables are made of: columns of means and of differences, and what stands in a cell."""
+"""Columns and cells of tables: means and differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def table_of(
 def metric_columns(
     evidence: Evidence, rows: Sequence[Row], places: Sequence[tuple[str, str]], *, best: bool = True
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """The metrics' columns, each row at its (protocol row, level); metrics that no row has are left out."""
+    """The metrics' columns, each row at its (protocol row, level), without metrics that no row has."""
     columns, cells = [], []
     for metric in evidence.metrics:
         found = [row.interval(name, metric.name, level) for row, (name, level) in zip(rows, places, strict=True)]
@@ -73,7 +73,7 @@ def _difference(item: Difference | None, decimals: int) -> Cell:
 
 
 def mean_cell(item: Interval | None, decimals: int) -> Cell:
-    """A mean with its interval; empty where there is none."""
+    """A mean with its interval; empty if there is none."""
     if item is None:
         return EMPTY
     raw = (("", item.mean), ("_low", item.low), ("_high", item.high), ("_count", item.count))
@@ -81,7 +81,7 @@ def mean_cell(item: Interval | None, decimals: int) -> Cell:
 
 
 def with_best(cells: Sequence[Cell], rows: Sequence[Row], sense: int) -> list[Cell]:
-    """Mark the best model, where there are several to choose from."""
+    """Mark the best model, if there are several."""
     values = {
         index: sense * float(dict(cell.raw)[""] or 0)
         for index, (cell, row) in enumerate(zip(cells, rows, strict=True))
@@ -95,21 +95,21 @@ def with_best(cells: Sequence[Cell], rows: Sequence[Row], sense: int) -> list[Ce
 
 
 def single(value: Raw, text: str) -> Cell:
-    """A cell of one value; empty where there is none."""
+    """A cell with a single value; empty if there is none."""
     return EMPTY if value is None else Cell(text, raw=(("", value),))
 
 
 def direction(metric: MetricInfo) -> str:
-    """Which way a metric is better."""
+    """The better direction of a metric."""
     return "higher" if metric.higher_is_better else "lower"
 
 
 def percent(evidence: Evidence) -> str:
-    """How sure the intervals are, in words."""
+    """The confidence level of the intervals as text."""
     found = next(row.interval(evidence.protocol.name, evidence.metrics[0].name) for row in evidence.rows)
     return f"{100 * found.level:g}\u00a0%" if found else "bootstrap"
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name."""
+    """A name for use in a file name."""
     return "".join(character if character.isalnum() else "-" for character in name).strip("-").lower()

@@ -1,4 +1,4 @@
-"""Which tables a report has, and what stands in them."""
+"""The tables of a report and their contents."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def all_tables(evidence: Evidence) -> dict[str, list[Table]]:
 
 
 def quality(evidence: Evidence) -> Table:
-    """Every row's means with intervals, fidelity to the parent, and the two costs that matter most."""
+    """Every row's means with intervals, fidelity to the parent, and the two main costs."""
     protocol = evidence.protocol
     columns, cells = metric_columns(evidence, evidence.rows, [(protocol.name, "all")] * len(evidence.rows))
     faithful = [row.entry.fidelity for row in evidence.rows]
@@ -66,18 +66,16 @@ BUSY = "†"
 
 
 def _mark(row: Row, key: str) -> str:
-    """The sign of a time that was measured under load."""
+    """The mark of a time measured under load."""
     return BUSY if key.startswith(("ms_per_frame", "load_seconds")) and under_load(row) else ""
 
 
 def reservations(evidence: Evidence) -> str:
-    """What a reader of the table must know beside its numbers: what is left out, and what is not alike."""
+    """Notes for the caption: omitted metrics and samples, and differing origins of the rows."""
     said = [f"{METRICS[name].title} is left out: {why}." for name, why in evidence.record.left_out.items()]
     unreadable = evidence.record.unreadable
     if unreadable:
-        said.append(
-            f"Not counted: {len(unreadable)} samples that could not be read ({', '.join(list(unreadable)[:3])})."
-        )
+        said.append(f"Not counted: {len(unreadable)} unreadable samples ({', '.join(list(unreadable)[:3])}).")
     regions = METRICS["roi-psnr"]
     if regions.name in evidence.protocol.metrics and not any(
         metric.name == regions.name for metric in evidence.metrics
@@ -89,14 +87,14 @@ def reservations(evidence: Evidence) -> str:
         if row.entry.seen_in_training
     ]
     if any(under_load(row) for row in evidence.rows):
-        said.append(f"{BUSY} Timed while other processes were at work.")
+        said.append(f"{BUSY} Timed while other processes were running.")
     for what, values in _unlike(evidence).items():
         said.append(f"The rows were made by different {what}: {'; '.join(values)}.")
     return "".join(f" {sentence}" for sentence in said)
 
 
 def _unlike(evidence: Evidence) -> dict[str, list[str]]:
-    """Versions, commits and machines of which there is more than one."""
+    """Versions, commits and machines with more than one value."""
     found: dict[str, list[str]] = {"versions": [], "commits": [], "machines": []}
     packages = [made.packages for made in evidence.made]
     names = {name for one in packages for name in one if len({other.get(name) for other in packages}) > 1}
@@ -146,22 +144,22 @@ def _difference_table(evidence: Evidence, against: str, found: Sequence[Differen
 _SIGNS = {
     "better": "▲ better",
     "worse": "▼ worse",
-    "equal": "= smaller than matters",
+    "equal": "= within the equivalence margin",
     "undecided": "○ undecided",
 }
 
 
 def signs(found: Sequence[Difference]) -> str:
-    """What the signs of a table of differences mean, and why there may be none."""
+    """The legend of the signs in a table of differences, and the reason for missing ones."""
     there = {item.verdict for item in found}
     said = ", ".join(text for verdict, text in _SIGNS.items() if verdict in there)
     needs = f"one comparison needs {fewest_films()}, 24 together need {fewest_films(24)}"
-    few = f"No verdict where there are too few films: {needs}." if "too few films" in there else ""
+    few = f"No verdict if there are too few films: {needs}." if "too few films" in there else ""
     return " ".join(filter(None, (f"{said}." if said else "", few)))
 
 
 def gains(evidence: Evidence) -> list[Table]:
-    """How much each model adds to its own motion guide; empty where no row is a guide."""
+    """The gain of each model over its own motion guide; empty if no row is a guide."""
     pairs = [(row, guide) for row in evidence.models if (guide := _guide_of(row, evidence))]
     if not pairs:
         return []
@@ -169,7 +167,7 @@ def gains(evidence: Evidence) -> list[Table]:
     judged = iter(with_verdicts([item for _, items in found for item in items]))
     found = [(name, [next(judged) for _ in items]) for name, items in found]
     caption = (
-        "What a model adds to the guide it is given: model minus guide alone on the same samples, with the "
+        "Gain of a model over its guide: model minus guide alone on the same samples, with the "
         f"{percent(evidence)} interval and samples won : lost. {signs([item for _, items in found for item in items])}"
     )
     columns, cells = difference_columns(evidence, found)
@@ -189,7 +187,7 @@ def _guide_of(row: Row, evidence: Evidence) -> Row | None:
 
 
 def levels(evidence: Evidence) -> list[Table]:
-    """One table per metric: rows by difficulty; empty where no sample is annotated."""
+    """One table per metric: rows by difficulty; empty if no sample is annotated."""
     if len(evidence.levels) < 2:
         return []
     tables = []
@@ -214,8 +212,8 @@ MOST_STYLES = 8
 
 
 def styles(evidence: Evidence) -> list[Table]:
-    """One table per metric: rows by what the samples are annotated with beside difficulty (style, kind of motion, east
-    or west); empty where they are not."""
+    """One table per metric: rows by other annotations of the samples (style, kind of motion, east
+    or west); empty if there are none."""
     members: dict[str, list[int]] = {}
     for index, name in enumerate(evidence.sample_names):
         for tag in evidence.record.tags.get(name, []):
@@ -242,14 +240,14 @@ def _style_table(evidence: Evidence, metric: MetricInfo, parts: Mapping[str, lis
             column.append(mean_cell(own, shown))
         cells.append(with_best(column, rows, metric.sense))
     caption = (
-        f"{metric.title} by style, kind of motion and origin; samples in brackets in the head. A sample may stand in "
+        f"{metric.title} by style, kind of motion and origin; samples in brackets in the head. A sample may count in "
         "several columns."
     )
     return table_of(f"styles-{slug(metric.name)}", metric.title, caption, columns, rows, cells)
 
 
 def wins(evidence: Evidence) -> list[Table]:
-    """How often a model beats each floor, anchor and peer, by difficulty; empty where no sample is annotated."""
+    """How often a model beats each baseline and peer, by difficulty; empty if no sample is annotated."""
     if len(evidence.levels) < 2:
         return []
     others = [row for row in evidence.rows if row.entry.role in ("floor", "anchor", "peer")]
@@ -272,7 +270,7 @@ def wins(evidence: Evidence) -> list[Table]:
             for row, other in pairs
         )
         caption = (
-            f"Share of samples on which a model is better than a floor, anchor or peer in {metric.title}, by "
+            f"Share of samples on which a model is better than a baseline or peer in {metric.title}, by "
             "difficulty; samples won : lost beneath."
         )
         title = f"Samples won by {metric.title}"
@@ -292,14 +290,14 @@ def _wins(row: Row, other: Row, metric: MetricInfo, members: np.ndarray) -> Cell
 
 
 def costs(evidence: Evidence) -> list[Table]:
-    """Time, memory and size of every measured row; empty where none was measured."""
+    """Time, memory and size of every measured row; empty if none was measured."""
     rows = [row for row in evidence.rows if row.entry.cost]
     if not rows:
         return []
     columns, cells, common = [], [], []
     for key, title, better, read in COSTS:
         found = [read(row.entry.cost or {}) for row in rows]
-        if isinstance(found[0][1], str) and len(set(found)) == 1:  # one word for all rows needs no column
+        if isinstance(found[0][1], str) and len(set(found)) == 1:  # a value common to all rows needs no column
             common.append(f"{title.lower()} {found[0][0]}")
         elif any(raw is not None for _, raw in found):
             columns.append(Column(key, title, better, text=isinstance(found[0][1], str)))
@@ -317,7 +315,7 @@ def costs(evidence: Evidence) -> list[Table]:
 
 
 def departures(evidence: Evidence) -> list[Table]:
-    """For every model: its numbers under each named departure from the protocol; empty where there are none."""
+    """For every model: its numbers under each departure from the protocol; empty if there are none."""
     rows = evidence.protocol.rows
     if not rows:
         return []
@@ -338,8 +336,8 @@ def departures(evidence: Evidence) -> list[Table]:
             for index, name in enumerate(measured)
         )
         caption = (
-            f"{row.label}: the same model under the protocol and under each departure from it; cost measured anew "
-            "where a departure draws or times otherwise."
+            f"{row.label}: the same model under the protocol and under each departure from it; cost is measured again "
+            "if a departure draws or times differently."
         )
         tables.append(Table(f"departures-{slug(row.name)}", row.label, caption, "Protocol row", tuple(columns), lines))
     return tables
@@ -371,7 +369,7 @@ def _sentence(label: str, reference: str, metric: MetricInfo, item: Difference, 
         "better": f"is better than {reference}",
         "worse": f"is worse than {reference}",
         "equal": f"equals {reference}",
-        "undecided": f"cannot be told from {reference}",
+        "undecided": f"is not distinguishable from {reference}",
         "too few films": f"is not judged against {reference} (too few films)",
     }[item.verdict or "undecided"]
     ties = f", {item.ties:,} equal" if item.ties else ""

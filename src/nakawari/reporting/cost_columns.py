@@ -1,4 +1,4 @@
-"""The columns of the table of costs: which number of a cost record stands in each, and how it is written."""
+"""The columns of the cost table: their values in a cost record, and their format."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from .results import Evidence, Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GUTTER, _LINE = 24, 10.5  # characters across the column of names, and points that a line of it takes
-_NUMBER = np.array([14.0, 9.0])  # points that a number of steps takes, across and upwards
+_GUTTER, _LINE = 24, 10.5  # characters per line of the column of names, and points per line
+_NUMBER = np.array([14.0, 9.0])  # width and height in points of a step label
 _BESIDE = 0.6  # inches of a figure that are not axes
 
 ReadCost = Callable[[dict[str, Any]], float | None]
@@ -33,7 +33,7 @@ class _Point:
 
     @property
     def device(self) -> str:
-        """What the time was measured on."""
+        """The device of the time measurement."""
         return str((self.row.entry.cost or {}).get("device", "unknown"))
 
 
@@ -64,7 +64,7 @@ def cost_figures(evidence: Evidence) -> list[Plot]:
 
 
 def _by_device(points: list[_Point], apart: bool) -> list[tuple[str, str, list[_Point]]]:
-    """Points that may stand on one axis, as (part of a file name, words, points): not times of different devices."""
+    """Points grouped by axis, as (part of a file name, title, points): times of different devices are separated."""
     devices = dict.fromkeys(point.device for point in points)
     if not apart or len(devices) < 2:
         return [("", "", points)] if points else []
@@ -76,7 +76,7 @@ def _by_device(points: list[_Point], apart: bool) -> list[tuple[str, str, list[_
 
 
 def _at_other_steps(evidence: Evidence, row: Row, metric: MetricInfo, read: ReadCost) -> list[_Other]:
-    """A model under the rows of the protocol that change its steps and nothing else, fewest first."""
+    """A model under the departures that change only its steps, fewest first."""
     return sorted(
         _Other(other.change["steps"], float(cost), quality.mean)
         for other in evidence.protocol.rows
@@ -93,7 +93,7 @@ _AXES: tuple[tuple[str, str, ReadCost], ...] = (
 
 
 def under_load(row: Row) -> bool:
-    """Whether a row's time was measured while other processes were at work."""
+    """Whether a row's time was measured under load of other processes."""
     return ((row.entry.cost or {}).get("load") or 0.0) > LOADED
 
 
@@ -138,7 +138,7 @@ def _cost_figure(evidence: Evidence, metric: MetricInfo, key: str, title: str, p
             "model beats in both. Dashed: rows that need no model."
         )
         if len(fit) < len(points):
-            caption += " Times that were measured while other processes were at work are not on the front."
+            caption += " Times measured under load of other processes are not on the front."
         if any(point.others for point in points):
             caption += " Small dots: the same model at the number of steps beside them."
         return finish(f"quality-{key}-{metric.name}", alt, caption, figure)
@@ -163,7 +163,7 @@ def _steps_line(axes: Axes, others: list[_Other], colour: str) -> None:
 
 
 def _apart(axes: Axes, others: list[_Other]) -> list[_Other]:
-    """Those whose numbers of steps do not stand on one another, fewest steps first."""
+    """The points whose step labels do not overlap, fewest steps first."""
     kept: list[tuple[_Other, np.ndarray]] = []
     for other in others:
         place = axes.transData.transform((other.cost, other.quality)) / axes.figure.dpi * 72
@@ -197,7 +197,7 @@ def _front_line(axes: Axes, front: list[_Point]) -> None:
 def _floor_lines(
     axes: Axes, evidence: Evidence, metric: MetricInfo, points: list[_Point]
 ) -> list[tuple[float, float, str, str]]:
-    """Lines for rows without a model: the best of them always, others where they fit between the models."""
+    """Lines for rows without a model: always the best, others if they fit between the models."""
     rows = [
         (row, found.mean)
         for row in _without_model(evidence)
@@ -218,7 +218,7 @@ def _floor_lines(
 
 
 def _gutter(axes: Axes, labels: list[tuple[float, float, str, str]]) -> None:
-    """Names in a column right of the axes, moved apart where they would touch, with a thin line to what they name."""
+    """Names in a column right of the axes, spread to avoid overlap, with a thin line to their points."""
     from matplotlib.transforms import blended_transform_factory
 
     height = axes.get_window_extent().height / axes.figure.dpi * 72
@@ -238,8 +238,8 @@ def _gutter(axes: Axes, labels: list[tuple[float, float, str, str]]) -> None:
 
 
 def spread(places: Sequence[float], halves: Sequence[float]) -> list[float]:
-    """Sorted places moved as little as can be, in the sum of squares, so that intervals of these half-widths neither
-    touch nor leave [0, 1], where they fit there."""
+    """Sorted positions, moved minimally (sum of squares) so that intervals of these half-widths neither
+    overlap nor leave [0, 1], if they fit there."""
     from scipy.optimize import isotonic_regression
 
     if not places:

@@ -1,6 +1,6 @@
-"""How the report's plots look, and how they are written.
+"""Style and output of the report's plots.
 
-Colours are those of Okabe & Ito 2008, told apart by colour-blind readers; names stand beside what they name.
+Colours are those of Okabe & Ito 2008, distinguishable by colour-blind readers; labels are next to their points.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A finished figure: what a reader without eyes is told, what stands below it, and its files by suffix."""
+    """A finished figure: its alternative text, its caption, and its files by suffix."""
 
     name: str
     alt: str
@@ -52,7 +52,7 @@ class Plot:
 
 @contextmanager
 def drawing() -> Iterator[Any]:
-    """Matplotlib in the report's style, without a screen."""
+    """Matplotlib in the report's style, without a display."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -66,7 +66,7 @@ def finish(name: str, alt: str, caption: str, figure: Figure, suffixes: Sequence
     """Write a figure without dates, so that the same records give the same bytes, and close it.
 
     Args:
-        suffixes: of the formats it is written in; all of `FORMATS` by default.
+        suffixes: of the written formats; default: all of `FORMATS`.
     """
     from matplotlib import pyplot
 
@@ -85,7 +85,7 @@ def finish(name: str, alt: str, caption: str, figure: Figure, suffixes: Sequence
 
 
 def wrapped(name: str, width: int) -> str:
-    """A name in lines of at most `width` characters, broken after spaces and before the signs that join its parts."""
+    """A name in lines of at most `width` characters, broken after spaces and before separators."""
     parts = re.sub(r"([+@:/])", r" \1", name) if len(name) > width else name
     lines = wrap(parts, width, break_on_hyphens=False)
     return "\n".join(re.sub(r" ([+@:/])", r"\1", line) for line in lines)

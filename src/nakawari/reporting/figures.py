@@ -1,4 +1,4 @@
-"""Which plots a report has; those of difficulty and of adapter scales."""
+"""The plots of a report, and those of difficulty and adapter scales."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def all_figures(evidence: Evidence) -> dict[str, list[Plot]]:
-    """The plots by section: levels, cost, scales; a section is empty where its records are."""
+    """The plots by section: levels, cost, scales; a section without records is empty."""
     return {"levels": level_figures(evidence), "cost": cost_figures(evidence), "scales": scale_figures(evidence)}
 
 
@@ -64,14 +64,12 @@ def _bars(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> Plot:
         better = "longer is better" if metric.higher_is_better else "shorter is better"
         _bottom_label(panels[-1], f"{metric.title}; {better}")
         alt = f"{metric.title} of {len(rows)} rows, one panel for each difficulty: {', '.join(levels)}."
-        caption = (
-            f"{metric.title} by difficulty, {better}. Blue: models; grey: floors, anchors, ceilings. Lines: intervals."
-        )
+        caption = f"{metric.title} by difficulty, {better}. Blue: models; grey: baselines. Lines: intervals."
         return finish(f"levels-{metric.name}", alt, caption, figure)
 
 
 def _gaps(evidence: Evidence, metric: MetricInfo, levels: list[str]) -> list[Plot]:
-    """Paired differences of the models from the reference, by difficulty; nothing where there is one model."""
+    """Paired differences of the models from the reference, by difficulty; none for a single model."""
     items = [item for item in evidence.differences_from(evidence.reference) if item.metric == metric.name]
     rows = [row for row in evidence.models if any(item.entry == row.name for item in items)]
     if not rows:
@@ -132,9 +130,9 @@ def _rows_axis(axes: Axes, names: Sequence[str]) -> None:
 
 
 def scale_figures(evidence: Evidence) -> list[Plot]:
-    """Quality against adapter scale, for every set of three or more variants that differ in nothing else.
+    """Quality against adapter scale, for every set of three or more variants that differ only in it.
 
-    Where the bare base is one of them, paired differences from it: they show what means over unlike samples hide.
+    If the base without adapter is one of them, paired differences from it, which are more precise than means.
     """
     plots = []
     for number_of_sweep, (label, points) in enumerate(sweeps(evidence), 1):
@@ -152,7 +150,7 @@ def _means(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]])
 
 
 def _gains(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]]) -> list[tuple[float, Interval]]:
-    """Paired differences from the bare base by scale, 0 at scale 0; empty where the base or a difference is missing."""
+    """Paired differences from the base by scale, 0 at scale 0; empty if the base or a difference is missing."""
     (origin, base), *adapted = points
     known = {
         item.entry: item.difference
@@ -166,7 +164,7 @@ def _gains(evidence: Evidence, metric: str, points: Sequence[tuple[float, Row]])
 
 
 def sweeps(evidence: Evidence) -> list[tuple[str, list[tuple[float, Row]]]]:
-    """(adapter, points) of every adapter that comes at three or more scales, the bare base counting as scale 0."""
+    """(adapter, points) of every adapter with three or more scales, the base counting as scale 0."""
     groups: dict[tuple[Any, ...], list[tuple[float, Row]]] = {}
     bare: dict[tuple[Any, ...], Row] = {}
     for row in evidence.models:

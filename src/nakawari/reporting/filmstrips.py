@@ -1,4 +1,4 @@
-"""Pictures as evidence: keys, every row's frame and the truth side by side, with maps of the error."""
+"""Filmstrips: keys, every row's frame and the truth side by side, with error maps."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .tables import number
 Picture = np.ndarray
 
 ROWS = 12
-"""Rows shown in a strip at most."""
+"""Maximum number of rows in a strip."""
 BUDGET = 7_500_000
-"""Bytes of all pictures together on the page, before base64 makes them a third longer."""
+"""Maximum bytes of all pictures on the page, before base64 encoding."""
 WIDTHS = (448, 360, 280, 200, 140)
 SCALE = 64
 """The error, in 8-bit levels, at which a map reaches its darkest colour."""
@@ -30,7 +30,7 @@ _STOPS = ((0.0, "ffffff"), (0.15, "fee3b5"), (0.4, "f08a3c"), (0.7, "b3202c"), (
 
 @dataclass(frozen=True)
 class Frame:
-    """One row's place in a strip: its name, the quality of its sample, the time of the frame, picture and error map."""
+    """One row in a strip: its name, the quality of its sample, the time of the frame, picture and error map."""
 
     label: str
     score: str
@@ -53,7 +53,7 @@ class Strip:
 
 
 def cases(evidence: Evidence, count: int) -> list[tuple[str, int]]:
-    """Which samples are shown, as (kind, index), none twice.
+    """The samples to show, as (kind, index), without duplicates.
 
     The best, median and worst `count` of the reference by the first metric, and those on which models differ most.
     """
@@ -86,13 +86,13 @@ def _disputed(evidence: Evidence) -> Sequence[int]:
 
 
 def shown_rows(evidence: Evidence) -> list[Row]:
-    """The rows that stand in strips: models first, then anchors and peers, `ROWS` at most."""
+    """The rows of strips: models first, then anchors and peers, at most `ROWS`."""
     rows = [row for role in ("model", "anchor", "peer") for row in evidence.rows if row.entry.role == role]
     return rows[:ROWS]
 
 
 def strips(evidence: Evidence, count: int) -> list[Strip]:
-    """The strips of the samples that `cases` chooses; a sample or row without kept pictures is left out."""
+    """The strips of the samples of `cases`, without samples or rows without saved pictures."""
     rows = shown_rows(evidence)
     found = (_strip(evidence, rows, kind, index) for kind, index in cases(evidence, count))
     return [strip for strip in found if strip is not None]
@@ -112,7 +112,7 @@ def _strip(evidence: Evidence, rows: Sequence[Row], kind: str, index: int) -> St
 
 @dataclass(frozen=True)
 class Reference:
-    """Kept keys (start, end) of a sample and the true frame nearest to the middle, at `time`."""
+    """Saved keys (start, end) of a sample and the true frame nearest to the middle, at `time`."""
 
     keys: tuple[Picture, Picture]
     truth: Picture
@@ -120,7 +120,7 @@ class Reference:
 
 
 def kept_reference(evidence: Evidence, sample: str) -> Reference | None:
-    """What an evaluation kept of a sample; None where it kept nothing, or it is no longer there."""
+    """The saved keys and truth of a sample; None if they are missing."""
     folders = dict.fromkeys(sample_folder(row.folder / "frames/reference", sample) for row in evidence.rows)
     reference = next((folder for folder in folders if folder.is_dir()), None)
     truths = _timed(reference) if reference else {}
@@ -132,14 +132,14 @@ def kept_reference(evidence: Evidence, sample: str) -> Reference | None:
 
 @dataclass(frozen=True)
 class KeptFrame:
-    """A row's kept frame nearest to a time, and its own time."""
+    """A row's saved frame nearest to a time, and its own time."""
 
     picture: Picture
     time: float
 
 
 def kept_frame(evidence: Evidence, row: Row, sample: str, time: float) -> KeptFrame | None:
-    """The first seed's frame of a row nearest to `time`; None where none was kept."""
+    """The first seed's frame of a row nearest to `time`; None if none was saved."""
     made = _timed(sample_folder(row.frames / f"seed-{evidence.protocol.seeds[0]}", sample))
     if not made:
         return None
@@ -154,7 +154,7 @@ def _frame(evidence: Evidence, row: Row, index: int, reference: Reference) -> Fr
         return None
     if kept.picture.shape != reference.truth.shape:
         raise NakawariError(
-            f"The kept frame of {row.name} and the true frame of {sample} differ in size; "
+            f"The saved frame of {row.name} and the true frame of {sample} differ in size; "
             "delete the result and evaluate again."
         )
     metric = evidence.metrics[0]
@@ -188,7 +188,7 @@ def error_map(picture: Picture, truth: Picture) -> Picture:
 
 
 def ramp() -> Picture:
-    """The colours of the error maps, (256, 3) uint8; lightness falls all the way."""
+    """The colour map of the error maps, (256, 3) uint8, with monotonically decreasing lightness."""
     places = [255 * stop for stop, _ in _STOPS]
     colours = np.array([[int(text[i : i + 2], 16) for i in (0, 2, 4)] for _, text in _STOPS])
     channels = [np.interp(np.arange(256), places, colours[:, channel]) for channel in range(3)]
@@ -226,7 +226,7 @@ def webp(picture: Picture, width: int) -> bytes:
 
 
 def strip_figure(strip: Strip, metric: str) -> Plot:
-    """A strip for a paper: pictures above, error maps below."""
+    """A strip as a figure: pictures above, error maps below."""
     columns = [
         ("start", strip.keys[0], None),
         *((f"{frame.label}\n{frame.score}".rstrip(), frame.picture, frame.error) for frame in strip.frames),
@@ -235,7 +235,7 @@ def strip_figure(strip: Strip, metric: str) -> Plot:
     ]
     height, width = strip.truth.shape[:2]
     gap = max(2, width // 50)
-    # One image for all pictures: a grid of axes takes matplotlib many times as long.
+    # One image for all pictures: a grid of axes is many times slower in matplotlib.
     canvas = np.full((2 * height + gap, len(columns) * (width + gap) - gap, 3), 255, np.uint8)
     for index, (_, picture, error) in enumerate(columns):
         left = index * (width + gap)

@@ -1,6 +1,6 @@
-"""A table as LaTeX that fits the text of an article page: intervals beneath the values, columns over several tabulars.
+"""A table as LaTeX for the text width of an article: intervals beneath the values, columns over several tabulars.
 
-Needs `\\usepackage{booktabs}` and nothing else.
+Needs only `\\usepackage{booktabs}`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def latex(table: Table) -> str:
 
 
 def _groups(table: Table) -> list[list[int]]:
-    """Columns that fit beside the first one, in order; at least one each."""
+    """Groups of columns that fit beside the first one, in order."""
     found: list[list[int]] = [[]]
     room = PAGE - HEAD
     for index in range(len(table.columns)):
@@ -68,7 +68,7 @@ def _groups(table: Table) -> list[list[int]]:
 
 
 def _width(table: Table, index: int) -> float:
-    """How wide a column becomes, in points."""
+    """Width of a column in points."""
     cells = [line.cells[index] for line in table.lines]
     words = max((len(word) for word in table.columns[index].title.split()), default=0)
     values = [_DIGIT * (len(cell.text) + 2 * bool(cell.mark)) for cell in cells]
@@ -98,7 +98,7 @@ def _title(table: Table, index: int) -> str:
 
 
 def _rows(line: Line, cells: Sequence[Cell]) -> list[str]:
-    """The values, and beneath them intervals and notes in small print where there are any."""
+    """The values, and beneath them intervals and notes in small print, if any."""
     rows = [" & ".join([_box(_breakable(line.head), HEAD, "t"), *map(_value, cells)]) + r" \\"]
     small = ([cell.range for cell in cells], [cell.note for cell in cells])
     beneath = [[rf"\scriptsize {_tex(text)}" if text else "" for text in texts] for texts in small if any(texts)]
@@ -110,7 +110,7 @@ def _box(text: str, width: float, place: str, how: str = r"\raggedright") -> str
 
 
 def _breakable(name: str) -> str:
-    """A name that may be broken before the signs that join its parts."""
+    """A name that may be broken before separators."""
     return re.sub(r"([+@/:])", r"\\allowbreak \1", _tex(name))
 
 

@@ -1,4 +1,4 @@
-"""Scores of an evaluation, in the cards of the models and adapters that were evaluated."""
+"""Write the scores of an evaluation into the cards of the evaluated models and adapters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TITLE = "Evaluation"
 def write_scores(results: Sequence[Path]) -> list[Path]:
     """Write the scores of every evaluated model into the card of its folder: of its last adapter, or of its base.
 
-    Models that ship and folders that are gone are left out. Of several rows with one folder the last stands there.
+    Shipped models and missing folders are skipped. Of several rows with one folder the last one is written.
 
     Raises:
-        NakawariError: a folder holds other weights by now than those that were evaluated.
+        NakawariError: a folder holds other weights than those that were evaluated.
     """
     evidence = load_evidence(results)
     changed = []
@@ -49,14 +49,14 @@ def _folder(variant: str) -> Path | None:
 
 
 def _check_same(row: Row, folder: Path) -> None:
-    """Whether the folder still holds what was evaluated; the weights are hashed again."""
+    """Check that the folder still holds the evaluated weights, by hashing them again."""
     evaluated = row.entry.identity
     if evaluated is None:
-        raise NakawariError(f"The result of {row.name} does not say which weights made it; evaluate it again.")
+        raise NakawariError(f"The result of {row.name} does not record its weights; evaluate it again.")
     now = identity_of(load(row.name).pipeline, row.name).model_copy(update={"drawing": evaluated.drawing})
     if unlike := evaluated.unlike(now):
         raise NakawariError(
-            f"The scores of {row.name} are not of what {folder} holds ({unlike} differs, as it is loaded on this "
+            f"The scores of {row.name} do not belong to the model in {folder} ({unlike} differs, as loaded on this "
             "machine); evaluate it again here."
         )
 

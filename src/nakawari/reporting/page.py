@@ -1,4 +1,4 @@
-"""The report: everything made in memory from the records, then written; the page last."""
+"""Build the report in memory from the records, and write it, the page last."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECTIONS = {
     "styles": "By style, motion and origin",
     "cost": "Quality against cost",
     "scales": "Adapter scale",
-    "departures": "What each departure from the protocol does",
+    "departures": "Departures from the protocol",
 }
 KINDS = {
     "best": "Best cases",
@@ -47,7 +47,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, and every file beneath the report's folder."""
+    """The written report: the page, and all files below the report's folder."""
 
     page: Path
     files: tuple[Path, ...]
@@ -60,10 +60,10 @@ def write_report(results: Sequence[Path], output: Path, *, cases: int = 2, sheet
         results: folders that `nakawari evaluate` wrote; all rows are compared with the first one's reference.
         output: a new or empty folder, or one that holds an earlier report, which is replaced.
         cases: filmstrips of each kind (best, median, worst, most disputed).
-        sheet: so many samples, those that move most, on a contact sheet, `sheet.png`; 0 = none.
+        sheet: number of samples with the most motion on a contact sheet, `sheet.png`; 0 = none.
 
     Raises:
-        UsageError: what was given is not a result, protocols differ, or the output folder holds files of others.
+        UsageError: a folder is not a result, protocols differ, or the output folder holds other files.
         NakawariError: a record is broken.
     """
     earlier = _claim(output)
@@ -89,7 +89,7 @@ def _claim(output: Path) -> set[str]:
         return set()
     marker = output / MARKER
     if not marker.is_file():
-        raise UsageError(f"{output} holds files that are no report; give a new folder.")
+        raise UsageError(f"{output} holds files but no report; give a new folder.")
     content = read_json(marker)
     names = content.get("files") if isinstance(content, dict) else None
     if not isinstance(names, list) or not all(_inside(name) for name in names):
@@ -139,7 +139,7 @@ def _marker(evidence: Evidence, names: Sequence[str]) -> str:
 
 
 def _facts(evidence: Evidence, tables: Mapping[str, list[Table]], plots: Mapping[str, list[Plot]]) -> dict[str, Any]:
-    """What both the page and the Markdown say."""
+    """The contents shared by the page and the Markdown."""
     protocol = evidence.protocol
     quality = next(row.interval(protocol.name, evidence.metrics[0].name) for row in evidence.rows)
     return {
@@ -170,7 +170,7 @@ def _facts(evidence: Evidence, tables: Mapping[str, list[Table]], plots: Mapping
 
 
 def _drawn(evidence: Evidence) -> str:
-    """What the bootstrap draws, in words."""
+    """The resampling unit of the bootstrap, as text."""
     count, films = len(evidence.sample_names), evidence.films
     if films == count:
         return f"the {count:,} samples"
@@ -181,7 +181,7 @@ def _drawn(evidence: Evidence) -> str:
 
 def _setting(value: Any) -> str:
     if value is None:
-        return "left open"
+        return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -220,7 +220,7 @@ def _data(kind: str, content: bytes) -> str:
 
 
 def _breakable(name: str) -> Any:
-    """A name that may break before the signs that join its parts, as HTML."""
+    """A name that may be broken before separators, as HTML."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"([+@/])", r"<wbr>\1", str(escape(name))))

@@ -1,4 +1,4 @@
-"""What evaluations wrote, read back, checked and joined into one table."""
+"""Read the results of evaluations, check them, and join them into one table."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from .tables import digits
 ROLES = ("floor", "anchor", "peer", "model", "ceiling")
 UNGUIDED = " (unguided)"
 COMPANION = ": "
-"""Stands between a model's name and what of it a row is: `guide alone`, `autoencoder`."""
+"""Separator between a model's name and the part that a row evaluates: `guide alone`, `autoencoder`."""
 _FREE = ("batch_size", "description")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A finished row of the joined table: what the record says, its samples, and the folder that holds its frames.
+    """A finished row of the joined table: its record, its samples, and the folder of its frames.
 
-    `also`: full names of rows that are the same one, such as the autoencoder that several variants share.
+    `also`: full names of identical rows, such as the autoencoder of several variants.
     """
 
     entry: Entry
@@ -56,18 +56,18 @@ class Row:
         return self.entry.name
 
     def interval(self, protocol_row: str, metric: str, level: str = "all") -> Interval | None:
-        """The mean of a metric under the protocol or one of its rows; None where it was not measured."""
+        """The mean of a metric under the protocol or a departure; None if it was not measured."""
         return self.entry.results.get(protocol_row, {}).get(metric, {}).get(level)
 
     @property
     def frames(self) -> Path:
-        """The folder of its kept frames, one folder a seed inside."""
+        """The folder of its saved frames, with one subfolder per seed."""
         return self.folder / "frames" / entry_folder(self.entry)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One result folder that went into the report."""
+    """One result folder of the report."""
 
     name: str
     record: Record
@@ -76,17 +76,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a report says, from one or more results of one protocol.
+    """The joined data of a report, from one or more results of one protocol.
 
     Args:
         protocol: the common protocol.
         metrics: columns, in order.
         rows: finished rows: floors, anchors, peers, models, ceilings.
         failed: rows without numbers.
-        reference: full name of the row that all others are compared with.
+        reference: full name of the reference row.
         differences: paired differences from the reference and from parents.
         levels: `all` and every annotated level -> indices of its samples.
-        sources: where the numbers come from.
+        sources: the result folders.
     """
 
     protocol: Protocol
@@ -100,7 +100,7 @@ class Evidence:
 
     @cached_property
     def by_name(self) -> dict[str, Row]:
-        """Finished rows by full name; one that several share by each of its names."""
+        """Finished rows by full name; a shared row by each of its names."""
         return {name: row for row in self.rows for name in (row.name, *row.also)}
 
     @property
@@ -110,22 +110,22 @@ class Evidence:
 
     @property
     def record(self) -> Record:
-        """Of which samples all of it is."""
+        """The record of the samples."""
         return self.sources[0].record
 
     @property
     def sample_names(self) -> list[str]:
-        """The samples that count, in order."""
+        """The counted samples, in order."""
         return self.record.scored
 
     @property
     def films(self) -> int:
-        """How many films the samples come from."""
+        """Number of films of the samples."""
         return len({self.record.film_of[name] for name in self.sample_names})
 
     @property
     def made(self) -> list[Made]:
-        """Every different version, commit and machine that had a hand in it."""
+        """All distinct versions, commits and machines."""
         found: list[Made] = []
         for made in [made for row in self.rows for made in row.entry.made] or [s.record for s in self.sources]:
             plain = Made(packages=made.packages, git=made.git, machine=made.machine)
@@ -135,13 +135,13 @@ class Evidence:
 
     @property
     def headline(self) -> list[MetricInfo]:
-        """The protocol's first metric, and the first one that points the other way."""
+        """The protocol's first metric, and the first one with the opposite direction."""
         first = self.metrics[0]
         other = [metric for metric in self.metrics if metric.higher_is_better != first.higher_is_better]
         return [first, *other[:1]]
 
     def decimals(self, metric: str) -> int:
-        """Decimals that a metric is printed with everywhere, differences too."""
+        """Number of decimals of a metric and its differences."""
         found = (row.interval(self.protocol.name, metric) for row in self.rows)
         return digits([item.mean for item in found if item])
 
@@ -155,8 +155,8 @@ def load_evidence(folders: Sequence[Path]) -> Evidence:
     """Read result folders of one protocol and the same samples, and join their rows.
 
     Raises:
-        UsageError: no folder, one that is not a result, other protocols or samples, one row with two sets of numbers.
-        NakawariError: a record is broken or misses files.
+        UsageError: no folder, a folder without results, different protocols or samples, one row with two sets of
+        numbers. NakawariError: a record is broken or misses files.
     """
     if not folders:
         raise UsageError("A report needs at least one result; give folders that nakawari evaluate wrote.")
@@ -172,13 +172,13 @@ def load_evidence(folders: Sequence[Path]) -> Evidence:
             else:
                 _add(found, Row(entry, entry.name, result.tables[entry.name], result.folder))
     if not found:
-        raise NakawariError(f"{folders[0]} has no finished row; run nakawari evaluate again and see what fails.")
+        raise NakawariError(f"{folders[0]} has no finished row; run nakawari evaluate again to see the failures.")
     return _join(loaded, found, [entry for name, entry in failed.items() if name not in found])
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """One result folder: what its samples give, held against what it says."""
+    """One result folder, checked against its samples."""
 
     folder: Path
     aggregates: Aggregates
@@ -220,21 +220,21 @@ def _aggregates(folder: Path) -> Aggregates:
 
 
 def _check_same(first: _Loaded, other: _Loaded) -> None:
-    """Numbers made in different ways never stand in one table."""
+    """Check that two results may be joined: same protocol, samples and pictures."""
     ours, theirs = (loaded.aggregates.protocol.model_dump(mode="json") for loaded in (first, other))
     unlike = [key for key in ours if key not in _FREE and ours[key] != theirs[key]]
     if unlike:
         key = "name" if "name" in unlike else unlike[0]
         raise UsageError(
-            f"{first.folder} and {other.folder} were made by different protocols ({key}: {ours[key]} and "
+            f"{first.folder} and {other.folder} have different protocols ({key}: {ours[key]} and "
             f"{theirs[key]}); write a report for each."
         )
     records = [loaded.aggregates.record for loaded in (first, other)]
     if records[0].scored != records[1].scored:
-        raise UsageError(f"{first.folder} and {other.folder} are of different samples; write a report for each.")
+        raise UsageError(f"{first.folder} and {other.folder} have different samples; write a report for each.")
     if len({record.data for record in records if record.data}) > 1:
         raise UsageError(
-            f"{first.folder} and {other.folder} are of different pictures of one name; write a report for each."
+            f"{first.folder} and {other.folder} have different pictures under one name; write a report for each."
         )
 
 
@@ -248,7 +248,7 @@ def _add(rows: dict[str, Row], row: Row) -> None:
         what = f"were made by different models ({changed})" if changed else "have different numbers"
         raise UsageError(
             f"{other.folder} and {row.folder} {what} for {row.name}; "
-            "evaluate both variants under names of their own, or write a report for each."
+            "evaluate both variants under different names, or write a report for each."
         )
 
 
@@ -281,8 +281,8 @@ def _join(loaded: list[_Loaded], found: dict[str, Row], failed: list[Entry]) -> 
 
 
 def _shared(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows, with one in the place of several that are a part which variants share: the same drawings of the same
-    kind (`MODEL: guide alone`) for each."""
+    """The rows, with rows of a part that variants share merged: equal pictures of the same
+    kind (`MODEL: guide alone`)."""
     found: list[Row] = []
     for row in rows:
         kind = row.name.partition(COMPANION)[2]
@@ -307,7 +307,7 @@ def _source(folder: Path, aggregates: Aggregates) -> Source:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Names with as few leading folders as tell them apart, two parts of a path at least."""
+    """Names with the fewest leading folders that distinguish them, at least two parts of a path."""
     for kept in range(2, 12):
         short = {
             name: re.sub(r"[^+@: ]*/[^+@: ]*", lambda path, kept=kept: _tail(path[0], kept), name) for name in names

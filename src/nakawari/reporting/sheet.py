@@ -1,4 +1,4 @@
-"""The contact sheet of an evaluation: its samples by motion, every row's frame side by side, from kept frames alone."""
+"""The contact sheet of an evaluation: its samples by motion, every row's frame side by side, from the saved frames."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TOO_MANY = 500
 
 
 def sheet(evidence: Evidence, count: int) -> bytes:
-    """The `count` samples that move most, fastest first, as PNG: keys, floors, flow, peers, models, truth.
+    """The `count` samples with the most motion, fastest first, as PNG: keys, baselines, peers, models, truth.
 
     Raises:
-        NakawariError: more samples than one picture holds, or no kept frames.
+        NakawariError: too many samples for one picture, or no saved frames.
     """
     if count > _TOO_MANY:
-        raise NakawariError(f"A sheet holds {_TOO_MANY} samples at most, got {count}; ask for fewer.")
+        raise NakawariError(f"A sheet holds at most {_TOO_MANY} samples, not {count}; give a smaller number.")
     rows = _shown(evidence)
     references = {name: kept_reference(evidence, name) for name in evidence.sample_names}
     motions = {name: motion(found.keys) for name, found in references.items() if found is not None}
@@ -41,13 +41,15 @@ def sheet(evidence: Evidence, count: int) -> bytes:
         level = evidence.rows[0].samples.levels[index]
         labels.append(f"{name}{level and ', '}{level}: {motions[name]:.1f} px")
     if not pictures:
-        raise NakawariError("There are no pictures for a sheet: the evaluation kept no frames.")
+        raise NakawariError(
+            "There are no pictures for a sheet, as the evaluation saved no frames; evaluate with keep_frames."
+        )
     keys = [[True, *[False] * (len(row) - 2), True] for row in pictures]
     return _png(contact_sheet(pictures, labels, captions, keys, width=WIDTH))
 
 
 def motion(keys: tuple[Picture, Picture]) -> float:
-    """Mean length of the DIS flow between two keys (H, W, 3), in pixels, over the pixels that change; 0 where none."""
+    """Mean length of the DIS flow between two keys (H, W, 3), in pixels, over the pixels that change; 0 if none do."""
     start, end = keys
     changed = np.abs(start.astype(np.int16) - end).max(-1) > CHANGED
     forward, _ = dis_flows(start, end)
@@ -55,7 +57,7 @@ def motion(keys: tuple[Picture, Picture]) -> float:
 
 
 def _shown(evidence: Evidence) -> list[Row]:
-    """Every row but the copy of a key, which the keys show, the guides and the ceilings."""
+    """All rows except the copy of a key, the guides and the autoencoders."""
     wanted = [row for row in evidence.rows if row.entry.role != "ceiling" and not row.name.endswith(": guide alone")]
     return [row for row in wanted if not row.name.startswith("copy of")]
 

@@ -1,4 +1,4 @@
-"""One table, written as Markdown or CSV; LaTeX (`latex.py`) and the page draw it from the same object."""
+"""One table, written as Markdown or CSV; LaTeX (`latex.py`) and the page use the same object."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Column:
     """A column of cells.
 
     Args:
-        key: as CSV files call it.
-        title: as readers see it.
-        better: `higher`, `lower`, or empty where no direction is better.
-        text: words instead of numbers; aligned left.
+        key: in CSV files.
+        title: in printed tables.
+        better: `higher`, `lower`, or empty if neither is better.
+        text: text instead of numbers; aligned left.
     """
 
     key: str
@@ -32,19 +32,19 @@ class Column:
 
     @property
     def arrow(self) -> str:
-        """An arrow that points to the better side."""
+        """An arrow in the better direction."""
         return {"higher": "↑", "lower": "↓"}.get(self.better, "")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """One cell of a table.
 
     Args:
-        text: the value, as it is printed.
-        range: its interval, as it is printed; empty where there is none.
+        text: the printed value.
+        range: the printed interval; empty if there is none.
         note: a third line, such as wins and losses.
-        verdict: of a difference, as `nakawari.evaluation.verdicts` gives it, else empty.
+        verdict: of a difference, from `nakawari.evaluation.verdicts`, otherwise empty.
         best: the best of its column.
         raw: CSV values by suffix of the column's key; the empty suffix is the value itself.
     """
@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def mark(self) -> str:
-        """The verdict as a sign that needs no colour."""
+        """The verdict as a sign."""
         return {"better": "▲", "worse": "▼", "undecided": "○", "equal": "="}.get(self.verdict, "")
 
 
@@ -67,7 +67,7 @@ EMPTY = Cell(NOTHING)
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its head, the group it stands in (a rule is drawn where the group changes), and its cells."""
+    """A row: its head, its group (groups are separated by a rule), and its cells."""
 
     head: str
     group: str
@@ -76,7 +76,7 @@ class Line:
 
     @property
     def full_name(self) -> str:
-        """The head before it was shortened."""
+        """The unabbreviated head."""
         return self.name or self.head
 
 
@@ -93,20 +93,20 @@ class Table:
 
 
 def digits(values: Sequence[float]) -> int:
-    """Decimals that suit a column: two from 10 up, three from 1 up, else four."""
+    """Number of decimals of a column: two from 10 up, three from 1 up, otherwise four."""
     largest = max((abs(value) for value in values), default=0.0)
     return 2 if largest >= 10 else 3 if largest >= 1 else 4
 
 
 def number(value: float, decimals: int, *, sign: bool = False) -> str:
-    """A number for readers, with a true minus sign; `sign` writes a plus, too."""
+    """A formatted number with a true minus sign; `sign` also writes a plus."""
     text = f"{abs(value):.{decimals}f}"
     zero = not text.strip("0.")
     return ("" if zero else MINUS if value < 0 else "+" if sign else "") + text
 
 
 def interval(low: float | None, high: float | None, decimals: int, *, sign: bool = False) -> str:
-    """`[low, high]` for readers; a dash where one sample has no interval."""
+    """A formatted `[low, high]`; a dash for a single sample without interval."""
     if low is None or high is None:
         return NOTHING
     return f"[{number(low, decimals, sign=sign)}, {number(high, decimals, sign=sign)}]"

@@ -1,1 +1,1 @@
-"""What drawing with a model takes: memory and arithmetic, found without a weight being loaded, and a way that fits."""
+"""Memory and FLOPs of sampling with a model, found without loading weights, and settings that fit the memory."""

@@ -1,4 +1,4 @@
-"""A loaded pipeline set up to be drawn with in a chosen way."""
+"""Set up a loaded pipeline with the chosen memory settings."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from ..families.base import InterpolationPipeline
 from .need import TOWERS, Offload
 
 BACKEND = "inductor"
-"""What `torch.compile` compiles with."""
+"""Options of `torch.compile`."""
 
 
 def compile_steps(pipeline: InterpolationPipeline) -> None:
-    """Compile the networks that run at every step, when they first run; they are whole on their device.
+    """Compile the networks that run at every step, on their first call; they must be entirely on their device.
 
     Raises:
-        NakawariError: this machine has no compiler.
+        NakawariError: no compiler is installed.
     """
     if BACKEND == "inductor" and not _can_compile(pipeline.device.type):
-        raise NakawariError("--compile needs a C++ compiler, on a GPU Triton too; install them, or leave it out.")
+        raise NakawariError(
+            "--compile needs a C++ compiler, on a GPU also Triton; install them, or leave out --compile."
+        )
     for network in (pipeline.denoiser, pipeline.components.get("controlnet")):
         if isinstance(network, torch.nn.Module):
             network.compile(backend=BACKEND)
@@ -39,9 +41,9 @@ def _can_compile(device: str) -> bool:
 
 
 def apply(pipeline: InterpolationPipeline, device: str, offload: Offload, *, together: bool) -> None:
-    """Place a pipeline that is on the CPU, and say whether its guidance runs in one batch.
+    """Move a pipeline from the CPU to its device with offloading, and set whether guidance runs in one batch.
 
-    On a CPU nothing can wait elsewhere, so only `together` counts there.
+    On a CPU there is no offloading, so only `together` has an effect.
     """
     if hasattr(pipeline, "batched_guidance"):
         pipeline.batched_guidance = together
@@ -56,7 +58,8 @@ def apply(pipeline: InterpolationPipeline, device: str, offload: Offload, *, tog
 
 
 def towers_wait(pipeline: InterpolationPipeline, device: str) -> None:
-    """Everything on `device`, but the towers only while they make a condition: the denoiser sends them away."""
+    """Put everything on `device`; the encoders only while they encode a condition: the denoiser's first call offloads
+    them."""
     from accelerate import cpu_offload_with_hook
 
     pipeline.to(device)

@@ -1,4 +1,4 @@
-"""A saved model on the meta device: every part in its shape and format, without its numbers."""
+"""A saved model on the meta device: every component with its shapes and dtypes, without weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PLAIN = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | None = None) -> InterpolationPipeline:
-    """The variant `name` as `variants.load` would give it on `device` (cpu or cuda), adapters left out.
+    """The variant `name` as `variants.load` would return it on `device` (cpu or cuda), without adapters.
 
     Args:
         formats: as for `variants.load`.
 
     Raises:
-        NakawariError: not a folder of ours.
+        NakawariError: not a model folder of nakawari.
     """
     spec = parse(name)
     folder = model_folder(spec.base)
@@ -45,7 +45,7 @@ def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | 
         raise NakawariError(f"{folder} could not be read ({reason}); save or convert the model again.") from error
     for key, part in parts.items():
         if isinstance(part, nn.Module):
-            # Also what the constructor made of numbers, which torch.device does not reach.
+            # Also tensors made from numbers by the constructor, which torch.device does not move.
             nn.Module.to(part, "meta", formats.get(key, formats.get("default", torch.float32))).eval()
     settings = {key: value for key, value in index.items() if not (_is_part(value) or key.startswith("_"))}
     pipeline = pipeline_class(index.get("_class_name", ""))(**parts, **settings)
@@ -56,17 +56,17 @@ def empty_pipeline(name: str, device: str, formats: Mapping[str, torch.dtype] | 
 
 
 def _is_part(value: Any) -> bool:
-    """Whether an entry of an index is a component: library and class, both None where it is left out. A setting may be
-    a list, too."""
+    """Whether an entry of `model_index.json` is a component: library and class, both None if it is left out. A setting
+    may also be a list."""
     return isinstance(value, list) and len(value) == 2 and all(word is None or isinstance(word, str) for word in value)
 
 
 def _part(folder: Path, library: str, class_name: str) -> Any:
-    """One component: a network on the meta device, a scheduler as it is; None for a tokenizer."""
+    """One component: a network on the meta device, a scheduler unchanged; None for a tokenizer."""
     kind = getattr(import_module(library), class_name)
     if not issubclass(kind, nn.Module):
         return kind.from_pretrained(folder) if hasattr(kind, "set_timesteps") else None
-    if not part_files(folder):  # a guide: nothing in it has weights
+    if not part_files(folder):  # a guide: it has no weights
         return kind.from_pretrained(folder, local_files_only=True)
     with torch.device("meta"):
         if hasattr(kind, "config_class") and kind.config_class is not None:  # transformers

@@ -1,4 +1,4 @@
-"""What is asked of a model, with what its folder says where nothing was asked."""
+"""Clip size and steps of a model, with the defaults of its folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..variants import model_folder, parse
 from .need import Size
 
 TRAINED = {"tooncrafter": (320, 512), "framer": (320, 512)}
-"""Height and width of the published models, for folders that do not say theirs."""
+"""Height and width of the published models, for folders that do not record theirs."""
 SMALL = (160, 256)
-"""For models too small to be published ones."""
+"""Default for small models."""
 
 
 def job_of(
     model: str, size: str | None, frames: int | None, steps: int | None, guidance: float | None = None
 ) -> tuple[Size, int]:
-    """What is drawn at once, and in how many steps. Raises `UsageError` for a size that is none."""
+    """The size of one batch, and the number of steps. Raises `UsageError` for an invalid size."""
     folder = model_folder(parse(model).base)
     said = read_json(folder / "model_index.json")
     height, width = trained_size(said) if size is None else parse_size(size)
@@ -28,12 +28,12 @@ def job_of(
 
 
 def is_framer(model: str) -> bool:
-    """Whether a variant is of the family Framer."""
+    """Whether a variant is of the Framer family."""
     return "Framer" in read_json(model_folder(parse(model).base) / "model_index.json").get("_class_name", "")
 
 
 def trained_size(said: dict[str, Any]) -> tuple[int, int]:
-    """Height and width that a model was trained on, by its `model_index.json`."""
+    """Height and width that a model was trained on, from its `model_index.json`."""
     if said.get("trained_size"):
         return (said["trained_size"][0], said["trained_size"][1])
     family = "framer" if "Framer" in said.get("_class_name", "") else "tooncrafter"
@@ -54,7 +54,8 @@ def _denoiser_frames(folder: Any) -> int:
 
 
 def _branches(said: dict[str, Any], guidance: float | None) -> int:
-    """Of guidance, by the settings of the call, else the model's: a Framer's ramp rises above 1."""
+    """Number of guidance branches, from the call's setting, else the model's: a Framer's guidance ramp rises above
+    1."""
     scale = said.get("default_guidance") if guidance is None else guidance
     towers = (said.get("image_encoder") or [None])[0] is not None
     return 2 if towers and (scale is None or scale > 1) else 1

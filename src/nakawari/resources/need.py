@@ -1,4 +1,4 @@
-"""What drawing one clip takes in each of its phases: weights that are there, tensors that are made, arithmetic."""
+"""Memory and FLOPs of sampling one clip, phase by phase: weights on the device, tensors allocated, operations."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from .tracking import Work, track
 
 Offload = Literal["none", "towers", "model", "sequential"]
 OFFLOADS: tuple[Offload, ...] = get_args(Offload)
-"""What waits in the CPU's memory while it does not compute: nothing; the towers once a clip is encoded; every network;
+"""What is offloaded to CPU memory while unused: nothing; the encoders once a clip is encoded; every network;
 every layer."""
 TOWERS = ("text_encoder", "image_encoder", "image_adapter", "resampler")
-"""What is wanted for a clip's condition alone."""
+"""Networks used only to encode a clip's condition."""
 _LAYER = 64e6
-"""Bytes of the largest layers that are on the device together where every layer waits."""
+"""Bytes of the largest layers that are on the device together when every layer is offloaded."""
 OVERHEAD = {"cpu": 0.45e9, "cuda": 0.6e9}
-"""Python, torch and its libraries in memory (measured: 0.46 GB before a model is loaded); on a GPU the context of CUDA
+"""Memory of Python, torch and its libraries (measured: 0.46 GB before a model is loaded); on a GPU the CUDA context
 and workspaces, an allowance that was not measured."""
 SLACK = {"cpu": 1.4, "cuda": 1.1}
-"""What the allocator and the kernels' own buffers take beyond the tensors, a factor on these. On a CPU from one clip at
+"""Factor on the tensors for the overhead of the allocator and the kernels' buffers. On a CPU from one clip at
 full size in bf16 (11.2 GB); on a GPU an allowance that was not measured."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What is drawn at once.
+    """The size of one batch.
 
     Args:
         frames: of a clip, both keys included.
         height, width: in pixels.
-        branches: of guidance, 1 to 3.
-        clips: drawn in one batch.
-        tracks: whether points lead the motion, in a family with point control.
-        cache: what is kept between steps; None = nothing.
+        branches: guidance branches, 1 to 3.
+        clips: clips in one batch.
+        tracks: whether point tracks are given, in a family with point control.
+        cache: feature cache between steps; None = none.
     """
 
     frames: int
@@ -54,12 +54,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a cache level keeps and saves.
+    """Memory and savings of a cache level.
 
     Args:
-        level: which.
-        bytes: what is kept from step to step, all branches.
-        whole, shallow: operations of a whole evaluation of all branches, and of the outermost layers.
+        level: the cache level.
+        bytes: memory kept from step to step, all branches.
+        whole, shallow: FLOPs of a full evaluation of all branches, and of the outermost layers only.
     """
 
     level: CacheLevel
@@ -68,20 +68,20 @@ class Kept:
     shallow: int
 
     def flops(self, steps: int) -> int:
-        """Operations of all sampling steps."""
+        """FLOPs of all sampling steps."""
         count = self.level.count(steps)
         return count * self.whole + (steps - count) * self.shallow
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one clip takes.
+    """Memory and FLOPs of one clip.
 
     Args:
-        weights: network -> bytes; `adapters` too, where there are some.
-        phases: `condition`, `step` (one branch), `step together` (all branches in one batch), `decode` -> its work.
-        branches: of guidance.
-        kept: between steps; None = nothing.
+        weights: network -> bytes; also `adapters`, if there are any.
+        phases: `condition`, `step` (one branch), `step together` (all branches in one batch), `decode` -> its `Work`.
+        branches: guidance branches.
+        kept: feature cache between steps; None = none.
     """
 
     weights: Mapping[str, int]
@@ -90,11 +90,11 @@ class Need:
     kept: Kept | None = None
 
     def peak(self, device: str, *, together: bool, offload: Offload) -> int:
-        """Bytes on `device` at the worst moment.
+        """Peak memory on `device` in bytes.
 
         Args:
             together: whether guidance runs all branches in one batch.
-            offload: what waits elsewhere.
+            offload: what is offloaded.
         """
         made = {name: work.peak for name, work in self.phases.items()}
         step = made["step together" if together else "step"] + (self.kept.bytes if self.kept else 0)
@@ -122,20 +122,20 @@ class Need:
         return dict.fromkeys(("condition", "step", "decode"), min(every, _LAYER))
 
     def flops(self, steps: int) -> int:
-        """Arithmetic of a clip of `steps` sampling steps."""
+        """FLOPs of a clip with `steps` sampling steps."""
         every = self.kept.flops(steps) if self.kept else steps * self.phases["step"].flops * self.branches
         return self.phases["condition"].flops + every + self.phases["decode"].flops
 
 
 def need_of(pipeline: InterpolationPipeline, size: Size) -> Need:
-    """What `size` takes of a pipeline whose networks are on the meta device, all frames decoded at once."""
+    """The `Need` of `size` for a pipeline on the meta device, all frames decoded at once."""
     return next(needs_of(pipeline, size, (None,)))[1]
 
 
 def needs_of(
     pipeline: InterpolationPipeline, size: Size, chunks: Sequence[int | None]
 ) -> Iterator[tuple[int | None, Need]]:
-    """As `need_of` for each number of frames decoded at once (None = all); the rest is counted once."""
+    """As `need_of`, for each number of frames decoded at once (None = all); the other phases are counted once."""
     condition, encoding = _condition(pipeline, size)
     noisy = _noisy(pipeline, condition)
     step = _step(pipeline, noisy, condition, 1)
@@ -160,7 +160,7 @@ def _condition(pipeline: InterpolationPipeline, size: Size) -> tuple[Condition, 
 
 @torch.no_grad()
 def _decode(pipeline: InterpolationPipeline, latents: Tensor, condition: Condition, chunk: int | None) -> Work:
-    """One decoding, or the two that a family's call makes."""
+    """One decoding, or two if the family's call decodes twice."""
     if getattr(pipeline.config, "double_decode", False):
         return track(lambda: pipeline.decode_twice(latents, condition, 1))[1]
     return track(lambda: pipeline.decode(latents, condition, chunk=chunk))[1]
@@ -170,7 +170,7 @@ def _decode(pipeline: InterpolationPipeline, latents: Tensor, condition: Conditi
 def _kept(
     pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, branches: int, level: CacheLevel
 ) -> Kept:
-    """What is kept of two steps: the deep features of every branch."""
+    """The cached deep features of every branch."""
     many = Condition.cat([condition] * branches)
     deep, whole = track(lambda: _in_part(pipeline, noisy, many, level.depth, None))
     shallow = track(lambda: _in_part(pipeline, noisy, many, level.depth, deep))[1]
@@ -180,7 +180,7 @@ def _kept(
 def _in_part(
     pipeline: InterpolationPipeline, noisy: Tensor, condition: Condition, depth: int, deep: Any
 ) -> tuple[Tensor, ...]:
-    """What `families.cache` keeps of an evaluation."""
+    """The features that `families.cache` keeps of one evaluation."""
     count = len(condition.latents) // len(noisy)
     joined = noisy.repeat(count, 1, 1, 1, 1).to(pipeline.denoiser.dtype)
     if pipeline.family == "framer":
@@ -191,7 +191,7 @@ def _in_part(
 
 
 def _noisy(pipeline: InterpolationPipeline, condition: Condition) -> Tensor:
-    """Latents like those that the denoiser answers with; they stay in memory beside everything else."""
+    """Latents of the denoiser's output shape; they stay in memory throughout."""
     channels = pipeline.denoiser.config.out_channels
     shape = (condition.batch, condition.num_frames, channels, *condition.latents.shape[-2:])
     return torch.empty(shape, device="meta")

@@ -1,4 +1,4 @@
-"""What a computation takes, found by running it on the meta device: tensors have shapes there and no numbers."""
+"""Memory and FLOPs of a computation, found by running it on the meta device, where tensors have shapes but no data."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from torch.utils.flop_counter import flop_registry
 
 @dataclass(frozen=True)
 class Work:
-    """What a computation took.
+    """Memory and FLOPs of a computation.
 
     Args:
-        peak: most bytes of tensors that it made and that were alive at once; weights and inputs are not its own.
-        flops: floating point operations of its products and convolutions, a multiplication and an addition being two.
+        peak: peak bytes of tensors that it allocated; weights and inputs do not count.
+        flops: floating point operations of its matrix products and convolutions; a multiply-add counts as two.
     """
 
     peak: int
@@ -44,11 +44,12 @@ _PRODUCTS = frozenset(
         Tensor.__matmul__,
     )
 )
-"""What autocast computes in the lower precision."""
+"""Functions that autocast runs in the lower precision."""
 
 
 class _Attention(torch.autograd.Function):
-    """A fused kernel's attention: it keeps inputs, output and one number a query for its backward pass, no scores."""
+    """Attention of a fused kernel: saves inputs, output and one value per query for the backward pass, no score
+    matrix."""
 
     @staticmethod
     def forward(ctx: Any, mode: _AsOnADevice, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *_ = ctx.saved_tensors
-        # Five products of that size: the scores once more, and the gradients of scores, query, key and value.
+        # Five products of that size: the recomputed scores, and the gradients of scores, query, key and value.
         ctx.mode.flops += _attention_flops(query, key, value) * 5 // 2
         return None, torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
@@ -72,9 +73,9 @@ def _attention_flops(query: Tensor, key: Tensor, value: Tensor) -> int:
 
 
 class _AsOnADevice(TorchFunctionMode):
-    """Attention without its matrix of scores, as the fused kernels of CPUs and GPUs compute it; what is read back from
-    a device, which has no numbers here, as zeros; and the CPU's autocast, where it is on, for tensors that have no
-    autocast of their own."""
+    """Attention without a score matrix, as the fused kernels of CPUs and GPUs compute it; values read back from
+    the meta device, which has no data, as zeros; and CPU autocast, if it is on, for meta tensors, which have no
+    autocast."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class _AsOnADevice(TorchFunctionMode):
 
 
 def _lower(value: Any) -> Any:
-    """A floating tensor of the meta device in autocast's precision; all else as it is."""
+    """A floating-point meta tensor cast to autocast's dtype; everything else unchanged."""
     is_wide = isinstance(value, Tensor) and value.is_meta and value.dtype == torch.float32
     return value.to(torch.get_autocast_dtype("cpu")) if is_wide else value
 
@@ -143,12 +144,12 @@ _SHAPES: dict[Any, Callable[..., Any]] = {
     _aten.gelu.default: _alike,
     _aten.gelu_backward.default: _alike,
 }
-"""What torch's own functions for the meta device answer, which take a millisecond or more for each of these: most of
+"""Replacements for torch's meta functions of these operators, which take a millisecond or more each: most of
 the time of a count."""
 
 
 class _Alive(TorchDispatchMode):
-    """Counts the bytes of storages that are alive, and operations."""
+    """Counts live storage bytes and FLOPs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +188,7 @@ class _Alive(TorchDispatchMode):
 
 @torch.no_grad()
 def track(function: Callable[[], Any]) -> tuple[Any, Work]:
-    """What `function` returns, and what it took; all it works with is on the meta device."""
+    """The result of `function` and its `Work`; all its tensors are on the meta device."""
     attention, alive = _AsOnADevice(), _Alive()
     with attention, alive:
         result = function()
@@ -195,12 +196,12 @@ def track(function: Callable[[], Any]) -> tuple[Any, Work]:
 
 
 def track_step(loss: Callable[[], Tensor]) -> Work:
-    """What a loss and its backward pass take, gradients included; all that they work with is on the meta device."""
+    """The `Work` of a loss and its backward pass, gradients included; all tensors are on the meta device."""
     attention, alive = _AsOnADevice(), _Alive()
     with attention, alive:
         value = loss()
-        # What torch.autograd.backward calls, during which modes for functions are off; stages that are computed again
-        # want theirs.
+        # torch.autograd.backward calls this with function modes off; recomputed (checkpointed) stages
+        # need the mode.
         engine = torch.autograd.Variable._execution_engine
         engine.run_backward(
             (value,), (torch.ones_like(value),), False, False, (), allow_unreachable=True, accumulate_grad=True

@@ -1,4 +1,4 @@
-"""The ways to draw with a model on one device, from the fastest to the smallest, and the first that fits."""
+"""Memory settings for a model on one device, from the fastest to the smallest, and the first that fits."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .empty import empty_pipeline
 from .need import OFFLOADS, Need, Offload, Size, needs_of
 
 _SHARE = {"cpu": 0.6, "cuda": 0.45}
-"""How much of a single convolution's speed a whole network keeps: a guess, which only the printed time rests on."""
+"""Assumed speed of a whole network relative to a single convolution; only the printed time depends on it."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a clip is drawn.
+    """One combination of memory settings.
 
     Args:
         model: the variant, its precision included.
         device: cpu or cuda.
         together: whether guidance runs its branches in one batch.
-        offload: what waits in the CPU's memory.
+        offload: what is offloaded to CPU memory.
         decode_chunk: frames decoded at once, for families that can; None = all.
-        need: bytes on the device at the worst moment.
-        parts: bytes of weights by network.
-        made: phase -> bytes of tensors made.
-        flops: arithmetic of one clip.
+        need: peak bytes on the device.
+        parts: network -> bytes of weights.
+        made: phase -> bytes of tensors allocated.
+        flops: FLOPs of one clip.
     """
 
     model: str
@@ -48,16 +48,16 @@ class Way:
     flops: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """JSON-ready values."""
         return asdict(self)
 
 
 def ways(model: str, size: Size, steps: int, device: str, offloads: tuple[Offload, ...] | None = None) -> Iterator[Way]:
-    """Every way, the fastest first; one precision after the other, from the one that was named or saved.
+    """Every combination, fastest first; one precision after another, starting with the named or saved one.
 
     Args:
-        model: a variant; a precision that it names stays.
-        offloads: those allowed; None = all that the device can.
+        model: a variant; a precision in its name is kept.
+        offloads: the allowed ones; None = all that the device supports.
     """
     allowed = offloads or (OFFLOADS if device == "cuda" else ("none",))
     for name in _precisions(model, device):
@@ -73,9 +73,9 @@ def ways(model: str, size: Size, steps: int, device: str, offloads: tuple[Offloa
 
 
 def adapter_bytes(name: str) -> int:
-    """What the adapters of a variant take, which stand in float32 on their base."""
+    """Bytes of a variant's adapters, which are kept in float32."""
     files = (file for use in parse(name).adapters for file in use.folder.rglob("*.safetensors"))
-    # Saved in both layouts, an adapter is loaded once.
+    # An adapter saved in both layouts is loaded once.
     files = (file for file in files if file.name != PEFT_WEIGHTS or not file.with_name(WEIGHTS).exists())
     return sum(4 * tensor.count for file in files for tensor in header(file).values())
 
@@ -87,7 +87,7 @@ def _way(name: str, need: Need, device: str, steps: int, together: bool, offload
 
 
 def _precisions(model: str, device: str) -> list[str]:
-    """The variant as it was named, then in fewer bits where it names none."""
+    """The variant as named, then in lower precisions if the name has none."""
     if parse(model).precision is not None:
         return [model]
     from ..variants import QUANTIZED, model_folder
@@ -104,10 +104,10 @@ def _precisions(model: str, device: str) -> list[str]:
 def choose(
     model: str, size: Size, steps: int, device: str, memory: int, offloads: tuple[Offload, ...] | None = None
 ) -> Way:
-    """The fastest way that needs no more than `memory` bytes.
+    """The fastest combination that needs at most `memory` bytes.
 
     Raises:
-        NakawariError: not even the smallest fits.
+        NakawariError: even the smallest does not fit.
     """
     smallest: Way | None = None
     for way in ways(model, size, steps, device, offloads):
@@ -118,7 +118,7 @@ def choose(
     assert smallest is not None
     raise NakawariError(
         f"{size.frames} frames of {size.width}x{size.height} do not fit into {words(memory)} with {model}: the "
-        f"smallest way ({smallest.model}, offload {smallest.offload}) takes {words(smallest.need)}; give a smaller "
+        f"smallest setting ({smallest.model}, offload {smallest.offload}) takes {words(smallest.need)}; give a smaller "
         "--size, fewer frames, or more --memory."
     )
 
@@ -131,19 +131,19 @@ def parse_memory(text: str) -> int:
     except ValueError:
         amount = 0.0
     if amount <= 0 or not unit.endswith(("GB", "MB")):
-        raise UsageError(f"{text!r} is not an amount of memory; write it as 8GB or 900MB.")
+        raise UsageError(f"{text!r} is not an amount of memory; write for example 8GB or 900MB.")
     return int(amount * (1e9 if unit.endswith("GB") else 1e6))
 
 
 def seconds_of(way: Way) -> float:
-    """About how long a clip takes on this machine."""
+    """Estimated seconds per clip on this machine."""
     dtype = {"fp32": torch.float32}.get(parse(way.model).precision or "")
     return way.flops / speed(way.device, dtype or (torch.bfloat16 if way.device == "cpu" else torch.float16))
 
 
 @torch.no_grad()
 def speed(device: str, dtype: torch.dtype) -> float:
-    """About how many operations a second a network gets done, from the speed of one convolution, which is measured."""
+    """Estimated FLOPs per second of a network, from the measured speed of one convolution."""
     layer = torch.nn.Conv2d(320, 320, 3, padding=1, device=device, dtype=dtype)
     picture = torch.zeros(4, 320, 40, 64, device=device, dtype=dtype)
     layer(picture)

@@ -1,1 +1,1 @@
-"""Training: one loop, fed by a recipe, minimising whatever an objective says."""
+"""Training: one loop for all recipes and objectives."""

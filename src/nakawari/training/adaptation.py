@@ -1,4 +1,4 @@
-"""What `nakawari adapt` does without a recipe: a recipe made from a few words, with defaults that we stand behind."""
+"""`nakawari adapt` without a recipe: a recipe from the command's options and the model's defaults."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ from .recipe_yaml import apply_overrides
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; sizes are (height, width), rates per optimizer step. None: as `defaults` says for the
-    model, and of triplets as many frames as each has.
-
-    `windows`: so many whole frames get their guides once (see `WindowsParams`), where the model has a guide and the
-    data are clips; 0 = each crop gets its own."""
+    """The options of the command; sizes are (height, width). None: the model's `defaults`, and for triplets as many
+    frames as each has. `windows`: number of windows of whole frames whose guides are computed once (see
+    `WindowsParams`), if the model has a guide and the data are clips; 0 = a guide for each crop."""
 
     model: str
     data: Path
@@ -48,7 +46,7 @@ WINDOW = 160, 256
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
-    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` words over it."""
+    """A recipe for an adapter on `words.data`, clips or triplets; `changes` are `key=value` overrides."""
     chosen = defaults_of(words.model)
     data, can_validate = crops_of(words, chosen, default(words.windows, chosen.windows[0]))
     steps, batch = default(words.steps, chosen.steps), default(words.batch_size, chosen.batch)
@@ -75,14 +73,14 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
         "workers": 1,
     }
     apply_overrides(values, changes)
-    # Only frames teach a decoder.
+    # A decoder is trained by decoded frames only.
     taught = chosen.decoder_rank if values["objective"].get("pixel") else 0
     values["objective"]["lora"].setdefault("decoder_rank", taught)
     return parse_recipe(values, "The adaptation")
 
 
 def optim_of(steps: int, batch: int, rate: float) -> dict[str, Any]:
-    """The `optim` of a recipe; the rate falls to a twentieth."""
+    """The `optim` of a recipe; the learning rate decays to a twentieth."""
     return {
         "lr": rate,
         "steps": steps,
@@ -95,7 +93,7 @@ def optim_of(steps: int, batch: int, rate: float) -> dict[str, Any]:
 
 
 def crops_of(words: Any, chosen: Defaults, windows: int) -> tuple[dict[str, Any], bool]:
-    """The `data` of a recipe from a command's words, and whether there is anything to validate on."""
+    """The `data` of a recipe from a command's options, and whether there are validation samples."""
     source = source_of(words.data, chosen.span)
     clips = source["kind"] == "clips"
     count = words.frames or (chosen.frames if clips else 3)
@@ -117,17 +115,17 @@ def _has_fast_bf16() -> bool:
 
 
 def source_of(path: Path, span: tuple[int, int]) -> dict[str, Any]:
-    """Clips where there are videos or long sequences, else triplets; `span` as in `ClipsParams`."""
+    """A source of clips if there are videos or long sequences, otherwise of triplets; `span` as in `ClipsParams`."""
     if _has_triplets(path):
         return {"kind": "triplets", "path": str(path)}
     return {"kind": "clips", "path": str(path), "min_change": 1.0, "span": list(span)}
 
 
 def held_out(path: Path, clips: bool, frames: int) -> float | None:
-    """The share of the data that training leaves to validation: about a tenth of its sources, and at least one.
+    """The share of the data that is held out for validation: about a tenth of its sources, and at least one.
 
-    Of fewer than four sources, the end of the longest clip, or one of the triplets (see `clips.in_split`). None where
-    the data have a part of their own for validation; 0, with a warning, where there is too little to spare any.
+    With fewer than four sources, the end of the longest clip, or one of the triplets (see `clips.in_split`). None if
+    the data have a validation part; 0, with a warning, if there is too little data.
     """
     if not clips:
         if {"train", "val"} <= parts_of(path):
@@ -145,11 +143,11 @@ def held_out(path: Path, clips: bool, frames: int) -> float | None:
 
 
 def _enough(wanted: int, there: int, least: int) -> float:
-    """`wanted` of what is there, as a share; 0 with a warning where less than as much would be left."""
+    """`wanted` samples as a share of `there`; 0 with a warning if fewer than `least` exist."""
     if 2 * wanted <= there:
         return wanted / there
     if there >= least:
-        sentence = "There is too little to hold any out: nothing is validated, and best/ holds the last weights."
+        sentence = "There is too little data to hold any out: there is no validation, and best/ holds the last weights."
         warnings.warn(sentence, NakawariWarning, stacklevel=2)
     return 0.0
 

@@ -1,4 +1,4 @@
-"""Which samples a step sees: a pure function of the step, whatever the split into micro-batches and processes."""
+"""The samples of a step: a pure function of the step, independent of micro-batches and processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Samples(Protocol):
 
 
 class Indexed(Dataset):
-    """Samples that know their position."""
+    """A dataset view of `Samples`; adds each sample's index."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
@@ -34,7 +34,7 @@ class Indexed(Dataset):
 
 
 def check_divides(batch_size: int, accumulation: int, processes: int) -> None:
-    """Raise `UsageError` where a global batch cannot be shared evenly."""
+    """Raise `UsageError` if a global batch cannot be divided evenly."""
     if batch_size % (accumulation * processes):
         raise UsageError(
             f"optim.batch_size {batch_size} cannot be split evenly into optim.accumulation {accumulation} times "
@@ -63,5 +63,5 @@ class StepIndices:
 
 
 def batches(samples: Samples, indices: StepIndices, workers: int) -> Iterator[Batch]:
-    """Collated micro-batches in order, made by `workers` processes (0 = this one)."""
+    """Collated micro-batches in order, loaded by `workers` processes (0 = this one)."""
     return made(Indexed(samples), indices, workers, collate)

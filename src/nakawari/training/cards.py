@@ -1,4 +1,4 @@
-"""What the card of a trained model says of its training: recipe, data, scores of validation, base and licence."""
+"""The training section of a model card: recipe, data, validation scores, base and licence."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .recipe import Recipe, load_recipe
 
 TITLE = "Training"
 OWN_LICENSE = "apache-2.0"
-"""Of the models that ship, as of the code."""
+"""Licence of the shipped models, the same as that of the code."""
 
 
 def describe_training(
     folder: Path, recipe: Recipe, run: Path, step: int, scores: Mapping[str, float | None], drawings: int
 ) -> None:
-    """Write into the card of `folder` how it was trained.
+    """Write the training section into the card of `folder`.
 
     Args:
         recipe: of the run.
-        run: its folder, whose `recipe.yaml` says by which version and on which data.
-        step: how many steps the saved weights have had.
-        scores: of the validation at that step; {} where there was none.
-        drawings: how many pictures it has seen, as `trained_on.json` lists them.
+        run: its folder, whose `recipe.yaml` holds the version and the data fingerprint.
+        step: optimizer steps of the saved weights.
+        scores: of the validation at that step; {} without one.
+        drawings: number of training pictures, as listed in `trained_on.json`.
     """
     written = run / "recipe.yaml"
     provenance = (load_recipe(written).provenance if written.is_file() else None) or {}
@@ -42,7 +42,7 @@ def describe_training(
 
 
 def _base(recipe: Recipe) -> str | None:
-    """The variant that training started from, or that a student was made of; None for new weights."""
+    """The variant that training started from, or the teacher of a student; None for new weights."""
     model = recipe.model
     return model.base or (model.student.of if model.student else None)
 
@@ -74,7 +74,7 @@ def _text(
         "what was minimised": f"`{recipe.objective.kind}`",
         "steps": f"{step:,} of {recipe.optim.steps:,}{chosen}",
         "fingerprint of the data": f"`{provenance['data']}`" if provenance.get("data") else None,
-        "drawings seen": f"{drawings:,}, by SHA-256 in `trained_on.json`" if drawings else "none of a file",
+        "training pictures": f"{drawings:,}, by SHA-256 in `trained_on.json`" if drawings else "none from files",
         "made by": f"nakawari {version}" + (f", commit `{commit}`" if commit else "") if version else None,
     }
     rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items() if fact)
@@ -83,7 +83,7 @@ def _text(
 | --- | --- |
 {rows}
 
-The licence is that of the base and of the drawings, as far as they bind what was learnt from them.
+The licence is that of the base and of the training pictures, as far as these apply to a trained model.
 
 ### Validation
 
@@ -102,6 +102,6 @@ def _scores(recipe: Recipe, scores: Mapping[str, float | None]) -> str:
         f"| {name} | {'not finite' if value is None else f'{value:.6g}'} |" for name, value in scores.items()
     )
     return (
-        f"Means over the {recipe.validation.samples:,} samples that were held out while training, by which the step "
+        f"Means over the {recipe.validation.samples:,} samples held out from training, by which the step "
         f"was chosen: scores on other samples may be lower.\n\n| score | value |\n| --- | ---: |\n{rows}"
     )

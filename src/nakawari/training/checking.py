@@ -1,4 +1,4 @@
-"""What would stop a recipe before its first step, found without loading a model or decoding a clip."""
+"""Check a recipe's model and data without loading a model or decoding a clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .recipe import Recipe
 
 
 def problems(recipe: Recipe) -> list[str]:
-    """One sentence for each model or folder of data that is not there."""
+    """One sentence for each missing model or data folder."""
     model = recipe.model
     names = [model.base, model.student and model.student.of, getattr(recipe.objective, "teacher", None)]
     checks: list[Callable[[], object]] = [lambda name=name: check_name(name) for name in names if name]

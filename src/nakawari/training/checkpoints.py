@@ -1,7 +1,7 @@
-"""Checkpoints: folders `checkpoints/step-N/` that are whole or absent, and from which a run goes on exactly.
+"""Checkpoints: folders `checkpoints/step-N/`, written atomically, from which a run resumes exactly.
 
-Random state needs no file: every draw is seeded from the recipe's seed and a sample's position, so the position
-in the data (`step` times the batch size) is the random state.
+No random state is saved: every random number is seeded from the recipe's seed and a sample's position, so the
+position in the data (`step` times the batch size) is the random state.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Named = Mapping[str, torch.nn.Parameter]
 
 _NAME = re.compile(r"step-(\d+)")
 _LEFTOVER = re.compile(r"\.step-\d+\.old|\.(?P<name>[^.]+)\.[0-9a-f]{8}(\.\w+)?")
-"""Temporaries of `atomic_path`, and checkpoints on their way out."""
+"""Names of temporaries of `atomic_path`, and of checkpoints being removed."""
 
 
 def folder_of(run: Path, step: int) -> Path:
-    """Where the checkpoint of `step` stands."""
+    """The folder of the checkpoint of `step`."""
     return run / "checkpoints" / f"step-{step}"
 
 
 def saved_steps(run: Path) -> list[int]:
-    """The steps of all whole checkpoints, ascending."""
+    """The steps of all complete checkpoints, ascending."""
     found = (_NAME.fullmatch(path.name) for path in (run / "checkpoints").glob("step-*"))
     return sorted(int(match[1]) for match in found if match)
 
 
 def is_good(run: Path, step: int) -> bool:
-    """Whether the step that a checkpoint was written after was finite, and its weights are."""
+    """Whether the step before a checkpoint was finite and its weights are finite."""
     folder = folder_of(run, step)
     with safe_open(folder / "weights.safetensors", "pt") as file:
         finite = all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118 - no mapping
@@ -80,14 +80,14 @@ def save(
 def _drop_all_but(run: Path, keep: int) -> None:
     for step in saved_steps(run)[:-keep]:
         old = folder_of(run, step)
-        # A removal that is cut short must not look like a checkpoint.
+        # An interrupted removal must not look like a checkpoint.
         remove(old.rename(old.with_name(f".{old.name}.old")))
 
 
 def load(
     run: Path, step: int, learning: Learning, optimizer: torch.optim.Optimizer, average: WeightAverage | None
 ) -> dict[str, Any]:
-    """Put a checkpoint back into its parts, in place, and return its state. Strict: every name must be there."""
+    """Load a checkpoint into model and optimizer in place, and return its state. Strict: every name must exist."""
     folder = folder_of(run, step)
     state = read_json(folder / "state.json")
     weights = load_tensors(folder / "weights.safetensors", learning.parameters)
@@ -138,7 +138,7 @@ def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, learning: Lear
 
 
 def sweep(run: Path) -> None:
-    """Tidy what a killed process left: half-written temporaries go, a folder renamed for replacement comes back."""
+    """Clean up after a killed process: remove temporaries, restore a folder that was renamed for replacement."""
     for parent in (run, run / "checkpoints", run / "samples"):
         for path in parent.glob(".*"):
             match = _LEFTOVER.fullmatch(path.name)

@@ -1,8 +1,7 @@
-"""A watch over a student's latents while it learns: does it vary as its teacher does?
+"""Collapse detection: compare the standard deviation of a student's clean latents with its teacher's during training.
 
-Both are asked at the same x_t, times and conditions, so a healthy student's clean latents have the teacher's standard
-deviation, whatever either knows. The measure is that of `nakawari diagnose latents`, at some times of the process in
-place of a whole sampling.
+Both are evaluated on the same x_t, timesteps and conditions, so a healthy student's x0 has the teacher's standard
+deviation. The measure is that of `nakawari diagnose latents`, at a few timesteps instead of a whole sampling run.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 class CollapseWatch:
-    """Counts looks; a run that is resumed counts anew."""
+    """Counts the checks outside the band; a resumed run starts at zero."""
 
     def __init__(self, params: WatchParams) -> None:
         self.params, self.outside = params, 0
 
     def due(self, step: int) -> bool:
-        """Whether this step is looked at."""
+        """Whether this step is checked."""
         return step % self.params.every == 0
 
     def judge(self, step: int, ratios: dict[str, float]) -> str | None:
-        """Take note of ratios student / teacher by time; a reason to stop, or None."""
+        """Record the ratios student / teacher by timestep; returns a reason to stop, or None."""
         worst = max(ratios, key=lambda name: abs(math.log(max(ratios[name], 1e-12))))
         low = 1 / self.params.band
         if step < self.params.start or low <= ratios[worst] <= self.params.band:
@@ -53,8 +52,8 @@ def deviation_ratios(
     """Standard deviation of the student's clean latents over the teacher's, the geometric mean over the samples.
 
     Args:
-        x0, noise: (B, F, C, h, w), what x_t is made of.
-        times: name -> a time.
+        x0, noise: (B, F, C, h, w), the parts of x_t.
+        times: name -> timestep.
         student, teacher: (x_t, times (B,)) -> network output.
     """
     found = {}
@@ -67,7 +66,7 @@ def deviation_ratios(
 
 
 def watched_times(process: Process) -> dict[str, Tensor]:
-    """The noisiest time, where sampling starts, and the quartiles of the times of training."""
+    """The noisiest timestep, where sampling starts, and the quartiles of the training timesteps."""
     drawn = process.training_times(4096, torch.Generator().manual_seed(0)).sort().values
     quartiles = {"upper": drawn[3 * 1024], "middle": drawn[2 * 1024], "lower": drawn[1024]}
     return {"last": torch.as_tensor(process.last_time).to(drawn.dtype), **quartiles}

@@ -1,4 +1,4 @@
-"""Latents and conditions on disk, keyed by what they were made of: a clip seen again costs a read."""
+"""A disk cache of latents and conditions, keyed by their inputs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Encode = Callable[[Batch, Sequence[bool]], tuple[Condition, Tensor]]
 
 
 class ConditionCache:
-    """A folder of safetensors files, one per clip, guide on or off, prompt, rate, and model.
+    """A folder of safetensors files, one per clip, guide on or off, prompt, frame rate, and model.
 
     Args:
-        folder: where; made when absent, shared by runs and processes.
-        pipeline: the model whose networks make the conditions; every weight but those of denoiser and point control is
+        folder: created if missing, shared by runs and processes.
+        pipeline: the model that computes the conditions; all weights except those of denoiser and ControlNet are
             part of the key.
-        references: keep the decoder's reference features, which only a pixel term reads and which are large.
+        references: keep the decoder's reference features, which are large and only needed by a pixel term.
     """
 
     def __init__(self, folder: Path, pipeline: InterpolationPipeline, references: bool) -> None:
@@ -41,7 +41,7 @@ class ConditionCache:
         self.hits = self.misses = 0
 
     def encoded(self, batch: Batch, guided: Sequence[bool], encode: Encode) -> tuple[Condition, Tensor]:
-        """As `encode`, reading what is there and writing what is not; sample by sample."""
+        """As `encode`, reading cached samples and writing the others, one by one."""
         found = [self._one(batch, row, flag, encode) for row, flag in enumerate(guided)]
         conditions, latents = zip(*found, strict=True)
         device = batch["frames"].device
@@ -76,7 +76,7 @@ class ConditionCache:
 
 
 def model_key(pipeline: InterpolationPipeline) -> str:
-    """SHA-256 over the pipeline's settings and the weights of all its networks but the denoiser and point control."""
+    """SHA-256 over the pipeline's settings and the weights of all its networks except denoiser and ControlNet."""
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     digest = hash_states({k: v for k, v in networks.items() if v is not pipeline.denoiser and k != CONTROL})
     digest.update(json.dumps(dict(pipeline.config), default=str, sort_keys=True).encode())
@@ -100,7 +100,7 @@ def _write(path: Path, condition: Condition, latents: Tensor) -> None:
 
 
 def _read(path: Path) -> tuple[Condition, Tensor] | None:
-    """What `_write` wrote; None where nothing whole is there."""
+    """The contents of a file of `_write`; None if it is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -121,5 +121,5 @@ def _read(path: Path) -> tuple[Condition, Tensor] | None:
 
 
 def _below(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """What is named `name.KEY`, by KEY."""
+    """The tensors named `name.KEY`, by KEY."""
     return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}

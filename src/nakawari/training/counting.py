@@ -1,4 +1,4 @@
-"""What a training run needs, counted without a weight: its own objective takes a step on the meta device."""
+"""Memory and arithmetic of a training run, counted by running its objective on the meta device."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from .students import make_student
 from .teacher import Teacher
 
 OPTIMIZER = 8
-"""Bytes that AdamW keeps for each number that learns."""
+"""Bytes that AdamW keeps for each trained parameter."""
 
 
 @dataclass(frozen=True)
 class TrainingNeed:
-    """What a run takes, in bytes.
+    """Memory of a run in bytes.
 
     Args:
-        trained, parameters: parameters that learn, and all of the denoiser, adapter included.
+        trained, parameters: trained parameters, and all of the denoiser, adapter included.
         weights: frozen network -> bytes; a teacher's as `teacher's NAME`.
-        kept: `trained weights`, `gradients`, `optimizer`, and `averaged weights` where there are such.
+        kept: `trained weights`, `gradients`, `optimizer`, and `averaged weights` with EMA.
         step: most bytes of one pass and its backward pass beyond the gradients; `waiting` networks left out, and what
             is put together of a shared denoiser included.
-        drawing: most bytes that a validation makes.
-        waiting: bytes of `weights` that are on the device only while a clip is encoded.
-        encoding: most bytes made while a clip is encoded.
+        drawing: peak bytes of a validation.
+        waiting: bytes of offloaded `weights`, on the device only while a clip is encoded.
+        encoding: peak bytes of encoding a clip.
         flops: arithmetic of an optimizer step.
     """
 
@@ -59,7 +59,7 @@ class TrainingNeed:
     flops: int
 
     def peak(self, device: str) -> int:
-        """Bytes on `device` (cpu or cuda) at the worst moment."""
+        """Peak bytes on `device` (cpu or cuda)."""
         there = sum(self.weights.values()) + sum(self.kept.values())
         slack = SLACK[device]
         worst = max(
@@ -166,8 +166,8 @@ def _encoding(objective: PipelineObjective, batch: dict[str, Any]) -> Work:
 
 
 def empty_objective(recipe: Recipe, device: str) -> tuple[PipelineObjective, list[str]]:
-    """The objective of `recipe` on the meta device, as `device` would have it, and the networks that wait in the CPU's
-    memory there. Nothing of it looks at a disk."""
+    """The objective of `recipe` on the meta device, configured for `device`, and its offloaded networks. Does not
+    access the disk."""
     params, module = recipe.objective, module_of(recipe.objective.kind)
     pipeline = _empty_model(recipe, device)
     waits = only_for_conditions(pipeline, params) if getattr(params, "offload", False) else []
@@ -177,7 +177,7 @@ def empty_objective(recipe: Recipe, device: str) -> tuple[PipelineObjective, lis
         words["teacher"] = Teacher(empty_pipeline(params.teacher, device), params.teacher, params.teacher_sampling)
     objective = module.build(params.model_copy(update=plain), pipeline, recipe, **words).to("meta").train()
     if getattr(objective, "teacher", None) is not None:
-        # A teacher's drawings are made apart, without gradient; a step sees latents of their shape.
+        # A teacher's drawings are made separately, without gradient; a step uses latents of their shape.
         objective.target = replace(objective.target, drawings=None)
     names = [name for name, part in pipeline.components.items() if any(part is one for one in waits)]
     return objective, names
@@ -194,7 +194,7 @@ def _empty_model(recipe: Recipe, device: str) -> InterpolationPipeline:
 
 
 def largest(recipe: Recipe) -> int:
-    """Bytes of the weights that a run loads, as they are saved; nothing is loaded."""
+    """Bytes of the saved weights that a run loads; nothing is loaded."""
     model = recipe.model
     names = [model.base, model.student and model.student.of, getattr(recipe.objective, "teacher", None)]
     return sum(variants.weights_bytes(name) for name in names if name is not None)

@@ -1,6 +1,6 @@
-"""The files behind a recipe's `data`: which are for training, which for validation, and their fingerprint.
+"""The files of a recipe's `data`: their split into training and validation, and their fingerprint.
 
-Where a data set has parts, training takes the part named train and validation the part named val. What is named test is
+If a data set has parts, training uses the part named train and validation the part named val. A part named test is
 never opened.
 """
 
@@ -41,10 +41,10 @@ Preparing = Callable[[str, int, int], None]
 
 
 class DataFiles:
-    """What the sources of a recipe's `data` hold, found and decoded once.
+    """The contents of the sources of a recipe's `data`, found and decoded once.
 
     Args:
-        preparing: told about long work: what it is, how much is done, and of how much.
+        preparing: progress callback for long work, (what, done, total).
     """
 
     def __init__(self, data: DataParams, preparing: Preparing | None = None) -> None:
@@ -52,7 +52,7 @@ class DataFiles:
         self._decoded = cache(self._decode)
 
     def clips(self, number: int, split: Split) -> list[Clip]:
-        """The clips of source `number` for one split. Raises `UsageError` where there are none."""
+        """The clips of source `number` for one split. Raises `UsageError` if there are none."""
         params = self.data.sources[number]
         decoded = self._decoded(number)
         parts = [part_of(Path(clip.name) / "_", Path()) for clip in decoded]
@@ -65,7 +65,7 @@ class DataFiles:
         return found
 
     def samples(self, number: int, split: Split) -> list[Sample]:
-        """The samples of source `number` for one split, each with truth. Raises `UsageError` where there are none."""
+        """The samples of source `number` for one split, each with truth. Raises `UsageError` if there are none."""
         params = self.data.sources[number]
         found = triplets_in_split(params, split)
         if not found:
@@ -82,8 +82,8 @@ class DataFiles:
         bare = {name: _without_suffix(name) for name in captions}
         if absent := sorted(name for name in captions if bare[name] not in names):
             raise NakawariError(
-                f"{params.path / CAPTIONS} names {len(absent)} clips that are not there, such as {absent[0]}; "
-                "correct the names, or take the lines out."
+                f"{params.path / CAPTIONS} names {len(absent)} missing clips, such as {absent[0]}; "
+                "correct the names, or remove the lines."
             )
         return {names[bare[name]]: caption for name, caption in captions.items()}
 
@@ -105,7 +105,7 @@ def folder_of(params: ClipsParams | TripletsParams) -> Path:
 
 
 def triplets_in_split(params: TripletsParams, split: Split) -> list[Sample]:
-    """The samples with truth of a source that training, or validation, may see."""
+    """The samples with truth of a source in one split."""
     root = folder_of(params)
     if split == "validation" and params.split is None and {"train", "val"} <= parts_of(root):
         return _with_truth(open_for_training(root, "val"))
@@ -119,7 +119,7 @@ def triplets_in_split(params: TripletsParams, split: Split) -> list[Sample]:
 
 
 def data_fingerprint(data: DataParams) -> str:
-    """SHA-256 over the files that a recipe trains on and how they are drawn."""
+    """SHA-256 over the training files of a recipe and their sampling settings."""
     digest = hashlib.sha256(data.model_dump_json(exclude=_not_counted(data)).encode())
     for source in data.sources:
         if isinstance(source, ClipsParams):
@@ -132,7 +132,7 @@ def data_fingerprint(data: DataParams) -> str:
 
 
 def files_seen(data: DataParams) -> set[str]:
-    """Fingerprints of every picture and video that a run of these data reads, for training or for validation."""
+    """Fingerprints of all pictures and videos that a run reads, for training or for validation."""
     paths: set[Path] = set()
     for source in data.sources:
         if isinstance(source, ClipsParams):
@@ -153,7 +153,7 @@ def _with_truth(dataset: Dataset) -> list[Sample]:
 
 
 def _not_counted(data: DataParams) -> Any:
-    """Keys that came later count only where they are used, so that a run begun before them can be resumed."""
+    """Unused keys of later revisions, left out of the fingerprint so that older runs can be resumed."""
     unused = {name for name in ("buckets", "distinct", "tracks", "windows") if not getattr(data, name)}
     plain = {}
     for number, source in enumerate(data.sources):

@@ -1,4 +1,4 @@
-"""The `data` of a recipe: where samples come from, how large they are, and what is changed about them."""
+"""The `data` of a recipe: sources, sizes and augmentation of the samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SyntheticParams(RecipePart):
     """Synthetic scenes; see `nakawari.data.training_data.SyntheticSource`.
 
     Args:
-        weight: how often a sample comes from this source, beside the others.
-        reach: smallest and largest travel of what moves, in frame widths.
+        weight: relative frequency of samples from this source.
+        reach: smallest and largest displacement of moving objects, in frame widths.
     """
 
     kind: Literal["synthetic"]
@@ -34,15 +34,16 @@ class ClipsParams(RecipePart):
 
     Args:
         path: the folder.
-        weight: how often a sample comes from this source, beside the others.
+        weight: relative frequency of samples from this source.
         span: fewest and most source frames from key to key.
-        min_change: mean change between the keys, of 255, below which a window is drawn again.
-        decode_size: height and width at which clips are kept on disk, decoded once; None = in memory, as they are.
-        held_out: share of the clips' sources that training leaves to validation, or of the longest clip's frames where
-            there are fewer than four sources; without meaning where the data have a part named val.
-        balance: the folders directly below `path` (shows) count alike, however many clips each has.
-        uneven: share of windows whose inner frames stand at random times instead of even ones, so that the keys do not
-            say where things are in them: for point control, which learns from what only its tracks tell.
+        min_change: mean change between the keys, of 255, below which a window is resampled.
+        decode_size: height and width at which clips are decoded once and cached on disk; None = in memory, at their
+            size.
+        held_out: share of the clips' sources held out for validation, or of the longest clip's frames if there are
+            fewer than four sources; ignored if the data have a part named val.
+        balance: sample the folders directly below `path` (shows) equally often, regardless of their number of clips.
+        uneven: share of windows whose inner frames are at random instead of even times, so that the keys do not
+            determine the positions in them; for training point control.
     """
 
     kind: Literal["clips"]
@@ -59,14 +60,14 @@ class ClipsParams(RecipePart):
 class TripletsParams(RecipePart):
     """A data set with true drawings between its keys; see `nakawari.data.triplets.open_dataset` for its layouts.
 
-    With as many `data.frames` as a sample has, every frame is true. With more, the true drawings stand at their times
-    (on both neighbours of a time between two frames), the others are cross-fades, and no loss sees them.
+    With as many `data.frames` as a sample has, every frame is true. With more, the true drawings are at their times
+    (on both neighbours of a time between two frames); the others are cross-fades and excluded from the loss.
 
     Args:
         path: the folder.
-        weight: how often a sample comes from this source, beside the others.
-        split: train or val, where the layout has splits; None = train, and val to validate. Test is never read.
-        held_out: share of the films or clips that training leaves to validation.
+        weight: relative frequency of samples from this source.
+        split: train or val, if the layout has splits; None = train, and val for validation. Test is never read.
+        held_out: share of the films or clips held out for validation.
     """
 
     kind: Literal["triplets"]
@@ -77,14 +78,14 @@ class TripletsParams(RecipePart):
 
 
 class DragsParams(RecipePart):
-    """Scenes with tracks, for a family with point control; see `nakawari.data.drag_scenes`. Beside other sources, each
+    """Scenes with tracks, for a family with point control; see `nakawari.data.drag_scenes`. With several sources, each
     batch comes from one of them.
 
     Args:
-        weight: how often a batch comes from this source, beside the others.
+        weight: relative frequency of batches from this source.
         look: plain, or target, the look of another show.
-        window: height and width of a window about the sprite that is cut from each scene: for an autoencoder, which
-            learns from it at a fraction of the cost; without tracks. None = the whole scene.
+        window: height and width of a crop around the sprite, without tracks: cheaper training of an autoencoder.
+            None = the whole scene.
     """
 
     kind: Literal["drags"]
@@ -97,8 +98,8 @@ class CurriculumParams(RecipePart):
     """Motion grows from `start` to its full reach over the first `samples` samples.
 
     Args:
-        start: the share of the reach at the beginning.
-        samples: over how many samples it grows; 0 = none, the full reach from the beginning.
+        start: initial share of the reach.
+        samples: number of samples over which it grows; 0 = the full reach from the beginning.
     """
 
     start: float = Field(0.3, gt=0, le=1)
@@ -106,11 +107,11 @@ class CurriculumParams(RecipePart):
 
 
 class WindowsParams(RecipePart):
-    """Windows of whole frames, made once with the model's guide and kept below `data.cache`; training cuts its crops
-    from these. Validation draws whole frames of this size.
+    """Windows of whole frames, computed once with the model's guide and kept below `data.cache`; training crops
+    are cut from them. Validation uses whole frames of this size.
 
     Args:
-        count: how many.
+        count: number of windows.
         size: height and width of a window.
     """
 
@@ -119,15 +120,15 @@ class WindowsParams(RecipePart):
 
 
 class AugmentParams(RecipePart):
-    """Changes that make more samples of the same clips; see `nakawari.data.augmentation`.
+    """Data augmentation; see `nakawari.data.augmentation`.
 
     Args:
-        mirror: share of the samples in which left and right change places.
-        flip: share in which above and below do.
-        reverse: share that runs backwards in time.
-        channels: share whose colour channels change places.
-        inversion: share in which light becomes dark.
-        crop: a random window of a frame instead of the largest one at its centre.
+        mirror: share of the samples that are flipped horizontally.
+        flip: share of the samples that are flipped vertically.
+        reverse: share of the samples that are reversed in time.
+        channels: share of the samples whose colour channels are permuted.
+        inversion: share of the samples that are inverted in brightness.
+        crop: a random crop of a frame instead of the largest centred one.
     """
 
     mirror: float = Field(0.0, ge=0, le=1)
@@ -146,12 +147,12 @@ class AugmentParams(RecipePart):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> Any:
-        """All and none as earlier revisions wrote them, so that the fingerprints of their data stay the same."""
+        """All and none in the form of earlier revisions, so that data fingerprints do not change."""
         whole = {ALL: True, NONE: False}.get(self.shares())
         return whole if whole is not None and whole == self.crop else dump(self)
 
     def shares(self) -> Augmentation:
-        """The shares alone."""
+        """The shares, without `crop`."""
         return Augmentation(**{name: getattr(self, name) for name in asdict(NONE)})
 
 
@@ -159,20 +160,19 @@ class DataParams(RecipePart):
     """Training data: sources mixed by weight.
 
     Args:
-        sources: where samples come from.
+        sources: the sources of samples.
         size: height and width of a sample.
-        frames: how many frames a sample has, both keys included; of several counts one is drawn for each batch.
-        augment: changes that make more samples of the same clips; true = all, as mini was trained, false = none and
-            no random crops.
-        curriculum: motion that grows.
+        frames: frames of a sample, both keys included; of several counts one is chosen at random for each batch.
+        augment: data augmentation; true = all, as for mini, false = none and no random crops.
+        curriculum: growing motion.
         cache: the folder for decoded clips and windows.
-        buckets: sizes that take the place of `size` in training, one for each batch, clips in the one nearest their
-            own aspect; validation keeps to `size`.
-        distinct: so many samples, then the same ones again in another order, which makes a cache worth its while;
+        buckets: sizes that replace `size` in training, one for each batch, with the clips of the nearest
+            aspect ratio; validation uses `size`.
+        distinct: number of different samples, which are repeated in another order, so that a cache pays;
             0 = always new ones.
-        tracks: so many points at most of each clip are followed through it, for point control to be learnt from; 0 =
-            none, where a source has no tracks of its own.
-        windows: whole frames whose guides are made once; None = frames and guides are made anew for every sample.
+        tracks: most points that are tracked through a clip, to train point control; 0 = none, unless a source has
+            its own tracks.
+        windows: windows of whole frames whose guides are computed once; None = computed for every sample.
     """
 
     sources: list[
@@ -193,11 +193,11 @@ class DataParams(RecipePart):
         if self.windows is None:
             return self
         if any(source.kind not in ("clips", "synthetic") for source in self.sources):
-            raise ValueError("data.windows takes clips and synthetic scenes alone")
+            raise ValueError("data.windows works only with clips and synthetic scenes")
         if self.tracks:
-            raise ValueError("data.windows goes without data.tracks; set one of them alone")
+            raise ValueError("data.windows and data.tracks exclude each other; set only one of them")
         if self.buckets or self.distinct or len(self.frames) > 1:
-            raise ValueError("data.windows goes with one frame count, without buckets and distinct")
+            raise ValueError("data.windows needs a single frame count, no buckets and no distinct")
         if any(want > have for want, have in zip(self.size, self.windows.size, strict=True)):
             raise ValueError(f"data.size {self.size} is larger than data.windows.size {self.windows.size}")
         return self

@@ -1,4 +1,4 @@
-"""From a recipe's `data` to samples: the training stream and the held-out samples."""
+"""Build the training stream and the held-out samples from a recipe's `data`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def training_samples(recipe: Recipe, guide: nn.Module | None = None, files: Data
     """The endless training stream of a recipe.
 
     Args:
-        guide: the model's, which `data.windows` needs.
-        files: of `recipe.data`, so that clips are decoded once for training and validation; None = opened here.
+        guide: the model's guide, needed by `data.windows`.
+        files: of `recipe.data`, shared with validation so that clips are decoded once; None = opened here.
     """
     data, batch_size = recipe.data, recipe.optim.batch_size
     files = files or DataFiles(data)
@@ -52,7 +52,7 @@ def training_samples(recipe: Recipe, guide: nn.Module | None = None, files: Data
 
 
 def _tracked(stream: Stream, recipe: Recipe) -> Stream:
-    """`stream` with tracks where the recipe wants some found."""
+    """`stream` with tracks found by optical flow, if the recipe sets `data.tracks`."""
     return Tracked(stream, recipe.data.tracks, recipe.seed) if recipe.data.tracks else stream
 
 
@@ -68,7 +68,7 @@ def _windows(recipe: Recipe, params: WindowsParams, guide: nn.Module | None, fil
         size=params.size,
         seed=recipe.seed,
     )
-    _captions(files)  # wrong ones are said before any window is made
+    _captions(files)  # report wrong captions before any window is computed
     key = data_fingerprint(data.model_copy(update={"size": params.size}))
     show = partial(files.preparing, "making windows")
     folder = prepare_windows(whole, params.count, guide, f"{key} {recipe.seed}", data.cache, recipe.workers, show)
@@ -93,8 +93,8 @@ def _stream(recipe: Recipe, parts: Sequence[tuple[SampleSource, float]], size: S
 
 
 def held_out_samples(recipe: Recipe, files: DataFiles | None = None) -> list[dict[str, Any]]:
-    """The validation samples: from held-out clips where the recipe has clips, else from scenes with tracks, else
-    synthetic; always the same ones. `files` as in `training_samples`."""
+    """The validation samples: from held-out clips if the recipe has clips, otherwise from scenes with tracks, otherwise
+    synthetic; always the same. `files` as in `training_samples`."""
     if not recipe.validation.samples:
         return []
     data, files = recipe.data, files or DataFiles(recipe.data)
@@ -120,8 +120,8 @@ def held_out_samples(recipe: Recipe, files: DataFiles | None = None) -> list[dic
 def _parts(
     files: DataFiles, numbers: Sequence[int], split: Split, size: Size, sizes: Sequence[Size], random_crop: bool = True
 ) -> list[tuple[SampleSource, float]]:
-    """The sources that have something for frames of `size`, with their weights; cropped at random in training, where
-    `random_crop` and the recipe say so."""
+    """The sources with samples for frames of `size`, with their weights; cropped at random in training if
+    `random_crop` and the recipe allow it."""
     random_crop = random_crop and split == "train" and files.data.augment.crop
     found = []
     for number in numbers:
@@ -142,7 +142,7 @@ def _parts(
 def _clip_source(
     files: DataFiles, number: int, split: Split, size: Size, sizes: Sequence[Size], random_crop: bool
 ) -> tuple[SampleSource | None, float]:
-    """The clips nearest to `size` of all `sizes`, and what share of the source's clips they are."""
+    """The clips for which `size` is the nearest of all `sizes`, and their share of the source's clips."""
     params, clips = files.data.sources[number], files.clips(number, split)
     chosen = [clip for clip in clips if nearest_size(clip.frames, sizes) == size]
     if not chosen:
@@ -161,7 +161,7 @@ def _shows(clips: Sequence[Clip]) -> list[list[Clip]]:
 
 
 def _described(stream: Stream, files: DataFiles) -> Stream:
-    """`stream` with prompts where there are captions, and with the truth marked where frames are made up."""
+    """`stream` with prompts from captions, and with true frames marked if others are cross-fades."""
     captions = _captions(files)
     times: dict[str, Sequence[float]] = {}
     for params in files.data.sources:

@@ -1,7 +1,8 @@
-"""What `adapt`, `distill` and `quantize` do where nothing is said, for each kind of model, by its family and size.
+"""Defaults of `adapt`, `distill` and `quantize`, by the family and size of the model.
 
-The published models are trained near what they were trained on before: their size, frames and loss, a low rate, latents
-alone, conditions kept on disk. Models small enough for a laptop learn faster at a high rate, and from decoded frames.
+Published models are trained with settings close to their original ones: their size, frames and loss, a low learning
+rate, latents only, conditions cached on disk. Models small enough for a laptop learn faster at a high rate, and from
+decoded frames.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from ..variants import model_folder, parse
 from ..weights import saved_parts
 
 LARGE_DENOISER = 100_000_000
-"""Numbers from which on a denoiser counts as one of a published model."""
+"""A denoiser with at least this many parameters counts as a published model."""
 
-# The logarithm of the squared error is PSNR: clips that are nearly right count, too, up to 39 dB.
+# The logarithm of the squared error corresponds to PSNR: nearly correct clips count too, up to 39 dB.
 PIXEL: Mapping[str, Any] = {
     "weight": 1.0,
     "frames": 1,
@@ -32,24 +33,25 @@ PIXEL: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """One kind of model.
+    """The defaults of one kind of model.
 
     Args:
-        target, rank: what an adapter is put on, and its width.
-        decoder_rank: width of a second one on the autoencoder's decoder; 0 = none.
+        target, rank: layers and rank of an adapter.
+        decoder_rank: rank of a second adapter on the autoencoder's decoder; 0 = none.
         size: height and width in training.
         frames: of a clip, both keys included.
         span: fewest and most source frames from key to key.
         batch: samples of an optimizer step.
-        rate, steps: of an adapter.
+        rate, steps: learning rate and steps of an adapter.
         student_rate, student_steps: of a distillation.
-        windows: whole frames whose guides are made once, where the model has a guide; of an adapter and a student.
+        windows: windows of whole frames whose guides are computed once, if the model has a guide; of an adapter and a
+            student.
         objective: other entries of an adapter's objective.
-        sampling: how validation draws, and on how many samples.
-        validated: samples of a validation.
-        measured: clips, frames of each, and their (height, width), on which a plan of precisions is measured.
-        distinct: so many samples that come again, for the cache of conditions; 0 = always new ones.
-        large: a published model, whose memory `fitting` plans.
+        sampling: sampling settings of validation.
+        validated: number of validation samples.
+        measured: clips, frames and (height, width) for measuring a plan of precisions.
+        distinct: number of different samples, for the cache of conditions; 0 = always new ones.
+        large: whether it is a published model, whose memory `fitting` plans.
     """
 
     target: str
@@ -73,10 +75,10 @@ class Defaults:
 
 
 def defaults_of(model: str) -> Defaults:
-    """The choice for the variant `model`, from what its folder says; no weight is read.
+    """The defaults for the variant `model`, from its folder; no weight is read.
 
     Raises:
-        NakawariError: it is no model.
+        NakawariError: it is not a model.
     """
     folder = model_folder(parse(model).base)
     said = read_index(folder)
@@ -93,8 +95,8 @@ def defaults_of(model: str) -> Defaults:
 
 
 def last_time_share(steps: int | None) -> float:
-    """One of a model's own sampling steps is at the noisiest time: so is that share of training, nine tenths of it
-    where one step decides everything. A model that does not say its steps is trained as its family."""
+    """The share of samples at the noisiest timestep: one over the model's number of sampling steps, at most 0.9, since
+    one of the steps is there. A model without default steps is trained like its family."""
     return round(min(0.9, 1 / steps), 3) if steps else 0.0
 
 
@@ -108,12 +110,13 @@ def _mini(steps: int | None) -> Defaults:
 
 
 def _small(family: str, steps: int | None, longest: int) -> Defaults:
-    """A small model that draws every pixel itself: what it is told most is how latents look, then how frames do."""
+    """A small model that draws every pixel itself: losses on latents and, with less weight, on decoded frames."""
     framer = family == "framer"
     return Defaults(
         target=".*" if framer else "linear-and-convolution",
         rank=8,
-        # Trained to its end, such a denoiser draws as well as the decoder lets it: that one learns, too, where it can.
+        # A fully trained denoiser of this size is limited by its decoder, so the decoder is adapted as well if
+        # possible.
         decoder_rank=0 if framer else 8,
         size=(80, 96) if framer else (64, 96),
         frames=min(5, longest),
@@ -132,21 +135,23 @@ def _small(family: str, steps: int | None, longest: int) -> Defaults:
 
 
 def _large(family: str, size: tuple[int, int], longest: int) -> Defaults:
-    """A published model: latents alone; what its memory needs is chosen by `fitting`."""
+    """A published model: loss on latents only; `fitting` chooses the settings that fit the memory."""
     framer = family == "framer"
     return Defaults(
         target="attention+feed-forward" if framer else "spatial-cross-attention",
         rank=32 if framer else 16,
         size=size,
         frames=longest,
-        # Of 24 frames a second this is 24, 12 or 8, which ToonCrafter is told; Framer's footage was taken so, too.
+        # At 24 frames per second this is 24, 12 or 8, ToonCrafter's condition; Framer's footage was sampled in the same
+        # way.
         span=(longest - 1, 3 * (longest - 1)),
         batch=4,
         rate=1e-4,
         steps=1000,
         student_rate=1e-4,
         student_steps=10_000,
-        # As both were trained. min-SNR would weigh ToonCrafter's noisiest time, where drawing begins, with zero.
+        # The original loss of both. min-SNR would give ToonCrafter's noisiest timestep, where sampling starts, zero
+        # weight.
         objective={
             "noise_l1": 0.0,
             "weighting": "native",

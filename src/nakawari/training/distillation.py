@@ -1,4 +1,4 @@
-"""A distillation from a few words instead of a recipe; who teaches whom; which layers matter."""
+"""A distillation recipe from the command's options; roles of teacher and student; importance of layers."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from .students import Copied, importance, make_student, removable
 from .teacher import Teacher
 
 KINDS = ("imitate", "few_step")
-"""The objectives that learn from a teacher."""
+"""The objectives with a teacher."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the command; `size` is (height, width), `learning_rate` per optimizer step; `frames` and `windows`
-    as in `adaptation.Words`.
+    """The options of the command; `size` is (height, width); `frames` and `windows` as in
+    `adaptation.Words`.
 
     Args:
-        width: the student's channels over the teacher's.
-        remove: how many residual layers the student lacks, the least important ones.
+        width: the student's channels relative to the teacher's.
+        remove: number of residual layers to remove, least important first.
     """
 
     teacher: str
@@ -56,7 +56,7 @@ class Words:
 
 
 def make_recipe(words: Words, changes: list[str]) -> Recipe:
-    """A recipe for a student of `words.teacher`; `changes` are `key=value` words over it.
+    """A recipe for a student of `words.teacher`; `changes` are `key=value` overrides.
 
     `words.remove` is not in it yet: see `without_least_important`.
     """
@@ -65,12 +65,12 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
     steps, batch = default(words.steps, chosen.student_steps), default(words.batch_size, 2 * chosen.batch)
     every = max(1, steps // 5)
     data, can_validate = crops_of(words, chosen, default(words.windows, chosen.windows[1]))
-    # Crops of windows hardly ever come again, and their guides, the dear part of a drawing, are made already.
+    # Crops of windows hardly ever repeat, and their guides, the expensive part of a drawing, are precomputed.
     drawings: dict[str, Any] = {}
     if words.regime == "drawings" and "windows" in data:
         drawings = {"cache": None}
     elif words.regime == "drawings":
-        # A drawing costs twenty steps of the teacher: it should come again.
+        # A drawing costs twenty steps of the teacher, so it should be reused.
         data["distinct"] = 64 * batch
     values: dict[str, Any] = {
         "name": f"{words.data.name or 'all'}-student",
@@ -96,7 +96,8 @@ def make_recipe(words: Words, changes: list[str]) -> Recipe:
 
 @dataclass(frozen=True)
 class Roles:
-    """Who teaches whom: names, parameters of the denoisers, what the student begins with (None = it is a variant)."""
+    """Teacher and student: names, parameters of the denoisers, initialisation of the student (None = it is a
+    variant)."""
 
     teacher: str
     teacher_parameters: int
@@ -132,10 +133,10 @@ def _size(denoiser: torch.nn.Module) -> int:
 
 
 def importances(recipe: Recipe, count: int) -> dict[str, float]:
-    """Layer that the student's origin can lack -> the loss of its answers without it, against its own with it, on the
-    recipe's first batch; the least important first. Raises `UsageError` where there are not `count` of them."""
+    """Removable layer of the student's origin -> the loss of its predictions without the layer against those with it,
+    on the recipe's first batch; least important first. Raises `UsageError` if there are fewer than `count`."""
     if recipe.model.student is None:
-        raise UsageError("Only a student can lack layers; give model.student in the recipe.")
+        raise UsageError("Layers can be removed only from a student; give model.student in the recipe.")
     origin = recipe.model.student.of
     pipeline = variants.load(origin, formats={"default": torch.float32}).pipeline
     _check_count(count, len(removable(pipeline.denoiser)))
@@ -156,7 +157,7 @@ def importances(recipe: Recipe, count: int) -> dict[str, float]:
 
 
 def without_least_important(recipe: Recipe, count: int, found: dict[str, float]) -> Recipe:
-    """The recipe with the `count` least important layers left out of the student."""
+    """The recipe with the `count` least important layers removed from the student."""
     _check_count(count, len(found))
     values = recipe.model_dump(mode="json")
     student = values["model"]["student"]
@@ -166,20 +167,20 @@ def without_least_important(recipe: Recipe, count: int, found: dict[str, float])
 
 def _check_count(count: int, there: int) -> None:
     if count > there:
-        raise UsageError(f"Only {there} layers can be left out, not {count}; give --remove a smaller number.")
+        raise UsageError(f"Only {there} layers can be removed, not {count}; give --remove a smaller number.")
 
 
 def prepare(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> int:
-    """Put every drawing that a run will want into the cache; what is there already is not drawn again.
+    """Write every drawing of the teacher that a run needs into the cache; existing ones are not drawn again.
 
     Args:
-        progress: called with samples done and samples in all.
+        progress: called with samples done and total samples.
 
-    Returns: how many were drawn.
+    Returns: the number of new drawings.
     """
     objective = build_objective(recipe)
     if not isinstance(objective, DenoiserObjective) or objective.target.drawings is None:
-        raise UsageError("Only imitating drawings needs any beforehand; leave --prepare out.")
+        raise UsageError("--prepare is for the regime drawings; leave it out.")
     samples, size = training_samples(recipe, guide_of(objective)), recipe.optim.batch_size
     count = recipe.optim.steps * size
     count = min(count, recipe.data.distinct) if recipe.data.distinct else count

@@ -1,4 +1,4 @@
-"""A teacher's drawings on disk: each is sampled once, whenever and by whichever run it is first wanted."""
+"""A disk cache of a teacher's drawings: each is sampled once and shared by runs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _NAME = "latents"
 
 
 class Drawings:
-    """A folder of safetensors files, one per drawing, named by what it depends on: keys, number of frames, guidance,
-    prompt, rate, and the teacher with its weights and settings.
+    """A folder of safetensors files, one per drawing, keyed by keys, number of frames, guidance, prompt, frame rate,
+    and the teacher with its weights and settings.
 
     Args:
-        teacher: draws what is not there.
-        folder: where; made when absent, shared by runs and processes; None = nothing is kept.
+        teacher: draws missing ones.
+        folder: created if missing, shared by runs and processes; None = no cache.
     """
 
     def __init__(self, teacher: Teacher, folder: Path | None) -> None:
@@ -39,7 +39,7 @@ class Drawings:
 
     @cached_property
     def _key(self) -> str:
-        """The teacher with its weights; reading them all takes seconds where they are many."""
+        """The teacher's key, over its weights; takes seconds for a large teacher."""
         return self.teacher.key()
 
     def latents(self, batch: Batch, guided: Sequence[bool]) -> Tensor:
@@ -79,7 +79,7 @@ class Drawings:
 
 
 def _read(path: Path) -> Tensor | None:
-    """None where nothing whole is there."""
+    """The latents in a file; None if it is missing or damaged."""
     if not path.is_file():
         return None
     try:

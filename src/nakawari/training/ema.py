@@ -10,12 +10,12 @@ from torch import Tensor
 
 
 class WeightAverage:
-    """float32 shadows of named parameters.
+    """float32 averages of named parameters.
 
-    The decay of the n-th update is min(decay, (1 + n) / (10 + n)), so that early weights are forgotten fast.
+    The decay of the n-th update is min(decay, (1 + n) / (10 + n)), so that early weights are forgotten quickly.
 
     Args:
-        parameters: name -> parameter, watched by reference.
+        parameters: name -> parameter, held by reference.
         decay: the final decay, in [0, 1).
     """
 
@@ -26,20 +26,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, count: int) -> None:
-        """Draw the shadows towards the weights; `count` updates came before this one."""
+        """Move the averages towards the weights; `count`: number of earlier updates."""
         share = 1 - min(self.decay, (1 + count) / (10 + count))
         for name, parameter in self.parameters.items():
             self.shadow[name].lerp_(parameter.detach().float(), share)
 
     @torch.no_grad()
     def load(self, shadow: Mapping[str, Tensor]) -> None:
-        """Take over shadows that were saved; the names must be those of the parameters."""
+        """Load saved averages; the names must be those of the parameters."""
         for name, value in self.shadow.items():
             value.copy_(shadow[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The parameters hold the averages inside the block, and exactly what they held before it afterwards."""
+        """The parameters hold the averages inside the block, and their exact former values after it."""
         held = {name: value.detach().clone() for name, value in self.parameters.items()}
         self._write(self.shadow)
         try:

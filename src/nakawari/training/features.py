@@ -1,4 +1,4 @@
-"""Feature imitation: a student's blocks answer as the teacher's do, where both have the same shape."""
+"""Feature imitation: match the outputs of a student's blocks to the teacher's, where both have the same shape."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .students import stage_names
 
 
 class FeatureImitation:
-    """Compares the outputs of the blocks that do the same work.
+    """Compares the outputs of corresponding blocks.
 
     Args:
-        student, teacher: denoisers; asked one after the other inside `watching`, the teacher without gradient.
+        student, teacher: denoisers; evaluated one after the other inside `watching`, the teacher without gradient.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
@@ -29,7 +29,7 @@ class FeatureImitation:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside the block outputs are kept."""
+        """Inside the block outputs are recorded."""
         handles = [module.register_forward_hook(self._keep) for pair in self._modules for module in pair]
         try:
             yield
@@ -41,7 +41,7 @@ class FeatureImitation:
     def loss(self, batch: int) -> Tensor:
         """|own - teacher's|^2 / |teacher's|^2, the mean over the blocks of one shape, per sample (batch,).
 
-        Raises: `UsageError` where no block has the teacher's shape.
+        Raises: `UsageError` if no block has the teacher's shape.
         """
         errors = [error for own, other in self._modules if (error := self._error(own, other, batch)) is not None]
         if not errors:

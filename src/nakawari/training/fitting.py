@@ -1,4 +1,4 @@
-"""Whether a run fits into the memory at hand, known before anything is loaded; and settings with which it would."""
+"""Whether a run fits into memory, counted before anything is loaded, and settings with which it fits."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ CHOSEN = (
     "objective.base_dtype",
     "objective.offload",
 )
-"""Keys that a plan sets."""
+"""Keys that a plan may set."""
 
 
 def is_large(recipe: Recipe) -> bool:
-    """Whether what a run loads is worth being counted beforehand."""
+    """Whether a run loads a large model, which is counted beforehand."""
     return largest(recipe) > LARGE
 
 
 def fitting(recipe: Recipe, memory: int | None, fixed: Collection[str]) -> tuple[Recipe, Changes]:
-    """The recipe with the fewest changes that fits, and what was changed, by dotted key.
+    """The recipe with the fewest changes that fits, and the changes by dotted key.
 
     Args:
-        memory: bytes; None = what is free.
-        fixed: dotted keys that stay as they are.
+        memory: bytes; None = the free memory.
+        fixed: dotted keys that are not changed.
 
     Raises:
         NakawariError: nothing fits.
@@ -53,13 +53,13 @@ def fitting(recipe: Recipe, memory: int | None, fixed: Collection[str]) -> tuple
             smallest, least = changes, need
     assert smallest is not None and least is not None
     raise NakawariError(
-        f"{_work(recipe)} does not fit into {words(budget)} of memory: at its smallest{_said(smallest)} it takes "
+        f"{_work(recipe)} does not fit into {words(budget)} of memory: its smallest form{_said(smallest)} takes "
         f"{words(least)}; give a smaller --size, fewer --frames, a smaller --rank, or free memory."
     )
 
 
 def check_fits(recipe: Recipe) -> None:
-    """Raise `NakawariError` where a large run does not fit into what is free, with the settings that would help."""
+    """Raise `NakawariError` if a large run does not fit into the free memory, with settings that help."""
     if not is_large(recipe):
         return
     device = place()
@@ -75,7 +75,7 @@ def check_fits(recipe: Recipe) -> None:
 
 
 def alternatives(recipe: Recipe, device: str, fixed: Collection[str]) -> Iterator[Changes]:
-    """The recipe's own settings, then each with one more saving, the exact ones first."""
+    """The recipe's own settings, then each with one more memory saving, exact ones first."""
     objective = type(recipe.objective).model_fields
     half = {"objective.base_dtype": "bf16", "optim.mixed_precision": "bf16"}
     savings: list[Changes] = [
@@ -105,14 +105,14 @@ def with_changes(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def describe(recipe: Recipe, changes: Changes) -> str:
-    """What was chosen, and what the recipe then needs, in words."""
+    """The chosen settings and the resulting need as text."""
     chosen = ", ".join(f"{key}={_plain(value)}" for key, value in changes.items())
     device = place()
     return f"{f'chosen to fit: {chosen}; ' if chosen else ''}needs {words(counted(recipe, device).peak(device))}"
 
 
 def chosen_before(recipe: Recipe, saved: Path) -> Recipe:
-    """The recipe with what an earlier start of the same run chose."""
+    """The recipe with the settings chosen by an earlier start of the same run."""
     before = load_recipe(saved).model_dump(mode="json")
     there = {key: before[key.partition(".")[0]].get(key.partition(".")[2]) for key in CHOSEN}
     known = type(recipe.objective).model_fields
@@ -123,7 +123,7 @@ def chosen_before(recipe: Recipe, saved: Path) -> Recipe:
 
 
 def place() -> str:
-    """Where training runs: cuda where there is one, else cpu."""
+    """The device of training: cuda if available, otherwise cpu."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

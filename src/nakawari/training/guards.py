@@ -1,4 +1,4 @@
-"""Checks on named tensors inside a training step: off by default, and then nothing but one `if`."""
+"""Checks on named tensors inside a training step, off by default; then they cost a single `if`."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def enable(on: bool = True) -> Iterator[None]:
 def check(
     name: str, tensor: Tensor, *, shape: Sequence[int | None] | None = None, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """Return `tensor` unchanged; when enabled, raise `NakawariError` with statistics if it is not what it should be.
+    """Return `tensor` unchanged; if enabled, raise `NakawariError` with statistics if it is not as expected.
 
     Args:
-        name: what to call the tensor in the message.
-        shape: the wanted shape; `None` in it accepts any length.
-        dtype: the wanted dtype.
+        name: name of the tensor in the message.
+        shape: the expected shape; `None` in it accepts any length.
+        dtype: the expected dtype.
     """
     if not _enabled:
         return tensor
@@ -69,7 +69,7 @@ def statistics(tensor: Tensor) -> dict[str, Any]:
 
 
 def finite_or_none(value: float) -> float | None:
-    """`value`, or None where JSON has no word for it."""
+    """`value`, or None if JSON cannot represent it."""
     return value if math.isfinite(value) else None
 
 
@@ -78,14 +78,14 @@ def _sentence(tensor: Tensor) -> str:
 
 
 PATIENCE_WITHOUT_GRADIENT = 20
-"""Steps in which everything that is trained must have had a part in the loss; a source may be drawn seldom."""
+"""Every trained parameter must get a gradient within this many steps; a source may be rare."""
 
 
 def without_gradient(names: Collection[str], trained: int) -> str:
-    """One sentence about tensors that are trained and get no gradient."""
+    """One sentence about trained tensors without gradient."""
     parts = sorted({".".join(name.split(".")[:2]).removeprefix("networks.") for name in names})
     return (
-        f"{len(names)} of the {trained} tensors that are trained have no part in the loss (in {', '.join(parts[:4])}; "
+        f"{len(names)} of the {trained} trained tensors have no gradient (in {', '.join(parts[:4])}; "
         f"such as {min(names)}): give data that use them, such as clips with tracks for point control, or do not train "
         "them."
     )

@@ -16,7 +16,7 @@ ADAPTER = "default"
 
 
 def train_adapter(networks: nn.Module, mode: bool) -> None:
-    """Dropout of the adapter only: the frozen base computes in training what it computes afterwards."""
+    """Enable dropout only in the adapter: the frozen base computes the same in training and in use."""
     networks.eval()
     for name, module in networks.named_modules():
         if ".lora_dropout." in name:
@@ -24,9 +24,9 @@ def train_adapter(networks: nn.Module, mode: bool) -> None:
 
 
 def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
-    """Put a new adapter, with float32 weights, onto the denoiser, and one onto the decoder where `decoder_rank` says.
+    """Add a new adapter with float32 weights to the denoiser, and one to the decoder if `decoder_rank` is set.
 
-    Only they learn. Returns the adapted layers' names in the denoiser.
+    Only they are trained. Returns the adapted layers' names in the denoiser.
 
     Raises:
         UsageError: the target matches no layer.
@@ -36,7 +36,7 @@ def add_lora(pipeline: InterpolationPipeline, params: LoraParams) -> list[str]:
     _add(pipeline.denoiser, names, params.rank, params)
     if params.decoder_rank:
         vae = autoencoder(pipeline)
-        # Convolutions along time have a constructor of their own, which PEFT cannot call.
+        # Temporal convolutions have a different constructor, which PEFT cannot call.
         inside = [name for name, layer in vae.named_modules() if type(layer) in ADAPTABLE]
         layers = [name for name in inside if name.startswith("decoder.")]
         if not layers:

@@ -1,4 +1,4 @@
-"""Networks that wait in the CPU's memory until they are wanted."""
+"""Offload frozen networks to CPU memory until they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Offload:
     """Moves networks to a device for the length of a block, and back.
 
     Args:
-        networks: frozen ones; what learns must stay where its optimizer is.
+        networks: frozen networks; trained ones must stay on the optimizer's device.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -22,7 +22,7 @@ class Offload:
 
     @contextmanager
     def on(self, device: torch.device | str) -> Iterator[None]:
-        """Inside the block the networks are on `device`; blocks may lie in each other."""
+        """Inside the block the networks are on `device`; blocks may be nested."""
         if self._depth == 0:
             self._move(device)
         self._depth += 1

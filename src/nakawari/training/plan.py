@@ -1,4 +1,4 @@
-"""What a training run will take: of a large model counted without it, else measured on two steps; nothing is kept."""
+"""Plan a training run: memory and time, counted for a large model, otherwise measured on two steps."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ PROBES = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take on this machine, in bytes and seconds.
+    """Memory and time of a run on this machine, in bytes and seconds.
 
     Args:
-        trained, parameters: parameters that learn, and all of the denoiser, adapter included.
+        trained, parameters: trained parameters, and all of the denoiser, adapter included.
         memory: part -> bytes: frozen weights by network, `trained weights`, `gradients`, `optimizer`, and
-            `activations`, which are what one forward pass keeps for its backward pass.
-        peak: most bytes that were in use on the GPU; None on a CPU.
+            `activations`, the tensors that one forward pass keeps for its backward pass.
+        peak: peak bytes on the GPU; None on a CPU.
         steps: optimizer steps of the run.
-        seconds_per_step: of the last probe step, data included; those before it warm up. Where nothing was measured,
-            roughly, from the arithmetic and the speed of one convolution.
-        need: where nothing was measured, bytes of the process at the worst moment, allowances included.
-        samples: how a sample is made: frames, size and changes, in words.
-        run: what learns and how, in words.
+        seconds_per_step: of the last probe step, data included, after warm-up; for a large model
+            a rough estimate from the arithmetic and the speed of one convolution.
+        need: for a large model, peak bytes of the process, allowances included.
+        samples: frames, size and augmentation of a sample, as text.
+        run: trained layers, loss and optimization, as text.
     """
 
     trained: int
@@ -58,12 +58,12 @@ class Plan:
 
     @property
     def share(self) -> float:
-        """Trained of the denoiser's parameters, 0 to 1."""
+        """Share of the denoiser's parameters that is trained, 0 to 1."""
         return self.trained / self.parameters
 
     @property
     def seconds(self) -> float:
-        """The whole run, without validation."""
+        """Seconds of the whole run, without validation."""
         return self.steps * self.seconds_per_step
 
     def to_json(self) -> dict[str, Any]:
@@ -72,8 +72,8 @@ class Plan:
 
 
 def make_plan(recipe: Recipe) -> Plan:
-    """Of a large model, what a step takes without loading it; else build all that `recipe` names, take two optimizer
-    steps, and forget them. Raises as training would."""
+    """The plan of `recipe`: counted for a large model, otherwise measured by building everything and taking two
+    optimizer steps, which are discarded. Raises the errors of training."""
     device, recipe = place(), sharding.as_launched(recipe)
     if is_large(recipe):
         return _counted(recipe, device)
@@ -99,7 +99,7 @@ def _counted(recipe: Recipe, device: str) -> Plan:
 
 def _measured(recipe: Recipe) -> Plan:
     objective = build_objective(recipe)
-    # The run makes all of them, once; two steps need no more than these.
+    # The run computes all windows once; two steps need only these.
     recipe = with_few_windows(recipe, PROBES * recipe.optim.batch_size)
     samples = training_samples(recipe, guide_of(objective))
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def _sharing(recipe: Recipe) -> str:
 
 
 def described(data: DataParams) -> str:
-    """How a sample is made, in words."""
+    """Frames, size and augmentation of a sample, as text."""
     counts = " or ".join(str(count) for count in data.frames)
     sizes = " or ".join(f"{width}x{height}" for height, width in data.buckets or [data.size])
     crop = "random crops" if data.augment.crop else "centred crops"
@@ -155,7 +155,7 @@ def described(data: DataParams) -> str:
 
 
 class Kept:
-    """Counts what a forward pass keeps for its backward pass, weights left out."""
+    """Counts the tensors that a forward pass keeps for its backward pass, without weights."""
 
     def __init__(self, objective: PipelineObjective) -> None:
         self._weights = {value.untyped_storage().data_ptr() for value in objective.parameters()}
@@ -168,11 +168,11 @@ class Kept:
 
     @property
     def bytes(self) -> int:
-        """Of the last pass."""
+        """Bytes of the last pass."""
         return sum(self._storages.values())
 
     def watching(self) -> AbstractContextManager[None]:
-        """Inside the block passes are watched."""
+        """Inside the block forward passes are recorded."""
         return torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor)
 
     def _note(self, tensor: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class Kept:
         return tensor
 
     def _noting(self, checkpoint: Callable[..., Any]) -> Callable[..., Any]:
-        """A checkpointed stage keeps its inputs, which autograd does not see."""
+        """Also record the inputs of checkpointed stages, which autograd's hooks do not see."""
 
         def run(stage: nn.Module, *inputs: Any) -> Any:
             for value in inputs:
@@ -200,7 +200,7 @@ def _memory(objective: PipelineObjective, trainer: Trainer, activations: int) ->
         for name, network in objective.networks.items()
     }
     found["trained weights"] = _bytes(learning)
-    # The loop has freed the gradients: each is as large as its weight.
+    # The loop has freed the gradients; each is as large as its weight.
     found["gradients"] = found["trained weights"]
     teacher = getattr(objective, "teacher", None)
     if teacher is not None:

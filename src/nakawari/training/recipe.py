@@ -1,6 +1,6 @@
-"""A recipe: one training run, whole, as a YAML file.
+"""A recipe: the definition of one training run as a YAML file.
 
-Unknown keys, wrong types and values out of range raise `UsageError` that names the key and what is allowed there.
+Unknown keys, wrong types and values out of range raise `UsageError` that names the key and the allowed values.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class StudentParams(RecipePart):
     """A model like `of` with a smaller denoiser; the rest is shared.
 
     Args:
-        of: the variant that it is a smaller one of.
-        width: its channels over those of `of`, everywhere; ToonCrafter family.
-        denoiser: other entries of the denoiser's configuration that differ, such as `channel_mult`.
-        remove: residual layers that are left out, by name.
-        init: begin as a part of `of`, or anew.
+        of: the variant to shrink.
+        width: its channels relative to those of `of`; ToonCrafter and mini.
+        denoiser: other changed entries of the denoiser's configuration, such as `channel_mult`.
+        remove: names of residual layers to remove.
+        init: initialise from the weights of `of`, or randomly.
     """
 
     of: str
@@ -44,11 +44,11 @@ class StudentParams(RecipePart):
 
 
 class ModelParams(RecipePart):
-    """What training starts from; exactly one of three.
+    """The initial model; exactly one of three.
 
     Args:
         base: a variant.
-        new: a new model, from a family's configuration.
+        new: a new model with random weights, from a family's configuration.
         student: a smaller model of a variant.
     """
 
@@ -71,15 +71,15 @@ class OptimParams(RecipePart):
         betas: of AdamW.
         weight_decay: on matrices and kernels, not on biases, norms and gains.
         eps: of AdamW.
-        schedule: how the rate falls after the warm-up.
-        warmup_steps: steps in which the rate rises.
-        floor: share of the peak where the schedule ends.
+        schedule: decay of the learning rate after the warm-up.
+        warmup_steps: steps in which the learning rate rises.
+        floor: final learning rate as a share of the peak.
         steps: optimizer steps.
         batch_size: samples per optimizer step, over all processes.
-        accumulation: passes that share a step, so that fewer samples are in memory at once.
-        grad_clip: largest norm of the gradient; None = not clipped.
+        accumulation: gradient accumulation: passes per step, so that fewer samples are in memory at once.
+        grad_clip: maximum gradient norm; None = no clipping.
         ema: decay of the averaged weights, which are validated and saved; 0 = none.
-        mixed_precision: of the passes.
+        mixed_precision: precision of the forward and backward passes.
     """
 
     lr: float = Field(gt=0)
@@ -108,10 +108,10 @@ class ValidationParams(RecipePart):
 
     Args:
         every: steps between two validations.
-        samples: how many samples; 0 = none, and best/ holds the last weights.
-        metric: the score that decides what is best.
-        mode: whether more or less of it is better.
-        patience: stop after so many validations without improvement; None = never.
+        samples: number of samples; 0 = no validation, and best/ holds the last weights.
+        metric: the score that selects the best step.
+        mode: whether a higher or a lower score is better.
+        patience: stop after this many validations without improvement; None = never.
     """
 
     every: Positive = 500
@@ -125,8 +125,8 @@ class CheckpointParams(RecipePart):
     """Checkpoints.
 
     Args:
-        every: steps between two.
-        keep: how many of the last ones stay.
+        every: steps between two checkpoints.
+        keep: number of most recent checkpoints to keep.
     """
 
     every: Positive = 500
@@ -134,11 +134,11 @@ class CheckpointParams(RecipePart):
 
 
 class LogParams(RecipePart):
-    """What is drawn on the way.
+    """Logging.
 
     Args:
         samples_every: steps between two pictures of validation samples; None = never.
-        trackers: who is told of every step and shown the pictures; what they keep on disk goes into the run's logs.
+        trackers: trackers that log every step and the pictures; their files go into the run's logs.
     """
 
     samples_every: Positive | None = None
@@ -149,17 +149,17 @@ class Recipe(RecipePart):
     """One training run.
 
     Args:
-        name: of the run; its folder's where no other is given.
-        seed: another seed, another run.
-        model: what training starts from.
-        objective: what is minimised; its keys depend on its kind.
-        data: what is learnt from.
-        workers: processes that make samples beside the loop; 0 = none.
+        name: name of the run, and default name of its folder.
+        seed: random seed of the run.
+        model: the initial model.
+        objective: the objective; its keys depend on its kind.
+        data: the training data.
+        workers: data loader processes; 0 = none.
         shard: each of several processes keeps a share of the denoiser, of its gradients and of the optimizer's state.
         optim: the optimizer and its schedule.
         validation: on held-out samples.
-        checkpoint: how often, and how many stay.
-        log: pictures on the way.
+        checkpoint: interval and number of checkpoints.
+        log: logging of samples and to trackers.
         provenance: written by the run, and ignored when the recipe is read again.
     """
 
@@ -186,7 +186,7 @@ class Recipe(RecipePart):
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and put overrides such as `optim.lr=1e-4` over it. Raises `UsageError`."""
+    """Read a recipe and apply overrides such as `optim.lr=1e-4`. Raises `UsageError`."""
     path = Path(path)
     values = read_yaml(path)
     apply_overrides(values, overrides)
@@ -194,10 +194,10 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def check_changes(changes: Sequence[str], kind: str, what: str) -> None:
-    """Whether overrides name keys that a recipe of this kind has, before there is a recipe to put them over.
+    """Check that overrides name keys of this kind of recipe, before there is a recipe to apply them to.
 
     Raises:
-        UsageError: the first that does not, with `what` as the sentence's subject.
+        UsageError: for the first unknown key, with `what` as the subject of the sentence.
     """
     values: dict[str, Any] = {"objective": {"kind": kind}}
     apply_overrides(values, changes)
@@ -211,7 +211,7 @@ def check_changes(changes: Sequence[str], kind: str, what: str) -> None:
 
 
 def parse_recipe(values: dict[str, Any], what: str = "The recipe") -> Recipe:
-    """A recipe from nested plain values. Raises `UsageError` with `what` as the sentence's subject."""
+    """A recipe from nested plain values. Raises `UsageError` with `what` as the subject of the sentence."""
     values = dict(values)
     objective = values.get("objective")
     if isinstance(objective, dict):
@@ -233,7 +233,7 @@ def _parse_objective(values: dict[str, Any], what: str) -> ObjectiveParams:
 
 
 _RETIRED = {("ablation", None), ("kl", 0.0), ("true_latents", 0.0)}
-"""Keys that are gone, with the value that said nothing: a recipe that an earlier run wrote names every key."""
+"""Removed keys with their neutral values: recipes written by earlier runs contain every key."""
 
 
 def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _validate(model: type[Model], values: dict[str, Any], prefix: tuple[str, ...
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        # Unknown keys first: a misspelt key also makes the right one missing.
+        # Unknown keys first: a misspelt key also makes the correct one missing.
         errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         raise UsageError(f"{what} {_sentence(model, errors[0], prefix)}") from error
 
@@ -281,7 +281,8 @@ def _sentence(model: type[BaseModel], error: Any, prefix: tuple[str, ...]) -> st
 
 
 def _walk(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[tuple[int | str, type[BaseModel], bool]]:
-    """Each part of pydantic's location, the model it stands in, and whether it is a union's tag and no key."""
+    """Each part of pydantic's location, the model that contains it, and whether it is a union's tag instead of a
+    key."""
     candidates = [model]
     for part in location:
         named = [c for c in candidates if part in c.model_fields]
@@ -301,7 +302,7 @@ def _without_tags(model: type[BaseModel], location: Sequence[int | str]) -> tupl
 
 
 def _keys_beside(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys allowed where the last part of `location` stands."""
+    """The keys allowed at the last part of `location`."""
     return list([owner for _, owner, _ in _walk(model, location)][-1].model_fields)
 
 
@@ -322,7 +323,7 @@ _MAY_CHANGE = ("name", "workers", "shard", "validation", "checkpoint", "log", "p
 
 
 def changed_keys(old: Recipe, new: Recipe) -> list[str]:
-    """Dotted keys that differ and would make a resumed run another run; its length and its bookkeeping may change."""
+    """Dotted keys that differ and must not change when resuming; the length and the bookkeeping of a run may."""
     before, after = (_flat(recipe.model_dump(mode="json", exclude=set(_MAY_CHANGE))) for recipe in (old, new))
     return sorted(
         key for key in before.keys() | after.keys() if key != "optim.steps" and before.get(key) != after.get(key)

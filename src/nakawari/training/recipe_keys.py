@@ -1,4 +1,4 @@
-"""The page of all recipe keys, made from the schema.
+"""Generate the page of all recipe keys from the schema.
 
 python -m nakawari.training.recipe_keys > docs/recipe-keys.md
 """
@@ -21,13 +21,13 @@ from .recipe import Recipe
 
 HEAD = """# Recipe keys
 
-Every key of a training recipe, made from the schema by `python -m nakawari.training.recipe_keys`. A key is written with
-its parents, as in `--set optim.lr=1e-4`; what a recipe leaves out has its default. [Train](train.md) runs a recipe.
+Every key of a training recipe, generated from the schema by `python -m nakawari.training.recipe_keys`. A key is written
+with its parents, as in `--set optim.lr=1e-4`; missing keys have their defaults. [Train](train.md) runs a recipe.
 """
 
 
 class Key(NamedTuple):
-    """One row: dotted name, type, default ("required" without one), allowed range, one line."""
+    """One row: dotted name, type, default ("required" without one), allowed range, description."""
 
     name: str
     type: str
@@ -37,9 +37,11 @@ class Key(NamedTuple):
 
 
 def tables() -> dict[str, list[Key]]:
-    """Heading -> keys: those of a recipe, and those of each kind of objective."""
+    """Heading -> keys: of a recipe, and of each kind of objective."""
     found = {"Recipe": list(keys_of(Recipe, ""))}
-    own = [kind for kind, module in OBJECTIVES.items() if module.startswith(f"{__package__}.")]  # not a benchmark's
+    own = [
+        kind for kind, module in OBJECTIVES.items() if module.startswith(f"{__package__}.")
+    ]  # not those of benchmarks
     for kind in sorted(own):
         found[f"Objective {kind}"] = list(keys_of(params_class(kind), "objective."))
     return found
@@ -50,7 +52,7 @@ def keys_of(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     lines = _lines(model)
     for name, field in model.model_fields.items():
         parts = [part for part in _parts(field.annotation) if not issubclass(part, ObjectiveParams)]
-        line = "says which it is." if name == "kind" else lines.get(name, "")
+        line = "selects the kind." if name == "kind" else lines.get(name, "")
         yield Key(prefix + name, _type(field.annotation), _default(field), _range(field), line)
         for part in parts:
             kind = part.model_fields["kind"].annotation if "kind" in part.model_fields else None
@@ -69,7 +71,7 @@ def page() -> str:
 
 
 def _lines(model: type[BaseModel]) -> dict[str, str]:
-    """Key -> its line in the `Args:` of the class and of those it is made of."""
+    """Key -> its description in the `Args:` of the class and its bases."""
     found: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         _, _, text = inspect.cleandoc(cls.__dict__.get("__doc__") or "").partition("Args:\n")

@@ -1,4 +1,4 @@
-"""Reading recipe files and `key=value` overrides, before anything is known about which keys there are."""
+"""Read recipe files and `key=value` overrides, without knowledge of the keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOAT = "tag:yaml.org,2002:float"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 where people expect it: `1e-4` is a number, `no` and `off` are words, a key stands once."""
+    """YAML with rules of version 1.2: `1e-4` is a number, `no` and `off` are strings, keys are unique."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} occurs twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -50,12 +50,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {path} is not text; give a YAML file.") from error
     value = _parse(text, f"The recipe {path}")
     if not isinstance(value, dict):
-        raise UsageError(f"The recipe {path} holds no mapping of keys to values; nakawari recipes list has examples.")
+        raise UsageError(
+            f"The recipe {path} holds no mapping of keys to values; see nakawari recipes list for examples."
+        )
     return value
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> None:
-    """Put `a.b.c=value` words into nested mappings and lists, in place; the values are read as YAML."""
+    """Assign `a.b.c=value` overrides in nested mappings and lists, in place; the values are parsed as YAML."""
     for override in overrides:
         name, equals, text = override.partition("=")
         keys = name.strip().split(".")
@@ -89,5 +91,5 @@ def _place(values: Any, key: str, override: str) -> Any:
         return key
     if isinstance(values, list) and key.isdigit() and int(key) < len(values):
         return int(key)
-    allowed = f"a number below {len(values)} fits there" if isinstance(values, list) else "nothing lies below that key"
+    allowed = f"give a number below {len(values)}" if isinstance(values, list) else "the key holds no further keys"
     raise UsageError(f"The override '{override}' cannot be placed at '{key}': {allowed}.")

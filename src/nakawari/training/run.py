@@ -1,4 +1,4 @@
-"""A training run from a recipe file: model, data, objective, loop, and the folder that it all goes into."""
+"""Run a recipe: build model, data and objective, and train into a run folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .students import make_student
 
 SMALLER_RUN = (
     "set optim.batch_size or data.size smaller, objective.gradient_checkpointing true, or objective.base_dtype to bf16 "
-    "or int8 (--set KEY=VALUE), where the recipe has them"
+    "or int8 (--set KEY=VALUE), if the recipe has these keys"
 )
 Resume = bool | Literal["auto"]
 
@@ -43,12 +43,12 @@ def train_from_recipe(
     resume: Resume = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Outcome:
-    """Train as a recipe says, into the run folder `output`.
+    """Train a recipe into the run folder `output`.
 
     Args:
-        overrides: `key=value` words over the recipe.
-        resume: True goes on from the last whole checkpoint and wants one; "auto" goes on where there is one and
-            starts where there is none; False wants a folder without a run.
+        overrides: `key=value` overrides of the recipe.
+        resume: True resumes from the last complete checkpoint, which must exist; "auto" resumes if there is one and
+            starts otherwise; False requires a folder without a run.
         progress: called after each step.
 
     Raises:
@@ -66,10 +66,10 @@ def train_recipe(
     progress: Callable[[Progress], None] | None = None,
     preparing: Preparing | None = None,
 ) -> Outcome:
-    """As `train_from_recipe`, for a recipe that was read or made already.
+    """As `train_from_recipe`, for a `Recipe`.
 
     Args:
-        preparing: called while data are made that the run needs, with what it is, how many are made, and of how many.
+        preparing: progress callback while data are prepared, (what, done, total).
     """
     recipe = sharding.as_launched(recipe)
     check_fits(recipe)
@@ -97,7 +97,7 @@ def _train(
     with processes.main_process_first():
         samples = training_samples(recipe, guide_of(objective), files)
     held_out = held_out_samples(recipe, files)
-    # No process may look into the folder after another has begun to fill it.
+    # All processes must check the folder before one of them fills it.
     processes.wait_for_everyone()
     if processes.is_main_process:
         write_recipe(run / "recipe.yaml", recipe, provenance(fingerprint) | {"processes": processes.num_processes})
@@ -106,20 +106,20 @@ def _train(
 
 
 def _origins(recipe: Recipe) -> set[str]:
-    """The variants that the trained model has its weights or its lessons from."""
+    """The base and the teacher of the trained model."""
     model = recipe.model
     names = [model.base, model.student and model.student.of, getattr(recipe.objective, "teacher", None)]
     return {name for name in names if name is not None}
 
 
 def build_objective(recipe: Recipe) -> Objective:
-    """The model that a recipe names, and what is to be done with it; new weights follow from its seed alone."""
+    """Build the model and the objective of a recipe; new weights depend only on its seed."""
     torch.manual_seed(recipe.seed)
     return module_of(recipe.objective.kind).build(recipe.objective, _model(recipe.model, recipe.objective), recipe)
 
 
 def guide_of(objective: Objective) -> nn.Module | None:
-    """The motion guide of the model that an objective trains, where it has one."""
+    """The motion guide of an objective's model, if it has one."""
     return getattr(getattr(objective, "pipeline", None), "guide", None)
 
 
@@ -137,11 +137,11 @@ def _model(params: ModelParams, objective: ObjectiveParams) -> InterpolationPipe
 
 
 def _check_finite(pipeline: InterpolationPipeline) -> None:
-    """Raise `NakawariError` where the weights that training starts from are spoilt: no step could be finite."""
+    """Raise `NakawariError` if the initial weights are not finite."""
     for name, parameter in pipeline.denoiser.named_parameters():
         if not torch.isfinite(parameter).all():
             raise NakawariError(
-                f"The model's {name} holds values that are not finite, so nothing can be learnt from it; "
+                f"The model's {name} holds values that are not finite, so it cannot be trained; "
                 "convert or train the model again."
             )
 
@@ -150,10 +150,10 @@ def _resume_step(run: Path, resume: Resume) -> int | None:
     steps = checkpoints.saved_steps(run)
     if resume is False:
         if steps or (run / "log.jsonl").exists():
-            raise UsageError(f"{run} holds a run already; resume it, or give another output folder.")
+            raise UsageError(f"{run} already holds a run; resume it, or give another output folder.")
         return None
     if not steps and resume is True:
-        raise NakawariError(f"{run} has no whole checkpoint to resume from; start the run without resuming.")
+        raise NakawariError(f"{run} has no complete checkpoint to resume from; start the run without resuming.")
     return steps[-1] if steps else None
 
 
@@ -168,5 +168,5 @@ def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:
         )
     if (before.provenance or {}).get("data") != fingerprint:
         raise NakawariError(
-            f"The training data are not those that the run in {run} began with; restore them, or start a new run."
+            f"The training data differ from those of the run in {run}; restore them, or start a new run."
         )

@@ -1,4 +1,4 @@
-"""`log.jsonl`: one JSON object per optimizer step, on disk as soon as the step is done."""
+"""`log.jsonl`: one JSON object per optimizer step, flushed after each step."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Self
 from ..files import write_text
 
 TIMING_FIELDS = ("seconds", "samples_per_second")
-"""The only fields in which a run that was cut and resumed differs from the uncut one."""
+"""The only fields that differ between a resumed and an uninterrupted run."""
 
 
 class RunLog:
-    """Appends to a log, after dropping what a resumed run is about to write again.
+    """Appends to a log, after dropping the entries that a resumed run will write again.
 
     Args:
-        path: the file; made when absent.
-        step: the step to resume from; later entries, and a line cut in the middle, are dropped.
+        path: the file; created if missing.
+        step: the step to resume from; later entries and a truncated line are dropped.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
@@ -39,7 +39,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All whole entries of a log; a last line that was cut short is left out."""
+    """All complete entries of a log; a truncated last line is ignored."""
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

@@ -1,4 +1,4 @@
-"""What a run remembers between steps, apart from tensors."""
+"""The state of a run between steps, without tensors."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 PATIENCE_WITH_NONFINITE = 3
-"""So many skipped steps in a row stop a run."""
+"""Number of skipped steps in a row that stops a run."""
 
 
 @dataclass
 class RunState:
-    """Counters that go into `state.json`.
+    """Counters saved in `state.json`.
 
     Args:
         step: optimizer steps taken, skipped ones included; times the batch size it is the position in the data.
-        updates: steps that moved the weights.
-        nonfinite: skipped steps in a row, up to now.
+        updates: steps that changed the weights.
+        nonfinite: current number of skipped steps in a row.
         stale: validations in a row without improvement.
         best: the best validation score so far, and its step.
         scaler: the fp16 loss scaler's state.
@@ -31,7 +31,7 @@ class RunState:
     scaler: dict[str, Any] = field(default_factory=dict)
 
     def improves(self, score: float, mode: Literal["max", "min"], error: float = 0.0) -> bool:
-        """Take note of a validation score; True when it is the best, over that of step 0 by more than `error`."""
+        """Record a validation score; True if it is the best, and better than that of step 0 by more than `error`."""
         margin = error if self.best.get("step") == 0 else 0.0
         old = self.best.get("score", -math.inf if mode == "max" else math.inf)
         better = score > old + margin if mode == "max" else score < old - margin
@@ -47,11 +47,11 @@ class RunState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Told to the caller after each step.
+    """Progress reported after each step.
 
     Args:
-        step, steps: optimizer steps done and in all.
-        seconds_left: a guess from this session's mean step time.
+        step, steps: optimizer steps done and total.
+        seconds_left: estimate from this session's mean step time.
         entry: the step's log entry.
     """
 

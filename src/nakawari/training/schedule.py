@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the optimizer step: nothing to save, nothing to lose on resume."""
+"""The learning rate as a pure function of the optimizer step, so that no scheduler state is saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes that ship: in a wheel below the package, in a clone in its folder `recipes`."""
+"""The shipped recipes: below the package in a wheel, in the folder `recipes` of a clone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACES = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
 
 
 def recipes_folder() -> Path:
-    """Where they are. Raises `NakawariError` where the installation lacks them."""
+    """The folder of the recipes. Raises `NakawariError` if the installation has none."""
     for place in _PLACES:
         if place.is_dir():
             return place
@@ -21,7 +21,7 @@ def recipes_folder() -> Path:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name, such as adapt/show, -> file; files that are no recipes (launchers' settings) are left out."""
+    """Name, such as adapt/show, -> file; without files that are not recipes (launchers' settings)."""
     root = recipes_folder()
     paths = sorted(root.rglob("*.yaml"))
     return {
@@ -30,7 +30,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """What a recipe's first comment says, its first sentence."""
+    """The first sentence of a recipe's first comment."""
     text = " ".join(_comment(path))
     first, dot, _ = text.partition(". ")
     return first + "." if dot else text
@@ -44,10 +44,10 @@ def _comment(path: Path) -> Iterator[str]:
 
 
 def recipe_file(word: Path) -> Path:
-    """The file that a command's word for a recipe means: the path, or else the shipped recipe of that name.
+    """The file of a recipe argument: the path, or the shipped recipe of that name.
 
     Raises:
-        UsageError: neither is there.
+        UsageError: neither exists.
     """
     if word.exists():
         return word
@@ -58,6 +58,6 @@ def recipe_file(word: Path) -> Path:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise UsageError(
-        f"The recipe {word} cannot be read: neither a file nor a recipe that ships has that name{hint}; see nakawari "
+        f"The recipe {word} cannot be read: neither a file nor a shipped recipe has that name{hint}; see nakawari "
         "recipes list."
     )

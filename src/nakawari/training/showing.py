@@ -1,4 +1,4 @@
-"""What training will see, on one picture."""
+"""A contact sheet of training samples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ACROSS = 2
 
 
 def samples_sheet(recipe: Recipe, count: int = SAMPLES) -> NDArray[np.uint8]:
-    """The first `count` samples of a run, cropped and changed as training will see them: first, middle and last frame
+    """The first `count` samples of a run, cropped and augmented as in training: first, middle and last frame
     of each, two samples in a row; (H, W, 3).
 
-    Of `data.windows` only so many are made as samples are shown, so these are not the run's own choice of windows.
+    With `data.windows` only `count` windows are computed, so these differ from the run's windows.
     """
     guide = None
     if recipe.data.windows is not None:
@@ -37,7 +37,7 @@ def samples_sheet(recipe: Recipe, count: int = SAMPLES) -> NDArray[np.uint8]:
 
 
 def with_few_windows(recipe: Recipe, count: int) -> Recipe:
-    """`recipe` with `count` of its windows, for a look before the run makes all of them; see `WindowsParams`."""
+    """`recipe` with only `count` windows, for a preview; see `WindowsParams`."""
     if recipe.data.windows is None:
         return recipe
     few: WindowsParams = recipe.data.windows.model_copy(update={"count": count})

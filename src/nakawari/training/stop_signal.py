@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask a run to leave after the step it is in, with a checkpoint."""
+"""Stop a run by SIGTERM or Ctrl-C after the current step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -38,4 +38,4 @@ class StopSignal:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
         if number == signal.SIGINT and is_first():
-            print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr)
+            print("\nstopping after this step, with a checkpoint; Ctrl-C again stops immediately", file=sys.stderr)

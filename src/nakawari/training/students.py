@@ -1,9 +1,9 @@
-"""Students: a smaller denoiser that begins as a part of its teacher's.
+"""Students: smaller denoisers initialised from their teacher's weights.
 
-A narrower student keeps evenly spaced channels of every layer: the same ones wherever the same channels pass, so that
-the kept weights still belong together; whole groups of a norm, whole heads or evenly spaced channels of each, and the
-frequencies of the time embedding that the narrower one has, too. A shallower student leaves out residual layers, which
-pass on what they get.
+A narrower student keeps evenly spaced channels of every layer, consistently wherever channels are shared, so that
+the kept weights still match: whole groups of a norm, whole heads or evenly spaced channels of each, and the
+frequencies of the time embedding that the narrower one also has. A shallower student has residual layers removed,
+which then pass on their input.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Axis = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Copied:
-    """What a student has from its teacher, in tensors and in parameters.
+    """The initialisation of a student, in tensors and in parameters.
 
     Args:
-        whole, sliced, fresh: tensors taken as they are, taken in part, begun anew.
+        whole, sliced, fresh: tensors copied, copied in part, initialised randomly.
         copied, parameters: the student's parameters that come from the teacher, and all of them.
         teacher: parameters of the teacher's denoiser.
-        removed: the layers left out.
+        removed: the removed layers.
     """
 
     whole: int
@@ -48,7 +48,7 @@ class Copied:
 
     @property
     def share(self) -> float:
-        """The student's parameters over the teacher's."""
+        """The student's parameters relative to the teacher's."""
         return self.parameters / self.teacher
 
     def to_json(self) -> dict[str, Any]:
@@ -59,11 +59,11 @@ class Copied:
 def make_student(
     params: StudentParams, pipeline: InterpolationPipeline | None = None
 ) -> tuple[InterpolationPipeline, Copied]:
-    """The pipeline of `params.of` with a smaller denoiser in the place of its own, float32; the rest is the same.
+    """The pipeline of `params.of` with a smaller denoiser, float32; the rest is the same.
 
     Args:
-        pipeline: that of `params.of`, which is changed; loaded where none is given. On the meta device, so is the
-            student.
+        pipeline: that of `params.of`, which is modified; loaded if none is given. If it is on the meta device, so is
+            the student.
 
     Adapters in `params.of` are merged first. Raises `UsageError` for a student that cannot be built or is wider than
     its teacher somewhere.
@@ -81,7 +81,7 @@ def make_student(
 
 
 def _smaller(teacher: nn.Module, params: StudentParams) -> nn.Module:
-    # diffusers keeps what else a saved configuration holds, such as a setting of an older version.
+    # diffusers keeps other entries of a saved configuration, such as a setting of an older version.
     known = inspect.signature(type(teacher).__init__).parameters
     config = {name: value for name, value in dict(teacher.config).items() if name in known}
     if unknown := sorted(set(params.denoiser) - set(config)):
@@ -90,7 +90,7 @@ def _smaller(teacher: nn.Module, params: StudentParams) -> nn.Module:
         )
     if (params.width < 1 or params.remove) and not _knows_axes(teacher):
         raise UsageError(
-            "model.student.width and remove work on ToonCrafter and mini alone; give model.student.denoiser instead."
+            "model.student.width and remove work only on ToonCrafter and mini; give model.student.denoiser instead."
         )
     changes = (_narrower(config, params.width) if params.width < 1 else {}) | params.denoiser
     if params.remove:
@@ -102,7 +102,8 @@ def _smaller(teacher: nn.Module, params: StudentParams) -> nn.Module:
 
 
 def _narrower(config: Mapping[str, Any], width: float) -> dict[str, Any]:
-    """Entries of a denoiser so much narrower: heads no wider than its first level, the guide in proportion."""
+    """Configuration entries of a denoiser narrower by `width`: heads no wider than its first level, the guide in
+    proportion."""
     channels = round(config["model_channels"] * width)
     entries: dict[str, Any] = {"model_channels": channels}
     if config["num_head_channels"] > channels:
@@ -134,7 +135,7 @@ def _copy(student: nn.Module, teacher: nn.Module, begin: bool) -> Copied:
 
 
 def _part(source: Tensor, wanted: tuple[Axis, ...], given: tuple[Axis, ...], name: str) -> Tensor | None:
-    """The part of the teacher's tensor that the student has; None where their axes are not of one form."""
+    """The part of the teacher's tensor for the student; None if their axes differ in structure."""
     if len(wanted) != len(given):
         return None
     for axis, (ours, theirs) in enumerate(zip(wanted, given, strict=True)):
@@ -145,7 +146,7 @@ def _part(source: Tensor, wanted: tuple[Axis, ...], given: tuple[Axis, ...], nam
 
 
 def _kept(ours: Axis, theirs: Axis, name: str) -> Tensor:
-    """Places on the teacher's axis that the student keeps."""
+    """Indices on the teacher's axis that the student keeps."""
     places, begin = [], 0
     for few, many in zip(ours, theirs, strict=True):
         place = torch.zeros(1, dtype=torch.long)
@@ -168,7 +169,7 @@ def _knows_axes(denoiser: nn.Module) -> bool:
 
 
 def _axes(denoiser: nn.Module) -> Mapping[str, tuple[Axis, ...]]:
-    """The family's own account of its axes; without one, each is taken for plain channels."""
+    """The family's description of its axes; without one, each axis is treated as plain channels."""
     from ..families.tooncrafter.widths import weight_axes
 
     if _knows_axes(denoiser):
@@ -177,7 +178,7 @@ def _axes(denoiser: nn.Module) -> Mapping[str, tuple[Axis, ...]]:
 
 
 def stage_names(student: nn.Module, teacher: nn.Module) -> dict[str, str]:
-    """Stage of the student -> the teacher's stage that does its work, by module name."""
+    """Stage of the student -> the corresponding stage of the teacher, by module name."""
     from ..families.tooncrafter.body import UNetBody
     from ..families.tooncrafter.widths import counterparts
 
@@ -202,12 +203,12 @@ def _names(student: nn.Module, teacher: nn.Module) -> Callable[[str], str]:
     return name_of
 
 
-# --- which layers matter ---------------------------------------------------------------------------------------------
+# --- importance of layers--------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def skipped(layer: nn.Module) -> Iterator[None]:
-    """Inside the block the residual layer passes on what it gets."""
+    """Inside the block the residual layer returns its input."""
     handle = layer.register_forward_hook(lambda module, inputs, output: inputs[0])
     try:
         yield
@@ -216,17 +217,17 @@ def skipped(layer: nn.Module) -> Iterator[None]:
 
 
 def removable(denoiser: nn.Module) -> list[str]:
-    """The residual layers that can be left out, by name. Raises `UsageError` for a family without any."""
+    """Names of the removable residual layers. Raises `UsageError` for a family without any."""
     if not hasattr(denoiser, "removable_layers"):
         raise UsageError(
-            "Layers can be left out of the denoisers of ToonCrafter and mini alone; make a narrower student."
+            "Layers can be removed only from the denoisers of ToonCrafter and mini; make a narrower student."
         )
     return list(denoiser.removable_layers())
 
 
 @torch.no_grad()
 def importance(denoiser: nn.Module, loss: Callable[[], float]) -> dict[str, float]:
-    """Layer that can be left out -> how far the loss rises without it, the least important first.
+    """Removable layer -> increase of the loss without it, least important first.
 
     Args:
         loss: measures the model on a fixed batch; called once, and once per layer.

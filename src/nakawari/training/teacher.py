@@ -1,6 +1,6 @@
-"""The teacher of a distillation: a frozen variant that is asked, never trained, never saved with the run.
+"""The teacher of a distillation: a frozen variant, never trained, never saved with the run.
 
-It is no child of an objective, so neither optimizer nor checkpoint, nor device placement, nor `best/` can see it.
+It is not a child module of an objective, so optimizer, checkpoints, device placement and `best/` do not include it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Teacher:
     """A frozen pipeline in evaluation mode.
 
     Args:
-        pipeline: taken as it is and frozen for good.
+        pipeline: used without a copy, and frozen.
         name: the variant's name, for messages.
-        sampling: how it draws.
+        sampling: its sampling settings.
     """
 
     def __init__(self, pipeline: InterpolationPipeline, name: str, sampling: TeacherSampling | None = None) -> None:
@@ -40,7 +40,7 @@ class Teacher:
 
     @classmethod
     def load(cls, params: TeacherParams) -> Self:
-        """The teacher that a recipe names. Raises `NakawariError` where it is no model of ours."""
+        """Load the teacher of a recipe. Raises `NakawariError` if it is not a nakawari model."""
         return cls(variants.load(params.teacher).pipeline, params.teacher, params.teacher_sampling)
 
     @property
@@ -49,7 +49,7 @@ class Teacher:
         return {name: part for name, part in self.pipeline.components.items() if isinstance(part, nn.Module)}
 
     def to(self, device: torch.device) -> Self:
-        """Follow the student onto its device."""
+        """Move the teacher to the student's device."""
         if self.pipeline.device != device:
             self.pipeline.to(device)
         return self
@@ -59,14 +59,14 @@ class Teacher:
         return hash_states(self.networks).hexdigest()
 
     def key(self) -> str:
-        """SHA-256 over weights, settings and how it draws: what its drawings depend on beside the keys."""
+        """SHA-256 over weights, settings and sampling: all that its drawings depend on besides the keys."""
         digest = hash_states(self.networks)
         digest.update(repr([sorted(_settings(self.pipeline).items()), self.sampling]).encode())
         return digest.hexdigest()
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Its network's answer at x_t = `noisy` (B, F, C, h, w), times (B,); float32, without gradient.
+        """The output of its network at x_t = `noisy` (B, F, C, h, w), times (B,); float32, without gradient.
 
         A condition without tokens' text or image (see `InterpolationPipeline.unconditional`) gives the other branch of
         guidance.
@@ -84,7 +84,7 @@ class Teacher:
     def draw(self, batch: Batch, guided: bool = True) -> Tensor:
         """Clean latents (B, F, C, h, w) of its drawings between the keys of `batch`, float32.
 
-        A sample's noise follows from its keys alone, so the same clip is drawn the same, wherever it comes along.
+        A sample's noise depends only on its keys, so the same clip is always drawn equally.
         """
         frames = batch["frames"]
         generators = [_generator(clip) for clip in frames]
@@ -104,7 +104,7 @@ class Teacher:
 
 
 def check_shared_latents(teacher: Teacher, student: InterpolationPipeline) -> None:
-    """Student and teacher must speak of the same latents, at the same times. Raises `UsageError`."""
+    """Check that student and teacher share latents and noise schedule. Raises `UsageError`."""
     if student.family != teacher.pipeline.family:
         raise UsageError(
             f"The teacher {teacher.name} is of the family {teacher.pipeline.family}, the student of {student.family}; "
@@ -112,19 +112,19 @@ def check_shared_latents(teacher: Teacher, student: InterpolationPipeline) -> No
         )
     if student.process != teacher.pipeline.process:
         raise UsageError(
-            f"The teacher {teacher.name} knows another noise schedule than the student; take the student from it."
+            f"The teacher {teacher.name} has another noise schedule than the student; make the student from it."
         )
     own, others = student.components.get("vae"), teacher.pipeline.components.get("vae")
     residual = [model.config.get("residual", False) for model in (teacher.pipeline, student)]
     if residual[0] != residual[1] or _settings(own) != _settings(others) or not _same_weights(others, own):
         raise UsageError(
-            f"The teacher {teacher.name} has another autoencoder than the student, so their latents are not the same; "
-            "take the student from the teacher."
+            f"The teacher {teacher.name} has another autoencoder than the student, so their latents differ; "
+            "make the student from the teacher."
         )
 
 
 def _same_weights(teacher: nn.Module, student: nn.Module) -> bool:
-    """Equal in the teacher's precision, which may be the lower one; without numbers, equal in shape."""
+    """Whether weights are equal in the teacher's precision, which may be lower; on the meta device, equal in shape."""
     theirs, ours = teacher.state_dict(), student.state_dict()
     if theirs.keys() != ours.keys():
         return False
@@ -136,7 +136,7 @@ def _same_weights(teacher: nn.Module, student: nn.Module) -> bool:
 
 
 def _settings(part: Any) -> dict[str, Any]:
-    """A configuration without what tells only where it came from."""
+    """A configuration without entries about its origin."""
     return {name: str(value) for name, value in dict(part.config).items() if not name.startswith("_")}
 
 

@@ -18,12 +18,12 @@ from ..files import atomic_path
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes its place at `path` whole when the block ends well, or never."""
+    """A temporary folder that is moved to `path` if the block succeeds."""
     with atomic_path(path) as folder:
         folder.mkdir()
         try:
             yield folder
-        except SafetensorError as error:  # what safetensors makes of a full disk
+        except SafetensorError as error:  # safetensors' error for a full disk
             raise OSError(str(error)) from error
 
 
@@ -37,7 +37,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str
 
 
 def load_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Read tensors onto the CPU; any name too many or missing raises `NakawariError`."""
+    """Read tensors onto the CPU; a missing or unexpected name raises `NakawariError`."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -45,7 +45,7 @@ def load_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     differing = sorted(set(names) ^ set(tensors))
     if differing:
         raise NakawariError(
-            f"{path} does not fit this model: {len(differing)} tensors are missing or left over, the first is "
+            f"{path} does not fit this model: {len(differing)} tensors are missing or unexpected, the first is "
             f"{differing[0]}; resume with the recipe that the run was started with."
         )
     return tensors

@@ -1,4 +1,4 @@
-"""What people watch a run with: TensorBoard and Weights & Biases, through accelerate, beside our own log."""
+"""Experiment trackers, TensorBoard and Weights & Biases, through accelerate, in addition to our own log."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..errors import UsageError
 from ..media import read_rgb
 
 FOLDER = "logs"
-"""Where in a run's folder trackers write what they keep on disk."""
+"""Folder of the trackers' files within a run folder."""
 PROJECT = "nakawari"
 
 
 class Trackers:
-    """The trackers of one run; none, and nothing happens.
+    """The trackers of one run, possibly none.
 
     Args:
         accelerator: made with `log_with` and `project_dir`.
@@ -32,12 +32,12 @@ class Trackers:
             accelerator.init_trackers(PROJECT, init_kwargs={"wandb": {"name": name, "dir": folder}})
 
     def log(self, entry: Mapping[str, Any]) -> None:
-        """The numbers of one step, those of a validation as `validation/NAME`."""
+        """Log the numbers of one step, those of a validation as `validation/NAME`."""
         if self.accelerator.log_with:
             self.accelerator.log(scalars(entry), step=entry["step"])
 
     def pictures(self, folder: Path, step: int, head: str = "held out") -> None:
-        """The pictures that were written into `folder`, of held-out clips or whatever `head` says."""
+        """Log the pictures in `folder` under the heading `head`."""
         if self.accelerator.log_with and self.accelerator.is_main_process:
             for path in sorted(folder.glob("*.png")):
                 for tracker in self.accelerator.trackers:
@@ -45,13 +45,13 @@ class Trackers:
                     tracker.log_images({f"{head}/{path.stem}": read_rgb(path)[None]}, step=step, **how)
 
     def end(self) -> None:
-        """Write what is left."""
+        """Flush and close the trackers."""
         if self.accelerator.log_with:
             self.accelerator.end_training()
 
 
 def scalars(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of a log entry, nested names joined by a slash; the step itself left out."""
+    """The numbers of a log entry, nested names joined by a slash; without the step."""
     found: dict[str, float] = {}
     for name, value in entry.items():
         if isinstance(value, Mapping):
@@ -62,7 +62,7 @@ def scalars(entry: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """Raise `UsageError` for a tracker whose package is absent."""
+    """Raise `UsageError` if a tracker's package is missing."""
     for name in names:
         if find_spec(name) is None:
             raise UsageError(f"The tracker {name} is not installed; pip install 'nakawari[track]', or leave it out.")

@@ -1,6 +1,6 @@
-"""Windows: whole frames with the model's guide at their in-betweens, made once; training cuts its crops from them.
+"""Windows: whole frames with the model's guide at their in-betweens, computed once; training crops are cut from them.
 
-A flow between crops is not the flow between the pictures, and it costs far more than the training step that reads it.
+Optical flow between crops differs from that between whole pictures, and costs far more than the training step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Size = tuple[int, int]
 
 
 class _Guided(Dataset[tuple[str, dict[str, Tensor]]]):
-    """Samples of a stream, pictures as bytes, with the guide at their in-betweens."""
+    """Samples of a stream as bytes, with the guide at their in-betweens."""
 
     def __init__(self, stream: Stream, count: int, guide: GuideMaker) -> None:
         self.stream, self.count, self.guide = stream, count, guide
@@ -50,7 +50,7 @@ class _Guided(Dataset[tuple[str, dict[str, Tensor]]]):
             "starts": _picture_bytes(guide.start[0]),
             "ends": _picture_bytes(guide.end[0]),
             "trusts": _bytes(guide.trust[0]),
-            "motions": guide.motion[0].half(),  # no byte holds it
+            "motions": guide.motion[0].half(),  # does not fit a byte
         }
 
 
@@ -63,19 +63,19 @@ def prepare_windows(
     workers: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make the first `count` samples of `stream`, with their guides, below `cache`; those that are there are kept, also
-    of a process that was killed.
+    """Write the first `count` samples of `stream`, with their guides, below `cache`; existing ones are kept, also
+    those of a killed process.
 
     Args:
-        key: says what the samples are made of; the kind of guide is added to it.
+        key: identifies the samples; the kind of guide is added to it.
         workers: processes that share the work.
-        progress: called with windows made and windows in all.
+        progress: called with windows done and total windows.
 
     Returns:
         The folder, for `Windows`.
 
     Raises:
-        NakawariError: a sample cannot be drawn, or the disk has no room for all windows.
+        NakawariError: a sample cannot be made, or the disk has too little space.
     """
     about = [_VERSION, key, count, type(guide).__name__]
     digest = hashlib.sha256(json.dumps(about, default=str, sort_keys=True).encode()).hexdigest()
@@ -83,7 +83,7 @@ def prepare_windows(
     if (folder / _NAMES).is_file():
         return folder
     with only_one(folder):
-        if not (folder / _NAMES).is_file():  # the one that was waited for has made it
+        if not (folder / _NAMES).is_file():  # made by the process that held the lock
             _write(folder, _Guided(stream, count, guide), workers, progress)
     return folder
 
@@ -106,7 +106,7 @@ def _write(folder: Path, guided: _Guided, workers: int, progress: Callable[[int,
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(
                 f"interrupted with {len(names)} of {guided.count} windows made; they are kept, and the same command "
-                "goes on with them."
+                "resumes with them."
             ) from error
     for pool in pools.values():
         pool.flush()
@@ -115,7 +115,7 @@ def _write(folder: Path, guided: _Guided, workers: int, progress: Callable[[int,
 
 
 def _made_before(log: Path) -> list[str]:
-    """The names of the windows that stand in the pools already; a line that was cut short does not count."""
+    """The names of the windows already in the pools; a truncated line is ignored."""
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True) if log.is_file() else []
     whole = [line for line in lines if line.endswith("\n")]
     if len(whole) < len(lines):
@@ -134,12 +134,12 @@ def _new_pools(folder: Path, count: int, arrays: dict[str, Tensor]) -> dict[str,
 
 @dataclass(frozen=True)
 class Windows:
-    """Crops of prepared windows, an endless stream; sample `index` depends on (seed, index) alone.
+    """Crops of prepared windows, an endless stream; sample `index` depends only on (seed, index).
 
     Args:
-        folder: what `prepare_windows` made.
-        size: height and width of a crop; never larger than the windows.
-        augmentation: changes that frames and guide go through alike.
+        folder: the result of `prepare_windows`.
+        size: height and width of a crop, at most those of the windows.
+        augmentation: applied to frames and guide alike.
     """
 
     folder: Path
@@ -181,7 +181,7 @@ class Windows:
 
 
 def changed(frames: Tensor, guide: Guide, changes: Changes) -> tuple[Tensor, Guide]:
-    """Frames (F, 3, H, W) and their guide (of one clip) with `changes`, alike."""
+    """Frames (F, 3, H, W) and their guide (of one clip) with the augmentation `changes`."""
     if changes.mirror:
         frames, guide = frames.flip(-1), _mirrored(guide, -1, torch.tensor([-1.0, 1.0]))
     if changes.flip:
@@ -197,13 +197,13 @@ def changed(frames: Tensor, guide: Guide, changes: Changes) -> tuple[Tensor, Gui
 
 
 def _mirrored(guide: Guide, axis: int, direction: Tensor) -> Guide:
-    """Mirrored along `axis`; `direction`, x and y, is what becomes of the motion's signs."""
+    """A guide flipped along `axis`; `direction`, x and y: factors of the motion's signs."""
     flipped = guide.map_pixels(lambda pixels: pixels.flip(axis))
     return replace(flipped, motion=flipped.motion * direction[:, None, None])
 
 
 def _reversed(guide: Guide) -> Guide:
-    """The guide of the same frames from last to first: the two keys change places."""
+    """The guide of the same frames in reverse order, with the keys swapped."""
     back = guide.map_frames(lambda tensor: tensor.flip(1))
     return replace(
         back, start=back.end, end=back.start, time=1 - back.time, trust=back.trust.flip(2), motion=-back.motion
@@ -211,7 +211,8 @@ def _reversed(guide: Guide) -> Guide:
 
 
 def _with_keys(between: Guide, clip: Tensor) -> Guide:
-    """The guide of all frames from that of the inner ones; at the keys of `clip` it is the key, trusted and at rest."""
+    """The guide of all frames from that of the inner ones; at the keys of `clip` it is the key with full trust and no
+    motion."""
     ends = []
     for key, time in ((clip[0], 0.0), (clip[-1], 1.0)):
         one = between.map_frames(lambda tensor: tensor[:, :1])
@@ -234,10 +235,10 @@ def _bytes(values: Tensor) -> Tensor:
 
 
 def _picture_bytes(pictures: Tensor) -> Tensor:
-    """Bytes of pictures in [-1, 1]."""
+    """Pictures in [-1, 1] as bytes."""
     return _bytes((pictures + 1) / 2)
 
 
 def _pictures(values: Tensor) -> Tensor:
-    """The pictures of which `_picture_bytes` made bytes."""
+    """The inverse of `_picture_bytes`."""
     return values / 255 * 2 - 1

@@ -39,7 +39,7 @@ def tracks() -> np.ndarray:
 
 @pytest.fixture
 def sample(pipeline: FramerPipeline, keys: tuple[Tensor, Tensor]) -> Callable[..., Tensor]:
-    """Final latents of the first pair, three steps, one seed, with whatever options are given."""
+    """Final latents of the first pair, three steps, one seed, with the given options."""
 
     def run(seed: int = 0, **options: object) -> Tensor:
         made = pipeline(

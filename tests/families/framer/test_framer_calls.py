@@ -1,4 +1,4 @@
-"""The pipeline's promises: every option acts, samples are independent, any size works, bad calls get one sentence."""
+"""The pipeline: every option has an effect, samples are independent, any size works, bad calls give one sentence."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def test_encode_samples_the_posterior_per_clip(pipeline: FramerPipeline, keys: t
 
 def test_automatic_tracks_fall_back_with_a_warning(sample: Sample, pipeline: FramerPipeline) -> None:
     flat = torch.zeros(1, 3, 64, 64)
-    with pytest.warns(UserWarning, match="Nothing in the two keys matches"):
+    with pytest.warns(UserWarning, match="No points match between the two keys"):
         made = pipeline(flat, flat, num_frames=2, num_inference_steps=1, tracks="auto")
     assert made.tracks == [None]
 
@@ -408,7 +408,7 @@ def test_saved_and_loaded_it_draws_the_same(
 def test_noise_on_the_keys_without_a_generator_belongs_to_the_keys(
     pipeline: FramerPipeline, keys: tuple[Tensor, Tensor]
 ) -> None:
-    """Whatever was drawn before, and whatever the batch: the same pictures, the same noise."""
+    """The same images give the same noise, independent of earlier calls and of the batch."""
     both = pipeline.condition(*keys, num_frames=3, noise_aug_strength=0.3)
     torch.rand(3)
     alone = pipeline.condition(keys[0][1:], keys[1][1:], num_frames=3, noise_aug_strength=0.3)

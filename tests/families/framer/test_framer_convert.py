@@ -1,4 +1,4 @@
-"""The published folders: read strictly, written as one, refused in one sentence when anything is missing."""
+"""Conversion of the published folders: strict reading, one output folder, one-sentence errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tiny_framer import tiny
 
 @pytest.fixture
 def published(tmp_path: Path) -> tuple[Path, Path]:
-    """A tiny model in the layout of the release: Framer's folder, and that of Stable Video Diffusion."""
+    """A tiny model in the release's layout: the folders of Framer and of Stable Video Diffusion."""
     pipeline = tiny()
     framer, svd = tmp_path / "framer", tmp_path / "svd"
     pipeline.unet.save_pretrained(framer / "unet")
@@ -91,7 +91,7 @@ def test_a_missing_or_broken_file_is_named(published: tuple[Path, Path]) -> None
     framer, svd = published
     file = framer / "unet" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(NakawariError, match="not a whole safetensors file"):
+    with pytest.raises(NakawariError, match="not a complete safetensors file"):
         load_published(framer, svd)
     file.unlink()
     with pytest.raises(NakawariError, match=r"holds no diffusion_pytorch_model\.safetensors"):

@@ -1,4 +1,4 @@
-"""Samplers held to an exact oracle, and to the objective that its answers must satisfy."""
+"""Samplers and the objective, tested with an exact network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def exact_denoiser(scaled: Tensor, time: Tensor) -> Tensor:
 
 
 def exact_consistency(scaled: Tensor, time: Tensor) -> Tensor:
-    """F of the exact consistency function: where the probability flow carries x_sigma at sigma = 0."""
+    """F of the exact consistency function: the end of the probability flow from x_sigma."""
     sigma = torch.as_tensor(time).double().mul(4).exp()
     root = (sigma**2 + 1).sqrt()
     scaled = scaled.double()
@@ -108,7 +108,7 @@ def test_samplers_tell_the_network_a_quarter_of_the_log_of_sigma() -> None:
 
 
 def test_the_exact_network_has_zero_loss_where_the_data_are_known() -> None:
-    """With data of no spread the posterior is certain: the target of the objective is the exact answer."""
+    """For data without variance the posterior is certain: the objective's target equals the exact output."""
     process, generator = EDMProcess(), torch.Generator().manual_seed(0)
     t = process.training_times(512, generator)
     x0, noise = torch.full((512, 8), MEAN), torch.randn(512, 8, generator=generator)
@@ -134,9 +134,9 @@ def test_the_exact_network_has_the_least_loss_that_there_is() -> None:
 
 def test_lcm_keeps_to_the_steps_it_was_distilled_on() -> None:
     scheduler = make_scheduler("lcm")
-    with pytest.raises(UsageError, match="from 1 to 40"):
+    with pytest.raises(UsageError, match="give 1 to 40"):
         scheduler.set_timesteps(41)
-    with pytest.raises(UsageError, match="from 1 to 40"):
+    with pytest.raises(UsageError, match="give 1 to 40"):
         scheduler.set_timesteps(0)
     scheduler.set_timesteps(40)
     assert scheduler.sigmas[39].item() == pytest.approx(SVD_SCHEDULE["sigma_min"], rel=1e-5)

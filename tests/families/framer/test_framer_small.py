@@ -1,4 +1,5 @@
-"""What small Framers have that the released one has not: fewer norm groups, an autoencoder with a linear start."""
+"""Options of small Framers that the released one does not use: fewer norm groups, an autoencoder with a linear
+start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracks: words and files to points, points to every frame, frames to heatmaps; matching."""
+"""Tracks: parsing from arguments and files, interpolation to frames, heatmaps; matching."""
 
 from __future__ import annotations
 

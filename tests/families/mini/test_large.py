@@ -1,4 +1,4 @@
-"""Pictures larger than mini works at: the same drawing at any size, and bounded memory."""
+"""Images larger than mini's working size: the same result at any size, and bounded memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(peak_rss())
 
 
 def keys(times: int) -> tuple[Tensor, Tensor]:
-    """Both keys (1, 3, H, W) of a scene of things with outlines, `times` as large as `SIZE`."""
+    """Both keys (1, 3, H, W) of a scene of outlined shapes, `times` as large as `SIZE`."""
     frames = to_tensor(SyntheticScene(11, (SIZE[0] * 4, SIZE[1] * 4), 0.12).render([0, 1]))
     small = functional.interpolate(frames, SIZE, mode="area")
     return tuple(functional.interpolate(small, scale_factor=times, mode="nearest").split(1))
@@ -90,6 +90,6 @@ def test_strips_are_rows_of_the_whole() -> None:
 
 
 def test_memory_does_not_grow_with_the_size_of_every_frame() -> None:
-    """At 1280 x 800 two in-betweens took more than twice as much while everything was done at full size."""
+    """At 1280 x 800 two in-betweens needed more than twice as much when everything ran at full size."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1.1e9

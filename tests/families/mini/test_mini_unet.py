@@ -61,7 +61,7 @@ def inputs(frames: int = 4) -> tuple[Tensor, Guide]:
 
 @torch.no_grad()
 def seen(model: MiniUNet, guide: Guide) -> Tensor:
-    """What the guide's encoder says of the inner frames."""
+    """The output of the guide's encoder for the inner frames."""
     found: list[Tensor] = []
     handle = model.guide_in.register_forward_hook(lambda module, given, output: found.append(output))
     model(inputs()[0], 7, guide)

@@ -1,4 +1,4 @@
-"""The search for what a denoiser moves: costs of shifts, their means, and the network that has them."""
+"""The motion search of the denoiser: costs of shifts, their means, and the network that uses them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIG = {
 
 
 def moving(shift: tuple[int, int], size: tuple[int, int] = (48, 64)) -> tuple[Tensor, Tensor]:
-    """A picture of coloured noise, and the same moved by `shift` (x, y) pixels."""
+    """An image of coloured noise, and the same shifted by `shift` (x, y) pixels."""
     noise = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return noise, noise.roll((shift[1], shift[0]), (-2, -1))
 
@@ -69,7 +69,7 @@ def test_units_beside_the_stride_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [(48, 64), (45, 70)])
 def test_costs_are_those_of_pictures_read_between_pixels(size: tuple[int, int]) -> None:
-    """Shifts are read from slices; the general way to read a picture anywhere gives the same costs."""
+    """Shifts are read from slices; general sampling gives the same costs."""
     start, end = torch.rand(2, 3, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     times = torch.tensor([0.3, 0.5, 0.8])
     found = MatchCosts(LEVELS, 4).between(start, end, times[:, None, None])
@@ -119,7 +119,7 @@ def test_a_line_that_is_drawn_between_two_pixels_stays_a_line() -> None:
 
 
 def test_what_is_searched_is_drawn() -> None:
-    """With costs that count and a free choice of pictures the untrained head draws the true middle of a pan."""
+    """With active costs and a free choice of images, the untrained head draws the true middle of a pan."""
     start, end = moving((8, 0))
     guide = still(start, end, torch.tensor([0.5]))
     costs = MatchCosts(LEVELS, 4)

@@ -1,4 +1,4 @@
-"""Upstream checkpoints: every tensor has one place, values arrive, and what is broken is told in one sentence."""
+"""Upstream checkpoints: every tensor has one place, values are kept, broken files give one sentence."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _text(prefix: str, width: int, vocabulary: int, joint: int) -> dict[str, tup
 
 
 def upstream_shapes(unet: dict[str, Any], vae: dict[str, Any], resampler: dict[str, Any], clip: dict[str, int]) -> Any:
-    """Names and shapes of an upstream checkpoint, from our modules and OpenCLIP's naming."""
+    """Names and shapes of an upstream checkpoint, from nakawari's modules and OpenCLIP's names."""
     with torch.device("meta"):
         parts = {
             "model.diffusion_model.": ToonCrafterUNet(**unet),
@@ -167,7 +167,7 @@ def test_places() -> None:
 
 
 def check_folder(folder: Path, state: dict[str, Tensor]) -> None:
-    """Every part loads by the ordinary means, and every upstream value stands at its place."""
+    """Check that every part loads normally, and that every upstream value is at its place."""
     unet = ToonCrafterUNet.from_pretrained(folder / "unet").state_dict()
     vae = DualReferenceAutoencoder.from_pretrained(folder / "vae").state_dict()
     resampler = Resampler.from_pretrained(folder / "resampler").state_dict()
@@ -192,7 +192,7 @@ def check_folder(folder: Path, state: dict[str, Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def report(tiny: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> ConversionReport:
-    """The tiny checkpoint, converted once for the tests that only look."""
+    """The tiny checkpoint, converted once for read-only tests."""
     folder = tmp_path_factory.mktemp("converted")
     return convert_checkpoint(save({"state_dict": tiny}, folder), folder / "out")
 
@@ -278,7 +278,7 @@ def _without(state: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
 
 
 def fails(content: Any, folder: Path) -> str:
-    """The sentence that the conversion of `content` ends with; nothing is left behind."""
+    """The error message of converting `content`; no files remain."""
     path = save(content, folder)
     with pytest.raises(NakawariError) as caught:
         convert_checkpoint(path, folder / "out")

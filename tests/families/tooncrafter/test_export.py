@@ -1,4 +1,4 @@
-"""From our folder back to an upstream checkpoint: what `convert` reads again is what was written."""
+"""Export to an upstream checkpoint: `convert` reads the same model back."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_what_has_no_place_in_the_layout(model: Path, tmp_path: Path) -> None:
             "fp16",
             tmp_path / "out.ckpt",
         )
-    with pytest.raises(UsageError, match="goes with fp16 and bf16, not with int8"):
+    with pytest.raises(UsageError, match="needs fp16 or bf16, not int8"):
         export(load(str(model)).pipeline, str(model), model, "int8", tmp_path / "out.ckpt")
     pipeline = load(str(model)).pipeline
     pipeline.save_pretrained(tmp_path / "saved")

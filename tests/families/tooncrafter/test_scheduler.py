@@ -1,4 +1,4 @@
-"""DDIM: finite everywhere, exact on an oracle, ending where it says."""
+"""DDIM: finite everywhere, exact with an exact network, correct last step."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _exact_consistency(process: VelocityProcess, x: Tensor, t: Tensor) -> Tensor
 
 
 def _draw_normal(steps: int, sampler: str | None, schedule: dict[str, float]) -> tuple[Tensor, Tensor]:
-    """20,000 numbers drawn with the exact consistency function, and the noise that they began with."""
+    """20,000 values sampled with the exact consistency function, and their initial noise."""
     generator = torch.Generator().manual_seed(0)
     scheduler = ToonCrafterScheduler(**schedule)
     scheduler.set_timesteps(steps, sampler=sampler)

@@ -1,4 +1,4 @@
-"""CLIP towers: token ids, image preprocessing, names."""
+"""CLIP encoders: token ids, image preprocessing, names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nakawari.families.tooncrafter import towers
 
 
 class WordTokenizer:
-    """Stands in for the byte-pair tokenizer: one id per word."""
+    """A stub of the byte-pair tokenizer: one id per word."""
 
     def __call__(self, text: str, add_special_tokens: bool) -> dict[str, Any]:
         assert not add_special_tokens

@@ -35,7 +35,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def tiny(seed: int = 0, **changes: Any) -> ToonCrafterUNet:
-    """A tiny network with every parameter random, so that no branch is closed."""
+    """A tiny network with random parameters, so that no branch is zero."""
     model = ToonCrafterUNet(**{**TINY, **changes}).eval()
     generator = torch.Generator().manual_seed(seed)
     for _, parameter in sorted(model.named_parameters()):

@@ -17,7 +17,7 @@ LATENT = (4, 6)
 
 
 def build(**changes: Any) -> DualReferenceAutoencoder:
-    """A tiny autoencoder with every parameter away from zero, so that no branch is silent."""
+    """A tiny autoencoder with nonzero parameters, so that no branch is zero."""
     config: dict[str, Any] = {
         "ch": 8,
         "ch_mult": (1, 2, 1),

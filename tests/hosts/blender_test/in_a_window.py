@@ -17,7 +17,7 @@ found = {"ticks": 0}
 
 
 def sequencer():
-    """The largest area as a sequencer with its picture: what an operator is called with."""
+    """The largest area as a sequencer with preview: the context of the operator."""
     window = bpy.context.window_manager.windows[0]
     area = max(window.screen.areas, key=lambda one: one.width * one.height)
     area.type = "SEQUENCE_EDITOR"
@@ -26,7 +26,7 @@ def sequencer():
 
 
 def begin():
-    """Start the operator, which comes back at once."""
+    """Start the operator, which returns immediately."""
     scene = bpy.context.scene
     scene.frame_current, scene.render.resolution_x, scene.render.resolution_y = 7, 96, 64
     with sequencer():
@@ -36,7 +36,7 @@ def begin():
 
 
 def tick():
-    """Counts while the command runs: a program that froze would not."""
+    """Counts while the command runs, which a frozen program would not."""
     found["ticks"] += 1
     editor = bpy.context.scene.sequence_editor
     if editor is None or not editor.sequences_all:
@@ -52,7 +52,7 @@ def tick():
 
 
 def picture():
-    """The window as it looks now."""
+    """A screenshot of the window."""
     with sequencer():
         bpy.ops.sequencer.view_selected()
         bpy.ops.screen.screenshot(filepath=f"{OUT}/window.png")

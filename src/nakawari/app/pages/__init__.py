@@ -20,7 +20,7 @@ PAGES: dict[str, type[Page]] = {"draw": Draw, "lead": Lead, "compare": Compare, 
 
 
 def blocks(site: Site) -> gr.Blocks:
-    """All pages over one browser's state: the token that names its work folder."""
+    """All pages, with the browser state that holds the token of the work folder."""
     with gr.Blocks(title="nakawari", analytics_enabled=False, fill_width=True) as made:
         user = gr.BrowserState("", storage_key="nakawari", secret="nakawari-browser")
         gr.HTML('<div class="nk-head"><b>nakawari</b><span>in-betweens on this machine</span></div>', padding=False)
@@ -50,11 +50,11 @@ def blocks(site: Site) -> gr.Blocks:
 
 
 def seen(page: Page) -> Callable[[Any], Changes]:
-    """A page that is turned to shows what its folder holds now: another page may have changed it."""
+    """Refresh a page when it is selected: another page may have changed its folder."""
     method = answers(lambda self, work: self.everything(work))
     return lambda token: method(page, token)
 
 
 def turned(said: Any) -> Any:
-    """To the Draw page, where trying an adapter went well."""
+    """Switch to the Draw page if trying an adapter succeeded."""
     return gr.Tabs(selected="draw") if isinstance(said, dict) and said.get("state") == "done" else gr.skip()

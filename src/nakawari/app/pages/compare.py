@@ -1,4 +1,4 @@
-"""The Compare page: two sequences over one another in step, scored where the truth is given; a report."""
+"""The Compare page: two sequences overlaid in sync, scored if true frames are given; a report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_TRUTH = "True frames, if you have them: one for each in-between, or for each 
 
 
 class Compare:
-    """The components of the page and what they do."""
+    """The components of the page and their handlers."""
 
     def __init__(self, site: Site, user: gr.BrowserState) -> None:
         self.site, self.user = site, user
@@ -50,7 +50,7 @@ class Compare:
         self.report.input(self.on_report, [self.user, self.report], [self.page, self.status], **quiet)
 
     def everything(self, work: Work) -> Changes:
-        """All that the work folder holds."""
+        """The whole content of the work folder."""
         ticket = self._ticket(work)
         names = ticket.about["names"] if ticket else [None, None]
         offered = sides.choices(work)
@@ -115,7 +115,7 @@ class Compare:
             return {self.page: None}
         file = work.visible(str(name)) / "index.html"
         if not file.is_file():
-            raise UsageError(f"{str(name)[:80]} holds no report; give a folder that nakawari report wrote.")
+            raise UsageError(f"{str(name)[:80]} has no report; give a folder that nakawari report wrote.")
         return {self.page: url_of(work, file), self.status: status.words()}
 
 

@@ -1,4 +1,4 @@
-"""The Draw page: keys, timing, model; the sequence playing; gaps drawn again, frames made keys; files to take away."""
+"""The Draw page: keys, timing, model; the player; redrawing gaps, turning frames into keys; downloads."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..work import Asked, Work
 from .events import Changes, answers, quiet
 from .following import TICK, follow
 
-CUTS = [("draw all the same", "draw"), ("hold the nearer key", "hold"), ("fade", "fade")]
-KEYED = "is a key now; Draw draws what is left beside it."
+CUTS = [("draw anyway", "draw"), ("hold the nearer key", "hold"), ("fade", "fade")]
+KEYED = "is a key now; press Draw to draw the remaining in-betweens."
 
 
 class Draw:
-    """The components of the page and what they do."""
+    """The components of the page and their handlers."""
 
     def __init__(self, site: Site, user: gr.BrowserState) -> None:
         self.site, self.user = site, user
@@ -55,7 +55,7 @@ class Draw:
             fps = gr.Number(label="FPS", minimum=1, maximum=120, min_width=120)
         with gr.Row():
             loop = gr.Checkbox(label="Loop", info="back to the first key", min_width=120)
-            parts = gr.Checkbox(label="Parts", info="flat colours by their parts", min_width=120)
+            parts = gr.Checkbox(label="Parts", info="flat-coloured drawings part by part", min_width=120)
         with gr.Row():
             model = gr.Dropdown(["mini"], label="Model", min_width=120)
             precision = gr.Dropdown(models.precision_choices(), label="Precision", min_width=120)
@@ -92,10 +92,10 @@ class Draw:
         self.mend.upload(self.on_mended, [self.user, self.picked, self.mend], everything, **quiet)
         self.timer.tick(self.on_tick, [self.user], [self.status, self.player, self.links, self.timer], **quiet)
 
-    # --- what the page shows ---------------------------------------------------------------------------------------
+    # --- content of the page ---------------------------------------------------------------------------------------
 
     def everything(self, work: Work) -> Changes:
-        """All that the work folder holds."""
+        """The whole content of the work folder."""
         asked = work.asked()
         changes = {self.strip: strip.strip_value(work)} | self._result(work)
         changes |= {self.command: command_of(asked)} | self._follow(work)
@@ -110,7 +110,7 @@ class Draw:
     def _follow(self, work: Work) -> Changes:
         return follow(self, work, self.site.queue.latest(work.token, orders.DRAW), "Drawn.")
 
-    # --- what a user does ------------------------------------------------------------------------------------------
+    # --- user actions -----------------------------------------------------------------------------------------------
 
     @answers
     def on_strip(self, work: Work, event: gr.EventData) -> Changes:
@@ -166,7 +166,7 @@ class Draw:
 
 
 def command_of(asked: Asked) -> str:
-    """The command that Draw runs, as one writes it; empty while there is none."""
+    """The command that Draw runs, as a shell command; empty if there is none."""
     try:
         return shown(interpolate_words(asked, output=OUT))
     except NakawariError:
@@ -174,7 +174,7 @@ def command_of(asked: Asked) -> str:
 
 
 def settings_of(work: Work, asked: Asked) -> list[Any]:
-    """What the fields of `SETTINGS` show."""
+    """Values of the fields of `SETTINGS`."""
     return [
         gr.Dropdown(models.model_choices(work), value=asked.model),
         gr.Dropdown(models.adapter_choices(work), value=asked.adapter),

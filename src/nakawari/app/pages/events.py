@@ -1,4 +1,4 @@
-"""How the pages' events are answered: every error becomes a sentence in the page's status line."""
+"""Event handlers of the pages: every error becomes a sentence in the page's status line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .. import status
 from ..site import Site
 
 quiet: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-"""Answers at once, no veil over the page, no endpoint of the public interface."""
+"""Event options: no queue, no loading overlay, no public API endpoint."""
 Changes = dict[Any, Any]
-"""Component -> what it shows from now on."""
+"""Component -> its new value or update."""
 
 
 class Page(Protocol):
-    """What has a status line."""
+    """A page with a status line."""
 
     site: Site
     status: gr.HTML
 
 
 def answers(method: Callable[..., Changes]) -> Callable[..., Changes]:
-    """A handler that gets the browser's token and hands its method the work folder."""
+    """A handler that takes the browser's token and passes the work folder to the method."""
 
     @wraps(method)
     def answer(self: Page, token: Any, *values: Any) -> Changes:

@@ -1,4 +1,4 @@
-"""The Lead page: points led from key to key."""
+"""The Lead page: point tracks from key to key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .following import TICK, follow
 
 
 class Lead:
-    """The components of the page and what they do."""
+    """The components of the page and their handlers."""
 
     def __init__(self, site: Site, user: gr.BrowserState) -> None:
         self.site, self.user = site, user
@@ -41,7 +41,7 @@ class Lead:
         self.timer.tick(self.on_tick, wanted, self.outputs, **quiet)
 
     def everything(self, work: Work, gap: int | None = None) -> Changes:
-        """All that the work folder holds."""
+        """The whole content of the work folder."""
         choices = gap_choices(work.asked())
         chosen = gap if gap in [own for _, own in choices] else (choices[0][1] if choices else None)
         shown = {self.gap: gr.Dropdown(choices, value=chosen), self.ways: ways_value(work, chosen or 0)}

@@ -1,4 +1,4 @@
-"""The Teach page: clips in, an adapter out."""
+"""The Teach page: train an adapter on clips."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .following import follow
 TICK = 1.0
 DONE = {
     "check": "Checked.",
-    "plan": "Planned; nothing is taught yet.",
-    "teach": "Taught; Try it takes the adapter to the Draw page.",
+    "plan": "Planned; nothing is trained yet.",
+    "teach": "Trained; Try it uses the adapter on the Draw page.",
 }
 
 
 class Teach:
-    """The components of the page and what they do."""
+    """The components of the page and their handlers."""
 
     def __init__(self, site: Site, user: gr.BrowserState) -> None:
         self.site, self.user = site, user
@@ -66,7 +66,7 @@ class Teach:
         self.name.input(self.on_name, [self.user, self.name], [self.run], **quiet)
 
     def everything(self, work: Work) -> Changes:
-        """All that the work folder holds."""
+        """The whole content of the work folder."""
         ticket = self._ticket(work)
         name = ticket.about.get("name", "show") if ticket else "show"
         return {
@@ -127,7 +127,7 @@ class Teach:
 
     @answers
     def on_try(self, work: Work, name: str) -> Changes:
-        """Put the adapter on the Draw page."""
+        """Select the adapter on the Draw page."""
         run = teaching.run_folder(work, name)
         if not (run / "best").is_dir():
             raise UsageError(f"There is no finished adapter {name} yet; press Teach first.")
@@ -143,14 +143,14 @@ def _number(value: int, least: int, label: str, name: str) -> gr.Number:
 
 
 def lesson_of(name: str, model: str, steps: float | None, rank: float | None, windows: float | None) -> teaching.Lesson:
-    """What the fields say; an emptied number is the default."""
+    """Values of the fields; an empty number means the default."""
     numbers = {"steps": steps, "rank": rank, "windows": windows}
     given = {key: int(value) for key, value in numbers.items() if value is not None}
     return teaching.Lesson(name, model, **given)
 
 
 def rows_of(ticket: Ticket | None) -> dict[str, Any] | None:
-    """What a check or a plan said, as rows."""
+    """Results of a check or a plan, as rows."""
     found = json_of(ticket.said[-1]) if ticket is not None and ticket.state == "done" and ticket.said else None
     if found is None or ticket is None:
         return None

@@ -1,5 +1,5 @@
-// What the components share: elements made without markup, and mounting one into the place that Gradio gives it.
-// Text from outside goes through textContent alone, so that no name can become markup.
+// Shared by the components: create elements without markup, and mount a component into its Gradio element.
+// External text is set through textContent only, so that no name can become markup.
 "use strict";
 window.nakawari = (() => {
   const SVG = "http://www.w3.org/2000/svg";
@@ -18,13 +18,13 @@ window.nakawari = (() => {
   const make = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
   const draw = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-  // The user's coordinates of an event in an SVG: source pixels where its viewBox is the picture's size.
+  // Coordinates of an event in an SVG: source pixels if its viewBox is the image's size.
   function pointIn(svg, event) {
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     return [point.x, point.y];
   }
 
-  // Follow a pointer, mouse or finger, from its press until it is let go.
+  // Follow a pointer (mouse or touch) from press to release.
   function drag(event, move, end) {
     event.preventDefault();
     const pointer = event.pointerId;

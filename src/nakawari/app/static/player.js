@@ -1,4 +1,4 @@
-// The player: frame by frame or running, on ones, twos or as timed, with onion skin and flipping.
+// The player: frame by frame or playing, on ones, on twos or as timed, with onion skin and flipping.
 "use strict";
 (() => {
   const { components, make, typing, isSeen } = window.nakawari;
@@ -15,8 +15,8 @@
     const flip = button("Flip", "Flip to the frame shown before (F)", () => go(before));
     const timing = make("select", { class: "nk-tool", "aria-label": "On ones, on twos, or as timed" });
     for (const [name, text] of [["timed", "as timed"], ["1", "on ones"], ["2", "on twos"]]) timing.append(make("option", { value: name, text }));
-    const tools = make("div", { class: "nk-tools" }, button("|◀", "First frame (Home)", () => go(0)), button("◀", "Back (left arrow)", () => step(-1)), play,
-      button("▶", "On (right arrow)", () => step(1)), button("▶|", "Last frame (End)", () => go(Infinity)), timing, onion, flip);
+    const tools = make("div", { class: "nk-tools" }, button("|◀", "First frame (Home)", () => go(0)), button("◀", "Previous frame (left arrow)", () => step(-1)), play,
+      button("▶", "Next frame (right arrow)", () => step(1)), button("▶|", "Last frame (End)", () => go(Infinity)), timing, onion, flip);
     const empty = make("p", { class: "nk-empty", text: "The drawn sequence plays here. Add two key drawings above, then press Draw." });
     const body = make("div", { class: "nk-player" }, stage, tools, about, film, doubts);
     box.replaceChildren(empty, body);
@@ -116,12 +116,12 @@
     };
   };
 
-  // Files to take away.
+  // Downloads.
   components.links = (box) => (value) => {
     box.replaceChildren(...(value || []).map((one) => make("a", { href: one.url, text: one.text, download: true })));
   };
 
-  // How a piece of work stands: a bar, its place in the queue, one sentence.
+  // Status of a job: progress bar, position in the queue, one sentence.
   components.status = (box) => {
     const bar = make("div", { class: "nk-bar" }), words = make("p", { role: "status" }), notes = make("ul", { class: "nk-notes" });
     box.replaceChildren(make("div", { class: "nk-track" }, bar), words, notes);

@@ -1,4 +1,4 @@
-// Two sequences over one another, in step, with a line between them that one drags.
+// Two sequences overlaid in sync, with a line between them to drag.
 "use strict";
 (() => {
   const { components, make, drag, typing, isSeen } = window.nakawari;
@@ -71,7 +71,7 @@
     };
   };
 
-  // A report as it stands, in a frame in which nothing runs.
+  // A report, in a sandboxed frame without scripts.
   components.report = (box) => (value) => {
     box.replaceChildren(...(value ? [make("iframe", { src: value, sandbox: "", title: "Report", class: "nk-report" })] : []));
   };

@@ -1,11 +1,11 @@
-// The strip: key drawings in order, and between them the timing chart of every gap.
+// The strip: key drawings in order, with the timing chart of every gap between them.
 "use strict";
 (() => {
   const { components, make, draw, pointIn, drag } = window.nakawari;
   const WIDTH = 120, HEIGHT = 30, ROOM = 8;
   const CURVES = ["even", "ease-in", "ease-out", "ease"];
 
-  // All files under what was dropped, folders included, with natural order of their names.
+  // All dropped files, including those in folders, in natural order of their names.
   async function filesOf(items) {
     const found = [];
     async function walk(entry) {
@@ -127,7 +127,7 @@
         : make("button", { class: "nk-link", text: "or try the examples", onclick: () => say("examples") }));
 
     return (next) => {
-      if (!next) return row.replaceChildren(make("p", { class: "nk-empty", text: "One moment …" }));
+      if (!next) return row.replaceChildren(make("p", { class: "nk-empty", text: "Loading …" }));
       value = next;
       const left = row.scrollLeft, focus = document.activeElement && document.activeElement.getAttribute("aria-label");
       const parts = [];

@@ -1,4 +1,4 @@
-// Files for teaching, what a check or a plan says, and a run under way: its curve and its pictures.
+// Training clips, results of a check or a plan, and a running training: its curve and its samples.
 "use strict";
 (() => {
   const { components, make, draw } = window.nakawari;
@@ -56,7 +56,7 @@
     };
   };
 
-  // Rows of words, from a check or a plan.
+  // Rows of text, from a check or a plan.
   components.rows = (box) => (value) => {
     box.replaceChildren(...(value && value.rows.length ? [make("table", { class: "nk-table" }, ...value.rows.map(([head, text]) => make("tr", {}, make("th", { text: head }), make("td", { text }))))] : []));
   };

@@ -1,5 +1,5 @@
-// Ways of points from the first key to the second, over both pictures. Coordinates are pixels of the drawings, however
-// large they are shown: each SVG has the drawing's size as its viewBox, and the browser's own matrix leads back to it.
+// Point tracks from the first key to the second, over both images. Coordinates are pixels of the drawings at any
+// display size: each SVG has the drawing's size as its viewBox, and the browser's matrix maps back to it.
 "use strict";
 (() => {
   const { components, make, draw, pointIn, drag, typing, isSeen } = window.nakawari;
@@ -15,23 +15,23 @@
     const removing = button("Remove point", "Remove the chosen point (Delete)", () => remove(chosen));
     const clearing = button("Remove all", "Remove all points of this gap", () => { keep(); ways = []; chosen = -1; commit(); });
     const count = make("span", { class: "nk-hint", role: "status" });
-    const empty = make("p", { class: "nk-empty", text: "Add two or more key drawings on the Draw page; then lead points from one to the next here." });
+    const empty = make("p", { class: "nk-empty", text: "Add two or more key drawings on the Draw page; then set tracks from one to the next here." });
     const body = make("div", { class: "nk-tracks" },
-      make("p", { class: "nk-hint", text: "Click the first key to add a point, then drag its dot on the second key to where it goes. Drag the small dot on a way to bend it. A right click removes." }),
+      make("p", { class: "nk-hint", text: "Click the first key to add a point, then drag its dot on the second key to its target. Drag the small dot on a track to bend it. A right click removes." }),
       make("div", { class: "nk-boards" }, ...boards.map((one) => one.figure)),
       make("div", { class: "nk-tools" }, undoing, removing, clearing, count));
     box.replaceChildren(empty, body);
 
     function board(end) {
       const image = make("img", { draggable: "false", alt: end ? "Second key" : "First key" });
-      const svg = draw("svg", { class: "nk-board", "data-end": end, role: "application", "aria-label": end ? "Second key: drag points to where they go" : "First key: click to add a point" });
+      const svg = draw("svg", { class: "nk-board", "data-end": end, role: "application", "aria-label": end ? "Second key: drag points to their targets" : "First key: click to add a point" });
       const caption = make("figcaption");
       svg.addEventListener("contextmenu", (event) => event.preventDefault());
       svg.addEventListener("pointerdown", (event) => press(event, svg, end));
       return { image, svg, caption, figure: make("figure", {}, caption, make("div", { class: "nk-shown" }, image, svg)) };
     }
 
-    // A whole number is the middle of a pixel, as on the command line.
+    // An integer is the centre of a pixel, as on the command line.
     const inside = ([x, y]) => [Math.max(0, Math.min(value.size[0] - 1, x)), Math.max(0, Math.min(value.size[1] - 1, y))];
     const placeOf = (svg, event) => inside(pointIn(svg, event).map((one) => one - 0.5));
     const rounded = (point) => point.map((one) => Math.round(one * 100) / 100);
@@ -56,7 +56,7 @@
       paint();
       drag(event, (e) => {
         way[at] = placeOf(svg, e);
-        // A new point set on the first key takes its end with it; on the second key its start waits.
+        // A new point on the first key moves its end with it; on the second key its start stays.
         if (fresh && at === 0) way[1] = [...way[0]];
         moved = true;
         paint();

@@ -1,4 +1,4 @@
-"""Framer: Stable Video Diffusion between two key frames, with points that go where they are told."""
+"""Framer: Stable Video Diffusion between two key frames, with point control."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def build(**parts: Any) -> FramerPipeline:
-    """A new model, see `configs.build`, which is imported here: tracks and names are read without a framework."""
+    """A new model, see `configs.build`, imported here so that tracks and names can be read without torch."""
     from .configs import build
 
     return build(**parts)

@@ -1,4 +1,4 @@
-"""Framer's autoencoder: that of Stable Video Diffusion, with the number of groups of its norms."""
+"""Framer's autoencoder: that of Stable Video Diffusion, with a configurable number of norm groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 from diffusers import AutoencoderKLTemporalDecoder
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
-from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers looks for it in the module of a class)
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
@@ -16,11 +16,11 @@ from .blocks import set_norm_groups
 
 
 class FramerAutoencoder(DecodesInParts, AutoencoderKLTemporalDecoder):
-    """`AutoencoderKLTemporalDecoder`, whose weights and other arguments it has.
+    """`AutoencoderKLTemporalDecoder` with the same weights and other arguments.
 
     Args:
         norm_groups: groups of the group norms. A narrow model needs fewer than 32: a group of one channel loses its
-            mean, and with it the colour of a plain ground.
+            mean, and with it the colour of a plain background.
     """
 
     @register_to_config
@@ -60,7 +60,7 @@ class FramerAutoencoder(DecodesInParts, AutoencoderKLTemporalDecoder):
 
     @apply_forward_hook
     def decode(self, z: Tensor, num_frames: int, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
-        """As the base class, latents (B * F, C, h, w) of clips of `num_frames`; in parts where that is switched on."""
+        """As the base class, latents (B * F, C, h, w) of clips of `num_frames`; sliced or tiled if enabled."""
         clips = z.unflatten(0, (-1, num_frames))
 
         def decode(which: slice, window: Window) -> Tensor:

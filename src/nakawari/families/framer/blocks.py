@@ -1,10 +1,10 @@
-"""What the Framer UNet and its ControlNet share: embeddings, encoder half, order of the temporal context.
+"""Shared code of the Framer UNet and its ControlNet: embeddings, encoder half, order of the temporal context.
 
-The blocks themselves are those of diffusers; one thing is ours. The temporal layers of Framer cross-attend to the
+The blocks are those of diffusers, except for one thing. The temporal layers of Framer cross-attend to the
 image tokens, one row per latent position. The released weights are sampled with an implementation (diffusers up to
-0.27) that hands row `p` the tokens of batch element `p mod B`: under classifier-free guidance the two branches read
+0.27) that gives row `p` the tokens of batch element `p mod B`: under classifier-free guidance the two branches read
 each other's tokens, column by column. `temporal_context="interleaved"` keeps that order, `"blocked"` gives every row
-the tokens of its own element, which is what was meant.
+the tokens of its own element, the intended order.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TemporalContext = Literal["interleaved", "blocked"]
 
 
 def context_rows(batch: int, positions: int, branches: int, device: torch.device | str = "cpu") -> Tensor:
-    """Which batch element gives its tokens to each temporal row; (batch * positions,) int64.
+    """The batch element whose tokens each temporal row reads; (batch * positions,) int64.
 
     A batch is `branches` guidance branches of `batch / branches` samples each, branch-major; rows are batch-major.
-    Tokens alternate between the branches of *one* sample, so samples never see each other: `branches=1` is the
+    Tokens alternate between the branches of *one* sample, so samples are independent: `branches=1` is the
     blocked order, `branches=batch` the order of the reference.
     """
     samples = batch // branches
@@ -34,14 +34,14 @@ def context_rows(batch: int, positions: int, branches: int, device: torch.device
 
 
 class ContextOrder:
-    """How many guidance branches the running batch holds; shared by the temporal blocks of one model."""
+    """Number of guidance branches in the current batch; shared by the temporal blocks of one model."""
 
     def __init__(self) -> None:
         self.branches = 1
 
 
 class OrderedTemporalBlock(TemporalBasicTransformerBlock):
-    """A temporal block that reads the tokens in the order that its model asks for."""
+    """A temporal block that reads the tokens in the order of its model."""
 
     order: ContextOrder
 
@@ -57,7 +57,7 @@ class OrderedTemporalBlock(TemporalBasicTransformerBlock):
 
 
 def order_temporal_blocks(model: nn.Module) -> ContextOrder:
-    """Make every temporal block of `model` an `OrderedTemporalBlock`; weights and names stay as they are."""
+    """Make every temporal block of `model` an `OrderedTemporalBlock`; weights and names are unchanged."""
     order = ContextOrder()
     for module in model.modules():
         if type(module) is TemporalBasicTransformerBlock:
@@ -67,14 +67,14 @@ def order_temporal_blocks(model: nn.Module) -> ContextOrder:
 
 
 def set_norm_groups(model: nn.Module, groups: int) -> None:
-    """Every group norm of `model` takes its channels in `groups` groups; weights and names stay as they are."""
+    """Set the number of groups of every group norm of `model`; weights and names are unchanged."""
     for module in model.modules():
         if isinstance(module, nn.GroupNorm):
             module.num_groups = groups
 
 
 def per_level(value: int | Sequence[int], levels: int, name: str) -> tuple[int, ...]:
-    """One number per level, of one number for all or of a list or tuple. Raises `ValueError` for another length."""
+    """One number per level, from a single number or a list or tuple. Raises `ValueError` for a wrong length."""
     if isinstance(value, int):
         return (value,) * levels
     if len(value) != levels:
@@ -83,14 +83,14 @@ def per_level(value: int | Sequence[int], levels: int, name: str) -> tuple[int, 
 
 
 def check_temporal_context(value: str) -> None:
-    """Raises `ValueError` for what is no `TemporalContext`."""
+    """Raise `ValueError` unless `value` is a `TemporalContext`."""
     if value not in get_args(TemporalContext):
         allowed = " or ".join(get_args(TemporalContext))
         raise ValueError(f"temporal_context is {value!r}; it must be {allowed}")
 
 
 class EncoderHalf:
-    """Conditioning and encoder of a Stable Video Diffusion UNet, for a module that has its parts under their names."""
+    """Conditioning and encoder of a Stable Video Diffusion UNet, for a module with its parts under the same names."""
 
     context_order: ContextOrder
 
@@ -110,7 +110,7 @@ class EncoderHalf:
         return embedding.repeat_interleave(frames, dim=0)
 
     def _encode(self, hidden: Tensor, embedding: Tensor, tokens: Tensor, still: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Down path: the deepest features (B*F, C, h', w') and every skip, that of `conv_in` first."""
+        """Down path: the deepest features (B*F, C, h', w') and all skips, that of `conv_in` first."""
         skips = [hidden]
         for block in self.down_blocks:
             context = {"encoder_hidden_states": tokens} if getattr(block, "has_cross_attention", False) else {}
@@ -125,7 +125,7 @@ class EncoderHalf:
 
 
 def check_divisible(sample: Tensor, levels: int) -> None:
-    """Latents must halve evenly at every level; anything else would fail deep inside the up path."""
+    """Check that latents halve evenly at every level."""
     multiple = 2 ** (levels - 1)
     if sample.shape[-2] % multiple or sample.shape[-1] % multiple:
         raise ValueError(f"latents of {tuple(sample.shape[-2:])} are not divisible by {multiple}; pad the frames first")

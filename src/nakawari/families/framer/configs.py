@@ -96,17 +96,17 @@ def build(
     controlnet: Mapping[str, Any] | None = None,
     pipeline: Mapping[str, Any] | None = None,
 ) -> FramerPipeline:
-    """A pipeline with fresh weights, drawn from torch's global random state.
+    """A pipeline with random weights from torch's global generator.
 
     Args:
         unet: arguments of `FramerUNet`.
         vae: of `FramerAutoencoder`.
         image_encoder: of `CLIPVisionConfig`.
-        controlnet: what `ControlNetSVD` has and the UNet has not; it starts as a copy of the UNet's encoder.
+        controlnet: arguments of `ControlNetSVD` that the UNet does not have; it starts as a copy of the UNet's encoder.
             None = a pipeline without point control.
-        pipeline: settings of `FramerPipeline`; `norm_groups` is given to all parts that have group norms.
+        pipeline: settings of `FramerPipeline`; `norm_groups` applies to all components with group norms.
 
-    In `vae`, `linear_start: True` begins as `linear_start.start_linear` says.
+    In `vae`, `linear_start: True` initialises by `linear_start.start_linear`.
     """
     settings = dict(pipeline or {})
     norms = {"norm_groups": settings.pop("norm_groups")} if "norm_groups" in settings else {}

@@ -1,4 +1,4 @@
-"""Point control of a batch: tracks made certain, and drawn for the ControlNet."""
+"""Point control of a batch: check tracks, and render them as heatmaps for the ControlNet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tracks import Tracks, check_tracks
 Control = Tracks | Tensor | Sequence[Tracks | Tensor | None] | Literal["auto"] | None
 """Tracks (F, P, 2) for all clips, (B, F, P, 2) or a list of one each; "auto" = match the keys; None = no control."""
 
-NOTHING_MATCHES = "Nothing in the two keys matches: this clip is made without point control."
+NOTHING_MATCHES = "No points match between the two keys: this clip is drawn without point control."
 
 
 def resolve_tracks(
@@ -43,7 +43,7 @@ def resolve_tracks(
         return [None] * batch
     if isinstance(control, str):
         if control != "auto":
-            raise UsageError(f"tracks={control!r} is not known; give tracks, 'auto' or None.")
+            raise UsageError(f"tracks={control!r} is not valid; give tracks, 'auto' or None.")
         keys = zip(to_uint8(start), to_uint8(end), seeds, strict=True)
         return [_matched(first, last, num_frames, seed) for first, last, seed in keys]
     if isinstance(control, (np.ndarray, Tensor)):

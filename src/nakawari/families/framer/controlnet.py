@@ -1,6 +1,6 @@
-"""The ControlNet of Framer: track heatmaps in, residuals for the skips of the UNet out.
+"""The ControlNet of Framer: from track heatmaps to residuals for the skips of the UNet.
 
-Sources: Zhang et al. 2023 (ControlNet); Wang et al. 2024 (Framer). The encoder is that of the UNet, key for key.
+Sources: Zhang et al. 2023 (ControlNet); Wang et al. 2024 (Framer). The encoder has the same keys as the UNet's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _zeroed(module: nn.Conv2d) -> nn.Conv2d:
 
 
 class HeatmapEmbedding(nn.Module):
-    """Heatmaps (N, C, H, W), 0 to 255, to features (N, D, H/8, W/8): strided convolutions, zero at first."""
+    """Heatmaps (N, C, H, W), 0 to 255, to features (N, D, H/8, W/8): strided convolutions, zero-initialised."""
 
     def __init__(self, channels: int, widths: tuple[int, ...], out_channels: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class HeatmapEmbedding(nn.Module):
 
 
 class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAdapterMixin):
-    """A trainable copy of the UNet's encoder that answers with residuals; a fresh one answers zero.
+    """A trainable copy of the UNet's encoder that outputs residuals; zero-initialised.
 
     Args:
         conditioning_channels: channels of the heatmaps.
@@ -67,10 +67,10 @@ class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAd
         norm_groups: as in `FramerUNet`.
 
     The other arguments are those of `UNetSpatioTemporalConditionModel`, one number or one per level; the defaults are
-    the released model.
+    those of the released model.
 
     Raises:
-        ValueError: as many numbers as levels are not given, or an unknown `temporal_context`.
+        ValueError: a list whose length is not the number of levels, or an unknown `temporal_context`.
     """
 
     _supports_gradient_checkpointing = True
@@ -151,9 +151,9 @@ class ControlNetSVD(EncoderHalf, ModelMixin, AttentionMixin, ConfigMixin, PeftAd
 
     @classmethod
     def from_unet(cls, unet: FramerUNet, **config: object) -> Self:
-        """A ControlNet that starts as a copy of the encoder of `unet`, embeddings included; it answers zero.
+        """A ControlNet that starts as a copy of the encoder of `unet`, embeddings included; its output is zero.
 
-        `config` sets what the UNet does not have, such as `conditioning_channels`.
+        `config`: arguments that the UNet does not have, such as `conditioning_channels`.
         """
         own = cls._get_init_keys(cls)
         inherited = {name: value for name, value in unet.config.items() if name in own}

@@ -1,8 +1,8 @@
-"""Reading the published folders of Framer, strictly, and writing one folder in diffusers layout.
+"""Read the published folders of Framer strictly, and write one folder in diffusers layout.
 
 Framer is published as two folders, `unet` and `controlnet`; the autoencoder, the image encoder and the scheduler are
-those of Stable Video Diffusion XT. Their weights carry the names that our modules have, so nothing is renamed: every
-key must be there, none may be left over, and every shape must fit, or nothing is loaded.
+those of Stable Video Diffusion XT. Their weights have the names of our modules, so nothing is renamed; missing or
+unexpected keys and wrong shapes are errors.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class Contents(NamedTuple):
-    """What a weights file holds: how many tensors, and the number format of all of them, None where they differ."""
+    """Contents of a weights file: number of tensors, and their number format, None if it varies."""
 
     tensors: int
     dtype: torch.dtype | None
 
 
 FRAMES = 14
-"""Frames of a clip that Framer was trained on; its UNet's configuration still says Stable Video Diffusion XT's 25."""
+"""Frames of Framer's training clips; its UNet's configuration still has Stable Video Diffusion XT's 25."""
 TRAINED_SIZE = (320, 512)
-"""Height and width of them."""
+"""Height and width of Framer's training clips."""
 
 
 def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | None = None) -> FramerPipeline:
@@ -53,10 +53,10 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | Non
     Args:
         framer: folder with `unet/` and `controlnet/`, as `framer_512x320`.
         svd: folder of Stable Video Diffusion XT, with `vae/`, `image_encoder/` and `scheduler/`.
-        dtype: of the weights in memory; None = as each file holds them.
+        dtype: of the weights in memory; None = as in each file.
 
     Raises:
-        NakawariError: a folder, a file, a key or a shape that is missing, or one too many.
+        NakawariError: a missing folder or file, a missing or unexpected key, a wrong shape.
     """
     framer, svd = Path(framer), Path(svd)
     for folder, parts in ((framer, ("unet", "controlnet")), (svd, ("vae", "image_encoder", "scheduler"))):
@@ -82,10 +82,10 @@ def load_published(framer: Path | str, svd: Path | str, dtype: torch.dtype | Non
 def convert(
     framer: Path | str, svd: Path | str, output: Path | str, dtype: torch.dtype | None = None
 ) -> ConversionReport:
-    """Write what `load_published` reads as one folder for `FramerPipeline.from_pretrained`, whole or not at all.
+    """Write the pipeline of `load_published` as one folder for `FramerPipeline.from_pretrained`, atomically.
 
     Raises:
-        NakawariError: as `load_published`, or an output that is taken or cannot be written.
+        NakawariError: as `load_published`, or an output that exists or cannot be written.
     """
     output = Path(output)
     check_output(output)
@@ -102,7 +102,7 @@ def convert(
 
 
 def _load(kind: type[Any], folder: Path, dtype: torch.dtype | None) -> Any:
-    """A model from its folder, after its weights were held against its configuration."""
+    """A model from its folder, after checking its weights against its configuration."""
     config = read_json(folder / "config.json")
     file = _weights_file(folder, _WEIGHTS[kind])
     contents = check_weights(_empty(kind, config, folder), file)
@@ -119,7 +119,7 @@ def _weights_file(folder: Path, stem: str) -> Path:
 
 
 def _empty(kind: type[Any], config: dict[str, Any], folder: Path) -> nn.Module:
-    """The model that `config` describes, without memory for its weights."""
+    """The model of `config` on the meta device."""
     try:
         with torch.device("meta"):
             if issubclass(kind, ConfigMixin):
@@ -142,7 +142,7 @@ def check_weights(model: nn.Module, file: Path) -> Contents:
             found = {name: part.get_shape() for name, part in slices.items()}
             formats = {_DTYPES.get(part.get_dtype()) for part in slices.values()}
     except (SafetensorError, OSError) as error:
-        raise NakawariError(f"{file} is not a whole safetensors file ({error}); download it again.") from error
+        raise NakawariError(f"{file} is not a complete safetensors file ({error}); download it again.") from error
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     kind = type(model).__name__
     if missing or unknown:

@@ -1,6 +1,6 @@
-"""Point tracks drawn as heatmaps, the language in which the ControlNet is told where points go.
+"""Render point tracks as heatmaps, the input of the ControlNet.
 
-Source: Wang et al. 2024 (Framer), reproduced to the integer: the stamp has one size in pixels whatever the
+Source: Wang et al. 2024 (Framer), reproduced to the integer: the stamp has a fixed size in pixels at any
 resolution, is squeezed rather than cropped at a border, and a later point overwrites an earlier one.
 """
 
@@ -46,7 +46,7 @@ def heatmaps(
     """Draw every point of every frame.
 
     Args:
-        tracks: (F, P, 2), x and y in pixels of the output; points outside the image are left out.
+        tracks: (F, P, 2), x and y in pixels of the output; points outside the image are ignored.
         size: height and width of the output.
         visible: (F, P), which points to draw; None = all.
 

@@ -1,8 +1,8 @@
-"""A small autoencoder that begins as a picture made small and large again, instead of as noise.
+"""Initialise a small autoencoder as average pooling and upsampling instead of randomly.
 
-Hundreds of training steps go into finding that grey is grey; a model that has only hundreds cannot spend them so. Every
-residual branch begins silent, the halving convolutions average, the doubling ones repeat, and red, green and blue go
-through the last group norms and activations unharmed: each colour v stands in a group of four channels as
+This saves hundreds of training steps that would otherwise be spent on learning the identity. Every
+residual branch starts at zero, downsampling convolutions average, upsampling ones repeat, and red, green and blue pass
+through the last group norms and activations unchanged: each colour v is in a group of four channels as
 (v, -v, K, -K), whose mean is zero and whose deviation hardly depends on v, and silu(a) - silu(-a) = a.
 """
 
@@ -26,7 +26,7 @@ def start_linear(vae: AutoencoderKLTemporalDecoder) -> None:
     """
     widths = set(vae.config.block_out_channels)
     if len(widths) != 1 or min(widths) < _COLOURS * _GROUP or vae.config.latent_channels < _COLOURS:
-        raise ValueError("a linear start needs one width for all levels, of 12 channels or more, and 3 latents or more")
+        raise ValueError("a linear start needs one width for all levels, at least 12 channels and at least 3 latents")
     encoder, decoder = vae.encoder, vae.decoder
     for name, parameter in vae.named_parameters():
         # The last layer of every residual branch, in space and in time, and of attention.
@@ -53,7 +53,7 @@ def _centre() -> Tensor:
 
 
 def _spread(conv: nn.Conv2d) -> None:
-    """Colours into their groups."""
+    """Copy the colours into their groups of channels."""
     used = _COLOURS * _GROUP
     conv.weight[:used] = 0
     conv.bias[:used] = 0
@@ -65,10 +65,10 @@ def _spread(conv: nn.Conv2d) -> None:
 
 
 def _gather(conv: nn.Conv2d) -> None:
-    """Colours out of their normalised groups; what follows them in the output begins at zero."""
+    """Read the colours from their normalised groups; further outputs start at zero."""
     conv.weight.zero_()
     conv.bias.zero_()
-    # The deviation of (v, -v, K, -K) at v = 0.6, which is usual.
+    # The deviation of (v, -v, K, -K) at v = 0.6, a typical value.
     deviation = ((_K**2 + 0.36) / 2) ** 0.5
     for colour in range(_COLOURS):
         conv.weight[colour, colour * _GROUP] = deviation * _centre()
@@ -84,7 +84,7 @@ def _identity(conv: nn.Conv2d | nn.Conv3d, channels: int) -> None:
 
 
 def _resample(conv: nn.Conv2d, kernel: Tensor, still: tuple[int, int]) -> None:
-    """`kernel` for the colours; the constants are taken from the one tap that never sees padding."""
+    """`kernel` for the colours; the constants are read from the one tap that never covers padding."""
     used = _COLOURS * _GROUP
     conv.weight[:used] = 0
     conv.bias[:used] = 0

@@ -1,4 +1,4 @@
-"""Tracks without a hand: points that are the same in both keys (Lowe 2004, SIFT and its ratio test)."""
+"""Automatic tracks: matching points of both keys (Lowe 2004, SIFT and its ratio test)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Match = tuple[NDArray[np.float32], NDArray[np.float32], float]
 
 _ALL = 10_000
 _STILL = 1.5
-"""Pixels between the keys below which a point counts as one that stands still."""
+"""A point that moves fewer pixels between the keys counts as static."""
 _EVEN_SPACING = 50.0
 """Pixels between the starting points that `max_score_even` keeps."""
 
@@ -28,19 +28,19 @@ def match_keys(
     ratio: float = 0.5,
     seed: int = 0,
 ) -> NDArray[np.float32] | None:
-    """Points that are the same in both keys, by SIFT.
+    """Matching points of both keys, by SIFT.
 
     Args:
         start, end: RGB pictures (H, W, 3).
-        rule: which of the matches to keep. `random` and `max_dist` take those whose best distance is under `ratio`
-            times the second best: any of them, or the ones that move most, least first. `max_score` takes the clearest
-            matches without that test, `max_score_even` in addition none that starts near a better one.
-        count: how many at most.
+        rule: selection of the matches. `random` and `max_dist` take those whose best distance is under `ratio`
+            times the second best: random ones, or those that move most, least first. `max_score` takes the best
+            matches without that test, `max_score_even` also skips those that start near a better one.
+        count: maximum number of matches.
         ratio: the limit of the ratio test, in (0, 1).
-        seed: of the draw of `random`.
+        seed: random seed of `random`.
 
     Returns:
-        (2, K, 2), x and y in the start key and in the end key, K <= `count`; None when nothing matches.
+        (2, K, 2), x and y in the start key and in the end key, K <= `count`; None if nothing matches.
     """
     matches = _nearest(start, end)
     if rule in ("random", "max_dist"):
@@ -52,7 +52,7 @@ def match_keys(
 
 
 def _nearest(start: NDArray[np.uint8], end: NDArray[np.uint8]) -> list[Match]:
-    """Every keypoint of the start key with its nearest in the end key, and how clearly (best / second best)."""
+    """Every keypoint of the start key with its nearest in the end key and the distance ratio (best / second best)."""
     import cv2
 
     sift = cv2.SIFT_create()
@@ -94,9 +94,9 @@ def _choose(matches: list[Match], rule: MatchRule, count: int, seed: int) -> lis
 def automatic_tracks(
     start: NDArray[np.uint8], end: NDArray[np.uint8], num_frames: int, *, seed: int = 0, count: int = 5
 ) -> Tracks | None:
-    """Straight tracks between matching points of the two keys, (F, P, 2); None when nothing matches.
+    """Straight tracks between matching points of the two keys, (F, P, 2); None if nothing matches.
 
-    Points that move are taken before those of a still ground, which say nothing that the keys do not.
+    Moving points are preferred to static background points, which add no information to the keys.
     """
     ends = match_keys(start, end, seed=seed, count=_ALL)
     if ends is None:

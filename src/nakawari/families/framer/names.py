@@ -1,4 +1,4 @@
-"""The names of Framer's samplers, for those who only read words."""
+"""The names of Framer's samplers, importable without torch."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ SchedulerName = Literal["euler", "dpm++", "lcm", "dpm++-reference"]
 SCHEDULERS: tuple[SchedulerName, ...] = get_args(SchedulerName)
 
 DEFAULT_STEPS: Mapping[str, int] = {"euler": 30, "dpm++": 15, "lcm": 4, "dpm++-reference": 15}
-"""Steps that each sampler is meant for."""
+"""Default steps of each sampler."""

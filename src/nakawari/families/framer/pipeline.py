@@ -1,4 +1,4 @@
-"""The Framer pipeline: two keys and point tracks in, a clip out.
+"""The Framer pipeline: from two keys and point tracks to a clip.
 
 Sources: Wang et al. 2024 (Framer), Blattmann et al. 2023 (Stable Video Diffusion), Karras et al. 2022 (EDM).
 """
@@ -27,7 +27,7 @@ from ..base import Condition, InterpolationPipeline, StepCallback
 from ..cache import CacheLevel, cache_level
 from ..clip_images import preprocess_clip_images
 from ..inputs import KeyFrames, check_call, check_generators, picture_generators, read_pair
-from . import autoencoder as _autoencoder  # noqa: F401 (a saved folder names it, and diffusers finds what is imported)
+from . import autoencoder as _autoencoder  # noqa: F401 (diffusers finds the classes of a saved folder among imported modules)
 from .blocks import set_norm_groups
 from .control import Control, control_maps, resolve_tracks
 from .controlnet import ControlNetSVD
@@ -45,24 +45,24 @@ DEFAULT_NOISE_AUG = 0.02
 
 
 def _unwrapped(model: Any) -> Any:
-    """The model itself, where training on several processes has wrapped it."""
+    """The model itself, unwrapped from distributed training."""
     return getattr(model, "module", model)
 
 
 class FramerPipeline(InterpolationPipeline):
-    """Framer made runnable; it knows no text, so a prompt changes nothing.
+    """The pipeline of Framer. It reads no text, so a prompt has no effect.
 
     Args:
-        vae, image_encoder: the autoencoder and CLIP tower of Stable Video Diffusion.
+        vae, image_encoder: the autoencoder and CLIP image encoder of Stable Video Diffusion.
         unet: the denoiser.
-        scheduler: a sampler as `make_scheduler` makes them.
-        controlnet: what follows tracks; None = a pipeline without point control.
+        scheduler: a sampler of `make_scheduler`.
+        controlnet: reads the tracks; None = a pipeline without point control.
         few_step: whether the denoiser is consistency distilled, which the LCM sampler needs.
-        max_frames: the longest clip that the model is good at; None = what the denoiser is made for.
-        trained_size: height and width of the frames that the model was trained on; None = not known.
-        default_steps, default_guidance: of a call that names none; guidance None = the ramp.
-        norm_groups: only in what earlier revisions saved, whose parts do not say it themselves: the groups of the
-            group norms of UNet, ControlNet and autoencoder. None leaves the parts as they are.
+        max_frames: the longest clip drawn at once; None = the denoiser's own number of frames.
+        trained_size: height and width of the training frames; None = unknown.
+        default_steps, default_guidance: defaults of a call; guidance None = the ramp.
+        norm_groups: only for models of earlier revisions, whose components do not store it: the groups of the
+            group norms of UNet, ControlNet and autoencoder. None leaves the components unchanged.
     """
 
     family = "framer"
@@ -71,7 +71,7 @@ class FramerPipeline(InterpolationPipeline):
     condition_dropout: Mapping[str, float] = MappingProxyType({"image": 0.1})
     tracks = "control"
     schedulers = SCHEDULERS
-    # The ControlNet runs at every step beside the UNet: in this line the two would send each other away.
+    # The ControlNet runs at every step beside the UNet; in the offload sequence the two would evict each other.
     model_cpu_offload_seq = "image_encoder->unet->vae"
     _optional_components = ["controlnet"]  # noqa: RUF012 (diffusers compares it with lists)
     _callback_tensor_inputs = ["latents", "tracks"]  # noqa: RUF012
@@ -111,12 +111,12 @@ class FramerPipeline(InterpolationPipeline):
 
     @property
     def is_guided(self) -> bool:
-        """See the contract: the image can be taken away."""
+        """See the base class: there is a branch without image."""
         return True
 
     @property
     def process(self) -> EDMProcess:
-        """See the contract; its range of noise levels stands in the scheduler's configuration, and nowhere else."""
+        """See the base class; the range of noise levels is stored only in the scheduler's configuration."""
         levels = noise_levels(self.scheduler)
         return EDMProcess(sigma_max=levels["sigma_max"], sigma_min=levels["sigma_min"])
 
@@ -125,14 +125,14 @@ class FramerPipeline(InterpolationPipeline):
         return self.unet
 
     def sample_in_few_steps(self, steps: int) -> None:
-        """See the contract."""
+        """See the base class."""
         self.register_modules(scheduler=make_scheduler("lcm", config=noise_levels(self.scheduler)))
         self.register_to_config(few_step=True, default_steps=steps, default_guidance=1.0)
 
     @contextmanager
     def scheduled(self, name: SchedulerName) -> Iterator[None]:
-        """Sample with another scheduler inside the block, in the steps that it is meant for, over this model's noise
-        levels. The model's own scheduler, where `name` is its kind, stays with its own steps.
+        """Sample with another scheduler inside the block, with its default steps, over this model's noise
+        levels. If `name` is the kind of the model's own scheduler, that is used with its own steps.
 
         Raises:
             UsageError: no scheduler has that name.
@@ -159,7 +159,7 @@ class FramerPipeline(InterpolationPipeline):
         return height, width
 
     def _vae_posterior(self, frames: Tensor) -> Any:
-        """The autoencoder's distribution for frames (N, 3, H, W) of any size; float32 where half would overflow."""
+        """The autoencoder's posterior for frames (N, 3, H, W) of any size; float32 if half precision would overflow."""
         rows, columns = self._padding(frames.shape[-2:])
         padded = pad(frames, (0, columns, 0, rows), mode="replicate")
         dtype = self.vae.dtype
@@ -172,7 +172,7 @@ class FramerPipeline(InterpolationPipeline):
         return posterior
 
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
-        """See the contract; the condition changes nothing here, as Framer's latents are absolute."""
+        """See the base class; the condition has no effect, as Framer's latents are absolute."""
         posterior = self._vae_posterior(frames.flatten(0, 1))
         latents = posterior.mode().unflatten(0, frames.shape[:2]).float()
         if generator is not None:
@@ -202,7 +202,7 @@ class FramerPipeline(InterpolationPipeline):
         noise_aug_strength: float = DEFAULT_NOISE_AUG,
         control_scale: float = 1.0,
     ) -> Condition:
-        """See the contract. In `latents` the last channel is the mask, 1 where a frame has no key.
+        """See the base class. In `latents` the last channel is the mask, 1 where a frame has no key.
 
         Args:
             start, end: keys (B, 3, H, W) in [-1, 1].
@@ -210,8 +210,8 @@ class FramerPipeline(InterpolationPipeline):
             prompt, guided: Framer has neither text nor motion guidance.
             fps: None = 7.
             control: tracks, see `control.Control`.
-            generator: draws the noise on the keys; None = one per clip, seeded by the keys themselves, so that a clip
-                gets the same noise whenever and in whatever batch it comes.
+            generator: for the noise on the keys; None = one per clip, seeded from the keys, so that a clip
+                always gets the same noise, in any batch.
             motion_bucket_id, noise_aug_strength, control_scale: see `__call__`.
         """
         generator = picture_generators(start, end) if generator is None else generator
@@ -243,7 +243,7 @@ class FramerPipeline(InterpolationPipeline):
         noise_aug_strength: float,
         control_scale: float,
     ) -> Condition:
-        """`condition` from image tokens (B, 2, D), which may be of keys before they were resized, and from tracks."""
+        """`condition` from image tokens (B, 2, D), which may come from keys before resizing, and from tracks."""
         batch, device = start.shape[0], start.device
         size = (start.shape[-2], start.shape[-1])
         first, last = (self._key_latents(keys, noise_aug_strength, generator) for keys in (start, end))
@@ -270,30 +270,30 @@ class FramerPipeline(InterpolationPipeline):
         )
 
     def _key_latents(self, keys: Tensor, noise_aug: float, generator: Generators) -> Tensor:
-        """Latents of keys with noise on their pixels: the mode, *not* scaled, which is what the network knows."""
+        """Latents of keys with noise on their pixels: the mode, *not* scaled, as the network expects."""
         noise = randn_tensor(keys.shape, generator=generator, device=keys.device, dtype=torch.float32)
         return self._vae_posterior(keys.float() + noise_aug * noise).mode().float()
 
     def draw_tracks(self, tracks: Sequence[Tracks | None], num_frames: int, size: tuple[int, int]) -> Tensor:
-        """Heatmaps (B, F, 1, H, W) of tracks over frames of `size`, padded as the frames are.
+        """Heatmaps (B, F, 1, H, W) of tracks over frames of `size`, padded like the frames.
 
         Raises:
             UsageError: this pipeline has no ControlNet.
         """
         if self.controlnet is None:
-            raise UsageError("This Framer has no ControlNet and cannot follow tracks; leave tracks out or load one.")
+            raise UsageError("This Framer has no ControlNet, which tracks need; leave tracks out or load one.")
         return control_maps(tracks, num_frames, size, self._padding(size)).to(self._execution_device)
 
     @staticmethod
     def seeds(generator: Generators, batch: int) -> list[int]:
-        """One seed per clip for draws outside torch; no generator is advanced."""
+        """One seed per clip for random numbers outside torch; generators are not advanced."""
         if isinstance(generator, Sequence):
             return [own.initial_seed() for own in generator]
         seed = torch.initial_seed() if generator is None else generator.initial_seed()
         return [seed + clip for clip in range(batch)]
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
-        """See the contract: no image tokens and no key latents; mask and control stay, as the model was trained."""
+        """See the base class: no image tokens and no key latents; mask and control are kept, as in training."""
         if keep_image:
             return condition
         latents = condition.latents.clone()
@@ -301,11 +301,12 @@ class FramerPipeline(InterpolationPipeline):
         return condition.replace(latents=latents, tokens=condition.null_tokens)
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """See the contract; `t` is sigma, (B,). No clip of the batch sees another, whatever the temporal context."""
+        """See the base class; `t` is sigma, (B,). Clips of the batch are independent, whatever the temporal context."""
         return self.denoise_branches(noisy, t, [condition])[0]
 
     def denoise_branches(self, noisy: Tensor, t: Tensor, branches: Sequence[Condition]) -> list[Tensor]:
-        """See the contract: interleaved temporal context mixes the tokens of the branches, the conditional one last."""
+        """See the base class: interleaved temporal context mixes the tokens of the branches, the conditional one
+        last."""
         count = len(branches)
         scaled = self.process.network_input(noisy, t)
         whole = branches[0] if count == 1 else Condition.cat(branches[::-1])
@@ -324,13 +325,13 @@ class FramerPipeline(InterpolationPipeline):
         depth: int = 0,
         deep: tuple[Tensor, ...] | None = None,
     ) -> tuple[FramerUNetOutput, tuple[Tensor, ...]]:
-        """ControlNet and UNet once, for input (B, F, C, h, w) that is scaled already and c_noise `time`.
+        """Evaluate ControlNet and UNet once, for scaled input (B, F, C, h, w) and c_noise `time`.
 
-        `branches` is how many guidance branches the batch holds, and `depth` how many of the UNet's outermost layers
-        are evaluated where `deep` is there, see `FramerUNet.forward`; the ControlNet is not, then.
+        `branches` is the number of guidance branches in the batch, and `depth` the number of the UNet's outermost
+        layers that are evaluated if `deep` is given, see `FramerUNet.forward`; the ControlNet is then not evaluated.
 
         Returns:
-            The UNet's output, and with `depth` what is to be `deep` at a later evaluation: the UNet's features, and
+            The UNet's output, and with `depth` the value of `deep` for a later evaluation: the UNet's features, and
             residuals of the ControlNet for these layers.
         """
         bare = _unwrapped(self.unet)
@@ -350,7 +351,7 @@ class FramerPipeline(InterpolationPipeline):
             else:
                 down, middle = deep[1:], None
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-        # As a tuple: offload hooks take an output object apart and cannot put it together again.
+        # As a tuple: offload hooks cannot rebuild an output object.
         sample, *below = self.unet(
             *told,
             **residuals,
@@ -363,7 +364,7 @@ class FramerPipeline(InterpolationPipeline):
         return FramerUNetOutput(sample=sample), kept
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
-        """See the contract; the decoder looks across the frames of a chunk, so `chunk` changes the picture a little."""
+        """See the base class; the decoder mixes the frames of a chunk, so `chunk` changes the frames slightly."""
         scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
         parts = []
         for part in scaled.split(chunk or condition.num_frames, dim=1):
@@ -404,36 +405,36 @@ class FramerPipeline(InterpolationPipeline):
         return_dict: bool = True,
         cache: str | CacheLevel | None = None,
     ) -> FramerPipelineOutput | tuple[Any, ...]:
-        """Make the frames from `start` to `end`, both included.
+        """Draw the frames from `start` to `end`, both included.
 
         Args:
-            start, end: the keys, one or a batch; see `read_keys`. Any size: they are padded inside and cut back.
-            num_frames: F, at least 2; None = the longest that the model is good at.
+            start, end: the keys, one or a batch; see `read_keys`. Any size: they are padded internally and cropped.
+            num_frames: F, at least 2; None = `max_frames`.
             num_inference_steps: steps of the scheduler; None = the model's.
-            guidance_scale: one guidance for all frames; None = the ramp of the next three or, where none of them is
-                given, the model's own.
-            min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame; None = 1 and 3. Where
+            guidance_scale: one guidance for all frames; None = the ramp of the next three or, if none of them is
+                given, the model's default.
+            min_guidance_scale, max_guidance_scale: guidance of the first and of the last frame; None = 1 and 3. If
                 none is above 1, the unconditional branch is not computed.
             middle_max_guidance: rise to the middle frame and fall again.
-            prompt, negative_prompt: for callers that have them for every family; Framer reads no text.
-            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
-            fps: frames per second that the motion is meant for; None = 7.
-            motion_bucket_id: how much motion, 1 to 255.
+            prompt, negative_prompt: accepted for uniform calls; Framer reads no text.
+            height, width: resize the keys to this first (pictures and arrays only); None = no resize.
+            fps: frame-rate condition; None = 7.
+            motion_bucket_id: motion condition, 1 to 255.
             noise_aug_strength: standard deviation of noise on the keys, in units of [-1, 1].
             tracks: see `control.Control`; pixels of the output.
-            control_scale: factor on what the ControlNet adds.
-            control_range: from and up to which share of the steps the ControlNet works.
-            decode_chunk_size: how many frames are decoded at once, to bound memory; see `decode`.
+            control_scale: factor on the ControlNet's residuals.
+            control_range: start and end of the ControlNet's use, as shares of the steps.
+            decode_chunk_size: frames decoded at once, to limit memory; see `decode`.
             generator: one, or one per clip: with one per clip, a clip does not depend on its batch. None = torch's
                 global one.
-            latents: noise to start from, (B, F, C, h, w) with variance 1; None = drawn.
-            condition: what `condition` made of the keys, where that is known already; keys, tracks and what else it is
-                made of are then left out.
+            latents: starting noise, (B, F, C, h, w) with variance 1; None = random.
+            condition: the result of `condition`, if it exists already; keys, tracks and other inputs of it
+                are then not needed.
             output_type: "pil", "np", "pt" or "latent".
-            callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; what it returns under
-                "latents" takes their place.
+            callback_on_step_end: called as `callback(pipeline, step, timestep, values)`; a returned
+                "latents" replaces them.
             callback_on_step_end_tensor_inputs: which of "latents" and "tracks" are in `values`.
-            cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
+            cache: level of feature caching, see `families.cache`; None = no caching.
 
         Raises:
             NakawariError: keys, tracks or options that cannot be used.
@@ -472,7 +473,7 @@ class FramerPipeline(InterpolationPipeline):
         if guidance_scale is None and not middle_max_guidance and min_guidance_scale is max_guidance_scale is None:
             guidance_scale = self.config.default_guidance
         guidance = guidance_ramp(frames, min_guidance_scale, max_guidance_scale, middle_max_guidance, guidance_scale)
-        # On the CPU: diffusers reads every level back from where it makes them.
+        # On the CPU: diffusers reads every level back from the device.
         self.scheduler.set_timesteps(steps)
         noise = self.scheduler.sigmas[:steps].log().tolist()
         denoiser = GuidedDenoiser(self, condition, guidance, control_range, steps, cache_level(cache), noise)
@@ -501,7 +502,7 @@ class FramerPipeline(InterpolationPipeline):
         if isinstance(self.scheduler, LCMSVDScheduler) and not self.config.few_step:
             warnings.warn(
                 "The LCM sampler needs consistency-distilled weights and these are not: expect blur and low contrast; "
-                "take euler or dpm++, or distil first.",
+                "use euler or dpm++, or distil first.",
                 NakawariWarning,
                 stacklevel=4,
             )
@@ -513,5 +514,5 @@ class FramerPipeline(InterpolationPipeline):
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
         elif tuple(latents.shape) != shape:
-            raise UsageError(f"latents of shape {tuple(latents.shape)} do not fit; this clip needs {shape}.")
+            raise UsageError(f"latents of shape {tuple(latents.shape)} do not fit; give {shape}.")
         return latents.to(device, torch.float32) * self.scheduler.init_noise_sigma

@@ -1,4 +1,4 @@
-"""One call's way from noise to latents: the guidance ramp and the guided denoiser."""
+"""Sampling of Framer: the guidance ramp and the guided denoiser."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .tracks import Tracks
 
 @dataclass
 class FramerPipelineOutput(BaseOutput):
-    """What `FramerPipeline` returns.
+    """Output of `FramerPipeline`.
 
     Args:
         frames: "pil": a list of frames per clip; "np": (B, F, H, W, 3) and "pt": (B, F, 3, H, W), both in [0, 1];
             "latent": (B, F, C, h, w), padding included.
-        tracks: per clip the tracks that were followed, (F, P, 2) in pixels, or None.
+        tracks: the tracks of each clip, (F, P, 2) in pixels, or None.
     """
 
     frames: list[list[Image.Image]] | np.ndarray | Tensor
@@ -39,7 +39,7 @@ def guidance_ramp(
     middle_max: bool = False,
     fixed: float | None = None,
 ) -> Tensor:
-    """Guidance of every frame, (F,): `fixed`, or else a line from `minimum` (None = 1) to `maximum` (None = 3), or up
+    """Guidance of every frame, (F,): `fixed`, or a linear ramp from `minimum` (None = 1) to `maximum` (None = 3), or up
     to the middle and down again.
     """
     if fixed is not None:
@@ -52,17 +52,17 @@ def guidance_ramp(
 
 
 class Networks(Protocol):
-    """What a guided denoiser needs of a pipeline."""
+    """The methods of a pipeline that a guided denoiser uses."""
 
     scheduler: Any
     unet: Any
 
     def network(self, scaled: Tensor, time: Tensor, condition: Condition, *, branches: int) -> Any:
-        """ControlNet and UNet once."""
+        """Evaluate ControlNet and UNet once."""
         ...
 
     def unconditional(self, condition: Condition) -> Condition:
-        """The other branch of guidance."""
+        """The condition of the unconditional branch."""
         ...
 
 
@@ -70,13 +70,13 @@ class GuidedDenoiser:
     """The denoiser under classifier-free guidance and point control.
 
     Args:
-        pipeline: whose networks and scheduler are used.
+        pipeline: provides networks and scheduler.
         condition: of the clips.
-        guidance: (F,), the guidance of every frame; where none is above 1, one branch is computed.
-        control_range: from and up to which share of the steps the ControlNet works.
-        steps: of the call.
-        level: what is left out.
-        noise: of every step, ln of noise to signal.
+        guidance: (F,), the guidance of every frame; if none is above 1, only one branch is computed.
+        control_range: start and end of the ControlNet's use, as shares of the steps.
+        steps: number of steps of the call.
+        level: level of feature caching.
+        noise: ln of noise to signal of every step.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class GuidedDenoiser:
             self._condition = Condition.cat([pipeline.unconditional(condition), condition])
 
     def __call__(self, x: Tensor, timestep: Tensor, index: int) -> Tensor:
-        """The guided answer for x_t = `x` (B, F, C, h, w) at step `index`."""
+        """The guided output for x_t = `x` (B, F, C, h, w) at step `index`."""
         active = self._range[0] <= index / self._steps < self._range[1] and self._condition.control is not None
-        if active != self._was_active:  # what was kept is of a network with the ControlNet, or of one without
+        if active != self._was_active:  # cached features are valid only with or only without the ControlNet
             self._deep, self._was_active = Carried(), active
         whole = self._whole[index] or not self._deep.known
         scaled = self._pipeline.scheduler.scale_model_input(x, timestep)

@@ -1,7 +1,7 @@
-"""The samplers of Framer: which diffusers scheduler, and how it must be set for a Stable Video Diffusion network.
+"""The samplers of Framer: diffusers schedulers with the settings for a Stable Video Diffusion network.
 
-The network is conditioned on c_noise = ln(sigma) / 4 with sigma from 700 to 0.002. A scheduler that tells it anything
-else, such as integer training steps, samples a network that was never trained at those times.
+The network is conditioned on c_noise = ln(sigma) / 4 with sigma from 700 to 0.002. A scheduler that passes anything
+else, such as integer training steps, evaluates the network at timesteps that it was not trained for.
 
 Sources: Karras et al. 2022 (EDM, schedule and Euler); Lu et al. 2022 (DPM-Solver++); Song et al. 2023 and Wang et al.
 2024 (consistency models, AnimateLCM).
@@ -55,8 +55,8 @@ def make_scheduler(
     """A sampler by name, over the noise levels of `config`.
 
     Args:
-        name: `euler`; `dpm++`, told the right time; `lcm`, for few-step (consistency distilled) weights only; or
-            `dpm++-reference`, which tells the network integer steps, stops early, and is here for comparison.
+        name: `euler`; `dpm++`, with the correct timestep; `lcm`, for few-step (consistency distilled) weights only; or
+            `dpm++-reference`, which passes integer steps to the network, stops early, and exists for comparison.
         config: a scheduler configuration of Stable Video Diffusion.
         order: of the DPM++ solvers, 1 to 3.
         spacing: of the noise levels of `euler` and `dpm++`.
@@ -86,22 +86,22 @@ def make_scheduler(
             use_karras_sigmas=False,
             final_sigmas_type="sigma_min",
         )
-    raise UsageError(f"There is no scheduler {name!r}; take one of {', '.join(SCHEDULERS)}.")
+    raise UsageError(f"There is no scheduler {name!r}; give one of {', '.join(SCHEDULERS)}.")
 
 
 def noise_levels(scheduler: SchedulerMixin) -> dict[str, Any]:
-    """The configuration of Stable Video Diffusion with the range of noise levels that `scheduler` has."""
+    """The configuration of Stable Video Diffusion with the noise range of `scheduler`."""
     own = {name: scheduler.config.get(name) for name in ("sigma_min", "sigma_max")}
     return {**SVD_SCHEDULE, **{name: value for name, value in own.items() if value is not None}}
 
 
 @dataclass
 class LCMSVDOutput(BaseOutput):
-    """What `LCMSVDScheduler.step` returns.
+    """Output of `LCMSVDScheduler.step`.
 
     Args:
         prev_sample: x at the next noise level.
-        denoised: the clean latents that this step saw.
+        denoised: the clean latents estimated in this step.
     """
 
     prev_sample: Tensor
@@ -109,10 +109,10 @@ class LCMSVDOutput(BaseOutput):
 
 
 class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
-    """Few-step consistency sampling over an `EDMProcess`: clean the sample, add noise of the next level, repeat.
+    """Few-step consistency sampling over an `EDMProcess`: estimate x0, add noise of the next level, repeat.
 
-    Right for weights whose single answer is already a sample. Ordinary weights answer with a mean, and the result is
-    blurred and low in contrast.
+    Only for consistency-distilled weights, whose single prediction is already a sample. Ordinary weights predict a
+    mean, so the result is blurred and low in contrast.
 
     Args:
         num_train_timesteps: length of the schedule that the weights were distilled on; steps are taken from it.
@@ -142,7 +142,7 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         """
         trained = self.config.num_train_timesteps
         if not 1 <= num_inference_steps <= trained:
-            raise UsageError(f"The LCM sampler cannot take {num_inference_steps} steps; take from 1 to {trained}.")
+            raise UsageError(f"The LCM sampler cannot take {num_inference_steps} steps; give 1 to {trained}.")
         ramp = np.arange(num_inference_steps) * (trained // num_inference_steps) / max(trained - 1, 1)
         low, high = (level ** (1 / self.config.rho) for level in (self.config.sigma_min, self.config.sigma_max))
         sigmas = (high + ramp * (low - high)) ** self.config.rho
@@ -153,8 +153,8 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         self._noises: dict[int, Tensor] = {}
 
     def draw_noises(self, sample: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> None:
-        """Draw what the steps will add back, in their order, onto the device of `sample`: drawn in a step, it
-        would hold that up."""
+        """Draw the noise of all steps in advance, in order, onto the device of `sample`, so that steps need not
+        wait for it."""
         self._noises = {
             index: randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
             for index in range(self.step_index, len(self._levels) - 1)
@@ -166,11 +166,11 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         self.step_index = begin_index
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | float | None = None) -> Tensor:
-        """`sample` as the network wants to see it at the current step."""
+        """`sample` scaled as the network's input at the current step."""
         return self.process.network_input(sample, self._level(sample, self.step_index))
 
     def _level(self, sample: Tensor, index: int) -> Tensor:
-        """The noise level of a step, one per sample of the batch."""
+        """The noise level of a step, repeated for the batch."""
         return torch.full((len(sample),), self._levels[index], device=sample.device)
 
     def step(
@@ -181,8 +181,8 @@ class LCMSVDScheduler(SchedulerMixin, ConfigMixin):
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
     ) -> LCMSVDOutput | tuple[Tensor, ...]:
-        """One step; `generator` (one, or one per sample) draws the noise that is added back, where `draw_noises` has
-        not."""
+        """One step; `generator` (one, or one per sample) draws the added noise, unless `draw_noises` has
+        drawn it."""
         denoised = self.process.x0(model_output, sample, self._level(sample, self.step_index))
         following, noise = None, None
         if self._levels[self.step_index + 1] > 0:

@@ -1,7 +1,7 @@
-"""Tracks: where points of the picture are in every frame. Reading them, smoothing them, drawing them up for a clip.
+"""Tracks, the positions of points in every frame: reading, interpolating and checking them.
 
-A *drag* is the few points a person gives, (N, 2) as x, y in pixels of the output, the first at the start key, the
-last at the end key. *Tracks* are what the model is given, (F, P, 2): every drag at every frame.
+A *drag* is the list of points that a user gives, (N, 2) as x, y in pixels of the output, the first at the start key,
+the last at the end key. *Tracks* are the model's input, (F, P, 2): every drag at every frame.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ...files import read_json
 Drag = NDArray[np.float64]
 Tracks = NDArray[np.floating]
 
-_FORM = 'write it as "x,y x,y ..." in pixels, first the place in the start key'
+_FORM = 'write it as "x,y x,y ..." in pixels, first the position in the start key'
 
 
 def parse_drag(text: str) -> Drag:
-    """A drag from words, `"120,80 140,90 200,95"` -> (N, 2).
+    """Parse a drag, `"120,80 140,90 200,95"` -> (N, 2).
 
     Raises:
         UsageError: anything but pairs of finite numbers.
@@ -59,7 +59,7 @@ def read_drags(path: Path | str) -> list[Drag]:
 
 
 def drags_from(value: Any, name: str) -> list[Drag]:
-    """Drags from what a JSON file called `name` holds.
+    """Drags from the parsed JSON of a file called `name`.
 
     Raises:
         UsageError: anything but a list of lists of [x, y] pairs.
@@ -79,9 +79,9 @@ def interpolate(
 
     Args:
         points: (N, ..., 2), N >= 2 knots.
-        num_frames: how many samples.
-        times: where the knots lie, N rising values; None = evenly from 0 to 1.
-        at: where the samples lie, `num_frames` values; None = evenly from 0 to 1, ends included.
+        num_frames: number of samples.
+        times: times of the knots, N increasing values; None = evenly from 0 to 1.
+        at: times of the samples, `num_frames` values; None = evenly from 0 to 1, ends included.
 
     Returns:
         (num_frames, ..., 2), float64.
@@ -97,22 +97,22 @@ def drags_to_tracks(
     drags: Sequence[NDArray[np.floating]], num_frames: int, times: Sequence[float] | None = None
 ) -> Tracks:
     """Every drag at every frame, (F, P, 2) float64, at `times` from 0 to 1, None for even ones; a drag of one point
-    stays where it is.
+    is static.
 
-    A drag of more points than frames is followed at the frames' own times, so some of its points fall between.
+    A drag with more points than frames is sampled at the frames' times, so some of its points lie between frames.
 
     Raises:
         UsageError: no drag at all, or one that is not (N, 2) finite numbers.
     """
     if not len(drags):
-        raise UsageError("There is no track to follow; give at least one, or leave tracks out.")
+        raise UsageError("The list of tracks is empty; give at least one, or leave tracks out.")
     checked = [_drag(drag, str(number)) for number, drag in enumerate(drags, start=1)]
     whole = [drag if len(drag) > 1 else np.repeat(drag, 2, axis=0) for drag in checked]
     return np.stack([interpolate(drag, num_frames, at=times) for drag in whole], axis=1)
 
 
 def check_tracks(tracks: Tracks, num_frames: int, size: tuple[int, int]) -> Tracks:
-    """The same tracks, once it is sure that they fit the clip.
+    """The same tracks, after checking that they fit the clip.
 
     Args:
         tracks: (F, P, 2), pixels.
@@ -120,7 +120,8 @@ def check_tracks(tracks: Tracks, num_frames: int, size: tuple[int, int]) -> Trac
         size: height and width of the output.
 
     Raises:
-        NakawariError: a wrong number of frames, a coordinate that is not finite, a track that is never in the image.
+        NakawariError: a wrong number of frames, a coordinate that is not finite, a track that is always outside the
+        image.
     """
     if tracks.ndim != 3 or tracks.shape[2] != 2 or tracks.shape[0] != num_frames:
         raise NakawariError(

@@ -1,7 +1,7 @@
 """The denoiser of Framer: the UNet of Stable Video Diffusion with a mask token and ControlNet residuals.
 
-Sources: Blattmann et al. 2023 (Stable Video Diffusion); Wang et al. 2024 (Framer). All layers are diffusers' own, and
-so are the names of the weights.
+Sources: Blattmann et al. 2023 (Stable Video Diffusion); Wang et al. 2024 (Framer). All layers and
+weight names are those of diffusers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.loaders import PeftAdapterMixin
-from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers loads a class by what stands beside it)
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401 (diffusers looks for it in the module of a class)
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from diffusers.utils import BaseOutput
 from diffusers.utils.accelerate_utils import apply_forward_hook
@@ -43,11 +43,11 @@ LORA_PATTERNS: Mapping[str, str] = MappingProxyType(
 
 @dataclass
 class FramerUNetOutput(BaseOutput):
-    """What `FramerUNet` returns.
+    """Output of `FramerUNet`.
 
     Args:
-        sample: (B, F, C, h, w), the raw answer F of the EDM process.
-        deep: what lies below the outermost layers (B*F, C', h, w); None unless asked for.
+        sample: (B, F, C, h, w), the raw output F of the EDM process.
+        deep: features below the outermost layers (B*F, C', h, w); None unless `depth` is set.
     """
 
     sample: Tensor
@@ -61,7 +61,7 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         temporal_context: order of the image tokens in the temporal layers, see `blocks`.
 
     The other arguments are those of `UNetSpatioTemporalConditionModel`; the defaults are the released model.
-    `mask_token` (1, 1, C, 1, 1) stands where a frame has no key latents; the pipeline puts it there.
+    `mask_token` (1, 1, C, 1, 1) replaces the key latents of frames without a key; the pipeline inserts it.
     """
 
     _no_split_modules: ClassVar[list[str]] = ["SpatioTemporalResBlock", "TransformerSpatioTemporalModel"]
@@ -117,7 +117,7 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
         self.mask_token = nn.Parameter(torch.randn(1, 1, in_channels // 2, 1, 1))
         self.context_order = order_temporal_blocks(self)
 
-    # diffusers moves an offloaded network when it is called; this is called before.
+    # diffusers moves an offloaded network in its forward pass; this method runs before.
     @apply_forward_hook
     def with_keys(self, scaled: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """The network's input (B, F, 2C+1, h, w): scaled noisy latents, the keys' latents or, where `mask`
@@ -148,11 +148,11 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
             down_block_additional_residuals: ControlNet residuals, one per skip, (B*F, C', h', w') each.
             mid_block_additional_residual: the ControlNet residual after the middle block.
             branches: guidance branches stacked in the batch (branch-major); matters for interleaved context only.
-                None takes every batch element for a branch, as the reference does.
-            depth: 0, or how many layers of the last up block read what is computed anew beside `deep`, by the shortest
-                way through the first down block.
-            deep: what lay below them at an earlier evaluation, in place of all else; it goes with one residual of the
-                ControlNet for each of them, the first ones, and none of the middle block.
+                None treats every batch element as a branch, as the reference does.
+            depth: 0, or the number of layers of the last up block that are evaluated, with their shortest
+                path through the first down block, if `deep` is given.
+            deep: features below these layers from an earlier evaluation, replacing the rest of the network; needs the
+                first `depth` residuals of the ControlNet, and none of the middle block.
 
         Raises:
             ValueError: latents that do not halve evenly, a batch that `branches` does not divide, or more `depth` than
@@ -211,7 +211,7 @@ class FramerUNet(EncoderHalf, UNetSpatioTemporalConditionModel, PeftAdapterMixin
 
 
 def _layer(block: nn.Module, index: int, hidden: Tensor, embedding: Tensor, tokens: Tensor, still: Tensor) -> Tensor:
-    """One layer of a block of diffusers', as the block runs it: a residual block and, where it has them, attention."""
+    """One layer of a diffusers block, run as in the block: a residual block and, if present, attention."""
     hidden = block.resnets[index](hidden, embedding, image_only_indicator=still)
     if not getattr(block, "has_cross_attention", False):
         return hidden

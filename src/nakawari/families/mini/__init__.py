@@ -1,4 +1,4 @@
-"""The mini family: a small residual denoiser over a motion guide, a linear autoencoder, no towers. It ships."""
+"""The mini family: a small residual denoiser over a motion guide, a linear autoencoder, no text or image encoders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def build(
     vae: dict[str, Any] | None = None,
     pipeline: dict[str, Any] | None = None,
 ) -> MiniPipeline:
-    """A new model from what the configurations of its parts change of mini's own."""
+    """A new model; arguments override mini's own configuration of each component."""
     from ...guide.motion import MotionGuide
     from ..tooncrafter.scheduler import ToonCrafterScheduler
     from .autoencoder import LinearAutoencoder

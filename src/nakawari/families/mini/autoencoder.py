@@ -1,6 +1,6 @@
-"""mini's autoencoder: one linear map of square patches, there and back.
+"""mini's autoencoder: a linear map of square patches and its inverse direction.
 
-It is linear, so that differences of latents are latents of differences: mini's denoiser works on what its guide lacks.
+Because it is linear, differences of latents are latents of differences: mini's denoiser works on the guide's residual.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _UNREAD += ("guide_hidden", "zero_init_output")
 
 
 class LinearAutoencoder(DecodesInParts, ModelMixin, ConfigMixin):
-    """Patches of 4 x 4 pixels to latents and back, linearly, by the lowest frequencies of the cosine transform until
-    trained.
+    """A linear map of 4 x 4 pixel patches to latents and back, initialised as the lowest frequencies of the cosine
+    transform.
 
     Args:
         latent_channels: C, at most the values of a patch; the lowest frequencies of each colour first.
 
     Raises:
-        ValueError: when C is more than the values of a patch.
+        ValueError: C is larger than the number of values of a patch.
     """
 
     @register_to_config
@@ -53,11 +53,12 @@ class LinearAutoencoder(DecodesInParts, ModelMixin, ConfigMixin):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:
-        """As diffusers'; also of what earlier revisions saved, when this was a setting of ToonCrafter's autoencoder."""
+        """As in diffusers; also for models of earlier revisions, when this was a setting of ToonCrafter's
+        autoencoder."""
         known = without_constants(dict(config or {}), _FORMER_SETTINGS, "autoencoder of mini")
         return super().from_config({k: v for k, v in known.items() if k not in _UNREAD}, *args, **kwargs)
 
-    # diffusers moves an offloaded network when it is called; these are called instead.
+    # diffusers moves an offloaded network in its forward pass; these methods are called instead.
     @apply_forward_hook
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (B, F, 3, H, W) in [-1, 1], sides multiples of 4 -> latents (B, F, C, H / 4, W / 4)."""
@@ -75,7 +76,7 @@ class LinearAutoencoder(DecodesInParts, ModelMixin, ConfigMixin):
 
 
 class PatchMap(nn.Module):
-    """The two maps of `LinearAutoencoder`; latents are of unit size for pixels of unit size."""
+    """The two maps of `LinearAutoencoder`; orthonormal, so latents have the scale of pixels."""
 
     def __init__(self, latent_channels: int) -> None:
         super().__init__()

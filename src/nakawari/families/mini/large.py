@@ -1,7 +1,8 @@
-"""Pictures larger than mini works at: motion is found and weighed at a bounded size, and the keys are moved at theirs.
+"""Keys larger than mini's working size: motion is estimated and refined at a bounded size, and the keys are warped at
+theirs.
 
-All that the guide and the denoiser hold is then bounded by `MOST_PIXELS` and the number of frames, whatever the size of
-the keys, and the same drawing is drawn alike at any size. Full-size work goes in strips of rows.
+The memory of guide and denoiser is then bounded by `MOST_PIXELS` and the number of frames, independent of the size of
+the keys, and the same drawing gives the same result at any size. Full-size work is done in strips of rows.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ _STRIP_PIXELS = 2**17
 
 
 def working_size(size: Size) -> Size:
-    """The size that keys of `size` are worked at: their own, or as much smaller as `MOST_PIXELS` asks for."""
+    """The working size for keys of `size`: their own, or scaled down to `MOST_PIXELS`."""
     scale = min(1.0, math.sqrt(MOST_PIXELS / (size[0] * size[1])))
     return size if scale == 1.0 else (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
 
 
 def at_working_size(frames: Tensor) -> Tensor:
-    """Frames (..., 3, H, W) in [-1, 1] at the size that they are worked at."""
+    """Frames (..., 3, H, W) in [-1, 1], scaled to their working size."""
     size = working_size((frames.shape[-2], frames.shape[-1]))
     if size == tuple(frames.shape[-2:]):
         return frames
@@ -45,13 +46,13 @@ def at_working_size(frames: Tensor) -> Tensor:
 
 
 def points_at_working_size(points: NDArray[np.floating], size: Size) -> NDArray[np.floating]:
-    """Points (..., 2), x and y in pixels of keys of `size`, in those of their working size."""
+    """Points (..., 2), x and y in pixels of keys of `size`, scaled to pixels of the working size."""
     height, width = working_size(size)
     return (points + 0.5) * (width / size[1], height / size[0]) - 0.5
 
 
 def frames_of(looks: Sequence[Sequence[Look]]) -> list[list[Look]]:
-    """What a denoiser told of several frames at a time, frame by frame."""
+    """Looks of several frames at a time, regrouped by frame."""
     return [
         [Look(*(part[n : n + 1] for part in look)) for look in some]
         for some in looks
@@ -65,9 +66,9 @@ def drawn_large(keys: Tensor, guide: Guide, change: Tensor, looks: Sequence[Sequ
     Args:
         keys: (B, 2, 3, H, W) in [-1, 1].
         guide: of the keys at their working size.
-        change: (B, F, 3, h, w), what is added to the guide's blend there and is not among the looks.
-        looks: per frame between the keys, clip after clip, what the denoiser makes of the guide's warped keys; none
-            where the guide's blend is all.
+        change: (B, F, 3, h, w), the residual at the working size beyond the looks.
+        looks: per in-between, clip after clip, the denoiser's `Look`s of the guide's warped keys; empty if only
+            the guide's blend is used.
 
     Returns:
         (B, F, 3, H, W).
@@ -90,7 +91,8 @@ def drawn_large(keys: Tensor, guide: Guide, change: Tensor, looks: Sequence[Sequ
 def _frame(
     keys: Tensor, time: float, motion: Tensor, led: Tensor | None, change: Tensor, looks: Sequence[Look]
 ) -> Tensor:
-    """One frame (3, H, W) of keys (2, 3, H, W), the rest at the working size; `led` is a guide's detour and hidden."""
+    """One frame (3, H, W) of keys (2, 3, H, W); the other tensors are at the working size; `led` is a guide's detour
+    and hidden."""
     size = keys.shape[-2], keys.shape[-1]
     scale = motion.new_tensor([size[1] / motion.shape[-1], size[0] / motion.shape[-2]])[:, None, None]
 
@@ -119,12 +121,12 @@ def _frame(
 
 
 def _scaled(small: Tensor, scale: Tensor) -> Tensor:
-    """`small` of a `Look` with its four values that are distances in pixels in those of a larger picture."""
+    """`small` of a `Look` with its four distances scaled to pixels of a larger picture."""
     return torch.cat([small[:, :2] * scale, small[:, 2:4] * scale, small[:, 4:]], dim=1)
 
 
 def _in_strips(work: Callable[[int, int], Tensor], keys: Tensor) -> Tensor:
-    """What `work` makes of the rows from `top` to `bottom` of a picture of the keys' size, put together."""
+    """The concatenated results of `work(top, bottom)` over strips of rows of a picture of the keys' size."""
     height, width = keys.shape[-2:]
     rows = max(1, _STRIP_PIXELS // width)
     strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]
@@ -132,7 +134,7 @@ def _in_strips(work: Callable[[int, int], Tensor], keys: Tensor) -> Tensor:
 
 
 def enlarged(values: Tensor, size: Size, top: int, bottom: int) -> Tensor:
-    """Rows `top` to `bottom` of values (1, C, h, w) at `size`, read bilinearly: (1, C, bottom - top, W)."""
+    """Rows `top` to `bottom` of values (1, C, h, w) upsampled bilinearly to `size`: (1, C, bottom - top, W)."""
     y = (torch.arange(top, bottom, device=values.device) * 2 + 1) / size[0] - 1
     x = (torch.arange(size[1], device=values.device) * 2 + 1) / size[1] - 1
     grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)[None]

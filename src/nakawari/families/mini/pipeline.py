@@ -1,8 +1,8 @@
-"""mini made runnable: a small residual model over a motion guide.
+"""The pipeline of mini: a small residual model over a motion guide.
 
 The guide warps both keys to the time of each frame. Latents are those of the frames minus those of the guide's blend,
-and what is decoded from them is added to the blend's pixels: a denoiser that answers nothing draws the blend.
-Without motion guidance the same weights run on a guide that knows no motion, whose blend is the cross-fade.
+and the decoded latents are added to the blend's pixels: a denoiser with zero output draws the blend.
+Without motion guidance the same weights run on a guide without motion, whose blend is the cross-fade.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from .redraw import Keys, Look
 from .unet import MiniUNet
 
 _KEY_DEVIATION = math.exp(-15)
-"""Of the noise on the keys' latents. It is too small to be seen; but it is drawn before the noise of the sampling run,
-so that a seed gives the frames that it gave in earlier revisions."""
+"""Standard deviation of the noise on the keys' latents: invisible, but it is drawn before the sampling noise, so that a
+seed gives the same frames as in earlier revisions."""
 
 
 _WHOLE = "keys"
-"""Among a condition's tensors: both keys (B, 2, 3, H, W) at their own size, where they are worked at a smaller one."""
+"""Name of the condition's tensor of both keys (B, 2, 3, H, W) at their own size, if the working size is smaller."""
 
 
 class MiniPipeline(InterpolationPipeline):
-    """The mini family. It knows neither words nor frame rate, and no guidance: `prompt`, `negative_prompt`, `fps` and
-    `guidance_scale` change nothing.
+    """The mini family. It has no text, frame-rate condition or guidance: `prompt`, `negative_prompt`, `fps` and
+    `guidance_scale` have no effect.
 
     Args:
-        unet, vae, scheduler, guide: its parts.
-        max_frames: the longest clip, keys included, that is made at once.
-        default_steps: of a call that names none.
+        unet, vae, scheduler, guide: its components.
+        max_frames: the longest clip, keys included, that is drawn at once.
+        default_steps: default steps of a call.
     """
 
     family = "mini"
@@ -57,7 +57,7 @@ class MiniPipeline(InterpolationPipeline):
     condition_dropout: Mapping[str, float] = MappingProxyType({"guide": 0.1})
     tracks = "matches"
     model_cpu_offload_seq = "unet->vae"
-    # Nothing in it has weights, which accelerate's hooks look for.
+    # The guide has no weights, which accelerate's hooks need.
     _exclude_from_cpu_offload: ClassVar[list[str]] = ["guide"]
 
     def __init__(
@@ -84,12 +84,12 @@ class MiniPipeline(InterpolationPipeline):
 
     @property
     def draws_any_time(self) -> bool:
-        """See the contract: the guide is asked for any time, and the denoiser reads it from there."""
+        """See the base class: the guide can be computed for any time."""
         return True
 
     def reads_noise(self, steps: int | None = None) -> bool:
-        """See the contract: at the last time of training the network's input is the noise times zero, and a single
-        step begins and ends there."""
+        """See the base class: at the last training timestep the noise is multiplied by zero in the network's input, and
+        a single step uses only that timestep."""
         alone = (steps or self.config.default_steps) == 1 and self.scheduler.config.spacing == "trailing"
         return not alone
 
@@ -99,8 +99,8 @@ class MiniPipeline(InterpolationPipeline):
         return PATCH * 2 ** (len(self.unet.config.channel_mult) - 1)
 
     def encode(self, frames: Tensor, condition: Condition | None = None, generator: Generators = None) -> Tensor:
-        """See the contract; the autoencoder is linear, so a generator changes nothing. Latents of large frames are
-        those of their working size."""
+        """See the base class; the autoencoder is deterministic, so a generator has no effect. Latents of large frames
+        are those of their working size."""
         frames = at_working_size(frames)
         latents = self.vae.encode(pad_frames(frames, *self._lacking(frames)).to(self.vae.dtype))
         return latents if condition is None else latents - condition.base
@@ -119,22 +119,22 @@ class MiniPipeline(InterpolationPipeline):
         guide: Guide | None = None,
         times: Tensor | None = None,
     ) -> Condition:
-        """See the contract.
+        """See the base class.
 
         Args:
             control: per clip tracks (F, P, 2) in pixels of the keys, None for none.
-            guide: what the model's guide makes of these keys, where that is known already.
-            times: (F,), where on the way each frame stands; even where absent.
+            guide: the motion guide of these keys, if it was computed already.
+            times: (F,), the time of each frame from 0 to 1; default: even.
         """
         if num_frames < 2:
             raise ValueError(f"a clip has at least its two keys, not {num_frames} frames")
         if control is not None and not guided:
-            raise ValueError("tracks bend the motion guide, so they need one")
+            raise ValueError("tracks need the motion guide")
         if times is not None and len(times) != num_frames:
             raise ValueError(f"{len(times)} times do not fit {num_frames} frames")
         if any(own is not None and len(own) != num_frames for own in control or ()):
             raise ValueError(f"tracks are (F, P, 2) with F = {num_frames}, the frames of the clip")
-        # The guide reads the keys as they came: rounded ones would send its flow another way.
+        # The guide reads the original keys: rounding would change its flow.
         whole = torch.stack([start, end], dim=1)
         keys = at_working_size(whole)
         size, large = (start.shape[-2], start.shape[-1]), keys.shape != whole.shape
@@ -160,15 +160,15 @@ class MiniPipeline(InterpolationPipeline):
         )
 
     def _lacking(self, frames: Tensor) -> tuple[int, int]:
-        """Rows below and columns to the right that frames (..., H, W) lack."""
+        """Padding of frames (..., H, W): rows below and columns to the right."""
         return -frames.shape[-2] % self.multiple, -frames.shape[-1] % self.multiple
 
     def unconditional(self, condition: Condition, *, keep_image: bool = False) -> Condition:
-        """See the contract: there is nothing to leave out."""
+        """See the base class: there is nothing to remove."""
         return condition
 
     def denoise(self, noisy: Tensor, t: Tensor, condition: Condition, looks: list[list[Look]] | None = None) -> Tensor:
-        """See the contract; `looks` as `MiniUNet.forward` takes them."""
+        """See the base class; `looks` as in `MiniUNet.forward`."""
         seen = self.process.network_input(noisy, t)
         together = torch.cat([seen, condition.latents.to(noisy.dtype)], dim=2)
         return self.unet(together, t, guide=condition.guide, looks=looks)
@@ -181,10 +181,10 @@ class MiniPipeline(InterpolationPipeline):
         chunk: int | None = None,
         looks: Sequence[list[Look]] = (),
     ) -> Tensor:
-        """See the contract; `chunk` changes nothing, the autoencoder is one small layer.
+        """See the base class; `chunk` has no effect, as the autoencoder is one small layer.
 
-        Frames larger than they are worked at are drawn from the keys in their own size, with the `looks` of the last
-        evaluation where they are known.
+        Frames larger than the working size are drawn from the keys at their own size, with the `looks` of the last
+        evaluation, if they are known.
         """
         guide = condition.guide
         assert guide is not None
@@ -202,7 +202,7 @@ class MiniPipeline(InterpolationPipeline):
         return drawn_large(whole, guide, change[..., :height, :width], cut)
 
     def _of_looks(self, guide: Guide, frame: int, looks: Sequence[Look]) -> Tensor:
-        """What of the change of one frame of one clip, (3, h, w), its looks make."""
+        """The part of one frame's residual, (3, h, w), that its looks account for."""
         keys = Keys(
             *(key[:, frame].float() for key in (guide.start, guide.end)), guide.time[:, frame, None, None, None]
         )
@@ -246,21 +246,21 @@ class MiniPipeline(InterpolationPipeline):
 
         Args:
             start, end: the keys, one or a batch, any size, see `inputs.read_keys`; not needed with `condition`.
-            num_frames: length of the clip, both keys included; default the model's longest.
+            num_frames: length of the clip, both keys included; default: the model's longest.
             num_inference_steps: sampling steps.
             eta: 0 deterministic, the default; 1 ancestral.
             spacing, sampler, temperature: see `ToonCrafterScheduler`.
             prompt, negative_prompt, fps, guidance_scale: see the class.
-            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
+            height, width: resize the keys to this first (pictures and arrays only); None = no resize.
             guided: use motion guidance.
             generator: one per sample (results then do not depend on the batch), or one for all.
-            latents: starting noise (B, F, C, h, w); drawn where absent.
-            times: (F,), rising from 0 to 1, where on the way each frame stands; even where absent.
+            latents: starting noise (B, F, C, h, w); default: random.
+            times: (F,), increasing from 0 to 1, the time of each frame; default: even.
             tracks: see `control` of `condition`.
-            condition: what `condition` made of the keys, where that is known already.
-            output_type: what `frames` holds.
-            callback_on_step_end: called as `callback(pipeline, step, time, values)`; what it returns under "latents"
-                takes their place.
+            condition: the result of `condition`, if it exists already.
+            output_type: type of `frames`.
+            callback_on_step_end: called as `callback(pipeline, step, time, values)`; a returned "latents"
+                replaces them.
             callback_on_step_end_tensor_inputs: which of "latents" and "x0" are in `values`.
             return_dict: False gives a tuple.
         """
@@ -292,13 +292,13 @@ class MiniPipeline(InterpolationPipeline):
             return self._output(x, return_dict)
         frames = self.decode(x, condition, looks=looks).float()
         self.maybe_free_model_hooks()
-        if output_type == "pt":  # in place: large frames are most of what is held
+        if output_type == "pt":  # in place: large frames dominate the memory
             return self._output(frames.mul_(0.5).add_(0.5).clamp_(0, 1), return_dict)
         pictures = self._video_processor.postprocess_video(frames.transpose(1, 2), output_type)
         return self._output(pictures, return_dict)
 
     def _answer(self, x: Tensor, time: int, condition: Condition, looks: list[list[Look]]) -> Tensor:
-        """One evaluation, after which `looks` are its own where `decode` wants them."""
+        """One evaluation; replaces `looks` by its own if `decode` needs them."""
         times = torch.full((len(x),), time, device=x.device)
         looks.clear()
         kept = looks if _WHOLE in condition.extra and condition.num_frames > 2 else None

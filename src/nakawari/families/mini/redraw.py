@@ -1,9 +1,9 @@
-"""What a residual denoiser does instead of painting: it moves the guide's two warped keys once more and chooses.
+"""The warping head of mini's denoiser: warp the guide's two warped keys once more and choose between the results.
 
-A residual network has to paint what a line leaves behind and what it covers; moving the line is one vector. Where to
-is searched for: `MatchCosts` says how well the warped keys fit each other under many further shifts, small and large,
-and `GuideRedraw` weighs these shifts. Both know the guide alone, so an unguided model, whose guide is the keys in
-their places, finds its motion here.
+A residual head must predict all pixels that a moving line uncovers and covers; warping needs one vector. The vector is
+searched: `MatchCosts` is a cost volume of the warped keys over many further shifts, small and large,
+and `GuideRedraw` weights these shifts. Both read only the guide, so an unguided model, whose guide is the unwarped
+keys, finds its motion here.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from ..tooncrafter.blocks import PointConv
 from .autoencoder import cosine_basis
 
 Level = tuple[int, int]
-"""A search: pixels from one shift to the next, and how many of them each way."""
+"""A search: pixels between adjacent shifts, and shifts in each direction."""
 
 FINE: Level = (2, 2)
-"""The second search, around what the first one found."""
+"""The second search, around the result of the first."""
 
-_SEARCHED = 2  # motions per place beside the guide's own: what moves, and what is behind it
-_SMALL = 5  # motion of each key, and their shares
-_MOVE_UNIT = 0.3  # pixels; an optimizer's first steps, alike in every weight, must not tear the picture
+_SEARCHED = 2  # motions per position besides the guide's own: foreground and background
+_SMALL = 5  # residual motion of each key, and their blend weight
+_MOVE_UNIT = 0.3  # pixels; limits the effect of the optimizer's first steps
 _LEAST_SHARE = 0.02
 _COST_UNIT = 0.25
 _DIFFERENCE_LIMIT = 0.5
 _SHARPNESS = (8.0, 3.0)
-_SHIFT_PRIOR = 1 / 16  # 16 pixels more of motion are e times less likely before anything is learnt
+_SHIFT_PRIOR = 1 / 16  # initially 16 pixels more of motion are e times less likely
 _REFINE_HIDDEN = 48
-_FIRST_CHANCE = -2.0  # the logit of a searched motion against the guide's, untrained
+_FIRST_CHANCE = -2.0  # initial logit of a searched motion against the guide's
 
 
 class MatchCosts(nn.Module):
-    """How far apart the guide's warped keys are at each place and time if they moved by each shift more.
+    """Cost volume: the difference of the guide's warped keys at each position and time for each further shift.
 
-    A shift is motion from start key to end key, seen at the in-between: at time t the start key is read a share t of it
-    back, the end key a share 1 - t ahead (bilateral matching, as in Park et al. 2020, BMBC).
+    A shift is motion from start key to end key at the in-between: at time t the start key is sampled t times the shift
+    back, the end key 1 - t times the shift ahead (bilateral matching, as in Park et al. 2020, BMBC).
 
     Args:
-        levels: the searches; a level of unit u compares pictures shrunk by u.
+        levels: the searches; a level of unit u compares pictures downscaled by u.
         stride: guide pixels per latent, along each side; each unit is a divisor or a multiple of it.
     """
 
@@ -84,7 +84,7 @@ class MatchCosts(nn.Module):
 
     def _level(self, first: Tensor, last: Tensor, moment: float, unit: int, reach: int) -> Tensor:
         height, width = (-(-side // self.stride) for side in first.shape[-2:])
-        # A shift is the same for all pixels: it is read from two neighbouring slices, x first, then y.
+        # A shift is the same for all pixels, so it is interpolated from two neighbouring slices, x first, then y.
         pad = [reach + 1] * 4
         shrunk = (_shrunk(key, unit) for key in (first, last))
         first, last = (functional.pad(key, pad, mode="replicate") for key in shrunk)
@@ -102,7 +102,7 @@ class MatchCosts(nn.Module):
 
 
 def _slid(padded: Tensor, shift: float, dim: int, pad: int) -> Tensor:
-    """What lies `shift` further along `dim` of a tensor with `pad` more values on both of its sides, read linearly."""
+    """A tensor with `pad` values on both sides, shifted by `shift` along `dim` with linear interpolation."""
     whole = math.floor(shift)
     size = padded.shape[dim] - 2 * pad
     near = padded.narrow(dim, pad + whole, size)
@@ -111,7 +111,7 @@ def _slid(padded: Tensor, shift: float, dim: int, pad: int) -> Tensor:
 
 
 def _shrunk(values: Tensor, unit: int) -> Tensor:
-    """Means of squares of `unit` places; those at the border may be cut."""
+    """Means over squares of `unit` pixels; those at the border may be smaller."""
     height, width = values.shape[-2:]
     if unit % 2 or height % 2 or width % 2:
         return functional.avg_pool2d(values, unit, ceil_mode=True)
@@ -120,7 +120,7 @@ def _shrunk(values: Tensor, unit: int) -> Tensor:
 
 
 def _box_mean(values: Tensor) -> Tensor:
-    """The mean of each place (..., H, W) and those of the eight around it that lie in the picture."""
+    """The 3 x 3 mean of each position (..., H, W), within the picture."""
     for dim in (-1, -2):
         size = values.shape[dim]
         total, count = values.clone(), values.new_ones(size)
@@ -133,7 +133,7 @@ def _box_mean(values: Tensor) -> Tensor:
 
 
 def count(levels: Sequence[Level]) -> int:
-    """How many shifts there are."""
+    """Number of shifts."""
     return sum((2 * reach + 1) ** 2 for _, reach in levels)
 
 
@@ -143,24 +143,24 @@ def shifts_of(levels: Sequence[Level]) -> Tensor:
 
 
 def _square(reach: int) -> Tensor:
-    """All whole shifts (x, y) with both sides within `reach`, the nearest to none in the middle: (n, 2)."""
+    """All integer shifts (x, y) within `reach`, the zero shift in the middle: (n, 2)."""
     steps = torch.arange(-reach, reach + 1, dtype=torch.float32)
     return torch.cartesian_prod(steps, steps)
 
 
 class GuideRedraw(nn.Module):
-    """Moves the guide's two warped keys once more, chooses between them, and says the change in latents.
+    """Warps the guide's two warped keys once more, chooses between the results, and returns the change in latents.
 
-    Beside the guide's own picture there are two more, moved by means of the shifts that the features and the costs
-    weigh; each picture is looked at once more, searched again at a small scale and mended, and then it is said which
-    picture shows where. Untrained it moves nearly nothing and answers nearly zero.
+    Besides the guide's own picture there are two more, warped by the means of the shifts weighted by features and
+    costs; each picture is searched again at a small scale and corrected, and then a picture is selected per
+    pixel. Untrained it hardly moves anything and its output is nearly zero.
 
     Args:
         channels: of the features that it reads.
         stride: guide pixels per latent, along each side.
-        latent_channels: channels of the answer.
-        gain: what the latents of a picture that changes by one are in the answer.
-        levels: the searches whose costs it gets, see `MatchCosts`.
+        latent_channels: channels of the output.
+        gain: scale of the output for a picture change of one.
+        levels: the searches of its costs, see `MatchCosts`.
     """
 
     def __init__(self, channels: int, stride: int, latent_channels: int, gain: float, levels: Sequence[Level]) -> None:
@@ -176,16 +176,16 @@ class GuideRedraw(nn.Module):
             self.to_latents.weight.data[index, colour] = basis[frequency] * gain / stride
 
     def forward(self, features: Tensor, guide: Guide, costs: Tensor) -> tuple[Tensor, list[Look]]:
-        """What changes, and where each picture of it comes from.
+        """The change in latents, and the looks.
 
         Args:
             features: (B*F, C, h, w).
             guide: of frames h * stride x w * stride.
-            costs: as `MatchCosts` gives them.
+            costs: output of `MatchCosts`.
 
         Returns:
-            Latents (B*F, latent_channels, h, w), and the guide's own picture and the further ones as `Keys.drawn` takes
-            them.
+            Latents (B*F, latent_channels, h, w), and the guide's own picture and the further ones for
+            `Keys.drawn`.
         """
         guide = guide.map(Tensor.float)
         keys = Keys(guide.start.flatten(0, 1), guide.end.flatten(0, 1), guide.time.flatten()[:, None, None, None])
@@ -204,8 +204,8 @@ class GuideRedraw(nn.Module):
 
 
 class Look(NamedTuple):
-    """One picture of a pair of keys: their further `motion` (N, 2, H, W) in pixels, how each key is moved by itself and
-    how they are weighed, `small` (N, 5, H, W), see `Keys.mixed`, and `chance` (N, 1, H, W), the logit that it shows."""
+    """One candidate picture of a pair of keys: their further `motion` (N, 2, H, W) in pixels; `small` (N, 5, H, W), the
+    residual motion of each key and the blend weight, see `Keys.mixed`; `chance` (N, 1, H, W), the selection logit."""
 
     motion: Tensor
     small: Tensor
@@ -215,7 +215,7 @@ class Look(NamedTuple):
 class Keys(NamedTuple):
     """The guide's warped keys (N, 3, H, W) and the time of each in-between (N, 1, 1, 1).
 
-    What is drawn of them may be fewer rows, from row `top` on.
+    Drawing may be limited to a strip of rows that starts at row `top`.
     """
 
     first: Tensor
@@ -224,12 +224,13 @@ class Keys(NamedTuple):
     top: int = 0
 
     def moved(self, motion: Tensor) -> Keys:
-        """The keys with `motion` (N, 2, H, W) in pixels more between start and end key."""
+        """The keys warped by a further `motion` (N, 2, H, W) in pixels between start and end key."""
         first, last = backward_warp(self.first, -self.time * motion), backward_warp(self.last, (1 - self.time) * motion)
         return Keys(first, last, self.time)
 
     def mixed(self, small: Tensor, motion: Tensor) -> Tensor:
-        """One picture of both keys: moved by `motion`, and each by itself and weighed as `small` (N, 5, H, W) says."""
+        """One picture of both keys: warped by `motion`, then each by its residual motion, and blended, by `small` (N,
+        5, H, W)."""
         to_start = small[:, 0:2] * _MOVE_UNIT - self.time * motion
         to_end = small[:, 2:4] * _MOVE_UNIT + (1 - self.time) * motion
         share = (self.time.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + small[:, 4:5] * _MOVE_UNIT).sigmoid()
@@ -237,19 +238,19 @@ class Keys(NamedTuple):
         return torch.lerp(first, last, share)
 
     def drawn(self, looks: Sequence[Look]) -> Tensor:
-        """The mean (N, 3, H, W) of some pictures of these keys, weighed pixel by pixel."""
+        """The per-pixel weighted mean (N, 3, H, W) of several pictures of these keys."""
         weights = torch.cat([look.chance for look in looks], dim=1).softmax(1)
         pictures = (self.mixed(look.small, look.motion) for look in looks)
         return sum(picture * weights[:, n : n + 1] for n, picture in enumerate(pictures))
 
 
 class ShiftChoice(nn.Module):
-    """Means of shifts, weighed by how well the keys match under each and by what the features say.
+    """Mean shifts, weighted by the match costs and by logits from the features.
 
     Args:
         channels: of the features.
-        levels: the searches that the shifts are of, see `MatchCosts`.
-        sharpness: for each motion that is wanted, how much the costs count before anything is learnt.
+        levels: the searches of the shifts, see `MatchCosts`.
+        sharpness: for each motion, the initial weight of the costs.
     """
 
     def __init__(self, channels: int, levels: Sequence[Level], sharpness: Sequence[float]) -> None:
@@ -264,7 +265,7 @@ class ShiftChoice(nn.Module):
         """Features (N, C, h, w), costs (N, n, h, w) -> motions (N, 2, h, w) in pixels, float32."""
         shifts = shifts_of(self.levels).to(costs.device)
         prior, each = _SHIFT_PRIOR * shifts.norm(dim=1), shifts.t().contiguous()
-        # Shifts last, as they lie in memory where convolutions are fastest.
+        # Shifts last, the memory layout in which convolutions are fastest.
         said = self.choice(features).float().permute(0, 2, 3, 1).chunk(len(self.sharpness), dim=-1)
         known = costs.permute(0, 2, 3, 1)
         return [
@@ -274,7 +275,7 @@ class ShiftChoice(nn.Module):
 
 
 class Refine(nn.Module):
-    """A second look at keys that were moved: what is still between them, and whether this is the picture to show.
+    """A second look at the warped keys: their residual motion, and the selection logit.
 
     Args:
         channels: of the features.
@@ -299,8 +300,7 @@ class Refine(nn.Module):
         self.small = zero_init(nn.Conv2d(width, (_SMALL + 1) * stride**2, 3, padding=1))
 
     def forward(self, features: Tensor, keys: Keys) -> Look:
-        """Features (N, C, h, w) and the moved keys -> what is still to be added to their motion, and the rest of a
-        picture."""
+        """Features (N, C, h, w) and the warped keys -> a `Look` with the correction of their motion."""
         first, last = keys.first.detach(), keys.last.detach()
         costs = self.costs.between(first, last, keys.time)
         seen = [features, *(unshuffled(key, self.stride).to(features.dtype) for key in (first, last))]

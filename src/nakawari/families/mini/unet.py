@@ -1,4 +1,4 @@
-"""mini's denoiser: a small UNet that reads the guide at full resolution and moves the guide's warped keys once more."""
+"""mini's denoiser: a small UNet that reads the guide at full resolution and warps the guide's warped keys once more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .autoencoder import PATCH
 from .redraw import GuideRedraw, Level, Look, MatchCosts, count, unshuffled
 
 DATA_STD = 0.005
-"""The deviation of what the guide lacks, in latents: mini's process is preconditioned for it."""
+"""Standard deviation of the guide's residual in latents; mini's process is preconditioned for it."""
 
 _SEEN = sum(CHANNELS.values()) + CHANNELS["start"] + CHANNELS["end"]
 _FORMER_SETTINGS: dict[str, Any] = {
@@ -45,11 +45,11 @@ _UNREAD += ("image_tokens_per_frame",)
 
 Looks = list[Look]
 _CELLS_AT_ONCE = 10240
-"""Latent cells of the frames that are evaluated together on a CPU: those of 512 x 320 pixels."""
+"""Latent cells evaluated together on a CPU: those of one frame of 512 x 320 pixels."""
 
 
 class _Begun(NamedTuple):
-    """Features of some frames before the middle block, what the way up reads beside them, and the costs of shifts."""
+    """Features of some frames before the middle block, the skips, and the costs of shifts."""
 
     h: Tensor
     skips: list[Tensor]
@@ -72,7 +72,7 @@ class GuideEncoder(nn.Sequential):
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
         )
-        # About unit size from the start: the default's features are a tenth of that, faint beside what blocks soon add.
+        # About unit scale initially; the default initialisation gives a tenth, too weak beside the other features.
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
 
@@ -104,21 +104,21 @@ class _Unshuffle(nn.Module):
 
 
 class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
-    """Noisy latents of what the guide lacks, beside the keys' latents and the guide -> the network's answer.
+    """Noisy latents of the guide's residual, the keys' latents and the guide -> the network's output.
 
-    The two keys are not evaluated, their answer is zero: the other frames see them through the guide's encoder. Frames
-    look at each other in the middle's temporal transformer alone.
+    The two keys are not evaluated, and their output is zero; the other frames read them through the guide's encoder.
+    Frames interact only in the middle block's temporal transformer.
 
     Args:
         out_channels: C of the latents; the network reads the noisy latents and the keys' latents, 2 C.
         model_channels: width of the first level.
-        num_res_blocks: residual blocks per level on the way down; one more on the way up.
+        num_res_blocks: residual blocks per level of the down path; one more in the up path.
         channel_mult: width of each level in units of `model_channels`; the first must be 1.
         dropout: probability inside the residual blocks.
         num_head_channels: width of a head of the middle's transformers.
         norm_num_groups: groups of all group norms.
         guide_hidden: channels inside the guide's encoder.
-        match: the searches (pixels between shifts, shifts each way) whose costs it sees and whose shifts it weighs, see
+        match: the searches (pixels between shifts, shifts in each direction) of its cost volume, see
             `MatchCosts`.
         removed_layers: names of residual layers (see `removable_layers`) that are left out and pass on what they get.
 
@@ -165,7 +165,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:
-        """As diffusers'; also of what earlier revisions saved, when mini was a configuration of ToonCrafter."""
+        """As in diffusers; also for models of earlier revisions, when mini was a configuration of ToonCrafter."""
         known = without_constants(dict(config or {}), _FORMER_SETTINGS, "denoiser of mini")
         return super().from_config({k: v for k, v in known.items() if k not in _UNREAD}, *args, **kwargs)
 
@@ -201,7 +201,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
                 latents after them.
             timestep: scalar or (B,), integer or float.
             guide: of frames 4 h x 4 w.
-            looks: a list that gets, for each evaluated frame of each clip, where its picture comes from.
+            looks: a list that receives the looks of each evaluated frame of each clip.
 
         Returns:
             (B, F, C, h, w) in the dtype of `sample`.
@@ -221,10 +221,10 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
     def _answer(
         self, sample: Tensor, timestep: Tensor | float, guide: Guide, keys: Tensor, looks: list[Looks] | None
     ) -> Tensor:
-        """The answer for some frames; `keys` (B, 6, H, W) are both keys where they are.
+        """The output for some frames; `keys` (B, 6, H, W) are both unwarped keys.
 
-        Frames meet in the middle block alone: before and behind it a few at a time are evaluated, which is all that
-        has to be held at once.
+        Frames interact only in the middle block: before and after it a few at a time are evaluated, which limits
+        the memory.
         """
         batch, num_frames = sample.shape[:2]
         rows = self.time_embed(self._sinusoid(timestep, sample))
@@ -255,7 +255,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         return torch.cat([answer for answer, _ in ended]).unflatten(0, (batch, num_frames))
 
     def _at_once(self, sample: Tensor) -> int:
-        """Frames that are evaluated together: as many as a processor's cache holds well, on a GPU all."""
+        """Number of frames evaluated together: as many as fit a processor's cache, on a GPU all."""
         cells = sample.shape[-2] * sample.shape[-1]
         return max(1, _CELLS_AT_ONCE // cells) if sample.device.type == "cpu" else sample[:, :, 0, 0, 0].numel()
 
@@ -271,8 +271,8 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         return _Begun(skips[-1], skips, costs)
 
     def _up(self, h: Tensor, embedding: Tensor, guide: Guide, begun: _Begun, keep: bool) -> tuple[Tensor, Looks]:
-        """From what the middle block made of N frames to their answer (N, C, h, w), and where it comes from, if that is
-        to be kept."""
+        """The up path: from the middle block's features of N frames to their output (N, C, h, w), and the looks if
+        `keep` is set."""
         for stage in self.output_blocks:
             together = torch.cat([_channels_last(h), begun.skips.pop()], dim=1)
             h = self._run(stage, together, embedding, None, 1)

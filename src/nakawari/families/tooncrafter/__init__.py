@@ -14,7 +14,7 @@ def build(
     scheduler: dict[str, Any] | None = None,
     pipeline: dict[str, Any] | None = None,
 ) -> ToonCrafterPipeline:
-    """A new model without towers from the configurations of its parts."""
+    """A new model without text and image encoders, from the configurations of its components."""
     from .pipeline import ToonCrafterPipeline
     from .scheduler import ToonCrafterScheduler
     from .unet import ToonCrafterUNet

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MAX_ATTENTION_BATCH = 65535
-"""CUDA grids hold no more blocks along the axis that fused attention kernels use for the batch."""
+"""Limit of CUDA grids along the axis that fused attention kernels use for the batch."""
 
 
 class Context(NamedTuple):
@@ -86,7 +86,7 @@ class ImageCrossAttention(Attention):
         self.alpha = nn.Parameter(torch.tensor(0.0)) if learnable_scale else None
 
     def mix(self, query: Tensor, tokens: Tensor, context: Context | None) -> Tensor:
-        """Sum of the text branch and the image branch; without image tokens the text branch alone."""
+        """Sum of the text branch and the image branch; without image tokens only the text branch."""
         text = super().mix(query, tokens, context)
         if context is None or context.image.shape[1] == 0:
             return text
@@ -114,7 +114,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        # The identity stands where the checkpoint counts a dropout of probability 0.
+        # The identity replaces the checkpoint's dropout of probability 0.
         self.net = nn.Sequential(GEGLU(dim, dim * 4), nn.Identity(), nn.Linear(dim * 4, dim))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -142,14 +142,14 @@ class TransformerBlock(nn.Module):
 
 
 def zero_init(layer: nn.Module) -> nn.Module:
-    """The same layer with all parameters at zero: a branch that starts closed."""
+    """The layer with all parameters set to zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
 
 
 class SpatialTransformer(nn.Module):
-    """Attention among the pixels of each frame, and from them to the context.
+    """Self-attention among the pixels of each frame, and cross-attention to the context.
 
     Args:
         channels: C.
@@ -190,7 +190,7 @@ class SpatialTransformer(nn.Module):
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Frames (B*F, C, h, w) -> the same shape."""
-        # Contiguous, or torch picks another matmul, rounded otherwise, when the weights are frozen.
+        # Contiguous; otherwise torch picks another matmul with different rounding when the weights are frozen.
         tokens = self.proj_in(self.norm(x).flatten(2).transpose(1, 2).contiguous())
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
@@ -198,9 +198,9 @@ class SpatialTransformer(nn.Module):
 
 
 class PointwiseConv(nn.Conv1d):
-    """A 1-tap convolution over (N, C, L), run as the linear layer that it is: faster on many short sequences.
+    """A 1-tap convolution over (N, C, L), run as a linear layer: faster on many short sequences.
 
-    The constructor stays `Conv1d`'s because adapters build their own layers of the same class.
+    The constructor is `Conv1d`'s because adapters build their own layers of the same class.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class PointwiseConv(nn.Conv1d):
 class TemporalTransformer(nn.Module):
     """Attention along time at each pixel, twice per block; no positions, no mask, no context.
 
-    Being blind to the order of frames, it leaves order to the temporal convolutions and to the frames' conditions.
+    It is invariant to the order of frames, which the temporal convolutions and the frames' conditions provide.
 
     Args:
         channels, heads, head_dim, norm_groups, depth: as in `SpatialTransformer`.

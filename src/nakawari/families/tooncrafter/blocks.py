@@ -16,7 +16,7 @@ from .attention import Context, SpatialTransformer, TemporalTransformer, zero_in
 
 
 class GroupNorm32(nn.GroupNorm):
-    """Group norm (eps 1e-5) computed in float32 and given back in the dtype of its input."""
+    """Group norm (eps 1e-5) computed in float32 and returned in the dtype of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> the same shape and dtype."""
@@ -25,9 +25,9 @@ class GroupNorm32(nn.GroupNorm):
 
 
 class PointConv(nn.Conv2d):
-    """A 1x1 convolution, on a CPU run as the linear layer that it is where channels are last in memory.
+    """A 1x1 convolution, on a CPU run as a linear layer if the memory format is channels last.
 
-    For few frames on one thread torch's own takes several times as long. The constructor stays `Conv2d`'s because
+    For few frames on one thread torch's own takes several times as long. The constructor is `Conv2d`'s because
     adapters build their own layers of the same class.
     """
 
@@ -47,9 +47,9 @@ def sinusoidal_embedding(values: Tensor, dim: int) -> Tensor:
 
 
 class TimeConv(nn.Conv3d):
-    """A convolution along time alone, kernel (k, 1, 1): `Conv3d` weights, run as a 2-D convolution over (F, h * w).
+    """A temporal convolution, kernel (k, 1, 1): `Conv3d` weights, run as a 2-D convolution over (F, h * w).
 
-    The arithmetic is that of `Conv3d`, whose general kernel is several times slower on CPUs. The constructor stays
+    The arithmetic is that of `Conv3d`, whose general kernel is several times slower on CPUs. The constructor is
     `Conv3d`'s because adapters build their own layers of the same class.
     """
 
@@ -60,7 +60,7 @@ class TimeConv(nn.Conv3d):
 
 
 class TemporalConv(nn.Module):
-    """Four convolutions along time, added to the input; the last starts at zero.
+    """Four temporal convolutions, added to the input; the last is zero-initialised.
 
     Args:
         channels: C.
@@ -92,11 +92,11 @@ class ResBlock(nn.Module):
     """Two convolutions per frame with the embedding added between them, then the temporal convolutions.
 
     Args:
-        channels, out_channels: C in and out; a 1x1 convolution joins them where they differ.
+        channels, out_channels: C in and out; a 1x1 convolution maps the shortcut if they differ.
         embedding_dim: width of the time embedding.
         norm_groups: groups of the norms.
         dropout: probability before the last convolution and in the temporal ones.
-        temporal: whether there are temporal ones.
+        temporal: whether there are temporal convolutions.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Upsample(nn.Module):
 
 
 class Stage(nn.Sequential):
-    """Layers in order, each given of the embedding, the context and the frame count what it asks for."""
+    """Layers in sequence; each gets the embedding, the context and the frame count as needed."""
 
     def forward(self, x: Tensor, embedding: Tensor, context: Context | None, num_frames: int) -> Tensor:
         """Frames (B*F, C, h, w), embeddings (B, E) -> (B*F, C', h', w')."""

@@ -1,4 +1,4 @@
-"""The levels of a denoiser over frames: the way down, the middle and the way up, each output block taking one skip."""
+"""The levels of a denoiser over frames: down path, middle block and up path, each output block with one skip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .blocks import Downsample, ResBlock, Stage, Upsample, sinusoidal_embedding
 
 
 class UNetBody(nn.Module):
-    """`input_blocks`, `middle_block` and `output_blocks` of a network whose configuration says their widths.
+    """`input_blocks`, `middle_block` and `output_blocks` of a network, built from its configuration.
 
     The configuration has `model_channels`, `channel_mult` and `num_res_blocks`. Names are those of ToonCrafter's
     released checkpoint.
@@ -29,7 +29,7 @@ class UNetBody(nn.Module):
 
     @abstractmethod
     def _transformers(self, channels: int) -> list[nn.Module]:
-        """The transformers of the middle, for features of so many channels."""
+        """The transformers of the middle block."""
 
     @abstractmethod
     def _level_transformers(self, level: int, channels: int) -> list[nn.Module]:
@@ -66,7 +66,7 @@ class UNetBody(nn.Module):
                 self.output_blocks.append(Stage(*layers))
 
     def removable_layers(self) -> list[str]:
-        """Names of the layers that add to what they get and can therefore be left out: transformers, and residual
+        """Names of the removable residual layers: transformers, and residual
         blocks that keep the width."""
         return [
             f"{name}.{index}"
@@ -81,7 +81,7 @@ class UNetBody(nn.Module):
         allowed = self.removable_layers()
         for name in names:
             if name not in allowed:
-                raise ValueError(f"{name!r} cannot be left out; allowed are {', '.join(allowed)}")
+                raise ValueError(f"{name!r} cannot be removed; allowed are {', '.join(allowed)}")
             stage, _, index = name.rpartition(".")
             self.get_submodule(stage)[int(index)] = nn.Identity()
 
@@ -94,13 +94,14 @@ class UNetBody(nn.Module):
         deep: Tensor | None = None,
         depth: int = 0,
     ) -> tuple[Tensor, Tensor]:
-        """Features behind the first convolution (B*F, C, h, w), and one embedding per clip -> features of their shape.
+        """Features after the first convolution (B*F, C, h, w), and one embedding per clip -> features of the same
+        shape.
 
         Args:
-            deep: features of an earlier evaluation, in place of all that lies below the last `depth` output blocks.
+            deep: features of an earlier evaluation, replacing all layers below the last `depth` output blocks.
 
         Returns:
-            The features of the last output block, and those that lie below the last `depth` ones.
+            The features of the last output block, and those below the last `depth` ones.
         """
         skips, below = [h], len(self.output_blocks) - depth
         for stage in self.input_blocks[1 : None if deep is None else depth]:
@@ -136,7 +137,7 @@ class UNetBody(nn.Module):
 
 
 def check_widths(model_channels: int, channel_mult: Sequence[int], head_channels: int, groups: int) -> None:
-    """Raises `ValueError` where widths, heads and groups do not fit together."""
+    """Raise `ValueError` unless widths, heads and groups fit together."""
     if channel_mult[0] != 1:
         raise ValueError(f"channel_mult starts with {channel_mult[0]}, it must start with 1")
     if model_channels % groups:

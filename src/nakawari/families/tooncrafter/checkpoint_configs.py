@@ -1,7 +1,7 @@
-"""The configuration of every component, read from the shapes of an upstream checkpoint.
+"""Derive the configuration of every component from the tensor shapes of an upstream checkpoint.
 
-Shapes tell widths, depths and which parts there are; what they cannot tell (number of norm groups, width of an
-attention head in some places) is what all published checkpoints of this architecture share.
+Shapes determine widths, depths and components; the rest (number of norm groups, width of some attention heads) is
+the same in all published checkpoints of this architecture.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _below(shapes: Shapes, prefix: str) -> dict[str, tuple[int, ...]]:
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """One more than the largest index that `pattern` finds at the start of a name."""
+    """One more than the largest index that `pattern` matches at the start of a name."""
     found = [int(match[1]) for key in shapes if (match := re.match(pattern, key))]
     return max(found, default=-1) + 1
 
@@ -166,17 +166,17 @@ _PREFIXES = {
 
 
 def build_empty(component: str, shapes: Shapes) -> nn.Module:
-    """The module of one component on the meta device, in the size that the shapes tell.
+    """The module of one component on the meta device, with its size from the shapes.
 
     Raises:
-        KeyError: with the upstream name of a tensor whose shape is needed and missing.
-        ValueError: when the shapes contradict each other.
+        KeyError: with the upstream name of a required missing tensor.
+        ValueError: the shapes contradict each other.
     """
     config, make = _BUILDERS[component]
     try:
         found = config(shapes)
     except KeyError as error:
-        # Resampler shapes are also read for the denoiser; its own check names them with the right prefix.
+        # Resampler shapes are also read for the denoiser; its own check reports them with the correct prefix.
         prefix = RESAMPLER_PREFIX if error.args[0] == "latents" else _PREFIXES[component]
         raise KeyError(prefix + error.args[0]) from error
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""What is where in an upstream ToonCrafter checkpoint: every tensor has exactly one place, or it is left over."""
+"""The layout of an upstream ToonCrafter checkpoint: the place of every tensor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .towers import text_names, vision_names
 
 COMPONENTS = ("unet", "vae", "text_encoder", "image_encoder", "resampler")
 EXTRA = "extra"
-"""Tensors that no component uses; they are kept under their own names, so that nothing is lost."""
+"""Tensors that no component uses, kept under their own names."""
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
@@ -49,9 +49,9 @@ _TEXT_BLOCK = re.compile(re.escape(TEXT_PREFIX) + r"transformer\.resblocks\.(\d+
 
 
 class Place(NamedTuple):
-    """Where a tensor goes: a component of `COMPONENTS` or `EXTRA`, and its name there.
+    """The place of a tensor: a component of `COMPONENTS` or `EXTRA`, and its name there.
 
-    Several names mean that the tensor is cut into as many equal parts along its first axis.
+    Several names mean that the tensor is split into equal parts along its first axis.
     """
 
     component: str
@@ -59,12 +59,12 @@ class Place(NamedTuple):
 
 
 def last_text_block(keys: Iterable[str]) -> int:
-    """The index of the text tower's last block, which is never run; -1 when there is no text tower."""
+    """The index of the text encoder's last block, which is never run; -1 without a text encoder."""
     return max((int(match[1]) for key in keys if (match := _TEXT_BLOCK.match(key))), default=-1)
 
 
 def classify(key: str, unused_text_block: int = 23) -> Place | None:
-    """The place of one upstream tensor; None when it has none.
+    """The place of one upstream tensor; None if it is unknown.
 
     Args:
         key: the tensor's name in the state dict.

@@ -1,6 +1,6 @@
-"""Upstream ToonCrafter checkpoints, read once and written as a folder in diffusers layout.
+"""Convert upstream ToonCrafter checkpoints to a folder in diffusers layout.
 
-The pickle is read with `weights_only` and memory-mapped, one component at a time, so that no more than the largest
+The pickle is read with `weights_only` and memory-mapped, one component at a time, so that only one
 component is in memory.
 """
 
@@ -30,16 +30,16 @@ from .scheduler import ToonCrafterScheduler
 from .towers import named_parts, tower_prefix
 
 TRAINED_SIZE = (320, 512)
-"""Height and width that the published ToonCrafter was trained on."""
+"""Training size of the published ToonCrafter, height and width."""
 EXTRA_FILE = "upstream_extra.safetensors"
 _DEEPSPEED_PREFIX = "_forward_module."
 _BATCH = 400
-"""Tensors read through one mapping of the file."""
+"""Number of tensors read through one memory mapping of the file."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where every tensor of one checkpoint goes, checked for completeness.
+    """The places of all tensors of one checkpoint, checked for completeness.
 
     Args:
         sources: component -> upstream name -> names in that component's state dict.
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass
 class _Faults:
-    """What does not fit between a checkpoint and the modules."""
+    """Mismatches between a checkpoint and the modules."""
 
     missing: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class _Faults:
         found = [f"{len(names)} {kind} ({_some(names)})" for kind, names in kinds.items() if names]
         if found:
             raise NakawariError(
-                f"{source} is not a whole ToonCrafter checkpoint, tensors are {', '.join(found)}; "
+                f"{source} is not a complete ToonCrafter checkpoint, tensors are {', '.join(found)}; "
                 "give the complete original file."
             )
 
@@ -74,14 +74,14 @@ def _some(names: list[str], limit: int = 3) -> str:
 
 
 def plan(shapes: Shapes, source: str = "The state dict") -> Plan:
-    """Give every tensor of an upstream state dict its place.
+    """Assign a place to every tensor of an upstream state dict.
 
     Args:
         shapes: tensor name -> shape, as in the state dict.
-        source: what the error message calls it.
+        source: its name in error messages.
 
     Raises:
-        NakawariError: when tensors are missing, left over or of the wrong shape.
+        NakawariError: tensors are missing, unexpected or of the wrong shape.
     """
     faults = _Faults()
     sources: dict[str, dict[str, tuple[str, ...]]] = {component: {} for component in (*COMPONENTS, EXTRA)}
@@ -130,7 +130,7 @@ def _compare(
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turn what a broken file does to the reader into one sentence."""
+    """Convert errors of reading a broken file to one sentence."""
     try:
         yield
     except FileNotFoundError as error:
@@ -139,23 +139,23 @@ def _readable(path: Path) -> Iterator[None]:
         raise NakawariError(f"{path} is a folder; give the checkpoint file in it, usually model.ckpt.") from error
     except pickle.UnpicklingError as error:
         raise NakawariError(
-            f"{path} is not a plain torch checkpoint, or holds Python objects beside tensors, which are not loaded "
+            f"{path} is not a plain torch checkpoint, or holds Python objects besides tensors, which are not loaded "
             "for safety; give the original model.ckpt."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise NakawariError(
-            f"{path} cannot be read as a torch checkpoint, it is another kind of file or was cut off in the download; "
+            f"{path} cannot be read as a torch checkpoint: it is another kind of file or truncated; "
             "download model.ckpt again."
         ) from error
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
-    """The state dict of an upstream checkpoint, memory-mapped: values are read from disk when they are used.
+    """The state dict of an upstream checkpoint, memory-mapped: values are read from disk on use.
 
     Takes `{"state_dict": ...}`, DeepSpeed's `{"module": ...}` with its name prefix, or the bare dict of tensors.
 
     Raises:
-        NakawariError: when the file is absent, broken or something else.
+        NakawariError: the file is missing, broken or of another kind.
     """
     path = Path(path)
     with _readable(path):
@@ -174,18 +174,18 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
 def component_state(
     state: Mapping[str, Tensor], sources: Mapping[str, tuple[str, ...]], dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
-    """The state dict of one component out of the upstream one.
+    """Extract the state dict of one component from the upstream one.
 
     Args:
         state: upstream tensors.
         sources: upstream name -> names in the component, from `Plan.sources`.
-        dtype: what floating tensors are cast to; None = as they are.
+        dtype: target type of floating tensors; None = unchanged.
     """
     converted: dict[str, Tensor] = {}
     for key, names in sources.items():
         for name, part in named_parts(state[key], names).items():
             cast = part.to(dtype) if dtype is not None and part.is_floating_point() else part
-            # A part of a tensor shares memory with the other parts, which safetensors does not write.
+            # Parts of a tensor share memory, which safetensors does not write.
             converted[name] = cast.clone() if len(names) > 1 and cast is part else cast
     return converted
 
@@ -218,8 +218,8 @@ def write_components(
 def _write_component(
     path: Path, folder: Path, module: Any, sources: Mapping[str, tuple[str, ...]], dtype: torch.dtype | None
 ) -> int:
-    """Fill one empty module, save it and empty it again; the number of parameters."""
-    # The file is mapped anew for every batch: the pages of cast tensors go with the mapping they were read through.
+    """Fill one empty module, save it and empty it again; returns the number of parameters."""
+    # The file is mapped again for every batch, which releases the pages of the tensors already cast.
     filled: dict[str, Tensor] = {}
     for batch in _batches(sources):
         filled |= component_state(read_state(path), batch, dtype)
@@ -259,7 +259,7 @@ def _write_index(folder: Path, components: Mapping[str, nn.Module], tokenizer: C
 
 
 def schedule_matches(state: Mapping[str, Tensor]) -> bool | None:
-    """Whether an upstream state dict's noise schedule is that of `VelocityProcess`; None when it has none."""
+    """Whether an upstream state dict's noise schedule is that of `VelocityProcess`; None if it has none."""
     process = VelocityProcess()
     wanted = {"alphas_cumprod": process.alphas_cumprod, "scale_arr": process.scales}
     found = {name: state[name].float()[: process.steps] for name in wanted if name in state}
@@ -277,17 +277,17 @@ def convert_checkpoint(
     """Write an upstream checkpoint as a pipeline's folder in diffusers layout, one subfolder per component.
 
 
-    Tensors that no component uses go into `upstream_extra.safetensors` under their own names. The folder appears
-    whole or not at all.
+    Tensors that no component uses go into `upstream_extra.safetensors` under their own names. The folder is written
+    atomically.
 
     Args:
         path: upstream `model.ckpt`.
-        output_dir: folder to make; it must not exist, or be empty.
-        dtype: what the components' tensors are cast to; None = as they are.
-        tokenizer: folder of CLIP's tokenizer, which no checkpoint holds; without it prompts must stay empty.
+        output_dir: folder to create; it must not exist, or be empty.
+        dtype: target type of the components' tensors; None = unchanged.
+        tokenizer: folder of CLIP's tokenizer, which checkpoints do not contain; without it prompts must be empty.
 
     Raises:
-        NakawariError: when the checkpoint is broken or incomplete, or the folder is taken or cannot be written.
+        NakawariError: the checkpoint is broken or incomplete, or the folder is not empty or cannot be written.
     """
     output = Path(output_dir)
     check_output(output)
@@ -296,5 +296,5 @@ def convert_checkpoint(
         try:
             report = write_components(path, temporary, dtype, tokenizer)
         except SafetensorError as error:
-            raise NakawariError(f"Could not write {output}: {error}; nothing was left half-written.") from error
+            raise NakawariError(f"Could not write {output}: {error}; no partial files were left.") from error
     return ConversionReport(output, report.keys, report.parameters, report.schedule_matches)

@@ -1,4 +1,4 @@
-"""A ToonCrafter pipeline back in the upstream single-file layout: the way of `convert`, backwards."""
+"""Export a ToonCrafter pipeline to the upstream single-file layout, the inverse of `convert`."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def export_checkpoint(pipeline: ToonCrafterPipeline, folder: Path, path: Path, d
     """Write `{"state_dict": …}` under the upstream names, which `convert_checkpoint` reads back bit for bit.
 
     Args:
-        pipeline: a converted model; adapters are merged already.
-        folder: the model's folder, with the tensors that upstream has and no component uses; they keep their formats.
-        path: the file to write, whole or not at all.
+        pipeline: a converted model with merged adapters.
+        folder: the model's folder, with the upstream tensors that no component uses; they keep their formats.
+        path: the file to write, atomically.
         dtype: of all other floating tensors.
 
     Returns: the number of tensors.
 
     Raises:
-        UsageError: a model that the layout has no place for: without towers, with packed layers.
+        UsageError: a model that the layout cannot represent: without encoders, with packed layers.
         NakawariError: the folder lacks the unused tensors, or a component is not of the upstream shape.
     """
     state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in _named(pipeline)}
@@ -78,7 +78,7 @@ def _unused(folder: Path) -> Mapping[str, Tensor]:
     path = folder / EXTRA_FILE
     if not path.is_file():
         raise NakawariError(
-            f"{folder} holds no {EXTRA_FILE}, so the checkpoint would not be whole; export from the folder that "
+            f"{folder} holds no {EXTRA_FILE}, so the checkpoint would be incomplete; export from the folder that "
             "nakawari convert wrote."
         )
     return load_file(path)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Guidance:
-    """How the branches of one step become one output.
+    """Combination of the branches of one step.
 
     Args:
         scale: of the conditional against the unconditional output; 1 = off.
-        image_scale: of the image alone, where guidance has two scales.
-        rescale: 0 to 1, how far the result gets back the deviation of the conditional output.
+        image_scale: of the image, if guidance has two scales.
+        rescale: guidance rescale, 0 to 1: how far the deviation is restored to that of the conditional output.
     """
 
     scale: float
@@ -23,7 +23,7 @@ class Guidance:
 
     @property
     def off(self) -> bool:
-        """Whether the conditional output is all that is needed."""
+        """Whether only the conditional output is needed."""
         return self.scale == 1 and self.image_scale in (None, 1)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:

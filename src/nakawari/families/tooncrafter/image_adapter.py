@@ -1,4 +1,4 @@
-"""A linear layer between an image tower and a projector that were not made for each other."""
+"""A linear layer between an image encoder and a projector of different widths."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class ImageAdapter(ModelMixin, ConfigMixin):
-    """Image tokens of one width -> another; starts as the identity on the channels that both have.
+    """Image tokens of one width -> another; starts as the identity on the common channels.
 
     Args:
-        tower_dim: width of the image tower's tokens.
-        projector_dim: width that the projector reads.
+        tower_dim: width of the image encoder's tokens.
+        projector_dim: input width of the projector.
     """
 
     @register_to_config

@@ -1,8 +1,8 @@
-"""ToonCrafter made runnable: two keys in, a clip out (Xing et al. 2024).
+"""The pipeline of ToonCrafter: from two keys to a clip (Xing et al. 2024).
 
-Differs from the reference where it wastes or breaks: the two keys are encoded once each, conditions are computed once,
-both branches of guidance go through the denoiser in one batch, every clip decodes with its own references, and any
-size is padded inside to the multiple that the model needs.
+Differences from the reference: each key is encoded once, conditions are computed once,
+both branches of guidance are evaluated in one batch, every clip decodes with its own reference features, and any
+size is padded internally to the multiple that the model needs.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ class ToonCrafterPipeline(InterpolationPipeline):
     """The ToonCrafter family.
 
     Args:
-        unet, vae, scheduler: always there.
-        resampler, text_encoder, tokenizer, image_encoder: the towers; all None in a model without context tokens.
-        image_adapter: stands between an image tower and a resampler of different widths; None where they fit.
-        max_frames: the longest clip, keys included, that is made at once.
-        default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: settings of a call that
-            names none; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
-        trained_size: height and width of the frames that the model was trained on; None = not known.
+        unet, vae, scheduler: required.
+        resampler, text_encoder, tokenizer, image_encoder: text and image encoders; all None in a model without context
+            tokens.
+        image_adapter: between an image encoder and a resampler of different widths; None if they fit.
+        max_frames: the longest clip, keys included, that is drawn at once.
+        default_steps, default_guidance, default_guidance_rescale, default_eta, default_fps: defaults of
+            a call; fps is ToonCrafter's frame stride, 5 to 30, smaller = larger motion.
+        trained_size: height and width of the training frames; None = unknown.
         double_decode: decode the two middle frames from a clip without the frames next to the keys, as the reference.
     """
 
@@ -108,21 +109,21 @@ class ToonCrafterPipeline(InterpolationPipeline):
         self.batched_guidance = True
         self._video_processor = VideoProcessor()
 
-    # --- the five verbs -------------------------------------------------------------------------------------------
+    # --- the five methods -----------------------------------------------------------------------------------------
 
     @property
     def frames_learnt(self) -> int | None:
-        """See the contract."""
+        """See the base class."""
         return self.config.max_frames
 
     @property
     def reads_words(self) -> bool:
-        """See the contract."""
+        """See the base class."""
         return self.text_encoder is not None
 
     @property
     def is_guided(self) -> bool:
-        """See the contract: words and image can be taken away."""
+        """See the base class: there is a branch without text and image."""
         return self.image_encoder is not None
 
     @property
@@ -157,7 +158,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         interpolate: bool = True,
         negative_prompt: str | Sequence[str] = "",
     ) -> Condition:
-        """See the contract; there is no motion guidance, so `guided` changes nothing. `interpolate=False` is the
+        """See the base class; there is no motion guidance, so `guided` has no effect. `interpolate=False` is the
         reference's image-to-video layout: the start key everywhere. `negative_prompt` is the text of the unconditional
         branch."""
         if num_frames < 2:
@@ -194,7 +195,8 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return self.unet(sample, t, context=tokens, fps=condition.fps, **deep)
 
     def decode(self, latents: Tensor, condition: Condition, *, chunk: int | None = None) -> Tensor:
-        """See the contract; `chunk` is the number of clips decoded at once (a clip's frames share temporal layers)."""
+        """See the base class; `chunk` is the number of clips decoded at once (a clip's frames share temporal
+        layers)."""
         step = chunk or len(latents)
         starts = range(0, len(latents), step)
         parts = [self._decode_clips(latents[i : i + step], condition.select(slice(i, i + step))) for i in starts]
@@ -239,30 +241,30 @@ class ToonCrafterPipeline(InterpolationPipeline):
 
         Args:
             start, end: the keys, one or a batch, any size, see `inputs.read_keys`; not needed with `condition`.
-            num_frames: length of the clip, both keys included; default the model's longest.
+            num_frames: length of the clip, both keys included; default: the model's longest.
             num_inference_steps: sampling steps (the `uniform` spacing may add a few, see `spaced_timesteps`).
-            guidance_scale: weight of text and image against neither; 1 switches guidance off.
-            image_guidance_scale: where given, its own weight for the image (three forwards a step).
-            guidance_rescale: 0 to 1, how far guided outputs get back the deviation of the conditional ones.
+            guidance_scale: guidance of text and image; 1 disables guidance.
+            image_guidance_scale: optional separate scale of the image (three evaluations per step).
+            guidance_rescale: 0 to 1, see `Guidance`.
             eta: 0 deterministic, 1 ancestral.
             spacing: "trailing" or "uniform".
             sampler: "ddim", or "consistency" for weights distilled to few steps; see `ToonCrafterScheduler`.
             temperature: factor on the noise of each step.
-            prompt: what is seen, one for all or one per sample.
-            negative_prompt: what guidance leads away from, as `prompt`.
-            height, width: resize the keys to this first (pictures and arrays only); None = leave them.
+            prompt: text prompt, one for all or one per sample.
+            negative_prompt: text of the unconditional branch, as `prompt`.
+            height, width: resize the keys to this first (pictures and arrays only); None = no resize.
             fps: frame stride, one for all or one per sample.
-            guided: changes nothing, there is no motion guidance.
+            guided: no effect, there is no motion guidance.
             interpolate: False gives the reference's image-to-video layout.
             double_decode: see the class.
             generator: one per sample (results then do not depend on the batch), or one for all.
-            latents: starting noise (B, F, C, h, w); drawn where absent.
-            condition: what `condition` made of the keys, where that is known already.
-            cache: what is not computed anew at every step, see `families.cache`; None = nothing is left out.
+            latents: starting noise (B, F, C, h, w); default: random.
+            condition: the result of `condition`, if it exists already.
+            cache: level of feature caching, see `families.cache`; None = no caching.
             decode_chunk: clips decoded at once.
-            output_type: what `frames` holds.
-            callback_on_step_end: called as `callback(pipeline, step, time, values)`; what it returns under "latents"
-                takes their place.
+            output_type: type of `frames`.
+            callback_on_step_end: called as `callback(pipeline, step, time, values)`; a returned "latents"
+                replaces them.
             callback_on_step_end_tensor_inputs: which of "latents" and "x0" are in `values`.
             return_dict: False gives a tuple.
         """
@@ -361,7 +363,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         text = self._text([prompt] * len(start) if isinstance(prompt, str) else list(prompt), start.device)
         negatives = [negative] if isinstance(negative, str) else list(negative)
         empty = self._text(negatives, start.device).expand(len(start), -1, -1)
-        # "No image" is mid-grey through the tower, not zero tokens.
+        # "No image" is a mid-grey picture through the image encoder, not zero tokens.
         images = torch.cat([start, torch.zeros_like(start[:1])])
         seen = self.resampler(self._fitted(encode_image(self.image_encoder, images)), num_frames=num_frames)
         image, no_image = seen[:-1], seen[-1:].expand(len(start), -1, -1)
@@ -372,16 +374,16 @@ class ToonCrafterPipeline(InterpolationPipeline):
         }
 
     def sample_in_few_steps(self, steps: int) -> None:
-        """See the contract."""
+        """See the base class."""
         self.scheduler.register_to_config(sampler="consistency", spacing="trailing")
         self.register_to_config(default_steps=steps, default_guidance=1.0)
 
     def _fitted(self, tokens: Tensor) -> Tensor:
-        """Image tokens at the width that the resampler reads."""
+        """Image tokens at the input width of the resampler."""
         return tokens if self.image_adapter is None else self.image_adapter(tokens)
 
     def add_image_adapter(self) -> bool:
-        """See the contract."""
+        """See the base class."""
         if self.image_encoder is None or self.resampler is None or self.image_adapter is not None:
             return False
         tower, projector = self.image_encoder.config.hidden_size, self.resampler.config.embedding_dim
@@ -390,7 +392,7 @@ class ToonCrafterPipeline(InterpolationPipeline):
         return tower != projector
 
     def load_image_adapter(self, folder: Path) -> None:
-        """See the contract."""
+        """See the base class."""
         adapter = ImageAdapter.from_pretrained(folder, local_files_only=True)
         self.register_modules(image_adapter=adapter.to(self.resampler.dtype))
 

@@ -1,4 +1,4 @@
-"""The image projector of ToonCrafter: learned queries read the key frame's image tokens.
+"""The image projector of ToonCrafter: learned queries attend to the key frame's image tokens.
 
 Source: the perceiver resampler of Alayrac et al. 2022 (Flamingo), with one group of queries per frame as in Xing et
 al. 2023 (DynamiCrafter). Module names are those of the released checkpoint below `image_proj_model.`.
@@ -57,7 +57,7 @@ class Resampler(ModelMixin, ConfigMixin):
         embedding_dim: width of the incoming tokens.
         output_dim: width of the outgoing tokens.
         ff_mult: width of the feed-forward layers in units of `dim`.
-        video_length: frames that have queries of their own; None = one group of queries for the whole clip.
+        video_length: number of frames with their own queries; None = one group of queries for the whole clip.
     """
 
     @register_to_config
@@ -87,7 +87,7 @@ class Resampler(ModelMixin, ConfigMixin):
 
         Args:
             x: (B, N, embedding_dim).
-            num_frames: frames of the clip, >= 1; None = `video_length`, or one group of tokens where that is None.
+            num_frames: frames of the clip, >= 1; None = `video_length`, or one group of tokens if that is None.
 
         Returns:
             (B, num_frames * num_queries, output_dim), frame by frame.
@@ -102,8 +102,8 @@ class Resampler(ModelMixin, ConfigMixin):
     def queries(self, num_frames: int | None = None) -> Tensor:
         """The learned queries (1, num_frames * num_queries, dim).
 
-        For another number of frames than was learned, the queries are interpolated linearly along time, the first
-        and the last frame keeping theirs: a clip's ends are its key frames whatever its length. A clip of one frame
+        For a number of frames other than in training, the queries are interpolated linearly in time; the first
+        and the last frame, the keys, keep theirs. A clip of one frame
         gets the first frame's.
         """
         learned = self.config.video_length or 1

@@ -1,4 +1,4 @@
-"""One sampling run over a `ToonCrafterScheduler`, for every family that samples so, and the noise that it draws."""
+"""Sampling with a `ToonCrafterScheduler`, shared by families, and its noise."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def sample(
     """Clean latents from noise `x` (B, F, C, h, w), float32.
 
     Args:
-        scheduler: its times are set.
+        scheduler: with its timesteps set.
         answer: (x_t, time, number of the step) -> the network's output with guidance, float32.
         eta, temperature: see `ToonCrafterScheduler.step`.
-        generator: draws the noise of the steps.
-        progress: shows that the times are run through.
+        generator: for the noise of the steps.
+        progress: wraps the timesteps in a progress bar.
         on_step: called with (number, time, x, x0) after each step; may return another x.
     """
     times = scheduler.timesteps.tolist()
-    # On the device before the first step: a copy would hold up each.
+    # Moved to the device before the first step, so that steps need not wait for copies.
     noises = {time: draw_noise(x, generator) for time in times if scheduler.wants_noise(time, eta)}
     for number, time in enumerate(progress(times)):
         output = answer(x, time, number)

@@ -1,8 +1,8 @@
 """DDIM and consistency sampling for a zero-terminal-SNR velocity model with dynamic rescale.
 
 Song et al. 2021 (DDIM), Song et al. 2023 (consistency models, algorithm 1), Lin et al. 2024 (trailing steps), Xing et
-al. 2024 (ToonCrafter's rescale of x0). Differs from
-the scheduler of diffusers where the family does: each step goes to the next entry of the list of times, whatever the
+al. 2024 (ToonCrafter's rescale of x0). Differences from
+the scheduler of diffusers: each step goes to the next entry of the list of timesteps, for any
 number of steps; the last one goes to the noise level of step 0; x0 follows the dynamic scale from step to step.
 """
 
@@ -38,8 +38,8 @@ def spaced_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> l
     """The times of a sampling run, noisiest first.
 
     `trailing` ends exactly at the last training step and always has `steps` entries. `uniform` is the older layout
-    of the reference: a whole stride from 1 upwards, which never reaches the last step and, where `steps` does not
-    divide `train_steps`, has a few entries more; a time past the end, which makes the reference fail, is left out.
+    of the reference: an integer stride from 1 upwards, which never reaches the last step and, if `steps` does not
+    divide `train_steps`, has a few entries more; a timestep past the end, which makes the reference fail, is dropped.
     """
     if not 1 <= steps <= train_steps:
         raise ValueError(f"the number of steps must be between 1 and {train_steps}, not {steps}")
@@ -52,13 +52,13 @@ def spaced_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> l
 
 
 class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
-    """Samplers over a `VelocityProcess`; the configuration is the process's own, and `process` gives it.
+    """Samplers over a `VelocityProcess`; the configuration is that of `process`.
 
     Args:
         num_train_timesteps, beta_start, beta_end, base_scale, turning_step, data_std: see `VelocityProcess`.
         spacing, sampler: defaults of `set_timesteps`.
-        set_alpha_to_one: the last step of DDIM gives x0 itself instead of x at the noise level of step 0, where the
-            reference ends. The consistency sampler always ends at x0.
+        set_alpha_to_one: the last step of DDIM returns x0 itself instead of x at the noise level of step 0, as in the
+            reference. The consistency sampler always ends at x0.
     """
 
     order = 1
@@ -89,10 +89,10 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         spacing: Spacing | None = None,
         sampler: Sampler | None = None,
     ) -> None:
-        """Choose the times of a run, see `spaced_timesteps`, and how it steps.
+        """Set the timesteps of a run, see `spaced_timesteps`, and the sampler.
 
-        `consistency` is for weights whose single answer is already a sample: clean x_t, add fresh noise of the next
-        time, repeat. Ordinary weights answer with a mean, and the result is blurred.
+        `consistency` is for consistency-distilled weights: estimate x0, add fresh noise of the next
+        timestep, repeat. Ordinary weights predict a mean, so the result is blurred.
         """
         self.sampler = sampler or self.config.sampler
         if self.sampler not in SAMPLERS:
@@ -102,7 +102,7 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps = len(times)
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor | int) -> Tensor:
-        """x_t as the network wants to see it."""
+        """x_t scaled as the network's input."""
         return self.process.network_input(sample, torch.as_tensor(timestep).expand(len(sample)))
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         """One step from `timestep` to the next entry of `timesteps`.
 
         Args:
-            model_output: what the network answered, (B, ...), float.
+            model_output: the network's output, (B, ...), float.
             timestep: an entry of `timesteps`.
             sample: x_t, same shape.
             eta: of DDIM, 0 deterministic, 1 ancestral.
@@ -151,7 +151,7 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
     ) -> Tensor:
         here, there, scale = self._levels(time)
         sigma = eta * max((1 - there) / (1 - here) * (1 - here / there), 0.0) ** 0.5
-        # Rounding can push this below zero where the whole next noise is fresh (eta 1, first step): clamp, not NaN.
+        # Rounding can make this negative when all noise is fresh (eta 1, first step); clamp to avoid NaN.
         direction = max(1 - there - sigma**2, 0.0) ** 0.5
         previous = there**0.5 * scale * x0 + direction * epsilon
         return previous if noise is None or eta == 0 else previous + sigma * temperature * noise
@@ -162,13 +162,13 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         return self.process.x0(answer, x, times), self.process.noise(answer, x, times)
 
     def _levels(self, time: int) -> tuple[float, float, float]:
-        """Signal level at `time` and at the next entry, and the scale that x0 gets there."""
+        """Signal level at `time` and at the next entry, and the scale of x0 there."""
         levels, scales, following = self.process.alphas_cumprod.float(), self.process.scales, self._following(time)
         if following is not None:
             return float(levels[time]), float(levels[following]), float(scales[following])
         if self.config.set_alpha_to_one:
             return float(levels[time]), 1.0, 1.0
-        # The reference ends at the level of step 0 and leaves x0 scaled as at the last time.
+        # The reference ends at the level of step 0 and keeps the x0 scale of the last timestep.
         return float(levels[time]), float(levels[0]), float(scales[time])
 
     def _following(self, time: int) -> int | None:

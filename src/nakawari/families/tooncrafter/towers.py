@@ -1,7 +1,7 @@
-"""The text and image towers: OpenCLIP ViT-H/14, run by the CLIP models of transformers.
+"""The text and image encoders: OpenCLIP ViT-H/14, run by the CLIP models of transformers.
 
-ToonCrafter (Xing et al. 2024) reads the text after the last block but one and the final norm, and the image after
-the last block without its final norm. Both are `last_hidden_state` of the models that are configured here.
+ToonCrafter (Xing et al. 2024) uses the text after the second-to-last block and the final norm, and the image after
+the last block without its final norm. Both are `last_hidden_state` of the models configured here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def text_config(
     vocab_size: int = 49408,
     context_length: int = CONTEXT_LENGTH,
 ) -> CLIPTextConfig:
-    """The text tower as ToonCrafter uses it; `layers` are those that run, one fewer than OpenCLIP has."""
+    """The text encoder as used by ToonCrafter; `layers`: number of blocks that run, one fewer than in OpenCLIP."""
     return CLIPTextConfig(
         vocab_size=vocab_size,
         hidden_size=width,
@@ -52,7 +52,7 @@ def text_config(
 def vision_config(
     *, width: int = 1280, layers: int = 32, heads: int = 16, patch_size: int = 14, image_size: int = IMAGE_SIZE
 ) -> CLIPVisionConfig:
-    """The image tower as ToonCrafter uses it: all blocks."""
+    """The image encoder as used by ToonCrafter: all blocks."""
     return CLIPVisionConfig(
         hidden_size=width,
         intermediate_size=4 * width,
@@ -79,7 +79,7 @@ def encode_image(model: CLIPVisionModel, images: Tensor) -> Tensor:
 
 
 def clean_prompt(prompt: str) -> str:
-    """A prompt as OpenCLIP cleans it: mended characters, unescaped HTML, single spaces, lower case."""
+    """A prompt cleaned as by OpenCLIP: repaired characters, unescaped HTML, single spaces, lower case."""
     import ftfy
 
     text = html.unescape(html.unescape(ftfy.fix_text(prompt))).strip()
@@ -87,13 +87,14 @@ def clean_prompt(prompt: str) -> str:
 
 
 def tokenize(tokenizer: Any | None, prompts: Sequence[str]) -> Tensor:
-    """Prompts -> token ids (B, 77), long: start, words, end, then zeros; what is too long is cut before the end.
+    """Prompts -> token ids (B, 77), long: start, words, end, then zeros; long prompts are truncated before the end
+    token.
 
     Args:
         tokenizer: a CLIP byte-pair tokenizer such as transformers' `CLIPTokenizer`; None suffices for empty prompts.
 
     Raises:
-        NakawariError: for a prompt with words when there is no tokenizer.
+        NakawariError: a non-empty prompt without a tokenizer.
     """
     rows = torch.full((len(prompts), CONTEXT_LENGTH), PAD_TOKEN, dtype=torch.long)
     for row, prompt in zip(rows, prompts, strict=True):
@@ -140,26 +141,26 @@ _JOINED = re.compile(r"transformer\.resblocks\.(\d+)\.attn\.in_proj_(weight|bias
 
 
 def text_names(key: str) -> tuple[str, ...]:
-    """The transformers names of one OpenCLIP text tensor, given below `model.`; () when the tower does not use it.
+    """The transformers names of one OpenCLIP text tensor, given below `model.`; () if the encoder does not use it.
 
-    Three names mean that the tensor is cut into equal thirds along its first axis. Names are those inside the text
-    transformer; `tower_prefix` is what stands before them in a state dict.
+    Three names mean that the tensor is split into equal thirds along its first axis. Names are those inside the text
+    transformer; `tower_prefix` is their prefix in a state dict.
     """
     return _names(key, _TEXT_NAMES)
 
 
 def vision_names(key: str) -> tuple[str, ...]:
-    """As `text_names`, for the image tower, given below `model.visual.`."""
+    """As `text_names`, for the image encoder, given below `model.visual.`."""
     return _names(key, _VISION_NAMES)
 
 
 def text_keys(blocks: int) -> list[str]:
-    """The OpenCLIP names, below `model.`, of all tensors that a text tower of so many running blocks uses."""
+    """The OpenCLIP names, below `model.`, of all tensors of a text encoder with `blocks` running blocks."""
     return [*_TEXT_NAMES, *_block_keys(blocks)]
 
 
 def vision_keys(blocks: int) -> list[str]:
-    """As `text_keys`, for the image tower, below `model.visual.`."""
+    """As `text_keys`, for the image encoder, below `model.visual.`."""
     return [*_VISION_NAMES, *_block_keys(blocks)]
 
 
@@ -181,10 +182,10 @@ def _names(key: str, table: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def named_parts(value: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """One OpenCLIP tensor under its transformers names: whole, or cut along its first axis; views, not copies."""
+    """One OpenCLIP tensor under its transformers names: whole, or split along its first axis; views, not copies."""
     return dict(zip(names, value.chunk(len(names)) if len(names) > 1 else (value,), strict=False))
 
 
 def tower_prefix(model: CLIPTextModel | CLIPVisionModel) -> str:
-    """What the installed transformers puts before the names of `text_names` and `vision_names`."""
+    """The prefix of the installed transformers before the names of `text_names` and `vision_names`."""
     return next((f"{name}." for name in ("text_model", "vision_model") if hasattr(model, name)), "")

@@ -20,7 +20,7 @@ from .blocks import GroupNorm32, ResBlock, Stage, scalar_mlp
 from .body import UNetBody, check_widths
 
 INIT_ATTENTION_HEADS = 8
-"""The temporal transformer behind the first convolution has this many heads at any width."""
+"""Number of heads of the temporal transformer after the first convolution, at any width."""
 
 _FORMER_SETTINGS: dict[str, Any] = {
     "guide_channels": None,
@@ -34,14 +34,14 @@ _UNREAD = ("guide_stride", "guide_hidden")
 
 
 class ToonCrafterUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
-    """Noisy latents beside the condition latents -> the network's answer (velocity, for the released weights).
+    """Noisy latents and condition latents -> the network's output (velocity, for the released weights).
 
     Args:
         in_channels: noisy latents and condition latents together.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         model_channels: width of the first level.
         attention_resolutions: downsampling factors (1, 2, 4, ...) of the levels that have transformers.
-        num_res_blocks: residual blocks per level on the way down; one more on the way up.
+        num_res_blocks: residual blocks per level of the down path; one more in the up path.
         channel_mult: width of each level in units of `model_channels`; the first must be 1.
         dropout: probability inside the residual blocks.
         num_head_channels: width of a head; a level has channels // num_head_channels heads.
@@ -50,17 +50,17 @@ class ToonCrafterUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
             second self-attention.
         temporal_length: frames per clip in training; the network itself takes any number.
         addition_attention: whether a temporal transformer follows the first convolution.
-        image_cross_attention: whether image tokens get their own branch; otherwise only text tokens are read.
+        image_cross_attention: whether image tokens have their own branch; otherwise only text tokens are read.
         image_cross_attention_scale_learnable: whether that branch has a learned scale.
-        fps_condition: whether the network is told the frame rate (or stride).
-        default_fps: what it is told where the caller says nothing.
-        text_tokens: text tokens, which lead the context.
+        fps_condition: whether the network is conditioned on the frame rate (or stride).
+        default_fps: the default of that condition.
+        text_tokens: number of text tokens, which come first in the context.
         image_tokens_per_frame: image tokens of one frame.
         norm_num_groups: groups of all group norms.
-        removed_layers: names of residual layers (see `removable_layers`) that are left out and pass on what they get.
+        removed_layers: names of residual layers (see `removable_layers`) that are removed and return their input.
 
     Raises:
-        ValueError: where widths, heads and groups do not fit together, or a layer cannot be left out.
+        ValueError: widths, heads and groups do not fit together, or a layer cannot be removed.
     """
 
     _supports_gradient_checkpointing = True
@@ -119,7 +119,7 @@ class ToonCrafterUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:
-        """As diffusers'; also of what earlier revisions saved, which had settings for other models."""
+        """As in diffusers; also for models of earlier revisions, which had further settings."""
         known = without_constants(dict(config or {}), _FORMER_SETTINGS, "denoiser of a ToonCrafter")
         return super().from_config({k: v for k, v in known.items() if k not in _UNREAD}, *args, **kwargs)
 
@@ -169,15 +169,15 @@ class ToonCrafterUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
             context: (B, L, context_dim), text tokens first. With L = text_tokens + F * image_tokens_per_frame each
                 frame reads its own image tokens; with any other L all frames read all image tokens.
             fps: (B,), as the family counts it; None = `default_fps`. Ignored by a network without `fps_condition`.
-            depth: 0, or how many output blocks read, through their skips, what is computed anew beside `deep`.
-            deep: features of an earlier evaluation, in place of all that lies below these output blocks.
+            depth: 0, or the number of output blocks that are evaluated, with their skips, if `deep` is given.
+            deep: features of an earlier evaluation, replacing all layers below these output blocks.
 
         Returns:
             (B, F, out_channels, h, w) in the dtype of `sample`; with `depth` also the features below, (B*F, C, h', w'),
-            to be `deep` at a later evaluation.
+            the value of `deep` for a later evaluation.
 
         Raises:
-            ValueError: on shapes that do not fit, or a context that the network lacks or needs.
+            ValueError: shapes that do not fit, or a context that the network does not take or needs.
         """
         self._check_size(sample, self.config.in_channels)
         batch, num_frames = sample.shape[:2]
@@ -199,7 +199,7 @@ class ToonCrafterUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         return embedding
 
     def _split_context(self, context: Tensor | None, num_frames: int) -> Context | None:
-        """Text and image tokens; the image tokens by frame, (B*F, n, D), where their number says so."""
+        """Text and image tokens; the image tokens by frame, (B*F, n, D), if their number allows it."""
         if (context is None) != (self.config.context_dim is None):
             need = "takes no context (context_dim is None)" if context is not None else "needs context tokens"
             raise ValueError(f"this denoiser {need}")

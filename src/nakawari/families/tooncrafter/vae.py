@@ -39,7 +39,7 @@ _UNREAD = ("guide_hidden", "zero_init_output")
 
 
 class _Checkpointed(nn.Module):
-    """A module that can trade memory for time; diffusers sets the function by `enable_gradient_checkpointing`."""
+    """A module with gradient checkpointing; diffusers sets the function by `enable_gradient_checkpointing`."""
 
     gradient_checkpointing = False
     _gradient_checkpointing_func: Any = None
@@ -51,7 +51,7 @@ class _Checkpointed(nn.Module):
 
 
 class _Level(nn.Module):
-    """The blocks of one resolution, with a change of resolution after them where there is one."""
+    """The blocks of one resolution, with an optional change of resolution after them."""
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def _level(block: type[ResnetBlock], channels: int, out_channels: int, count: in
 
 
 class Encoder(_Checkpointed):
-    """Images to posterior moments, with the features that the decoder refers to."""
+    """Images to posterior moments and the decoder's reference features."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Encoder(_Checkpointed):
 
 
 class Decoder(_Checkpointed):
-    """Latents of whole clips to frames, with optional key-frame references."""
+    """Latents of whole clips to frames, with optional reference features of the keys."""
 
     def __init__(
         self,
@@ -172,11 +172,11 @@ class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdap
         attn_levels: decoder levels where every frame attends to the references; elsewhere they are added to the keys.
         mid_attention: self-attention at the lowest resolution.
         fusion_heads, fusion_head_dim: shape of the attention to the references.
-        scaling_factor: latents are multiplied by this before the denoiser sees them.
+        scaling_factor: latents are multiplied by this for the denoiser.
         norm_num_groups: groups of every normalisation.
 
     Raises:
-        ValueError: when `ch_mult` does not begin with 1.
+        ValueError: `ch_mult` does not begin with 1.
     """
 
     _supports_gradient_checkpointing = True
@@ -204,18 +204,18 @@ class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdap
         self.encoder = Encoder(in_channels, *shared)
         self.decoder = Decoder(out_channels, *shared, attn_levels, fusion_heads, fusion_head_dim)
         self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
-        # In the checkpoint, but the published inference never applies it, so it cannot be trained.
+        # In the checkpoint, but unused by the published inference, so it cannot be trained.
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """As `nn.Module.requires_grad_`, of what has a part in what is drawn."""
+        """As `nn.Module.requires_grad_`, only for parameters that affect the output."""
         super().requires_grad_(requires_grad)
         self.post_quant_conv.requires_grad_(False)
         return self
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any) -> Self:
-        """As diffusers'; also of what earlier revisions saved, which had settings for other models."""
+        """As in diffusers; also for models of earlier revisions, which had further settings."""
         known = without_constants(dict(config or {}), _FORMER_SETTINGS, "autoencoder of a ToonCrafter")
         return super().from_config({k: v for k, v in known.items() if k not in _UNREAD}, *args, **kwargs)
 
@@ -224,7 +224,7 @@ class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdap
         """Pixels per latent cell, along height and along width."""
         return 2 ** (len(self.config.ch_mult) - 1)
 
-    # diffusers moves an offloaded network when it is called; these are called instead.
+    # diffusers moves an offloaded network in its forward pass; these methods are called instead.
     @apply_forward_hook
     def encode_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Images (N, 3, H, W) in [-1, 1] -> posterior moments (N, 2C, h, w) and the decoder's reference features.
@@ -262,11 +262,11 @@ class DualReferenceAutoencoder(DecodesInParts, ModelMixin, ConfigMixin, PeftAdap
         """Latents of whole clips -> frames (B, F, 3, H, W), not clamped; gradients flow.
 
         Args:
-            latents: (B, F, C, h, w) as the denoiser has them; they are divided by `scaling_factor` here.
-            references: what `references` made of the clips' own keys, each (B, 2, C', H', W'); empty = none.
+            latents: (B, F, C, h, w) as used by the denoiser; they are divided by `scaling_factor` here.
+            references: result of `references` for the clips' keys, each (B, 2, C', H', W'); empty = none.
 
         Raises:
-            ValueError: when the references do not fit the levels or the batch.
+            ValueError: the references do not fit the levels or the batch.
         """
         self._check(latents, references)
         unscaled, width = latents / self.config.scaling_factor, latents.shape[-1]

@@ -1,7 +1,7 @@
 """Building blocks of the dual-reference autoencoder (Xing et al. 2024, "ToonCrafter", section 3.3).
 
-Inside, the frames of a batch of clips are folded into one axis, N = B * F with the frame running fastest; a block
-that works along time is told F. Parameter names are those of the published checkpoint.
+The frames of a batch of clips are folded into one axis, N = B * F with the frame running fastest; temporal blocks
+get F. Parameter names are those of the published checkpoint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TEMPORAL_EPS = 1e-5
 
 
 def unfold_time(x: Tensor, num_frames: int) -> Tensor:
-    """(B*F, C, H, W) -> (B, C, F, H, W), as temporal convolutions want it."""
+    """(B*F, C, H, W) -> (B, C, F, H, W), the layout of temporal convolutions."""
     return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
 
@@ -27,7 +27,7 @@ def fold_time(x: Tensor) -> Tensor:
 class TemporalConv(nn.Conv3d):
     """A convolution over three neighbouring frames of each pixel, on (B, C, F, H, W).
 
-    Pixels do not see each other, so height and width are one axis of a 2-D convolution: twice as fast on the CPU.
+    Pixels are independent, so height and width are one axis of a 2-D convolution: twice as fast on the CPU.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -40,7 +40,7 @@ class TemporalConv(nn.Conv3d):
 
 
 def zero(module: nn.Module) -> None:
-    """Set every parameter of `module` to zero, so that a residual branch starts as nothing."""
+    """Set every parameter of `module` to zero, so that a residual branch starts at zero."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
 
@@ -71,7 +71,7 @@ class TemporalStack(nn.Module):
         self.in_layers = nn.Sequential(
             nn.GroupNorm(groups, channels, eps=TEMPORAL_EPS), nn.SiLU(), TemporalConv(channels, channels)
         )
-        # The published stack has a dropout of zero at index 2; the place is kept so that the names agree.
+        # The published stack has a dropout of zero at index 2; the index is kept so that the names agree.
         self.out_layers = nn.Sequential(
             nn.GroupNorm(groups, channels, eps=TEMPORAL_EPS),
             nn.SiLU(),
@@ -117,7 +117,7 @@ class SpatialAttention(nn.Module):
 
 
 class MiddleBlock(nn.Module):
-    """The lowest resolution: two blocks, self-attention between them if asked; `block` is their class."""
+    """The lowest resolution: two blocks with optional self-attention between them; `block` is their class."""
 
     def __init__(self, block: type[ResnetBlock], channels: int, groups: int, attention: bool) -> None:
         super().__init__()
@@ -134,9 +134,9 @@ class MiddleBlock(nn.Module):
 
 
 class FusionAttention(nn.Module):
-    """Every frame of a clip attends to the features of both key frames of that clip.
+    """Every frame of a clip attends to the features of both its key frames.
 
-    Keys and values are computed once per clip: the queries of all frames form one sequence, so nothing is repeated.
+    Keys and values are computed once per clip: the queries of all frames form one sequence.
     """
 
     def __init__(self, channels: int, groups: int, heads: int, head_dim: int) -> None:

@@ -1,7 +1,7 @@
-"""Which axis of which weight of a `UNetBody` holds what: what a narrower copy needs to know.
+"""The structure of every weight axis of a `UNetBody`, for making a narrower copy.
 
-An axis is a sum of parts laid end to end (a decoder stage reads hidden channels, then skip channels), and each part a
-product of widths (heads by head width). Two denoisers of different widths have axes of the same form.
+An axis is a concatenation of parts (a decoder stage reads hidden channels, then skip channels), and each part a
+product of widths (heads by head width). Two denoisers of different widths have axes of the same structure.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from .blocks import ResBlock
 from .body import UNetBody
 
 Axis = tuple[tuple[int, ...], ...]
-"""Parts, each the widths whose product it is as long as."""
+"""Parts of an axis, each as widths whose product is its length."""
 
 
 def weight_axes(unet: UNetBody) -> dict[str, tuple[Axis, ...]]:
-    """Parameter name -> its axes, those of convolution kernels' taps included."""
+    """Parameter name -> its axes, including the spatial axes of convolution kernels."""
     found = {name: tuple(((size,),) for size in value.shape) for name, value in unet.named_parameters()}
     for name, module in unet.named_modules():
         if isinstance(module, TransformerBlock):
@@ -39,9 +39,9 @@ def weight_axes(unet: UNetBody) -> dict[str, tuple[Axis, ...]]:
 
 
 def counterparts(student: UNetBody, teacher: UNetBody) -> dict[str, str]:
-    """Stage of the student -> the stage of the teacher that does its work; stages are named as modules.
+    """Stage of the student -> the corresponding stage of the teacher, by module name.
 
-    A student with fewer blocks per level has each level's first ones, and on the way up the last, which reads the
+    A student with fewer blocks per level has each level's first ones, and in the up path the last, which reads the
     level's first skip.
     """
     theirs = {role: name for name, role in _roles(teacher).items()}
@@ -67,7 +67,7 @@ def _roles(unet: UNetBody) -> dict[str, tuple[str, int, int]]:
 
 
 def _decoder_blocks(unet: UNetBody) -> list[tuple[str, ResBlock, Axis]]:
-    """The blocks of the way up, and of what parts their input is: hidden channels, then skip."""
+    """The blocks of the up path, and the parts of their input: hidden channels, then skip."""
     config = unet.config
     widths = [config.model_channels * mult for mult in config.channel_mult]
     skips = [widths[0]]

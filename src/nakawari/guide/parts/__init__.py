@@ -1,7 +1,7 @@
-"""Flat-colour drawings by their parts: regions between lines, matched, moved about their joints, laid one over another.
+"""Part-based in-betweens of flat-colour drawings: regions between lines, matched, moved about joints, composited.
 
-Where both keys are of flat areas and lines, and each follows from the other by the parts found, `draw` makes the
-in-betweens without any network. Else it returns None, and whoever asked draws in another way.
+If both keys consist of flat areas and lines, and each can be drawn from the other by the matched parts, `draw` makes
+the in-betweens without a network. Otherwise it returns None, and the caller uses another method.
 """
 
 from .drawing import PartsDrawing, draw

@@ -1,4 +1,4 @@
-"""Whether the parts explain the keys: each key drawn from the other alone, and held against what it is."""
+"""Check the parts: draw each key from the other alone, and compare it with the real one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .compose import Stage
 from .contours import mapped
 
 RIGHT = 24.0
-"""Levels within which a pixel is right."""
+"""Maximum error in levels of a correct pixel."""
 SEEN = 8.0
-"""Levels by which a pixel must differ between the keys to count as moved."""
+"""Minimum difference in levels between the keys for a pixel to count as moved."""
 GREY = 127.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """How well each key follows from the other.
+    """How well each key can be drawn from the other.
 
     Args:
-        explained: share of the pixels that moved which are right, 0 ... 1; 1 where nothing moved.
-        flat: share of the picture that is of areas and lines.
-        rights: per key (H, W) bool, where it comes out right from the other.
+        explained: share of the moved pixels that are correct, 0 ... 1; 1 if nothing moved.
+        flat: share of the picture covered by areas and lines.
+        rights: per key (H, W) bool, the pixels drawn correctly from the other.
     """
 
     explained: float
@@ -32,12 +32,12 @@ class Check:
 
 
 def over_grey(frame: np.ndarray) -> np.ndarray:
-    """Premultiplied (H, W, 4) set over mid-grey, (H, W, 3)."""
+    """Premultiplied (H, W, 4) composited over mid-grey, (H, W, 3)."""
     return frame[..., :3] + GREY * (1 - frame[..., 3:] / 255)
 
 
 def right_share(made: np.ndarray, truth: np.ndarray, other: np.ndarray) -> float:
-    """The share of right pixels among those by which `truth` differs from `other`; all (H, W, 3)."""
+    """The share of correct pixels among those where `truth` differs from `other`; all (H, W, 3)."""
     return _share(right(made, truth), _moved(truth, other))
 
 

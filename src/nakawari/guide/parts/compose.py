@@ -1,4 +1,4 @@
-"""The in-between: every part set at its pose, layer over layer, each from the key that shows it."""
+"""Compose an in-between: every part at its pose, in depth order, from the key that shows it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .motion import Part, poses
 from .shapes import FAR, UNSURE, Shape, blended, seen_through, shape_of
 
 LINE_SHARE = 0.45
-"""Share of an aliased pixel that a line must take to be drawn."""
+"""Minimum share of an aliased pixel that a line must cover to be drawn."""
 STILL = 0.1
-"""Pixels by which a part may seem to move and still stands."""
+"""Maximum motion in pixels of a part that counts as static."""
 
 
 @dataclass
@@ -23,9 +23,9 @@ class Board:
     """An in-between at every subpixel, (H·fine, W·fine).
 
     Args:
-        codes: int16, of the paint there.
-        parts: int16, the part that is seen.
-        colours: float32 (H·fine, W·fine, 4), premultiplied, edges as mixtures; None of an aliased drawing.
+        codes: int16, the paint.
+        parts: int16, the visible part.
+        colours: float32 (H·fine, W·fine, 4), premultiplied, with blended edges; None for an aliased drawing.
     """
 
     codes: np.ndarray
@@ -34,12 +34,12 @@ class Board:
 
 
 class Stage:
-    """All that is needed to draw in-betweens of one gap.
+    """The data for drawing the in-betweens of one gap.
 
     Args:
         first, last: the keys' graphs.
-        parts: what moves.
-        layers: in which depth.
+        parts: the moving parts.
+        layers: their depth order.
         keys: the keys, premultiplied (H, W, 4) float32.
     """
 
@@ -97,7 +97,7 @@ class Stage:
         self.base = base
 
     def board_at(self, time: float, only: int | None = None) -> Board:
-        """What lies where at a time, as both keys show it, or `only` one."""
+        """The composition at a time, from both keys, or from `only` one."""
         lead = int(time > 0.5)
         codes = (
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
@@ -129,7 +129,7 @@ class Stage:
         inks: np.ndarray | None,
         paint: int | None,
     ) -> None:
-        """Lay part k over what a box of the board holds; `near` are its distances (h, w, 2) in subpixels."""
+        """Composite part k over a box of the board; `near` are its distances (h, w, 2) in subpixels."""
         left, top, right, bottom = box
         spot = np.s_[top:bottom, left:right]
         if paint is None:
@@ -162,7 +162,7 @@ class Stage:
         return out
 
     def _unseen(self, side: int, back: np.ndarray, box: tuple[int, int, int, int], k: int) -> tuple[np.ndarray, None]:
-        """The field of a part that a key does not show: it may be where something lies above it, and nowhere else."""
+        """The field of a part that a key does not show: it may only be where another part covers it."""
         above = self.layers.rank[self.layers.owners[side]] > self.layers.rank[k]
         covered = seen_through(above.astype(np.float32), back, box, self.fine, cv2.INTER_NEAREST, 1.0)
         return np.stack([np.full_like(covered, FAR), np.full_like(covered, FAR), 1 - (1 - UNSURE) * covered], 2), None
@@ -194,7 +194,8 @@ class Stage:
         return cv2.resize(board.colours, size, interpolation=cv2.INTER_AREA)
 
     def _hardened(self, board: np.ndarray) -> np.ndarray:
-        """(H, W) codes for aliased drawings: a pixel is line where enough of it is, or else what its middle is."""
+        """(H, W) codes for aliased drawings: a pixel is line if enough of it is line, otherwise the code at its
+        centre."""
         fine = self.fine
         samples = np.stack([board[dy::fine, dx::fine] for dy in range(fine) for dx in range(fine)])
         lines = self.lines[samples]
@@ -207,8 +208,8 @@ class Stage:
     def frame(self, board: Board, large: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         """A board as an in-between, premultiplied (H, W, 4) float32.
 
-        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where nothing that moves
-        is seen, and the keys agree, their own pixels stand.
+        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where no moving part
+        is visible and the keys agree, the keys' pixels are used.
         """
         held = self.quiet & _whole(self.still[board.parts], self.fine)
         if large is None:
@@ -229,7 +230,7 @@ def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
 
 
 def _stands(part: Part) -> bool:
-    """Whether a part's motion moves nothing of it by a tenth of a pixel."""
+    """Whether a part is static: no point moves by a tenth of a pixel."""
     reach = part.reach * 2 * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)])
     corners = part.centre + reach
     return bool(np.abs(corners @ part.motion[:2, :2].T + part.motion[:2, 2] - corners).max() < STILL)

@@ -1,4 +1,4 @@
-"""Outlines of regions, and the motion that carries one outline onto another though parts of both are hidden."""
+"""Outlines of regions, and the registration of one outline to another with partial occlusion."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 Freedom = Literal["shift", "rigid", "alike", "affine"]
-"""What a motion may do: move; and turn; and grow; and be squashed or sheared."""
+"""Degrees of freedom of a motion: translation; plus rotation; plus scale; plus squash and shear."""
 SPACING = 0.8
 """Pixels between the points of an outline."""
 MOST_POINTS = 160
 FEW_POINTS = 50
 SCALES = (6.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.8, 0.6, 0.5, 0.5)
-"""Distance in pixels, per round, at which a pair of points has half its say."""
+"""Distance in pixels, per iteration, at which a pair of points has half its weight."""
 PIN = 0.3
-"""What a pixel between the pin of a joint and where the outlines meet costs."""
+"""Cost per pixel between the pivot of a joint and the contact of the outlines."""
 HIT = 0.9
-"""Points this near, in pixels, with like normals, agree."""
+"""Distance in pixels within which points with similar normals agree."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outline:
     Args:
         points: (N, 2) x and y in pixels.
         normals: (N, 2) outward.
-        weights: (N,) how far each point is its own border, not where something else covers it; 1 for surely.
+        weights: (N,) probability that a point is on the region's own border and not on that of a covering region.
     """
 
     points: np.ndarray
@@ -53,12 +53,12 @@ class Outline:
 
     @cached_property
     def coarse(self) -> Outline:
-        """The same with fewer points, for first guesses."""
+        """The outline with fewer points, for initial estimates."""
         step = max(1, math.ceil(len(self.points) / FEW_POINTS))
         return self if step == 1 else Outline(self.points[::step], self.normals[::step], self.weights[::step])
 
     def some(self, which: np.ndarray) -> Outline:
-        """Those of the points that `which` (N,) bool says."""
+        """The points selected by `which` (N,) bool."""
         return Outline(self.points[which], self.normals[which], self.weights[which])
 
     @cached_property
@@ -66,16 +66,17 @@ class Outline:
         return {}
 
     def nearest(self, points: np.ndarray, normals: np.ndarray, reach: float) -> np.ndarray:
-        """Index of the point here that is nearest in place and direction; `reach` is what a right angle is worth."""
+        """Index of the nearest own point in position and direction; `reach` is the distance equivalent to a right
+        angle."""
         if reach not in self._trees:
             self._trees[reach] = cKDTree(np.concatenate([self.points, self.normals * reach], 1))
         return self._trees[reach].query(np.concatenate([points, normals * reach], 1))[1]
 
 
 def outline_of(mask: np.ndarray, offset: tuple[int, int], fine: int, limits: tuple[int, int]) -> Outline:
-    """The outline of a mask (h, w) bool of subpixels that begins at `offset` (x, y) in a picture of `limits` (w, h).
+    """The outline of a mask (h, w) bool of subpixels at `offset` (x, y) in a picture of `limits` (w, h).
 
-    Points on the picture's own border are left out: the region may go on beyond it.
+    Points on the picture's border are excluded, as the region may continue beyond it.
     """
     padded = np.pad(mask.astype(np.uint8), 1)
     curves, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -122,7 +123,7 @@ def turned(motion: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 
 def rotation(angle: float, about: np.ndarray) -> np.ndarray:
-    """(3, 3): a turn by an angle in radians about a point."""
+    """(3, 3): a rotation by an angle in radians about a point."""
     c, s = math.cos(angle), math.sin(angle)
     out = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     out[:2, 2] = about - out[:2, :2] @ about
@@ -130,7 +131,7 @@ def rotation(angle: float, about: np.ndarray) -> np.ndarray:
 
 
 def shifted(by: np.ndarray) -> np.ndarray:
-    """(3, 3): a shift (2,)."""
+    """(3, 3): a translation by (2,)."""
     out = np.eye(3)
     out[:2, 2] = by
     return out
@@ -144,11 +145,11 @@ def fit(
     scales: tuple[float, ...] = SCALES,
     hold: float = 0.02,
 ) -> np.ndarray:
-    """The motion (3, 3) that carries one outline onto the other, found from `start` by iterated closest points.
+    """The motion (3, 3) that maps one outline to the other, by iterative closest points from `start`.
 
-    Both ways count: points of the first near the last, and points of the last near the first. Points far off, as those
-    hidden in one drawing are, lose their say. `hold` keeps turn and growth at those of `start` where the outlines do
-    not tell them (a circle).
+    Pairs are formed in both directions: points of the first near the last, and points of the last near the first.
+    Distant points, such as those hidden in one drawing, get little weight. `hold` regularises rotation and scale
+    towards those of `start` where the outlines do not determine them (a circle).
     """
     motion = start.copy()
     size = max(first.size, 3.0)
@@ -173,11 +174,11 @@ def fit(
 def pairs(
     first: Outline, last: Outline, motion: np.ndarray, scale: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Points of two outlines that lie nearest to each other under a motion, sought both ways.
+    """Nearest points of two outlines under a motion, in both directions.
 
     Returns:
-        Per pair: where the first's point is now (N, 2), the last's normal (N, 2), by how many pixels the first's point
-        falls short along it (N,), and what the pair counts (N,): half at `scale` pixels.
+        Per pair: the moved point of the first (N, 2), the last's normal (N, 2), the signed distance in pixels along
+        it (N,), and the weight of the pair (N,): a half at `scale` pixels.
     """
     reach = max(2.0 * scale, 2.0)
     moved, ways = mapped(motion, first.points), turned(motion, first.normals)
@@ -201,14 +202,15 @@ _BASIS: dict[str, tuple[str, ...]] = {
 
 
 def basis(freedom: Freedom, at: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """(N, K): how far each freedom moves points at `at` (N, 2), in units of the size, along their normals (N, 2)."""
+    """(N, K): displacement of points at `at` (N, 2) by each degree of freedom, in units of the size, along their
+    normals (N, 2)."""
     x, y, nx, ny = at[:, 0], at[:, 1], normal[:, 0], normal[:, 1]
     columns = [nx, ny, ny * x - nx * y, nx * x + ny * y, nx * x - ny * y, nx * y + ny * x]
     return np.stack(columns[: len(_BASIS[freedom])], 1)
 
 
 def stepped(freedom: Freedom, step: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
-    """(3, 3): a small motion about `centre`; `step` in pixels, those after the shift in pixels at distance `size`."""
+    """(3, 3): a small motion about `centre`; `step` in pixels, after the translation in pixels at distance `size`."""
     turn, grow, squash, shear = [*step[2:] / size, 0.0, 0.0, 0.0, 0.0][:4]
     linear = rotation(turn, np.zeros(2))[:2, :2] @ np.array([[1 + grow + squash, shear], [shear, 1 + grow - squash]])
     out = np.eye(3)
@@ -218,7 +220,7 @@ def stepped(freedom: Freedom, step: np.ndarray, centre: np.ndarray, size: float)
 
 
 def agreement(first: Outline, last: Outline, motion: np.ndarray) -> tuple[float, float]:
-    """Shares of the first outline's points that land on the last, and of the last's that come from the first."""
+    """Shares of the first outline's points that map to the last, and of the last's that come from the first."""
     moved, ways = mapped(motion, first.points), turned(motion, first.normals)
     ahead = last.nearest(moved, ways, 2.0)
     back = np.linalg.inv(motion)
@@ -236,10 +238,10 @@ def _hits(a: np.ndarray, na: np.ndarray, b: np.ndarray, nb: np.ndarray, reach: f
 
 
 def joint_gap(one: np.ndarray, two: np.ndarray, contacts: np.ndarray, hulls: Sequence[np.ndarray] = ()) -> float:
-    """Pixels by which two motions tear a joint apart that lies at or near the contacts (N, 2), or within the hulls.
+    """Pixels by which two motions separate a joint that lies at or near the contacts (N, 2), or within the hulls.
 
-    Either a contact goes the same way with both, or one turns against the other about a point near the contacts: the
-    pin of an overlapping joint lies inside a limb, half its width from where the outlines meet, or behind a body.
+    Either a contact moves equally with both, or one rotates relative to the other about a point near the contacts: the
+    pivot of an overlapping joint lies inside a limb, half its width from where the outlines meet, or behind a body.
     """
     apart = float(np.linalg.norm(mapped(one, contacts) - mapped(two, contacts), axis=1).min())
     own = np.linalg.inv(one) @ two

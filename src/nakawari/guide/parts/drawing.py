@@ -1,4 +1,4 @@
-"""From two keys to in-betweens, and whether to trust them."""
+"""Draw the in-betweens of two keys by their parts, and decide whether to use them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from .regions import Cel, cut_up, premultiplied
 from .trust import trust_of
 
 FINENESS = ((100_000, 4), (280_000, 3))
-"""Up to how many pixels a picture is cut how fine: subpixels along a pixel's side."""
+"""Number of pixels of a picture -> subpixels per pixel along each side."""
 SMALL = 65_000
-"""Pixels that a larger picture is brought below before it is cut, by a whole number of pixels in each direction, so
-that a drawing is matched alike at every size and its edges are not smeared twice."""
+"""A larger picture is downscaled below this number of pixels before segmentation, by an integer factor, so
+that a drawing is matched equally at every size and its edges are not blurred twice."""
 FLAT = 0.97
-"""Least share of a picture that areas and lines explain."""
+"""Minimum share of a picture that areas and lines explain."""
 MOST_AREAS = 60
 MOST_PAIRS = 200
-"""Drawings of more areas, and with more pairs of one colour, are left to others: matching them takes too long."""
+"""Drawings with more areas, or more pairs of one colour, are rejected: matching them takes too long."""
 COVERED = 0.4
-"""What a point of an outline counts that another region may cover."""
+"""Weight of an outline point that another region may cover."""
 EXPLAINED = 0.8
-"""Least share of what moved that each key must get right from the other."""
+"""Minimum share of the moved pixels that must be correct in each key drawn from the other."""
 SURE = 0.9
 """Share from which no other reading of the keys is looked for."""
 BETTER = 0.05
 """By how much more a less likely reading must explain."""
 FLOW_BEHIND = 0.04
-"""By how much more optical flow may explain: it warps freely, so it explains more than it draws right half-way."""
+"""Margin by which optical flow may explain more: it warps freely, so it explains more than it draws correctly
+half-way."""
 
 
 @dataclass(frozen=True)
 class PartsDrawing:
-    """What the parts draw of one gap.
+    """The part-based drawing of one gap.
 
     Args:
         frames: uint8 (H, W, 3 or 4) each, as the keys.
         check: how well the parts explain the keys.
-        trust: float32 (H, W) in [0, 1] per frame: how far each pixel follows from the keys.
+        trust: float32 (H, W) in [0, 1] per frame: reliability of each pixel.
     """
 
     frames: list[np.ndarray]
@@ -58,10 +59,10 @@ class PartsDrawing:
 
 
 def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDrawing | None:
-    """In-betweens of two keys, uint8 (H, W, 3 or 4), at times in (0, 1); None where the parts do not know.
+    """In-betweens of two keys, uint8 (H, W, 3 or 4), at times in (0, 1); None if the method does not apply.
 
-    They do not where a picture is not of flat areas, where its parts do not carry one key into the other, and where
-    plain optical flow does that better.
+    It does not apply if a picture does not consist of flat areas, if the parts do not map one key to the other, or if
+    optical flow does that better.
     """
     if min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
@@ -102,7 +103,7 @@ def _explained(small: list[np.ndarray], cels: list[Cel], flat: float) -> tuple[S
 
 
 def _smaller(key: np.ndarray) -> np.ndarray:
-    """A key as it is, or brought to a size at which it can be cut."""
+    """A key, downscaled if it is too large for segmentation."""
     pixels = key.shape[0] * key.shape[1]
     if pixels <= FINENESS[-1][0]:
         return key
@@ -112,13 +113,13 @@ def _smaller(key: np.ndarray) -> np.ndarray:
 
 
 def _pairs(cels: list[Cel]) -> int:
-    """How many pairs of areas, one from each key, are of one colour."""
+    """Number of pairs of areas, one from each key, of equal colour."""
     first, last = (cel.paints[: cel.areas] for cel in cels)
     return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum())
 
 
 def fineness(picture: np.ndarray) -> int:
-    """Subpixels along a pixel's side for a picture of at most 280,000 pixels."""
+    """Subpixels per pixel along each side for a picture of at most 280,000 pixels."""
     pixels = picture.shape[0] * picture.shape[1]
     return next(fine for most, fine in FINENESS if pixels <= most)
 
@@ -169,7 +170,7 @@ def _with_holes(first: Graph, last: Graph, ground: Ground) -> Ground:
 
 
 def _weighed(graph: Graph, ground: set[int]) -> Graph:
-    """Outlines count less where they face another region: that may be what covers them."""
+    """The graph with reduced weights of outline points that face another region, which may cover them."""
     regions = []
     for region in graph.regions:
         faced = graph.faced(region.outline)
@@ -187,7 +188,7 @@ def _stays(own: Graph, other: Graph, label: int) -> bool:
 
 
 def flow_explains(first: np.ndarray, last: np.ndarray) -> float:
-    """The share of what moved that each key gets right from the other warped along optical flow (DIS)."""
+    """The share of moved pixels that are correct when each key is drawn from the other by optical flow (DIS)."""
     keys = [over_grey(key) for key in (first, last)]
     grey = [cv2.cvtColor(np.rint(key).astype(np.uint8), cv2.COLOR_RGB2GRAY) for key in keys]
     height, width = grey[0].shape
@@ -201,7 +202,7 @@ def flow_explains(first: np.ndarray, last: np.ndarray) -> float:
 
 
 def _as_key(frame: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Premultiplied (H, W, 4) float as uint8 with as many channels as the key has."""
+    """Premultiplied (H, W, 4) float as uint8 with the channels of the key."""
     alpha = frame[..., 3:]
     colour = frame[..., :3] * 255 / np.maximum(alpha, 1e-3)
     both = np.concatenate([colour, alpha], 2)[..., : key.shape[2]]

@@ -1,4 +1,4 @@
-"""Whether a picture may be a flat drawing at all, told from its pixels alone before any work is done."""
+"""A fast test of pixel statistics whether a picture may be a flat-colour drawing."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import cv2
 import numpy as np
 
 EVEN = 3
-"""Levels that a pixel and the eight round it may differ by in a flat area."""
+"""Maximum difference in levels between a pixel and its eight neighbours in a flat area."""
 LEAST = 0.35
-"""Least share of a flat drawing's pixels that lie in flat areas; textured footage has less."""
+"""Minimum share of pixels in flat areas; textured footage has less."""
 COARSE = 8
-"""Levels that count as one when colours are counted."""
+"""Quantisation step in levels for counting colours."""
 MOST_COLOURS = 48
-"""How many colours the flat areas may have; gradients have more."""
+"""Maximum number of colours of the flat areas; gradients have more."""
 COVERED = 0.95
-"""Share of the flat areas that the colours counted must cover."""
+"""Share of the flat areas that these colours must cover."""
 
 
 def is_flat(picture: np.ndarray) -> bool:
-    """Whether uint8 (H, W, 3 or 4) may be of a few flat colours. Two pictures of 1920 x 1080 take 0.25 s."""
+    """Whether uint8 (H, W, 3 or 4) may consist of a few flat colours. Two pictures of 1920 x 1080 take 0.25 s."""
     square = np.ones((3, 3), np.uint8)
     spread = cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square)).max(2)
     even = spread <= EVEN

@@ -1,4 +1,4 @@
-"""The regions of one key as a graph: what each is like, and which touch where."""
+"""The regions of one key as a graph: their properties and contacts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .contours import Outline, outline_of
 from .regions import Cel
 
 TOUCH = 2.5
-"""Regions with no more than twice this many pixels of line between them touch."""
+"""Regions with at most twice this many pixels of line between them are in contact."""
 ACROSS = 3.0
-"""Pixels from a border to what lies beyond its line."""
+"""Distance in pixels from a border to the region beyond its line."""
 SAMPLES = 48
-"""Points that stand for the inside of a region."""
+"""Number of sample points inside a region."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Region:
         size: in pixels.
         centre: (2,) x and y in pixels.
         paint: (4,) premultiplied RGBA.
-        outline: its border, points on the picture's own border left out.
+        outline: its border, without points on the picture's border.
         inside: (N, 2) points in it.
-        rim: share of the picture's border that it takes.
+        rim: share of the picture's border that it covers.
     """
 
     label: int
@@ -40,7 +40,7 @@ class Region:
     inside: np.ndarray
     rim: float
     hull: np.ndarray
-    """(N, 2) float32: its outer border, all holes filled, pixels."""
+    """(N, 2) float32: its outer border without holes, pixels."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Graph:
         cel: the labels.
         regions: in the order of their labels.
         near: (H·fine, W·fine) the area nearest to every subpixel.
-        gap: (H·fine, W·fine) how far that is, pixels; 0 in areas.
-        contacts: (a, b) with a < b -> (N, 2) points half-way between two regions that touch.
+        gap: (H·fine, W·fine) the distance to it, pixels; 0 in areas.
+        contacts: (a, b) with a < b -> (N, 2) points half-way between two regions in contact.
     """
 
     cel: Cel
@@ -62,14 +62,14 @@ class Graph:
     contacts: dict[tuple[int, int], np.ndarray]
 
     def between(self, a: int, b: int) -> np.ndarray:
-        """(N, 2) points where two regions touch; none if they do not."""
+        """(N, 2) contact points of two regions; none if they are not in contact."""
         return self.contacts.get((min(a, b), max(a, b)), np.zeros((0, 2)))
 
     def neighbours(self, a: int) -> list[int]:
         return [i if j == a else j for i, j in self.contacts if a in (i, j)]
 
     def enclosed(self) -> list[tuple[int, int]]:
-        """(inner, outer) labels, where a region lies in a hole of another."""
+        """(inner, outer) labels of regions in a hole of another."""
         found = []
         for outer in self.regions:
             if outer.rim > 0 or len(outer.outline.points) == 0 or not outer.hull.size:
@@ -86,7 +86,7 @@ class Graph:
         return found
 
     def faced(self, outline: Outline) -> np.ndarray:
-        """The area that lies across the line from every point of an outline, -1 outside the picture."""
+        """The area across the line from every point of an outline, -1 outside the picture."""
         fine = self.cel.fine
         height, width = self.near.shape
         x, y = np.floor((outline.points + outline.normals * ACROSS) * fine).astype(np.int64).T

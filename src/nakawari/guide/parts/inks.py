@@ -9,17 +9,17 @@ import numpy as np
 from .mixtures import FLAT, KNOWN, candidates, shares_in
 
 RINGING = 36.0
-"""A colour this near to an area beside it is that area's, overshot by a sharp resampling, not an ink."""
+"""A colour this close to an adjacent area is overshoot of sharp resampling, not an ink."""
 MOST_INKS = 6
 EXACT = 1.0
 """What a pixel of just its colour counts for an ink beside one that it explains in a mixture."""
 MUCH = 0.5
 """Share of a colour in a mixture from which that may be taken for it."""
 SAMPLED = 1500
-"""How many unexplained pixels the inks are found from."""
+"""Number of unexplained pixels used to find inks."""
 MOST_SPECKS = 4
 LEAST_SPECK = 3
-"""Pixels of both keys that a speck must explain."""
+"""Minimum number of pixels in both keys that a speck must explain."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def unmixed(inks: list[Ink], paints: np.ndarray) -> np.ndarray:
 
 
 def _tries(pool: np.ndarray, far: np.ndarray) -> np.ndarray:
-    """Colours that may be an ink: the commonest, the most foreign and the darkest of those unexplained."""
+    """Candidate inks: the most frequent, the most distant and the darkest of the unexplained colours."""
     values, counts = np.unique(np.rint(pool).astype(np.int32), axis=0, return_counts=True)
     common = values[np.argsort(-counts, kind="stable")[:8]]
     dark = pool[np.argsort(pool[:, :3].sum(1) - pool[:, 3] * 3, kind="stable")[:2]]
@@ -112,7 +112,7 @@ def _tries(pool: np.ndarray, far: np.ndarray) -> np.ndarray:
 
 
 def _explained(pool: np.ndarray, ink: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Which colours (N, 4) the ink makes, alone or mixed with one or both of the areas (N, 2, 4) round them."""
+    """The colours (N, 4) that the ink explains, alone or mixed with one or both of the areas (N, 2, 4) around them."""
     inks = np.broadcast_to(ink, (len(pool), 1, 4))
     found = np.zeros(len(pool), bool)
     for areas in (near[:, :1], near[:, 1:], near):
@@ -138,7 +138,7 @@ def specks_in(left: np.ndarray, inks: np.ndarray) -> np.ndarray:
 
 
 def in_ink(colours: np.ndarray, speck: np.ndarray, ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much of a speck's paint (4,) is in colours (N, 4), the rest ink, and the levels that this leaves."""
+    """The share of a speck's paint (4,) in colours (N, 4), the rest ink, and the residual in levels."""
     both = np.broadcast_to(np.stack([speck, ink]), (len(colours), 2, 4))
     weight, left = shares_in(colours, both)
     return weight[:, 0], left

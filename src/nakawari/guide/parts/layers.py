@@ -1,4 +1,4 @@
-"""Which part lies over which, and to which part every subpixel of a key belongs, lines included."""
+"""The depth order of the parts, and the part of every subpixel of a key, including lines."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .motion import Part
 from .regions import Cel
 
 STRAY = 5.0
-"""Pixels from a part up to which a line that nothing else claims is its own."""
+"""Distance in pixels up to which an unassigned line belongs to a part."""
 FOLLOWS = 0.5
-"""Share of such a line that must come to lie on a line in the other key."""
+"""Share of such a line that must map to a line in the other key."""
 BORNE = 2.0
-"""What a point of a border says, per pixel by which one part takes it along better than the other."""
+"""Evidence of a border point, per pixel by which one part's motion fits it better than the other's."""
 EVEN = 0.15
-"""Pixels by which it must."""
+"""Minimum of that difference in pixels."""
 SMALLER = 0.1
-"""What a pixel says by which a part is smaller."""
+"""Evidence per pixel by which a part is smaller."""
 LOST = 4.0
-"""Pixels from which a point counts as lost."""
+"""Distance in pixels from which a point counts as lost."""
 SAMPLED = 1.0
-"""Pixels along an outline within which one of its points lies."""
+"""Maximum distance in pixels along an outline to its nearest point."""
 ENCLOSED = 1000.0
-"""What it says for a region's lying over another that it lies within it."""
+"""Evidence that a region enclosed by another lies above it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
 
 
 def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
-    """(parts, parts): how much speaks for the row's part lying over the column's."""
+    """(parts, parts): evidence that the row's part lies above the column's."""
     over = np.zeros((len(parts), len(parts)))
     for own, other, side, there in ((first, last, "first", "last"), (last, first, "last", "first")):
         here_of = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
@@ -65,7 +65,7 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
             for label in getattr(part, there):
                 there_of[label] = k
         motions = [part.motion if side == "first" else np.linalg.inv(part.motion) for part in parts]
-        # What is seen of a part here and covered there is covered by what is seen there.
+        # A part visible here and covered there lies below the part visible there.
         for region in own.regions:
             k = here_of.get(region.label, 0)
             if k == 0:
@@ -74,13 +74,13 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
             for j in np.unique(landed):
                 if j > 0 and j != k:
                     over[j, k] += (landed == j).mean() * min(region.size, 200)
-        # A border belongs to the part that takes it along.
+        # A border belongs to the part whose motion fits it.
         facing = {region.label: own.faced(region.outline) for region in own.regions}
         for a, b in own.contacts:
             i, j = here_of.get(a, 0), here_of.get(b, 0)
             if i == j or 0 in (i, j):
                 continue
-            # Or else to the smaller.
+            # Otherwise to the smaller part.
             over[i, j] += SMALLER * (parts[j].reach - parts[i].reach)
             if not (getattr(parts[i], there) and getattr(parts[j], there)):
                 continue
@@ -91,7 +91,7 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
             if len(off[0]) and len(off[1]):
                 more = float(off[1].mean() - off[0].mean())
                 over[(i, j) if more > 0 else (j, i)] += BORNE * (len(off[0]) + len(off[1])) * max(abs(more) - EVEN, 0)
-        # What lies wholly within another is drawn on it.
+        # An enclosed region lies above the enclosing one.
         for a, b in own.enclosed():
             i, j = here_of.get(a, 0), here_of.get(b, 0)
             if i != j and 0 not in (i, j):
@@ -100,7 +100,7 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
 
 
 def _astray(shared: Outline, motion: np.ndarray, there: list[Outline]) -> np.ndarray:
-    """(N,) pixels, at most `LOST`, from points of an outline that a motion takes along to the outlines there."""
+    """(N,) distance in pixels, at most `LOST`, from the moved points of an outline to the other key's outlines."""
     moved, ways = mapped(motion, shared.points), turned(motion, shared.normals)
     least = np.full(len(moved), LOST)
     for outline in there:
@@ -113,7 +113,7 @@ def _astray(shared: Outline, motion: np.ndarray, there: list[Outline]) -> np.nda
 
 
 def _ranked(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
-    """Lowest first: again and again the part with the least to say for lying over what is left."""
+    """Parts from the lowest up: repeatedly the part with the least evidence for lying above the remaining ones."""
     size = [
         sum(first.regions[k].size for k in part.first) + sum(last.regions[k].size for k in part.last) for part in parts
     ]
@@ -128,7 +128,7 @@ def _ranked(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> n
 
 
 def _apart(graph: Graph, ground: set[int]) -> np.ndarray:
-    """(H·fine, W·fine) bool: line that is nearest to the ground."""
+    """(H·fine, W·fine) bool: line that is nearest to the background."""
     return graph.cel.line & np.isin(graph.near, list(ground))
 
 

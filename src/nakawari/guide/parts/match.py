@@ -1,4 +1,5 @@
-"""Which region of the first key is which of the last, and by what motion: from the surest out along the contacts."""
+"""Match the regions of the first key to those of the last, with their motions: from the best match outwards along
+contacts."""
 
 from __future__ import annotations
 
@@ -13,17 +14,17 @@ from .contours import SCALES, Outline, agreement, fit, joint_gap, mapped, rotati
 from .graph import Graph, Region
 
 ALIKE = 8.0
-"""Levels by which the paints of one part may differ between the keys."""
+"""Maximum difference in levels of a part's paint between the keys."""
 ENOUGH = 0.42
-"""The least share of the outlines that must agree for two regions to be one part."""
+"""Minimum share of agreeing outline points for a match."""
 PIECES = 0.5
-"""The least share of the borders with the ground that must agree for pieces to be one part."""
+"""Minimum share of agreeing borders with the background for a match of pieces."""
 BARE = 0.1
-"""The most of such a part that may lie on the ground of the other key."""
+"""Maximum share of such a part on the background of the other key."""
 MOST_PIECES = 4
-"""How many pieces, in either key, a part may be cut into."""
+"""Maximum number of pieces of a part in either key."""
 PIECE_STARTS = 4
-"""From how many neighbours' motions that of a piece is sought."""
+"""Number of neighbours whose motions are initial estimates for a piece."""
 AWAY = 0.5
 """What it costs that a root moves by the picture's diagonal: of regions that look alike, the nearer one."""
 ASTRAY = 0.02
@@ -32,11 +33,11 @@ ASTRAY_ALONE = 0.08
 """The same of a region that touches none."""
 MOST_ROOTS = 3
 MOST_TURN = 2.4
-"""Radians that a part may turn against its neighbour, or a root against the picture."""
+"""Maximum rotation in radians of a part relative to its neighbour, or of a root."""
 DEAR = 1.1
-"""Matches that cost more are not made."""
+"""Maximum cost of a match."""
 SURE = 0.6
-"""Matches that cost less are made before dearer ones are looked at again."""
+"""Matches below this cost are accepted before more expensive ones are re-evaluated."""
 STRETCHED = 0.7
 """The least share of the outlines that must agree for a part to be stretched or squashed far."""
 STRETCHES = 1.1
@@ -46,9 +47,9 @@ OPEN = 0.95
 UPRIGHT = 0.02
 """What a radian of turn costs where outlines fit as well turned: an oval fits head over heels, too."""
 SMALL = 14.0
-"""Regions of fewer pixels say where they are, not how they are turned."""
+"""Regions with fewer pixels determine a position but no rotation."""
 GROWN = 0.06
-"""Logarithm of the ratio of two regions' sizes, along a side, from which their growth is a start of its own."""
+"""Logarithm of the side ratio of two regions from which a scaled start is tried as well."""
 COARSE = (6.0, 4.0, 3.0, 2.0)
 FINE = SCALES[2:]
 TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.3, 1.3, -1.9, 1.9)
@@ -56,7 +57,7 @@ TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.3, 1.3, -1.9, 1.9)
 
 @dataclass
 class Match:
-    """Two regions held to be one part.
+    """Two regions matched as one part.
 
     Args:
         first, last: labels in the two keys.
@@ -73,7 +74,7 @@ class Match:
 
 @dataclass
 class Matching:
-    """All parts found.
+    """The result of matching.
 
     Args:
         matches: one per matched region of the first key.
@@ -87,9 +88,9 @@ def alike(a: Region, b: Region) -> bool:
 
 
 def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Matching:
-    """Match the regions of two keys that are not ground.
+    """Match the regions of two keys, without background.
 
-    Figure by figure: some likely matches of large regions are each taken for granted in turn and grown; the one whose
+    Figure by figure: several likely matches of large regions are each assumed in turn and grown; the one whose
     figure explains most is kept.
     """
     found = Matching()
@@ -124,9 +125,9 @@ def _match_pieces(
     open_first: set[int],
     open_last: set[int],
 ) -> None:
-    """Match what something that passes before it cuts to pieces in one key: all pieces of a colour at once.
+    """Match regions that a covering object cuts into pieces in one key: all pieces of a colour at once.
 
-    Only borders with the ground tell, and what is cut so moves nearly as something beside it does.
+    Only borders with the background are used, and such regions move nearly like a neighbour.
     """
     for a in sorted(open_first, key=lambda k: -first.regions[k].size):
         one = first.regions[a]
@@ -152,9 +153,9 @@ def _pieced(
     ours: list[int],
     theirs: list[int],
 ) -> Match | None:
-    """Some regions of the first key as some of the last, under the name of the largest of each.
+    """Match several regions of the first key to several of the last, labelled by the largest of each.
 
-    Much of their border may be hidden in either key, but nothing of them may lie on the ground of the other.
+    Much of their border may be hidden in either key, but they must not overlap the background of the other.
     """
     beside = {n for k in ours for n in first.neighbours(k)}
     beside |= {match.first for match in found.matches.values() if set(last.neighbours(match.last)) & set(theirs)}
@@ -177,13 +178,13 @@ def _pieced(
 
 
 def _bare(graph: Graph, ground: set[int], motion: np.ndarray, own: Graph, labels: list[int]) -> float:
-    """The share of some regions that a motion sets on the ground of the other key."""
+    """The share of some regions that a motion maps to the background of the other key."""
     landed = graph.labels_at(mapped(motion, np.concatenate([own.regions[k].inside for k in labels])))
     return float(np.isin(landed, list(ground)).mean())
 
 
 def _sure_of(graph: Graph, labels: list[int]) -> Outline:
-    """The outlines of some regions, without what faces another region."""
+    """The outlines of some regions, without points that face another region."""
     own = [graph.regions[k].outline for k in labels]
     kept = [outline.some(outline.weights == 1) for outline in own]
     return Outline(*(np.concatenate([getattr(o, name) for o in kept]) for name in ("points", "normals", "weights")))
@@ -196,7 +197,7 @@ def _take(found: Matching, new: Match, open_first: set[int], open_last: set[int]
 
 
 def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int]) -> list[Match]:
-    """Likely matches of large regions, to grow a figure from; the surest first."""
+    """Likely matches of large regions as seeds of a figure, best first."""
     order = sorted(open_first, key=lambda k: -first.regions[k].size)
     if first.regions[order[0]].size < 6:
         return []
@@ -231,11 +232,11 @@ def _by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> lis
 
 
 def _tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
-    """The best motion between two regions from several starts; it may be any affine one."""
+    """The best affine motion between two regions from several starts."""
     a, b = one.outline, two.outline
     best = max(_options(one, two, starts), key=lambda match: match.quality - UPRIGHT * abs(_angle(match.motion)))
     grown = math.sqrt(two.size / max(one.size, 1e-6))
-    if abs(math.log(grown)) > GROWN:  # too far off for a fit that starts at the same size
+    if abs(math.log(grown)) > GROWN:  # too far for a fit that starts at the same size
         rough = [fit(a.coarse, b.coarse, start @ _scaled(grown, one.centre), "alike", COARSE) for start in starts]
         start = max(rough, key=lambda motion: _score(a.coarse, b.coarse, motion))
         motion = fit(a, b, start, "alike", FINE)
@@ -286,14 +287,14 @@ def _square_root(square: np.ndarray) -> np.ndarray:
 
 
 def _scaled(by: float, about: np.ndarray) -> np.ndarray:
-    """(3, 3): a growth about a point."""
+    """(3, 3): a scaling about a point."""
     out = np.diag([by, by, 1.0])
     out[:2, 2] = (1 - by) * about
     return out
 
 
 def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
-    """The best rigid motions between two regions that differ from each other: a limb fits head over heels, too."""
+    """The best distinct rigid motions between two regions: a limb also fits upside down."""
     a, b = one.outline, two.outline
     rough: list[tuple[float, np.ndarray]] = []
     for start in starts:
@@ -305,7 +306,7 @@ def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
 
 
 def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
-    """How well two outlines agree under a motion, 0 ... 1; what is hidden in one of them costs half."""
+    """How well two outlines agree under a motion, 0 ... 1; hidden points cost half."""
     ahead, behind = agreement(a, b, motion)
     return 0.5 * min(ahead, behind) + 0.5 * max(ahead, behind)
 
@@ -322,7 +323,7 @@ def _sane(motion: np.ndarray, most: float = 1.5) -> bool:
 
 
 def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int]) -> None:
-    """Match what touches matched regions, wave by wave, each wave by assignment."""
+    """Match the neighbours of matched regions, wave by wave, each wave by linear assignment."""
     members = {root.first}
     tried: dict[tuple[int, int], Match] = {}
     while True:
@@ -339,7 +340,7 @@ def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: s
         new = _assigned(good)
         if not new:
             return
-        # The surest half first: what they say helps the others.
+        # The better half first, as initial estimates for the others.
         new.sort(key=lambda item: item.cost)
         sure = [item for item in new[: (len(new) + 1) // 2] if item.cost < SURE]
         for item in sure or new[:1]:
@@ -351,7 +352,7 @@ def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: s
 
 
 def _reachable(graph: Graph, members: set[int], free: set[int]) -> list[int]:
-    """The free regions that touch a member, or touch one that does, and so on."""
+    """The free regions connected to a member by contacts."""
     found: set[int] = set()
     edge = set(members)
     while edge:
@@ -371,7 +372,7 @@ def _assigned(good: dict[tuple[int, int], Match]) -> list[Match]:
 
 
 def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int, b: int, root: Match) -> Match | None:
-    """Region a as region b, where neighbours of a are matched; None if the two lie hopelessly apart."""
+    """The match of region a to region b, given matched neighbours of a; None if they are too far apart."""
     one, two = first.regions[a], last.regions[b]
     if not 0.1 < two.size / max(one.size, 1e-6) < 10:
         return None
@@ -422,7 +423,7 @@ def _beside(first: Graph, last: Graph, found: Matching, members: set[int], a: in
 
 
 def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
-    """Starts that carry the region to places or turns that differ."""
+    """Starts that differ in position or rotation of the region."""
     kept: list[np.ndarray] = []
     corners = one.centre + one.outline.size * np.array([(1, 0), (0, 1), (-1, -1)])
     for start in starts:
@@ -432,7 +433,7 @@ def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
 
 
 def _cost(first: Graph, held: list[Match], new: Match, one: Region, two: Region, last: Graph) -> float:
-    """How unlikely a match is: outlines that disagree, joints that come apart, neighbours lost, large turns."""
+    """Cost of a match: disagreeing outlines, separated joints, lost neighbours, large rotations."""
     gaps, lost, turns = [], [], []
     for other in held:
         joint = first.between(new.first, other.first)

@@ -1,4 +1,4 @@
-"""Anti-aliased pixels taken apart into shares of the colours round them, and laid out as subpixels."""
+"""Unmix anti-aliased pixels into shares of the surrounding colours, and distribute these over subpixels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ FLAT = 3.0
 KNOWN = 16.0
 """A mixture explains a colour to within this many levels."""
 NEAR = 2
-"""How far from a mixed pixel, in pixels, the colours that mix in it are looked for."""
+"""Search radius in pixels for the colours mixed in a pixel."""
 EVEN = 1.0
-"""Levels by which a group must explain a pixel better than those before it, which are of nearer areas."""
+"""Levels by which a group must explain a pixel better than earlier groups, which use nearer areas."""
 GROUPS = (
     (0,), (1,), (2,), (3,), (4,), (0, 1), (0, 3), (1, 3), (0, 2), (1, 2), (2, 3), (0, 4), (1, 4), (3, 4),
     (0, 1, 3), (0, 2, 3), (0, 1, 4), (0, 3, 4), (0, 1, 2),
 )  # fmt: skip
-"""Which of a pixel's candidates (three areas, two lines) are tried together."""
+"""Groups of a pixel's candidates (three areas, two lines) that are tried together."""
 
 
 def mixtures(
     colours: np.ndarray, pure: np.ndarray, areas: int, paints: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per pixel up to three labels (H, W, 3; -1 for none) with their shares (H, W, 3), and the levels left over."""
+    """Per pixel up to three labels (H, W, 3; -1 for none) with their shares (H, W, 3), and the residual in levels."""
     ids = np.full((*pure.shape, 3), -1, np.int32)
     shares = np.zeros((*pure.shape, 3), np.float32)
     ids[..., 0], shares[..., 0] = pure, pure >= 0
@@ -57,7 +57,7 @@ def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray,
     reach.sort(key=lambda step: step[0] ** 2 + step[1] ** 2)
     padded = np.pad(pure, NEAR + 1, constant_values=-1)
     out = np.full((len(ys), 5), -1, np.int32)
-    if len(paints) > areas:  # a line may be too thin to have a pure pixel near
+    if len(paints) > areas:  # a thin line may have no pure pixel nearby
         out[:, 3] = areas
     for dy, dx in reach:
         seen = padded[ys + NEAR + 1 + dy, xs + NEAR + 1 + dx]
@@ -74,7 +74,7 @@ def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray,
 
 
 def shares_in(target: np.ndarray, paints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (N, K) >= 0 that sum to 1 of paints (N, K, 4) in colours (N, 4), and the largest difference left."""
+    """Shares (N, K) >= 0 that sum to 1 of paints (N, K, 4) in colours (N, 4), and the largest residual."""
     count = paints.shape[1]
     base = paints[:, -1]
     if count == 1:
@@ -100,7 +100,8 @@ def shares_in(target: np.ndarray, paints: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def laid_out(pure: np.ndarray, ids: np.ndarray, shares: np.ndarray, areas: int, fine: int) -> np.ndarray:
-    """The subpixel labels: each pixel's shares as so many subpixels, on the side where the neighbours have them."""
+    """The subpixel labels: each pixel's shares as a number of subpixels, on the side where the neighbours have the
+    label."""
     labels = np.repeat(np.repeat(pure, fine, 0), fine, 1)
     ys, xs = np.nonzero(pure < 0)
     if len(ys) == 0:
@@ -110,7 +111,7 @@ def laid_out(pure: np.ndarray, ids: np.ndarray, shares: np.ndarray, areas: int, 
     own, weight = ids[ys, xs], shares[ys, xs]
     lean = _lean(ids, shares, ys, xs, own)
     own_line = own >= areas
-    # Areas choose their subpixels first, each from its own side; the line is what is left between them.
+    # Areas take their subpixels first, each from its own side; the rest between them is line.
     rank = np.argsort(-(weight + (own < 0) * -9 - own_line * 5), axis=1, kind="stable")
     own, weight = np.take_along_axis(own, rank, 1), np.take_along_axis(weight, rank, 1)
     lean = np.take_along_axis(lean, rank[..., None], 1)
@@ -134,7 +135,7 @@ def laid_out(pure: np.ndarray, ids: np.ndarray, shares: np.ndarray, areas: int, 
 
 
 def _lean(ids: np.ndarray, shares: np.ndarray, ys: np.ndarray, xs: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """(N, 3, 2): towards which side (y, x) of the pixel each of its labels lies, from the neighbours' shares."""
+    """(N, 3, 2): the direction (y, x) in the pixel of each of its labels, from the neighbours' shares."""
     padded_ids = np.pad(ids, ((1, 1), (1, 1), (0, 0)), mode="edge")
     padded = np.pad(shares, ((1, 1), (1, 1), (0, 0)), mode="edge")
     lean = np.zeros((len(ys), 3, 2), np.float32)

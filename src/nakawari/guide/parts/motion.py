@@ -1,4 +1,4 @@
-"""Parts and how they move between the keys: as a tree of joints, each turning on an arc."""
+"""Parts and their motion between the keys: a tree of joints with rotations on arcs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from .graph import Graph, Region
 from .match import Matching, alike
 
 JOINT = 4.0
-"""Pixels by which two parts may come apart where they touch and still hang together."""
+"""Maximum separation in pixels of two parts at a joint."""
 FEWEST = 4
-"""Points at which a part must touch another to hang on it."""
+"""Minimum number of contact points of a joint."""
 ALONG = 0.3
-"""What it costs that a joint is as long as the part."""
+"""Cost of a joint as long as the part."""
 HINTED = 0.5
-"""What it is worth that a part covers what is seen of its colour."""
+"""Benefit of a part that covers visible regions of its colour."""
 HIDING = np.radians(np.arange(-75, 76, 2.5))
-"""Turns by which a part may hide behind others."""
+"""Candidate rotations that hide a part behind others."""
 SHY = 0.3
-"""Share of a part that may stay in the open rather than that it turns by one radian more."""
+"""Visible share of a part that is equivalent to one radian more of rotation."""
 
 
 @dataclass
 class Part:
-    """What moves as one.
+    """A part: regions that move together.
 
     Args:
         first, last: labels in the two keys; one of them may be empty.
         motion: (3, 3) from the first key to the last.
         centre: (2,) in the first key.
-        quality: 0 ... 1, how well its outlines agree; 0 where its motion is its neighbour's.
-        parent: the part whose joint it turns about, -1 for a root.
-        ground: it stays, below all others.
+        quality: 0 ... 1, agreement of its outlines; 0 if its motion is its neighbour's.
+        parent: the part at whose joint it rotates, -1 for a root.
+        ground: the static background, below all others.
     """
 
     first: set[int]
@@ -51,7 +51,7 @@ class Part:
 
 
 def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching) -> list[Part]:
-    """All regions of both keys as parts: the ground, the matched, and what joins or follows them."""
+    """All regions of both keys as parts: background, matched regions, and regions assigned to them."""
     parts = [Part(set(ground[0]), set(ground[1]), np.eye(3), np.zeros(2), 1.0, ground=True)]
     for match in found.matches.values():
         region = first.regions[match.first]
@@ -65,9 +65,9 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
 
 
 def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
-    """Give unmatched regions of one key to a part that would cover them, or let them follow a neighbour.
+    """Assign unmatched regions of one key to a part that would cover them, or let them follow a neighbour.
 
-    From what is matched outwards, so that the lower part of a limb follows its upper part.
+    From matched regions outwards, so that the lower part of a limb follows its upper part.
     """
     lost = _lost(own, parts, side)
     hints = _lost(other, parts, "last" if side == "first" else "first")
@@ -88,7 +88,7 @@ def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
 
 
 def _lost(own: Graph, parts: list[Part], side: str) -> list[Region]:
-    """Regions of a key that are of no part."""
+    """Regions of a key without a part."""
     taken = {label for part in parts for label in getattr(part, side)}
     return [r for r in own.regions if r.label not in taken and r.size > 0]
 
@@ -145,7 +145,7 @@ def _hidden(own: Graph, other: Graph, parts: list[Part], side: str, region: Regi
 
 
 def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None:
-    """The part that a region touches most, or else the nearest; the ground left out."""
+    """The part with the most contact to a region, otherwise the nearest; without the background."""
     best, most = None, 0
     for part in parts[1:]:
         touch = sum(len(own.between(label, other)) for other in getattr(part, side))
@@ -165,7 +165,8 @@ def _leader(own: Graph, parts: list[Part], side: str, label: int) -> Part | None
 
 
 def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
-    """Give every part its parent: from the largest of each figure out, over the joints that come apart least."""
+    """Set the parent of every part: from the largest of each figure outwards, along the joints with the least
+    separation."""
     links = _links(first, last, parts)
     sizes = [size_of(first, part.first) + size_of(last, part.last) for part in parts]
     left = set(range(1, len(parts)))
@@ -185,12 +186,12 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
 
 
 def size_of(graph: Graph, labels: set[int]) -> float:
-    """Pixels that the areas of some labels take."""
+    """Total pixels of the areas of some labels."""
     return sum(graph.regions[k].size for k in labels)
 
 
 def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, float]]:
-    """Part -> parts that it touches in a key -> pixels by which their joint comes apart."""
+    """Part -> parts in contact with it in a key -> separation of their joint in pixels."""
     out: dict[int, dict[int, float]] = {}
     for graph, side in ((first, "first"), (last, "last")):
         owner = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
@@ -209,11 +210,11 @@ def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, 
 
 
 def poses(parts: list[Part], time: float) -> list[np.ndarray]:
-    """Where every part stands at a time in [0, 1]: (3, 3) from the first key.
+    """The pose of every part at a time in [0, 1]: (3, 3) from the first key.
 
-    A root travels straight, turns about its centre and grows evenly. A child keeps its joint: what it does in its
-    parent's frame is the same motion done partly, a turn about the same point through part of the angle, so that
-    lengths are kept and tips run on arcs.
+    A root moves straight, rotates about its centre and scales evenly. A child keeps its joint: in its
+    parent's frame it performs a fraction of the same motion, a rotation about the same point by part of the angle, so
+    that lengths are kept and tips move on arcs.
     """
     out: dict[int, np.ndarray] = {}
 
@@ -244,7 +245,7 @@ def _straight(motion: np.ndarray, centre: np.ndarray, time: float) -> np.ndarray
 
 
 def _partly(own: np.ndarray, part: Part, time: float) -> np.ndarray:
-    """A fraction of a motion: a turn about its fixed point, or straight where that lies far away."""
+    """A fraction of a motion: a rotation about its fixed point, or straight if that is far away."""
     away = own[:2, :2] - np.eye(2)
     if abs(np.linalg.det(away)) < 1e-9:
         return _straight(own, part.centre, time)
@@ -255,7 +256,7 @@ def _partly(own: np.ndarray, part: Part, time: float) -> np.ndarray:
 
 
 def _power(own: np.ndarray, pivot: np.ndarray, time: float) -> np.ndarray:
-    """A motion done to a fraction, about its fixed point: its linear part to that power."""
+    """A fractional motion about its fixed point: its linear part to the power of the fraction."""
     values, vectors = np.linalg.eig(own[:2, :2].astype(complex))
     out = np.eye(3)
     out[:2, :2] = np.real(vectors @ np.diag(values**time) @ np.linalg.inv(vectors))

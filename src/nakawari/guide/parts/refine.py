@@ -1,4 +1,5 @@
-"""Motions of matched parts to a fraction of a pixel: a figure grows and is squashed as one, limbs turn in it."""
+"""Refine the motions of matched parts to subpixel accuracy: a figure scales and squashes as a whole, limbs rotate in
+it."""
 
 from __future__ import annotations
 
@@ -12,30 +13,30 @@ from .graph import Graph
 from .motion import Part, size_of
 
 NEAR = 0.5
-"""Pixels between two outlines at which their disagreement counts half."""
+"""Distance in pixels between two outlines at which the disagreement saturates by half."""
 CLOSE = (2.0, 1.5, 1.0, 0.7, 0.5, 0.4, 0.3, 0.3)
-"""Distances in pixels, per round of the fit, at which a pair of points has half its say."""
+"""Distances in pixels, per iteration of the fit, at which a pair of points has half its weight."""
 GAIN = 0.1
-"""By how much less two outlines must disagree for a part to grow by itself; twice that to be squashed: a limb that is
-half hidden in one key seems shorter there."""
+"""Required reduction of the disagreement for a part to scale separately; twice that to be squashed, since a limb that
+is half hidden in one key seems shorter there."""
 HOLD = 0.02
-"""How strongly growth and squash stay what they are in the figure's own motion."""
+"""Regularisation of scale and squash towards the figure's motion."""
 LARGE = 60.0
-"""Pixels of area from which a part's outline tells how it grows."""
+"""Minimum area in pixels for which a part's outline determines its scale."""
 FEW = 12
-"""Points an outline must have to be fitted again."""
+"""Minimum number of outline points for a new fit."""
 SPREADS = (1.0, 0.07, 0.04, 0.03)
-"""How far a whole figure is expected to turn (radians), grow, be squashed and sheared."""
+"""Prior deviations of a whole figure's rotation (radians), scale, squash and shear."""
 NOISE = 0.6
-"""Pixels by which a few neighbouring points of an outline are off together."""
+"""Correlated error in pixels of neighbouring outline points."""
 SLACK = 0.4
-"""Pixels by which a joint may come apart where nothing turns."""
+"""Tolerance in pixels of a joint without rotation."""
 ARM = 5.0
-"""Pixels that the pin of a joint may lie from where the outlines meet."""
+"""Maximum distance in pixels between a joint's pivot and the contact of the outlines."""
 
 
 def refine(first: Graph, last: Graph, parts: Sequence[Part]) -> None:
-    """Fit the motions of matched parts anew, figure by figure."""
+    """Refit the motions of matched parts, figure by figure."""
     outlines: dict[int, tuple[Outline, Outline]] = {}
     for k, part in enumerate(parts):
         if part.ground or part.quality == 0 or not part.first or not part.last:
@@ -72,7 +73,8 @@ def _together(
     first: Graph,
     last: Graph,
 ) -> None:
-    """Fit one figure, its root first in `members`: the whole may do anything affine, limbs turn and shift in it."""
+    """Fit one figure, its root first in `members`: an affine motion of the whole, with rotations and shifts of
+    limbs."""
     root = members[0]
     motions = {k: parts[k].motion.copy() for k in members}
     for k in members[1:]:
@@ -118,7 +120,7 @@ def _together(
 
 
 def _joint(first: Graph, last: Graph, parts: Sequence[Part], k: int) -> tuple[int, int, np.ndarray] | None:
-    """A part's parent, the part, and where they touch in the first key (2,)."""
+    """A part's parent, the part, and their contact in the first key (2,)."""
     part, parent = parts[k], parts[k].parent
     touch = [first.between(a, b) for a in part.first for b in parts[parent].first]
     points = np.concatenate(touch) if touch else np.zeros((0, 2))
@@ -135,7 +137,7 @@ def _pin(
     pair: tuple[int, int],
     pin: np.ndarray,
 ) -> None:
-    """Hold two parts together where they touch; less firmly the more one turns against the other."""
+    """Constrain two parts at their contact; weaker for larger relative rotation."""
     parent, child = pair
     own = np.linalg.inv(motions[parent]) @ motions[child]
     turn = abs(math.atan2(own[1, 0] - own[0, 1], own[0, 0] + own[1, 1]))
@@ -153,7 +155,7 @@ def _pin(
 
 
 def _downwards(parts: Sequence[Part]) -> list[int]:
-    """Part numbers, every parent before its children."""
+    """Part indices, every parent before its children."""
     order: list[int] = []
     left = list(range(len(parts)))
     while left:
@@ -175,7 +177,7 @@ def _outline(graph: Graph, labels: Iterable[int]) -> Outline:
 
 
 def _best(one: Outline, two: Outline, part: Part, parent: np.ndarray | None, large: bool) -> np.ndarray:
-    """The motion under which the outlines agree best; one that may do more must earn it."""
+    """The motion with the best agreement of the outlines; more degrees of freedom need a sufficient gain."""
     starts = [part.motion]
     if parent is not None:
         starts.append(parent @ _rigid(np.linalg.inv(parent) @ part.motion, part.centre))
@@ -190,7 +192,7 @@ def _best(one: Outline, two: Outline, part: Part, parent: np.ndarray | None, lar
 
 
 def _rigid(motion: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """The turn and shift that is nearest to a motion at a place."""
+    """The rigid motion nearest to a motion at a position."""
     u, _, vt = np.linalg.svd(motion[:2, :2])
     turn = u @ vt
     out = rotation(math.atan2(turn[1, 0], turn[0, 0]), centre)
@@ -199,7 +201,7 @@ def _rigid(motion: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def disagreement(one: Outline, two: Outline, motion: np.ndarray) -> float:
-    """How far two outlines lie apart under a motion, 0 ... 1; what is hidden in one of them counts as far as it may."""
+    """Distance of two outlines under a motion, 0 ... 1; hidden points count by their weight."""
     moved, ways = mapped(motion, one.points), turned(motion, one.normals)
     ahead = two.nearest(moved, ways, 2.0)
     back = np.linalg.inv(motion)

@@ -1,8 +1,8 @@
-"""A key drawing cut into regions of one colour and lines, finer than its pixels.
+"""Segment a key drawing into regions of one colour and lines, with subpixel resolution.
 
-Anti-aliased pixels are mixtures of the colours round them. Each is taken apart into shares, and its shares are laid
-out over `fine` x `fine` subpixels, so that an edge lies where it was drawn to a fraction of a pixel and every
-subpixel is of one colour.
+Anti-aliased pixels are mixtures of the surrounding colours. Each is unmixed into shares, which are distributed
+over `fine` x `fine` subpixels, so that edges have subpixel accuracy and every
+subpixel has one colour.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
 
 THIN = 0.9
-"""Mean distance to the border, in pixels, up to which a long region is a line."""
+"""Maximum mean distance to the border, in pixels, for a long region to be a line."""
 HAIR = 0.75
 """The same for any region, however short."""
 LINE = 48.0
-"""Levels from an ink within which the pixels of a thin line lie, few of which are wholly covered."""
+"""Tolerance in levels for pixels of a thin line, few of which are fully covered by its ink."""
 
 
 ALIASED = 0.0005
-"""Share of mixed pixels below which a drawing is taken for aliased."""
+"""A drawing with a smaller share of mixed pixels counts as aliased."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Cel:
 
     Args:
         fine: subpixels along a pixel's side.
-        labels: (H·fine, W·fine) int32; 0 ... areas - 1 are areas, what follows are lines.
+        labels: (H·fine, W·fine) int32; 0 ... areas - 1 are areas, higher ones are lines.
         paints: (N, 4) float32, premultiplied RGBA in [0, 255] of every label.
-        areas: how many labels are areas.
+        areas: number of labels that are areas.
         known: (H, W) bool, where the shares explain the pixel's colour.
-        hard: whether no pixel is a mixture: edges are not anti-aliased.
+        hard: whether edges are not anti-aliased.
     """
 
     fine: int
@@ -52,7 +52,7 @@ class Cel:
 
     @property
     def line(self) -> np.ndarray:
-        """(H·fine, W·fine) bool: where a line is."""
+        """(H·fine, W·fine) bool: the lines."""
         return self.labels >= self.areas
 
 
@@ -66,7 +66,7 @@ def premultiplied(pixels: np.ndarray) -> np.ndarray:
 
 
 def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
-    """The regions and lines of keys of one scene, uint8 (H, W, 3 or 4) each; they share their inks."""
+    """The regions and lines of keys of one scene, uint8 (H, W, 3 or 4) each; the keys share their inks."""
     colours = [premultiplied(key) for key in keys]
     found = [_areas(own) for own in colours]
     known = [paints for _, paints in found]
@@ -93,12 +93,12 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
 
 @dataclass(frozen=True)
 class _Apart:
-    """A key's pixels taken apart.
+    """A key's unmixed pixels.
 
     Args:
         pure: (H, W) the label of pixels of one colour, -1 for the others.
-        ids, shares: (H, W, 3) the labels that mix in a pixel (-1 for none), and how much of each.
-        left: (H, W) levels that they do not explain.
+        ids, shares: (H, W, 3) the labels mixed in a pixel (-1 for none), and their shares.
+        left: (H, W) residual in levels.
         paints: (N, 4) of every label.
         areas: how many labels are areas.
     """
@@ -122,7 +122,7 @@ class _Apart:
         return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas)
 
     def speckled(self, colours: np.ndarray, specks: np.ndarray) -> _Apart:
-        """The same with what is unexplained taken for specks (N, 4) in the first ink where that explains it."""
+        """The same, with unexplained pixels assigned to specks (N, 4) in the first ink where that explains them."""
         ys, xs = np.nonzero(self.left > KNOWN)
         if len(ys) == 0 or len(specks) == 0:
             return self
@@ -150,7 +150,7 @@ def _cel(apart: _Apart, fine: int) -> Cel:
 
 
 def _filled(labels: np.ndarray) -> np.ndarray:
-    """Every subpixel without a label takes the nearest one's; there must be one."""
+    """Fill every subpixel without a label with the nearest label; at least one must exist."""
     lost = labels < 0
     if not lost.any() or lost.all():
         return labels
@@ -161,9 +161,9 @@ def _filled(labels: np.ndarray) -> np.ndarray:
 
 
 def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of pixels that lie in areas of one colour, -1 elsewhere; the paint of every label.
+    """Labels of pixels in areas of one colour, -1 elsewhere; the paint of every label.
 
-    `known` are paints (N, 4) of areas of the other keys, too.
+    `known`: paints (N, 4) of areas of the other keys.
     """
     components = _components(colours)
     count = int(components.max()) + 1
@@ -174,7 +174,7 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
     whole = _solid(components, count) & (sizes >= 5)
     is_area = whole & ((depth > THIN) | ((depth > HAIR) & (sizes < 100 * depth**2)))
     thin = whole & ~is_area
-    # A narrow strip in the colour of an area is a glimpse of such an area, not a line, unless lines own that colour.
+    # A narrow strip in an area's colour is part of such an area, not a line, unless lines have that colour.
     pool = means[is_area] if known is None else np.concatenate([means[is_area], known])
     weight = sizes[is_area] if known is None else np.concatenate([sizes[is_area], np.full(len(known), 40)])
     loose, loose_sizes = means[~is_area], sizes[~is_area]
@@ -190,16 +190,16 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
 
 
 def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Patches of an ink that are no part of the network of lines become areas: an eye, a spoke, a narrow limb.
+    """Turn patches of an ink that do not belong to the network of lines into areas: an eye, a spoke, a narrow limb.
 
-    The first ink draws the lines if what it draws is thin; of every other ink, and of a first one that is not thin,
+    The first ink is the line colour if its patches are thin; of every other ink, and of a first one that is not thin,
     each patch is an area.
     """
     fresh: list[np.ndarray] = []
     taken = np.full(labels.shape, -1, np.int32)
     for ink in range(areas, len(paints)):
         mask = (labels == ink).astype(np.uint8)
-        # A thin line may be laid out with gaps: its pieces are one patch.
+        # A thin line may have gaps between subpixels; its pieces are one patch.
         whole = cv2.dilate(mask, np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
         count, patches, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=4)
         patches[mask == 0] = 0
@@ -234,7 +234,7 @@ def _components(colours: np.ndarray) -> np.ndarray:
 
 
 def _solid(components: np.ndarray, count: int) -> np.ndarray:
-    """Which components hold a 2 x 2 block, or a straight run of three."""
+    """The components with a 2 x 2 block or a straight run of three."""
     c = components
     block = c[:-1, :-1][(c[:-1, :-1] == c[1:, 1:]) & (c[:-1, :-1] == c[:-1, 1:]) & (c[:-1, :-1] == c[1:, :-1])]
     rows = c[:, 1:-1][(c[:, :-2] == c[:, 1:-1]) & (c[:, 1:-1] == c[:, 2:])]
@@ -246,7 +246,7 @@ def _solid(components: np.ndarray, count: int) -> np.ndarray:
 
 
 def _mean_depth(components: np.ndarray, count: int, sizes: np.ndarray) -> np.ndarray:
-    """Mean distance of a component's pixels to what is not in it."""
+    """Mean distance of a component's pixels to its border."""
     c = np.pad(components, 1, mode="edge")
     edge = np.zeros(components.shape, bool)
     for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):

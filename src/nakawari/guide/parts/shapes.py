@@ -1,7 +1,7 @@
-"""A part's shape in a key as signed distances: to the border of its area, and to the outer border of its line.
+"""A part's shape in a key as signed distance fields: to the border of its area, and to the outer border of its line.
 
-Distances of two keys can be averaged, which places an edge to a fraction of a subpixel, and go on where something
-covers the part. So lines come out whole, and as thick as they were.
+Distances of two keys can be averaged, which gives subpixel edges, and are extrapolated where another part
+covers the part. So lines stay complete and keep their width.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import cv2
 import numpy as np
 
 MARGIN = 6
-"""Pixels round a part within which its distances are known."""
+"""Margin in pixels around a part in which its distances are computed."""
 FAR = 8.0
-"""Pixels up to which distances are told apart."""
+"""Maximum distance in pixels; larger ones are clipped."""
 UNSURE = 0.02
-"""What a distance counts where something covers the part."""
+"""Weight of a distance where another part covers the part."""
 EVEN = 1.2
-"""Subpixels over which distances are evened out: labels are whole subpixels."""
+"""Smoothing in subpixels of the distances, since labels are whole subpixels."""
 TORN = 1.0
-"""Pixels by which two keys' distances may differ and still be averaged."""
+"""Maximum difference in pixels of two keys' distances for averaging."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One part as one key shows it.
+    """The shape of one part in one key.
 
     Args:
-        corner: (x, y) subpixels of the key at which `field` begins.
+        corner: (x, y) position of `field` in subpixels of the key.
         field: (h, w, 3) float32: distance in pixels to the area and to the area with its line, negative inside; and
-            how sure they are, 0 ... 1.
-        inks: (h, w) int16 codes of the line at or nearest to each subpixel; None where the part has none.
+            their confidence, 0 ... 1.
+        inks: (h, w) int16 codes of the line at or nearest to each subpixel; None if the part has none.
     """
 
     corner: tuple[int, int]
@@ -45,7 +45,7 @@ class Shape:
         return left, top, left + self.field.shape[1], top + self.field.shape[0]
 
     def seen(self, back: np.ndarray, box: tuple[int, int, int, int], fine: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Field and inks in a box of the in-between, through a motion (3, 3) from there back to the key."""
+        """Field and inks in a box of the in-between, sampled through a motion (3, 3) back to the key."""
         shift = (-self.corner[0] / fine, -self.corner[1] / fine)
         own = np.array([(1, 0, shift[0]), (0, 1, shift[1]), (0, 0, 1)]) @ back
         field = seen_through(self.field, own, box, fine, cv2.INTER_LINEAR, (FAR, FAR, 1.0))
@@ -60,9 +60,9 @@ def seen_through(
     way: int,
     outside: float | tuple[float, ...] | None,
 ) -> np.ndarray:
-    """Values at subpixels as seen from a box of subpixels through a motion (3, 3) from there, in pixels.
+    """Sample values at subpixels for a box of subpixels through a motion (3, 3) in pixels.
 
-    `way` is OpenCV's interpolation; beyond the values lies `outside`, or what is nearest if that is None.
+    `way` is OpenCV's interpolation; values beyond the border are `outside`, or the nearest ones if that is None.
     """
     left, top, right, bottom = box
     linear = back[:2, :2]
@@ -77,9 +77,9 @@ def seen_through(
 
 
 def shape_of(area: np.ndarray, line: np.ndarray, above: np.ndarray, codes: np.ndarray, fine: int) -> Shape | None:
-    """The shape of a part from where its area and its line are and what lies above it, all (H·fine, W·fine) bool.
+    """The shape of a part from masks of its area, its line and the parts above it, all (H·fine, W·fine) bool.
 
-    `codes` are the labels there. None where the key does not show the part.
+    `codes` are the labels. None if the key does not show the part.
     """
     own = area | line
     rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
@@ -98,7 +98,7 @@ def shape_of(area: np.ndarray, line: np.ndarray, above: np.ndarray, codes: np.nd
 
 
 def _framed(values: np.ndarray, box: tuple[slice, slice], edge: int, fill: object) -> np.ndarray:
-    """A box of an array with an edge round it; what lies beyond the array is `fill`."""
+    """A box of an array with a margin; values beyond the array are `fill`."""
     rows, columns = box
     pad = [
         (max(edge - where.start, 0), max(where.stop + edge - size, 0))
@@ -109,12 +109,12 @@ def _framed(values: np.ndarray, box: tuple[slice, slice], edge: int, fill: objec
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:
-    """Subpixels from every place to the nearest that is set."""
+    """Distance in subpixels from every position to the mask."""
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
 
 
 def _signed(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """Subpixels to a mask's border, negative inside; a border with what is unknown is none."""
+    """Signed distance in subpixels to a mask's border, negative inside; borders with unknown areas do not count."""
     outer = ~mask & ~unknown
     to_mask = _distance(mask) if mask.any() else np.full(mask.shape, 1e3, np.float32)
     to_outer = _distance(outer) if outer.any() else np.full(mask.shape, 1e3, np.float32)
@@ -131,7 +131,7 @@ def _inks(line: np.ndarray, codes: np.ndarray) -> np.ndarray | None:
 
 
 def blended(fields: list[np.ndarray], shares: list[float]) -> np.ndarray:
-    """Distances (h, w, 2) of one or two fields (h, w, 3), the first of which decides where they tear apart."""
+    """Distances (h, w, 2) blended from one or two fields (h, w, 3); the first decides where they differ too much."""
     if len(fields) == 1:
         return fields[0][..., :2]
     one, two = fields

@@ -1,4 +1,4 @@
-"""Where an in-between drawn by parts may be relied on."""
+"""The reliability of an in-between drawn by parts."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import numpy as np
 from .compose import Board, Stage
 
 UNSEEN = 0.2
-"""Trust where no key shows what is drawn."""
+"""Trust where neither key shows the content."""
 FOLLOWS = 0.5
-"""Trust in a part that no outline of the other key bears out: it goes where its neighbour goes."""
+"""Trust in a part without a match in the other key, which follows its neighbour."""
 SPREAD = 5
-"""Side in pixels of the square over which a wrong pixel takes trust from those round it."""
+"""Side in pixels of the square in which a wrong pixel reduces the trust of its neighbours."""
 
 
 def trust_of(stage: Stage, rights: tuple[np.ndarray, np.ndarray], time: float, board: Board) -> np.ndarray:
-    """(H, W) float32 in [0, 1]: how far each pixel of the in-between at a time follows from the keys.
+    """(H, W) float32 in [0, 1]: reliability of each pixel of the in-between at a time.
 
-    A part is trusted as far as its outlines agree, and at each place as far as the keys, drawn from each other alone,
-    come out right there. What no key shows has little trust.
+    The trust of a part is the agreement of its outlines, reduced where the keys drawn from each other are
+    wrong. Content that neither key shows has little trust.
 
     Args:
         stage: the gap.
-        rights: per key (H, W) bool, where it comes out right from the other.
+        rights: per key (H, W) bool, the pixels drawn correctly from the other.
         time: in (0, 1).
         board: the in-between at this time.
     """

@@ -1,6 +1,6 @@
-"""What a training step minimises. An objective is a module with a `build` function; its keys stand in `params`.
+"""The training objectives. An objective is a module with a `build` function; its recipe keys are in `params`.
 
-The registry holds names only: an objective is imported when a recipe is run.
+The registry holds only names: an objective is imported when a recipe is run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OBJECTIVES: dict[str, str] = {
 
 
 class RecipePart(BaseModel):
-    """A part of a recipe: a key that it does not know is an error."""
+    """A part of a recipe; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

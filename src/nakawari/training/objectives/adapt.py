@@ -1,4 +1,4 @@
-"""Kind `adapt`: a low-rank adapter learns the truth of one show; everything else stays as it is.
+"""Kind `adapt`: train a low-rank adapter on the true frames of one show; everything else is frozen.
 
 noise_l1 * |noise' - noise| + a weighted squared error + pixel.weight * pixel loss(x0', x0), decoded with gradient.
 """
@@ -29,10 +29,10 @@ from .terms import LatentTerms
 def adapter_learns(
     params: AdaptParams, pipeline: InterpolationPipeline, target: Target, seed: int = 0
 ) -> DenoiserObjective:
-    """The objective of an adapter on the denoiser, and of a linear layer behind an image tower that needs one.
+    """The objective of an adapter on the denoiser, and of a linear layer behind an image encoder that needs one.
 
     Args:
-        target: what it learns from.
+        target: the training target.
         seed: of the prior's clips.
     """
     shrink(pipeline, params.base_dtype)
@@ -49,7 +49,7 @@ def adapter_learns(
             pipeline.denoiser.enable_gradient_checkpointing()
 
     def write(folder: Path) -> None:
-        """In diffusers' layout, and beside it the decoder's and the image adapter where there are such."""
+        """Write the adapter in diffusers' layout, and the decoder's and the image adapter if they exist."""
         save_adapter(pipeline.denoiser, folder, ADAPTER)
         if params.lora.decoder_rank:
             save_adapter(autoencoder(pipeline), folder / DECODER, ADAPTER)
@@ -75,25 +75,25 @@ def _check_conditions_may_change(params: AdaptParams) -> None:
     for option in ("cache", "offload"):
         if getattr(params, option):
             raise UsageError(
-                f"objective.{option} cannot keep conditions while an image adapter learns, as they change with it; "
+                f"objective.{option} cannot be used while an image adapter is trained, which changes the conditions; "
                 f"leave the {option} out."
             )
 
 
 def only_for_conditions(pipeline: InterpolationPipeline, params: AdaptParams) -> list[torch.nn.Module]:
-    """The networks that training steps need for conditions alone."""
+    """The networks that training needs only for conditions."""
     parts = pipeline.components
     needed = {pipeline.denoiser} | ({parts["vae"]} if params.pixel is not None else set())
     return [part for part in parts.values() if isinstance(part, torch.nn.Module) and part not in needed]
 
 
 KEPT_WHOLE = ("vae", "guide")
-"""Parts that stay in float32: they are small, and pixels are seen."""
+"""Components that stay in float32: they are small, and their errors are visible."""
 
 
 def base_formats(name: str, base_dtype: str) -> tuple[str, dict[str, torch.dtype]]:
-    """The variant and the formats that a base is loaded in: float32, or at once in what its frozen parts are to be in,
-    so that the whole is never in memory in more than that."""
+    """The variant and the number formats for loading a base: float32, or directly the format of its frozen parts,
+    so that it is never in memory in a larger one."""
     formats = {"default": torch.float32}
     if base_dtype == "int8" and parse(name).precision is None:
         name = f"{name}:int8"
@@ -103,18 +103,18 @@ def base_formats(name: str, base_dtype: str) -> tuple[str, dict[str, torch.dtype
 
 
 def shrink(pipeline: InterpolationPipeline, base_dtype: str) -> None:
-    """The frozen base in less memory, where it was not loaded so."""
+    """Convert the frozen base to `base_dtype`, unless it was loaded so."""
     if base_dtype == "int8" and not packed_layers(pipeline.denoiser):
         quantize_layers(pipeline.denoiser, uniform(pipeline.denoiser, "int8"))
     elif base_dtype == "bf16":
         for name, part in pipeline.components.items():
             if isinstance(part, torch.nn.Module) and name not in KEPT_WHOLE:
-                # Not diffusers' own, which warns of parts to keep in float32 where there are none.
+                # Not diffusers' own method, which warns about missing float32 parts.
                 torch.nn.Module.to(part, torch.bfloat16)
 
 
 def build(params: AdaptParams, pipeline: InterpolationPipeline, recipe: Recipe) -> DenoiserObjective:
     """The objective for any family."""
     if params.base_dtype == "bf16" and recipe.optim.mixed_precision != "bf16":
-        raise UsageError("objective.base_dtype bf16 computes in bf16; set optim.mixed_precision to bf16, too.")
+        raise UsageError("objective.base_dtype bf16 computes in bf16; set optim.mixed_precision to bf16 as well.")
     return adapter_learns(params, pipeline, Target(true_latents), recipe.seed)

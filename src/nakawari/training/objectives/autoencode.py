@@ -1,4 +1,4 @@
-"""Objective `autoencode`: frames through the autoencoder and back, as the denoiser's latents will come to it."""
+"""Objective `autoencode`: train the autoencoder to reconstruct frames, with noise on its latents as from a denoiser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .pixels import PixelLoss
 
 
 class Autoencode(PipelineObjective):
-    """Trains the pipeline's `vae`; gradient reaches the encoder through latents, references and base."""
+    """Trains the pipeline's `vae`; the encoder gets gradients through latents, reference features and base."""
 
     def __init__(self, params: AutoencodeParams, pipeline: InterpolationPipeline) -> None:
         super().__init__(pipeline)
@@ -69,7 +69,7 @@ class Autoencode(PipelineObjective):
         if self.params.latent_std is not None and self.measured_std:
             vae.register_to_config(scaling_factor=trained * self.params.latent_std / self.measured_std)
         super().save(folder)
-        # The run itself goes on in the units it began with.
+        # The run itself continues with its original scale.
         vae.register_to_config(scaling_factor=trained)
 
     def draw(self, held_out: HeldOut) -> Tensor:
@@ -78,8 +78,8 @@ class Autoencode(PipelineObjective):
 
 
 def build(params: AutoencodeParams, pipeline: InterpolationPipeline, recipe: Recipe) -> Autoencode:
-    """The objective for a pipeline with a `vae`. Raises `UsageError` for one without a scale of its latents, as mini's,
-    which is one linear map that its denoiser was trained with."""
+    """The objective for a pipeline with a `vae`. Raises `UsageError` for one without a latent scale, such as mini's,
+    a fixed linear map."""
     if "scaling_factor" not in pipeline.components["vae"].config:
         raise UsageError(
             f"The autoencoder of a {pipeline.family} is a fixed linear map; the objective autoencode is for models "

@@ -1,4 +1,4 @@
-"""The contract between the loop and what it trains."""
+"""The interface between the training loop and an objective."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ and `index`, the samples' positions in the endless training order."""
 
 
 class StepOutput(NamedTuple):
-    """What one forward pass tells the loop.
+    """The result of one forward pass.
 
     Args:
         loss: scalar, the mean over the batch of each sample's own loss, with gradient.
-        logs: name -> scalar; the same names in every step. `baseline` is always there: what predicting nothing
-            would score on the very quantity that `loss` measures.
-        details: name -> (B,) values, one per sample, written down when a step goes wrong (times, noise levels).
+        logs: name -> scalar; the same names in every step. `baseline` is always present: the loss
+            of a zero prediction.
+        details: name -> (B,) values, one per sample, recorded if a step is not finite (times, noise levels).
     """
 
     loss: Tensor
@@ -37,12 +37,12 @@ class Objective(nn.Module):
     """A module whose forward pass is the loss. It owns the networks; those that stay frozen require no gradient."""
 
     over_base = False
-    """What is trained begins as an adapter that changes nothing, and its base may stay the best."""
+    """Whether training starts from an adapter without effect, so that the base may remain the best."""
 
     @abstractmethod
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
         """The loss of a batch. Every random number comes from the sample's own generator, so that a sample's loss
-        does not depend on which others it is batched with."""
+        does not depend on the rest of its batch."""
 
     @abstractmethod
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
@@ -50,7 +50,7 @@ class Objective(nn.Module):
 
     @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write what was trained as a loadable variant or adapter into `folder`, an empty folder."""
+        """Save the trained parameters as a loadable variant or adapter into `folder`, an empty folder."""
 
     def sample(self, batches: Sequence[Batch], folder: Path) -> None:
         """Write pictures of held-out batches into `folder`, an empty folder."""
@@ -61,11 +61,11 @@ class Objective(nn.Module):
         return None
 
     def observed(self) -> dict[str, float]:
-        """What `step_end` measured at this step, for the log; {} where it measured nothing."""
+        """Measurements of `step_end` at this step, for the log; {} if there are none."""
         return {}
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
-        """Name -> parameter of all that is trained."""
+        """Name -> trained parameter."""
         return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def network_to_shard(self) -> nn.Module:
@@ -74,7 +74,7 @@ class Objective(nn.Module):
         raise UsageError(f"The objective {type(self).__name__.lower()} cannot be sharded; set shard to false.")
 
     def train(self, mode: bool = True) -> Objective:
-        """As `nn.Module.train`, but a module whose weights are all frozen stays in evaluation mode."""
+        """As `nn.Module.train`, but modules with only frozen weights stay in evaluation mode."""
         super().train(mode)
         for module in self.modules():
             trained = [parameter.requires_grad for parameter in module.parameters()]

@@ -1,4 +1,4 @@
-"""Conditions for training: built per sample, dropped per sample, cut to some frames."""
+"""Conditions in training: building, dropout per sample, selection of frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .base import Batch
 from .params import DenoisingParams
 
 CONTROL = "controlnet"
-"""The component that follows tracks, in families that have one."""
+"""Name of the ControlNet component, in families that have one."""
 
 
 def keys_of(frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def condition_of(
 ) -> Condition:
     """The condition of a batch of clips, sample i with motion guidance where `guided[i]`.
 
-    `generators`, one per sample, draw what the family draws for its keys; see `InterpolationPipeline.condition`.
+    `generators`, one per sample, supply the random numbers of the condition; see `InterpolationPipeline.condition`.
     """
     parts, order = [], []
     for wanted in (True, False):
@@ -59,8 +59,8 @@ def _build(
 
 
 def rates_of(pipeline: InterpolationPipeline, batch: Batch) -> list[int] | None:
-    """Frames per second of a batch's clips as the family is told them, its default where a clip does not say; None
-    where it is not told (see `InterpolationPipeline.trained_fps`)."""
+    """Frames per second of a batch's clips for the family's condition, its default for clips of unknown rate; None
+    if the family has no such condition (see `InterpolationPipeline.trained_fps`)."""
     if pipeline.trained_fps is None or batch.get("fps") is None:
         return None
     low, high = pipeline.trained_fps
@@ -68,12 +68,12 @@ def rates_of(pipeline: InterpolationPipeline, batch: Batch) -> list[int] | None:
 
 
 def tracks_of(pipeline: InterpolationPipeline, batch: Batch) -> list[Any] | None:
-    """The tracks of a batch's clips, (F, P, 2) each; None without them, or where the model has no point control."""
+    """The tracks of a batch's clips, (F, P, 2) each; None without tracks, or if the model has no point control."""
     return batch.get("tracks") if pipeline.components.get(CONTROL) is not None else None
 
 
 def without_control(condition: Condition) -> Condition:
-    """The condition as it is for clips without tracks: what point control adds is multiplied by zero."""
+    """The condition for clips without tracks: the ControlNet's residuals are multiplied by zero."""
     scale = condition.extra["control_scale"]
     return condition.replace(extra={**condition.extra, "control_scale": torch.zeros_like(scale)})
 
@@ -81,7 +81,7 @@ def without_control(condition: Condition) -> Condition:
 def drop_parts(
     pipeline: InterpolationPipeline, condition: Condition, params: DenoisingParams, drawn: Tensor
 ) -> Condition:
-    """The condition without text, image or both at the shares of `params`; `drawn` (B,) uniform in [0, 1)."""
+    """The condition with text, image or both dropped at the rates of `params`; `drawn` (B,) is uniform in [0, 1)."""
     if condition.tokens is None:
         return condition
     both = params.image_dropout
@@ -98,7 +98,7 @@ def drop_parts(
 
 
 def drop_control(condition: Condition, rate: float, draw: Callable[[], Tensor]) -> Condition:
-    """The condition without tracks for the share `rate`, where it has some; `draw` gives uniform numbers (B,)."""
+    """The condition with tracks dropped at `rate`, if it has any; `draw` returns uniform numbers (B,)."""
     if condition.control is None or not rate:
         return condition
     return exchange(condition, without_control(condition), (draw() < rate).tolist())
@@ -115,7 +115,7 @@ def exchange(condition: Condition, other: Condition, taken: Sequence[bool]) -> C
 def without_image(condition: Condition) -> Condition:
     """The condition with text and without image.
 
-    Where the two stand among the tokens is the family's affair; but tokens that are the same with and without the
+    The layout of the tokens depends on the family; tokens that are equal with and without the
     image are text.
     """
     if condition.tokens is None or condition.image_tokens is None or condition.null_tokens is None:
@@ -125,7 +125,7 @@ def without_image(condition: Condition) -> Condition:
 
 
 def pick(values: Tensor, frames: Tensor) -> Tensor:
-    """Per sample the frames listed in `frames` (B, k), from `values` (B, F, ...)."""
+    """The frames listed in `frames` (B, k) for each sample, from `values` (B, F, ...)."""
     rows = torch.arange(len(values), device=values.device)[:, None]
     return values[rows, frames.to(values.device)]
 
@@ -140,7 +140,7 @@ def some_frames(condition: Condition, frames: Tensor) -> Condition:
 
 
 def drawn_by_nothing(frames: Tensor, condition: Condition) -> Tensor:
-    """What stands there when a model adds nothing: the guide's blend, or the average of the keys; as `frames`."""
+    """The frames of a zero prediction: the guide's blend, or the average of the keys; shaped like `frames`."""
     if condition.guide is not None:
         return condition.guide.blend()[..., : frames.shape[-2], : frames.shape[-1]]
     start, end = keys_of(frames)
@@ -148,5 +148,5 @@ def drawn_by_nothing(frames: Tensor, condition: Condition) -> Tensor:
 
 
 def inner(values: Tensor, inner_only: bool = True) -> Tensor:
-    """(B, F, ...) without the two key frames, where there are others."""
+    """(B, F, ...) without the two key frames, if there are others."""
     return values[:, 1:-1] if inner_only and values.shape[1] > 2 else values

@@ -1,4 +1,5 @@
-"""The term on decoded frames: some in-betweens of each clip, decoded with gradient, against the true or taught ones."""
+"""The loss on decoded frames: some in-betweens of each clip, decoded with gradient, against the true or the
+teacher's."""
 
 from __future__ import annotations
 
@@ -27,10 +28,10 @@ class DecodedTerm:
     def __call__(
         self, estimate: Tensor, target: Tensor, step: Noised, batch: Batch, generators: Sequence[torch.Generator]
     ) -> tuple[Tensor, Tensor]:
-        """The term, and what drawing nothing scores on it."""
+        """The loss, and that of a zero prediction."""
         frames, condition = batch["frames"], step.condition
         chosen = random_places(frames.shape[1], self.params.frames, batch.get("known"), generators).to(frames.device)
-        # A decoder with references treats the first and the last frame as the keys: these are always decoded.
+        # A decoder with reference features treats the first and the last frame as keys, so these are always decoded.
         ends = chosen.new_tensor([0, frames.shape[1] - 1]).expand(len(chosen), 2)
         places = torch.cat([ends[:, :1], chosen, ends[:, 1:]], dim=1)
 
@@ -45,8 +46,8 @@ class DecodedTerm:
 
 
 def random_places(count: int, number: int, known: Tensor | None, generators: Sequence[torch.Generator]) -> Tensor:
-    """Indices (B, k) of at most `number` random in-betweens of `count` frames that count, in order of time, as the
-    decoder's temporal layers know frames."""
+    """Indices (B, k) of at most `number` random known in-betweens of `count` frames, in temporal order, as the
+    decoder's temporal layers expect."""
     places = inner(torch.arange(count)[None])[0]
     allowed = [places if known is None else places[known[row].cpu()[places]] for row in range(len(generators))]
     number = min(number, *(len(row) for row in allowed))

@@ -1,4 +1,4 @@
-"""Kind `denoise`: parts of a model learn the truth of its data."""
+"""Kind `denoise`: train components of a model on true frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .terms import LatentTerms
 
 
 def parts_learn(params: DenoiseParams, pipeline: InterpolationPipeline) -> DenoiserObjective:
-    """The objective of the denoiser, of what follows tracks, of the decoder, over all else frozen."""
+    """The objective of the denoiser, the ControlNet and the decoder, as selected; all else is frozen."""
     parts = pipeline.components
     if params.train_control and parts.get(CONTROL) is None:
         raise UsageError("objective.train_control needs a model with point control; this one has none.")
@@ -26,7 +26,7 @@ def parts_learn(params: DenoiseParams, pipeline: InterpolationPipeline) -> Denoi
         if params.train_control:
             parts[CONTROL].requires_grad_(True)
         if params.train_decoder:
-            # By way of the whole, which knows what of its decoder is never asked.
+            # Through the autoencoder, which knows the unused parameters of its decoder.
             parts["vae"].requires_grad_(True)
             for name, part in parts["vae"].named_children():
                 if name != "decoder":

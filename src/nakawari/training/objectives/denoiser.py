@@ -1,8 +1,8 @@
-"""One objective for all training on noisy latents: what learns × target × terms.
+"""One objective for all training on noisy latents: trained parameters × target × loss terms.
 
-The kinds of a recipe (`adapt`, `denoise`, `repair`, `imitate`, `few_step`) are names for choices of the three; each
-module's `build` makes the choice. Losses are written in x0 and noise through the family's process, so they are right
-whatever the denoiser answers with.
+The kinds of a recipe (`adapt`, `denoise`, `repair`, `imitate`, `few_step`) are names for combinations; each
+module's `build` makes one. Losses are written in x0 and noise through the family's process, so they are correct
+for any prediction type.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from .terms import LatentTerms
 
 @dataclass(frozen=True)
 class Learner:
-    """What of a pipeline learns.
+    """The trained parameters of a pipeline.
 
     Args:
-        begin: unfreezes or adds it; every network is frozen before.
-        save: writes it into an empty folder; None = the whole pipeline.
-        adapter: only an adapter learns: the base computes in training as afterwards.
-        condition: something learns that makes the condition.
-        over_base: validation shows what the base draws without the adapter, instead of what adding nothing draws.
+        begin: unfreezes or adds them; every network is frozen before.
+        save: writes them into an empty folder; None = the whole pipeline.
+        adapter: only an adapter is trained; the base stays in evaluation mode.
+        condition: a trained parameter influences the condition.
+        over_base: validation compares with the base without the adapter instead of with a zero prediction.
     """
 
     begin: Callable[[], None]
@@ -60,15 +60,15 @@ class Learner:
 
 @dataclass
 class Extras:
-    """What only some kinds have.
+    """Options of some kinds.
 
     Args:
-        sampling: how validation draws, in the words of a call.
+        sampling: arguments of the pipeline's call in validation.
         cache: of conditions and latents.
-        offload: networks that wait in the CPU's memory.
+        offload: networks offloaded to CPU memory.
         prior: a second loss on the base's own drawings.
         features: a loss on the blocks' outputs against the teacher's, with this weight.
-        watch: over the deviation of the student's latents.
+        watch: collapse detection on the student's latents.
     """
 
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -83,13 +83,13 @@ class DenoiserObjective(PipelineObjective):
     """The loss of a denoiser's estimate of clean latents, and of the frames that these decode to.
 
     Args:
-        params: shares of what is dropped, the pixel term.
+        params: dropout rates, the pixel term.
         pipeline: the model.
         learner, target, terms: the three choices.
         extras: see there.
 
-    A batch may hold `known` (B, F), False for frames without a true picture: they are left out of every loss. It may
-    hold `tracks`, (F, P, 2) for each clip, which families with point control are told.
+    A batch may hold `known` (B, F), False for frames without a true picture, which are excluded from every loss. It may
+    hold `tracks`, (F, P, 2) for each clip, the condition of families with point control.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class DenoiserObjective(PipelineObjective):
 
     @property
     def teacher(self) -> Teacher | None:
-        """Who is asked for the target, and stands in memory beside the student."""
+        """The teacher of the target, in memory beside the student."""
         return self.target.teacher
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
@@ -136,12 +136,12 @@ class DenoiserObjective(PipelineObjective):
         with features.watching():
             output = self._compared(batch, generators)
             error = weight * features.loss(len(generators))
-        # A student without any of the teacher's features is off by their whole energy.
+        # The relative error of zero features is 1.
         logs = dict(output.logs) | {"features": error.mean(), "baseline": output.logs["baseline"] + weight}
         return StepOutput(output.loss + error.mean(), logs, output.details)
 
     def _compared(self, batch: Batch, generators: Sequence[torch.Generator]) -> StepOutput:
-        """Noise a batch, ask the network, and compare its estimate with the target."""
+        """Add noise to a batch, evaluate the network, and compare its estimate with the target."""
         process = self.pipeline.process
         batch = marked(batch, self.target, lambda: rand(generators))
         step = self.noised(batch, generators)
@@ -163,7 +163,7 @@ class DenoiserObjective(PipelineObjective):
         return StepOutput(loss.mean(), logs, {"t": step.t, "loss": loss.detach(), "guided": step.guided})
 
     def noised(self, batch: Batch, generators: Sequence[torch.Generator]) -> Noised:
-        """Noise on the clean latents of a batch, and the condition, with its parts dropped at their rates."""
+        """The noised latents of a batch, and the condition with dropout applied."""
         guided = rand(generators) >= self.params.guide_dropout
         condition, x0 = self._encoded(batch, guided.tolist())
         condition = drop_parts(self.pipeline, condition, self.params, rand(generators))
@@ -176,7 +176,7 @@ class DenoiserObjective(PipelineObjective):
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generators: Sequence[torch.Generator]) -> None:
-        """Make the teacher's drawings that `forward` will want for this batch, where they are not there."""
+        """Make the missing drawings of the teacher that `forward` needs for this batch."""
         self.noised(marked(batch, self.target, lambda: rand(generators)), generators)
 
     def _encoded(self, batch: Batch, guided: Sequence[bool]) -> tuple[Condition, Tensor]:
@@ -196,7 +196,7 @@ class DenoiserObjective(PipelineObjective):
                 return condition, check("x0", self.pipeline.encode(batch["frames"], condition).float())
 
     def train(self, mode: bool = True) -> DenoiserObjective:
-        """As for every objective; where an adapter is all that learns, see `train_adapter`."""
+        """As for every objective; if only an adapter is trained, see `train_adapter`."""
         super().train(mode)
         if self.learner.adapter:
             train_adapter(self.networks, mode)
@@ -220,7 +220,7 @@ class DenoiserObjective(PipelineObjective):
             super().sample(batches, folder)
 
     def scores(self, held_out: HeldOut) -> dict[str, Tensor]:
-        """As elsewhere, with `psnr_teacher` where the target is the end of a teacher's path."""
+        """See the parent; adds `psnr_teacher` if the target is the end of the teacher's trajectory."""
         found = super().scores(held_out)
         if self.target.times is not None:
             found["psnr_teacher"] = middle_psnr(self.draw_taught(held_out), held_out.batch["frames"])
@@ -228,7 +228,7 @@ class DenoiserObjective(PipelineObjective):
 
     def draw(self, held_out: HeldOut) -> Tensor:
         how = self.extras.sampling
-        # A sampler that takes no eta is one that adds no noise.
+        # A sampler without eta adds no noise.
         dispensable = () if how.get("eta") else ("eta",)
         drawn = self.pipeline(
             condition=held_out.condition,
@@ -239,7 +239,7 @@ class DenoiserObjective(PipelineObjective):
         return drawn.frames * 2 - 1
 
     def draw_nothing(self, held_out: HeldOut) -> Tensor:
-        """What the base draws, for an adapter over it; else what stands there when nothing is added."""
+        """The base's frames for an adapter, otherwise those of a zero prediction."""
         if not self.over_base:
             return super().draw_nothing(held_out)
         return self._once("base", held_out, self._draw_base)
@@ -249,7 +249,7 @@ class DenoiserObjective(PipelineObjective):
             return self.draw(held_out)
 
     def draw_taught(self, held_out: HeldOut) -> Tensor:
-        """The clips as the teacher draws them; as `draw`."""
+        """The clips drawn by the teacher; as `draw`."""
         teacher = self.target.teacher
         return self._once(
             "teacher", held_out, lambda asked: self.pipeline.decode(teacher.draw(asked.batch), asked.condition)
@@ -270,7 +270,7 @@ class DenoiserObjective(PipelineObjective):
         return watch.judge(step, self._ratios)
 
     def observed(self) -> dict[str, float]:
-        """Deviation of the student's clean latents over the teacher's, by time, where this step was looked at."""
+        """Deviation of the student's clean latents over the teacher's, by timestep, if this step was checked."""
         return {f"deviation_{name}": ratio for name, ratio in self._ratios.items()}
 
     def _deviations(self, last: Noised) -> dict[str, float]:
@@ -285,7 +285,7 @@ class DenoiserObjective(PipelineObjective):
             )
 
     def save(self, folder: Path) -> None:
-        """What learnt, as `learner.save` writes it, or the whole pipeline."""
+        """Save the trained parameters by `learner.save`, or the whole pipeline."""
         if self.learner.save is None:
             super().save(folder)
         else:

@@ -1,13 +1,13 @@
 """Kind `few_step`: a student that gets from noise to a sample in one to a few steps (consistency distillation).
 
-f(x_t, t) is the clean sample at the end of the teacher's path through x_t. The student learns it from one rule: two
-neighbours on a path have the same end. Its target at x_t is its own answer, without gradient, at the point where one
-DDIM step of the teacher, with guidance, leads; at the end of the path it is the teacher's own clean estimate.
+f(x_t, t) is the clean sample at the end of the teacher's trajectory through x_t. Two adjacent points of a trajectory
+have the same end, so the student's target at x_t is its own prediction, without gradient, at the point that one guided
+DDIM step of the teacher reaches; at the end of the trajectory it is the teacher's own clean estimate.
 
-f is the process's own x0, `c_skip x_t + c_out output`: with velocity and EDM alike c_out vanishes with the noise, so
+f is the process's own x0, `c_skip x_t + c_out output`: for velocity and EDM c_out vanishes with the noise, so
 f(x_0, 0) = x_0 holds by construction (Song et al. 2023, eq. 5; Lu & Song 2025, section 3).
 
-Sources: Song et al. 2023 (consistency models, algorithm 2), Luo et al. 2023 (in latent space, with guidance folded in),
+Sources: Song et al. 2023 (consistency models, algorithm 2), Luo et al. 2023 (in latent space, with guidance distilled),
 Song & Dhariwal 2024 (the student itself instead of its average as target; pseudo-Huber distance).
 """
 
@@ -28,7 +28,7 @@ from .terms import LatentTerms
 
 
 def student_jumps(params: FewStepParams, pipeline: InterpolationPipeline, teacher: Teacher) -> DenoiserObjective:
-    """The objective of a denoiser, or of an adapter on it, towards a consistency function of the teacher's paths; the
+    """The objective of a denoiser, or of an adapter on it, trained to the consistency function of the teacher; the
     pipeline's calls take few steps from now on."""
     check_shared_latents(teacher, pipeline)
     path = pipeline.process.sampling_times(params.grid)
@@ -61,5 +61,5 @@ def student_jumps(params: FewStepParams, pipeline: InterpolationPipeline, teache
 def build(
     params: FewStepParams, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
 ) -> DenoiserObjective:
-    """The objective for any family with a consistency sampler; loads the teacher where none is given."""
+    """The objective for any family with a consistency sampler; loads the teacher if none is given."""
     return student_jumps(params, pipeline, teacher or Teacher.load(params))

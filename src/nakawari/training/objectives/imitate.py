@@ -1,11 +1,13 @@
-"""Kind `imitate`: a student learns to draw as its teacher, in fewer parameters.
+"""Kind `imitate`: train a student with fewer parameters to draw like its teacher.
 
 Two regimes, both written in x0 and noise through the family's process:
 
-- `drawings`: the student's clean latents, from noise on the teacher's own sampled drawing x_T, are decoded and held
-  against x_T: l1 |x' - x_T| + perceptual distance.
-- `answers`: student and teacher are asked at one shared time, noise and condition; besides the decoded frames, their
-  clean latents (smooth L1) and their noise (squared error) are compared. Made for teachers with an adapter at a scale.
+- `drawings`: the student's clean latents, from noise on the teacher's own sampled drawing x_T, are decoded and compared
+  with x_T: l1 |x' - x_T| + perceptual distance.
+- `answers`: student and teacher are evaluated at the same timestep, noise and condition; besides the decoded frames,
+their
+  clean latents (smooth L1) and their noise (squared error) are compared. Intended for teachers with an adapter at a
+  scale.
 
 Source of the two: a published distillation of ToonCrafter, whose weights 1.0, 0.5, 0.5, 0.25 are the defaults.
 Feature imitation: Romero et al. 2015.
@@ -29,7 +31,7 @@ from .terms import LatentTerms
 
 
 def denoiser_imitates(params: ImitateParams, pipeline: InterpolationPipeline, teacher: Teacher) -> DenoiserObjective:
-    """The objective of a student's denoiser; the teacher stands outside of the module."""
+    """The objective of a student's denoiser; the teacher is not part of the module."""
     check_shared_latents(teacher, pipeline)
     features = FeatureImitation(pipeline.denoiser, teacher.pipeline.denoiser) if params.features else None
 
@@ -40,7 +42,7 @@ def denoiser_imitates(params: ImitateParams, pipeline: InterpolationPipeline, te
         return choose(batch["true"], step.x0, lambda: taught)
 
     def drawn(batch: Batch, step: Noised) -> Tensor:
-        """The drawing itself; the teacher is asked where its features are wanted."""
+        """The drawing itself; the teacher is evaluated only if its features are needed."""
         if features is not None:
             teacher.denoise(step.noisy, step.t, step.condition)
         return step.x0
@@ -68,5 +70,5 @@ def denoiser_imitates(params: ImitateParams, pipeline: InterpolationPipeline, te
 def build(
     params: ImitateParams, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
 ) -> DenoiserObjective:
-    """The objective for any family; loads the teacher where none is given."""
+    """The objective for any family; loads the teacher if none is given."""
     return denoiser_imitates(params, pipeline, teacher or Teacher.load(params))

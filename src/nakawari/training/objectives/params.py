@@ -1,4 +1,4 @@
-"""Recipe keys of every kind of objective. They are known without the objectives, so that a wrong key costs nothing."""
+"""Recipe keys of every kind of objective, separate from the objectives so that a wrong key is found quickly."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Rate = float | None
 
 class DenoisingParams(ObjectiveParams):
     """Args:
-    weighting: the factor on the squared error of x0, one of native, x0, noise, min-snr, or a weighted sum of them.
-    inner_only: leave the two key frames out of the loss.
+    weighting: the weight of the squared error of x0, one of native, x0, noise, min-snr, or a weighted sum of them.
+    inner_only: exclude the two key frames from the loss.
     pixel: a loss on decoded frames, with gradient through the decoder; None = none.
-    last_time_share: share of samples at the noisiest time instead of a time drawn as the family trains: where few steps
-        decide everything and the noise tells nothing.
+    last_time_share: share of samples at the noisiest timestep instead of a random one: for models that draw in few
+        steps.
     guide_dropout: share of samples without motion guidance.
-    text_dropout, image_dropout: shares of samples without text, and without text and image.
+    text_dropout, image_dropout: shares of samples without text, and without both text and image.
     image_only_dropout: share of samples with text and without image.
-    control_dropout: share of samples without their tracks, where they have some.
-    sampling: how validation draws.
+    control_dropout: share of samples whose tracks are dropped.
+    sampling: sampling settings of validation.
     """
 
     weighting: Weighting | WeightParams = "native"
@@ -54,11 +54,9 @@ class DenoisingParams(ObjectiveParams):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        # A subclass may leave rates open (None) until it knows the family.
+        # A subclass may leave rates unset (None) until the family is known.
         if sum(rate or 0 for rate in (self.text_dropout, self.image_dropout, self.image_only_dropout)) > 1:
-            raise ValueError(
-                "text_dropout, image_dropout and image_only_dropout are shares of one whole, together at most 1"
-            )
+            raise ValueError("text_dropout, image_dropout and image_only_dropout add up to more than 1")
         return self
 
     @property
@@ -71,16 +69,16 @@ class AdaptParams(DenoisingParams):
     """Args:
     lora: the adapter.
     noise_l1: weight of the mean absolute error of the noise.
-    weighting: as in `DenoisingParams`, added to it; {} = no squared term.
-    guide_dropout, text_dropout, image_dropout, image_only_dropout: None = as the family was trained.
+    weighting: as in `DenoisingParams`, in addition; {} = no squared term.
+    guide_dropout, text_dropout, image_dropout, image_only_dropout: None = the family's own rates.
     prior: a loss on the base model's own drawings, against forgetting; None = none.
-    gradient_checkpointing: forget activations and compute them again: less memory, more time.
-    base_dtype: the frozen denoiser and towers in this precision; bf16 needs optim.mixed_precision bf16. With int8 the
-        denoiser's linear and convolution layers are packed (`nakawari.quantization`) and unpacked as they are used, and
-        the rest stays. Adapters are always float32.
-    cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
-    offload: what only makes conditions (towers, guide; the autoencoder, too, where there is no pixel term) waits in
-        the CPU's memory until a clip is encoded. For one GPU.
+    gradient_checkpointing: recompute activations in the backward pass: less memory, more time.
+    base_dtype: precision of the frozen denoiser and encoders; bf16 needs optim.mixed_precision bf16. With int8 the
+        denoiser's linear and convolution layers are packed (`nakawari.quantization`) and dequantized on use, and
+        the rest is unchanged. Adapters are always float32.
+    cache: a folder for latents and conditions, so that a repeated clip is not encoded again; None = none.
+    offload: keep networks that only compute conditions (encoders, guide; the autoencoder too, without a pixel term) in
+        CPU memory until a clip is encoded. For one GPU.
 
     The others as in `DenoisingParams`.
     """
@@ -102,13 +100,13 @@ class AdaptParams(DenoisingParams):
     @model_validator(mode="after")
     def _learns(self) -> Self:
         if not (self.noise_l1 or any(self.weights.values()) or self.pixel):
-            raise ValueError("nothing to learn from: noise_l1 and weighting are zero and there is no pixel term")
+            raise ValueError("there is no loss: noise_l1 and weighting are zero and there is no pixel term")
         if self.lora.decoder_rank and self.pixel is None:
-            raise ValueError("lora.decoder_rank needs a pixel term to learn from; give one, or set it to 0")
+            raise ValueError("lora.decoder_rank needs a pixel term; give one, or set it to 0")
         return self
 
     def with_rates_of(self, pipeline: InterpolationPipeline) -> Self:
-        """The same with the family's own rates where none are given."""
+        """The same with the family's own rates where they are unset."""
         rates = {
             f"{name}_dropout": pipeline.condition_dropout.get(name, 0.0)
             for name in ("guide", "text", "image", "image_only")
@@ -120,13 +118,14 @@ class AdaptParams(DenoisingParams):
 class AutoencodeParams(ObjectiveParams):
     """Args:
     pixel: the reconstruction loss.
-    latent_noise: noise of a level uniform in [0, this] is added to the latents, so that the decoder tolerates a
+    latent_noise: noise of a level uniform in [0, latent_noise] is added to the latents, so that the decoder tolerates a
         denoiser's errors.
-    latent_dropout: share of samples whose latents are zero: the decoder alone.
+    latent_dropout: share of samples whose latents are zero.
     guide_dropout: share of samples without motion guidance.
-    inner_only: leave the two key frames out of the loss.
-    latent_std: the standard deviation that the in-betweens' latents get, as the denoiser will see them, measured on
-        the held-out samples by each validation and written into the saved model's `scaling_factor`; None leaves it.
+    inner_only: exclude the two key frames from the loss.
+    latent_std: target standard deviation of the scaled latents of in-betweens, measured on
+        the held-out samples by each validation and written into the saved model's `scaling_factor`; None leaves it
+        unchanged.
     """
 
     kind: Literal["autoencode"] = "autoencode"
@@ -140,11 +139,11 @@ class AutoencodeParams(ObjectiveParams):
 
 class DenoiseParams(DenoisingParams):
     """Args:
-    train_denoiser: False leaves the denoiser as it is, for training point control alone.
-    train_control: what follows tracks learns, too.
-    train_decoder: the autoencoder's decoder learns too, from the pixel term.
+    train_denoiser: False freezes the denoiser, for training only point control.
+    train_control: train the ControlNet as well.
+    train_decoder: train the autoencoder's decoder as well, by the pixel term.
     gradient_checkpointing: forget the denoiser's activations and compute them again: less memory, more time.
-    cache: a folder for latents and conditions, so that a clip seen again is not encoded again; None = none.
+    cache: a folder for latents and conditions, so that a repeated clip is not encoded again; None = none.
 
     The others as in `DenoisingParams`.
     """
@@ -159,17 +158,17 @@ class DenoiseParams(DenoisingParams):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.train_decoder and self.pixel is None:
-            raise ValueError("train_decoder needs a pixel term to learn from")
+            raise ValueError("train_decoder needs a pixel term")
         if not (self.train_denoiser or self.train_control or self.train_decoder):
-            raise ValueError("nothing learns; set one of train_denoiser, train_control and train_decoder")
+            raise ValueError("nothing is trained; set one of train_denoiser, train_control and train_decoder")
         return self
 
 
 class FewSteps(RecipePart):
-    """How the student draws.
+    """Sampling settings of the student.
 
     Args:
-        steps: in validation, and where a call does not say.
+        steps: in validation, and default of a call.
     """
 
     steps: int = Field(4, ge=1)
@@ -179,7 +178,7 @@ class FewStepPixels(PixelTerm):
     """A loss on decoded frames.
 
     Args:
-        against: the true frames, or what the student's target decodes to.
+        against: the true frames, or the decoded target of the student.
     """
 
     against: Literal["truth", "target"] = "truth"
@@ -187,19 +186,19 @@ class FewStepPixels(PixelTerm):
 
 class FewStepParams(DenoisingParams, TeacherParams):
     """Args:
-    lora: the student is its base with this adapter ("turbo adapter"); None = the whole denoiser learns.
-    grid: how many times there are on a path; the teacher goes from each to the next in one DDIM step. A multiple of
-        the steps that the student is to take: its sampler then stands where it was trained.
-    guidance: scale of the teacher's guidance, which the student learns by heart; 1 = none.
+    lora: the student is its base with this adapter ("turbo adapter"); None = the whole denoiser is trained.
+    grid: number of timesteps on a trajectory; the teacher goes from each to the next in one DDIM step. Must be a
+        multiple of the student's steps, so that its sampler uses trained timesteps.
+    guidance: scale of the teacher's guidance, which is distilled into the student; 1 = none.
     guidance_rescale: 0 to 1, as in the family's sampler.
     huber: the distance of latents is sqrt(e^2 + huber^2) - huber, quadratic below and linear above this error;
         None = squared error.
-    weighting: factor on that distance, by the names of `DenoisingParams`.
+    weighting: weight of that distance, by the names of `DenoisingParams`.
     pixel: adds a loss on decoded frames.
-    sampling: the steps that the student is for.
+    sampling: the student's sampling settings.
 
-    The others as in `DenoisingParams` and `TeacherParams`. `teacher_sampling` is how the teacher draws the pictures
-    that validation compares with.
+    The others as in `DenoisingParams` and `TeacherParams`. `teacher_sampling`: sampling of the teacher's pictures
+    for comparison in validation.
     """
 
     kind: Literal["few_step"] = "few_step"
@@ -226,12 +225,12 @@ class ImitateParams(TeacherParams, DenoisingParams):
     regime: `drawings` (regime A) or `answers` (regime B).
     pixel: on decoded frames, against the teacher's; None = none.
     smooth_l1: weight of the smooth L1 distance of clean latents; None = 0 for drawings, 0.5 for answers.
-    weighting: as in `DenoisingParams`, added; None = nothing for drawings, 0.25 of `noise` for answers, which is
+    weighting: as in `DenoisingParams`, in addition; None = none for drawings, 0.25 of `noise` for answers, which is
         0.25 |noise' - noise_T|^2.
-    features: weight of the relative squared error of the blocks' outputs that student and teacher have in one shape.
-    truth: share of samples that learn from the true frames instead of the teacher.
-    cache: where drawings are kept; None = each is made when it is wanted, which suits a teacher of one step.
-    watch: over the latents' variance.
+    features: weight of the relative squared error of the outputs of blocks with the same shape in student and teacher.
+    truth: share of samples trained on the true frames instead of the teacher.
+    cache: a folder for drawings; None = each is made when it is needed, which suits a teacher of one step.
+    watch: collapse detection on the latents.
 
     The others as in `DenoisingParams`, `TeacherParams`.
     """
@@ -249,7 +248,7 @@ class ImitateParams(TeacherParams, DenoisingParams):
     @model_validator(mode="after")
     def _learns(self) -> Self:
         if not (self.latent_weight or any(self.weights.values()) or self.pixel or self.features):
-            raise ValueError("nothing to learn from: give a pixel term, smooth_l1, weighting or features a weight")
+            raise ValueError("there is no loss: give a pixel term, smooth_l1, weighting or features a weight")
         return self
 
     @property
@@ -269,7 +268,7 @@ class RepairParams(TeacherParams, AdaptParams):
     """Args:
     teacher: the full-precision model that the base was quantized from.
 
-    The others as in `AdaptParams`; a pixel term still looks at the true frames.
+    The others as in `AdaptParams`; a pixel term still compares with the true frames.
     """
 
     kind: Literal["repair"] = "repair"  # type: ignore[assignment]
@@ -283,4 +282,4 @@ PARAMS: dict[str, type[ObjectiveParams]] = {
     "imitate": ImitateParams,
     "repair": RepairParams,
 }
-"""Value of `objective.kind` -> what such a recipe may set."""
+"""Value of `objective.kind` -> parameters of such a recipe."""

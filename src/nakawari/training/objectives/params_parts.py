@@ -1,4 +1,4 @@
-"""Parts that the keys of several objectives have in common."""
+"""Keys shared by several objectives."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Perceptual = Literal["none", "st-lpips", "lpips-vgg", "lpips-alex"]
 
 class LoraParams(RecipePart):
     """Args:
-    target: a preset of the family by name, or a regular expression over the denoiser's module names; of what it
-        matches, linear and convolution layers are adapted.
-    rank: width of the adapter.
+    target: a preset of the family by name, or a regular expression over the denoiser's module names; matching
+        linear and convolution layers are adapted.
+    rank: rank of the adapter.
     alpha: the adapter's output is multiplied by alpha / rank; None = rank.
     dropout: share of the adapter's inputs set to zero in training.
-    init: how the inner matrix starts; the outer one starts at zero. What PEFT has beside these changes the base.
+    init: initialisation of the inner matrix; the outer one starts at zero. Other initialisations of PEFT change the
+        base.
     rslora: multiply by alpha / sqrt(rank) instead (Kalajdzievski 2023).
-    dora: learn each output's magnitude apart (Liu et al. 2024).
-    decoder_rank: width of a second adapter, on the linear layers and the convolutions within a frame of the
-        autoencoder's decoder; it learns from the pixel term. 0 = none. For models whose decoder decides much of what
-        is seen.
+    dora: train each output's magnitude separately (Liu et al. 2024).
+    decoder_rank: rank of a second adapter, on the linear layers and the spatial convolutions of the
+        autoencoder's decoder, trained by the pixel term. 0 = none. For models that are limited by their decoder.
     """
 
     target: str = "cross-attention"
@@ -40,15 +40,15 @@ class PixelParams(RecipePart):
     """The loss between drawn and true frames: l1 * mean absolute error + l2 * mean squared error
     + log_l2 * log10(mean squared error + log_floor) + perceptual_weight * perceptual distance.
 
-    Squared error looks at what moved, in the clips where most is wrong. Its logarithm is PSNR: a clip that is nearly
-    right counts as much as a hopeless one, so noise on a held background costs. The floor keeps it finite, and clips
-    that are better than it from ruling over the others; frames span 2, so 4e-5 is 50 dB and 2e-3 is 33 dB.
+    The squared error is dominated by moving parts of the worst clips. Its logarithm corresponds to PSNR: a nearly
+    correct clip counts as much as a bad one, so noise on a held background is penalised. The floor keeps it finite and
+    limits the weight of clips better than it; frames span 2, so 4e-5 is 50 dB and 2e-3 is 33 dB.
 
     Args:
         l1: weight of the mean absolute error.
         l2: weight of the mean squared error.
-        log_l2: weight of its logarithm, which is PSNR.
-        log_floor: is added before the logarithm; clips better than this do not count more.
+        log_l2: weight of its logarithm, which corresponds to PSNR.
+        log_floor: added before the logarithm; limits the weight of better clips.
         perceptual: the perceptual distance.
         perceptual_weight: its weight.
     """
@@ -66,7 +66,7 @@ class PixelTerm(PixelParams):
 
     Args:
         weight: of the pixel loss.
-        frames: how many random in-betweens of each clip are decoded.
+        frames: number of random in-betweens of each clip to decode.
     """
 
     weight: float = Field(gt=0)
@@ -74,10 +74,10 @@ class PixelTerm(PixelParams):
 
 
 class Sampling(RecipePart):
-    """How validation draws.
+    """Sampling settings of validation.
 
     Args:
-        steps: of sampling.
+        steps: sampling steps.
         guidance: scale; 1 = none.
         eta: noise of the sampler; 0 = DDIM.
     """
@@ -87,14 +87,14 @@ class Sampling(RecipePart):
     eta: float = Field(0.0, ge=0)
 
     def words(self) -> dict[str, Any]:
-        """The same in the words of a pipeline's call."""
+        """The settings as arguments of a pipeline's call."""
         return {"num_inference_steps": self.steps, "guidance_scale": self.guidance, "eta": self.eta}
 
 
 class PriorParams(RecipePart):
     """Args:
-    weight: of the loss on these clips beside that on the show.
-    clips: how many different ones there are; their keys are from synthetic scenes.
+    weight: of the loss on these clips, relative to that on the show.
+    clips: number of different clips; their keys are from synthetic scenes.
     steps: sampling steps of a drawing.
     """
 
@@ -104,10 +104,10 @@ class PriorParams(RecipePart):
 
 
 class TeacherSampling(RecipePart):
-    """How the teacher draws.
+    """Sampling settings of the teacher.
 
     Args:
-        steps: of sampling.
+        steps: sampling steps.
         guidance: scale; None = the family's own.
         eta: noise of the sampler; 0 = DDIM.
     """
@@ -118,11 +118,11 @@ class TeacherSampling(RecipePart):
 
 
 class TeacherParams(RecipePart):
-    """Keys of every objective that learns from a teacher.
+    """Keys of every objective with a teacher.
 
     Args:
         teacher: a variant, `BASE[+ADAPTER@SCALE][:PRECISION]`.
-        teacher_sampling: how it draws, where its drawings are wanted.
+        teacher_sampling: its sampling settings, if its drawings are needed.
     """
 
     teacher: str
@@ -131,10 +131,10 @@ class TeacherParams(RecipePart):
 
 class WatchParams(RecipePart):
     """Args:
-    every: steps between two looks.
-    band: the factor up or down that the deviation may lie from the teacher's; 2^0.5 is half or twice the variance.
-    start: steps without stopping; looks before this one are only logged.
-    patience: so many looks outside the band in a row stop the run; 0 = only log.
+    every: steps between two checks.
+    band: allowed factor between the deviation and the teacher's, up or down; 2^0.5 is half or twice the variance.
+    start: steps without stopping; earlier checks are only logged.
+    patience: number of checks in a row outside the band that stop the run; 0 = only log.
     """
 
     every: int = Field(50, ge=1)

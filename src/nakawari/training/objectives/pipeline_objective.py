@@ -1,4 +1,4 @@
-"""What the objectives share that train parts of a pipeline and save the whole of it."""
+"""Base class of the objectives that train parts of a pipeline: validation, samples, saving."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .pixels import mean_scores, middle_psnr, write_comparison
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A held-out batch with its condition, which is computed once for all that is drawn from it.
+    """A held-out batch with its condition, computed once for all drawings.
 
     Args:
-        batch: true clips and what is known of them.
+        batch: true clips and their metadata.
         condition: of the batch, with or without motion guidance.
-        generators: one per sample, as the condition left them.
+        generators: one per sample, in their state after the condition.
     """
 
     batch: Batch
@@ -49,14 +49,14 @@ class PipelineObjective(Objective):
         self.networks = nn.ModuleDict(networks).requires_grad_(False)
 
     nothing = "nothing added"
-    """What `draw_nothing` draws, in words."""
+    """Label of the frames of `draw_nothing`."""
 
     @abstractmethod
     def draw(self, held_out: HeldOut) -> Tensor:
-        """The clips of a batch as the model draws them for validation, (B, F, 3, H, W) in [-1, 1]."""
+        """The clips of a batch drawn by the model for validation, (B, F, 3, H, W) in [-1, 1]."""
 
     def draw_nothing(self, held_out: HeldOut) -> Tensor:
-        """The clips as they would stand if what is trained added nothing; as `draw`."""
+        """The clips of a zero prediction; as `draw`."""
         return drawn_by_nothing(held_out.batch["frames"], held_out.condition)
 
     @torch.no_grad()
@@ -84,7 +84,7 @@ class PipelineObjective(Objective):
 
     @torch.no_grad()
     def sample(self, batches: Sequence[Batch], folder: Path) -> None:
-        """A picture and a GIF per batch: truth, what adding nothing draws, what was trained."""
+        """A picture and a GIF per batch: truth, zero prediction or base, trained."""
         for number, batch in enumerate(batches):
             held_out = self.held_out(batch)
             drawn = {self.nothing: self.draw_nothing(held_out), "trained": self.draw(held_out)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .params_parts import PixelParams
 
 COMPARISON_FPS = 4
-"""Slow enough to see each frame."""
+"""Frame rate of the GIF, slow enough to see each frame."""
 
 
 class PixelLoss(nn.Module):

@@ -1,6 +1,6 @@
-"""Prior preservation: the base model's own drawings as training data, so that adapting forgets less.
+"""Prior preservation: the base model's own drawings as training data, against forgetting.
 
-Source: Ruiz et al. 2023 (DreamBooth), with key frames in the place of class prompts.
+Source: Ruiz et al. 2023 (DreamBooth), with key frames instead of class prompts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .params_parts import PriorParams
 
 
 class Prior:
-    """Draws each clip once, when it is first wanted, with the adapter switched off."""
+    """Draws each clip once, on first use, with the adapter disabled."""
 
     def __init__(self, params: PriorParams, pipeline: InterpolationPipeline, seed: int) -> None:
         self.params, self.pipeline, self.seed = params, pipeline, seed

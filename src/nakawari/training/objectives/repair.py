@@ -1,8 +1,8 @@
-"""Kind `repair`: a low-rank adapter on a quantized base gives back what rounding took.
+"""Kind `repair`: train a low-rank adapter on a quantized base to correct quantization errors.
 
-Quantization-aware fine-tuning with the real thing: the base is packed, frozen and rounded as it will be in use, and
-the adapter learns to answer as the full-precision parent at the same noise, time and condition (the idea of QLoRA,
-Dettmers et al. 2023, with the parent in the place of the data).
+The base is packed, frozen and rounded exactly as in use, and the adapter is trained to match the full-precision
+parent at the same noise, timestep and condition (the idea of QLoRA, Dettmers et al. 2023, with the parent instead of
+the data).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .targets import Target, teacher_estimate
 def adapter_repairs(
     params: RepairParams, pipeline: InterpolationPipeline, teacher: Teacher, seed: int = 0
 ) -> DenoiserObjective:
-    """The objective of an adapter that learns a teacher's clean latents. Raises `UsageError` for a base in full."""
+    """The objective of an adapter trained on a teacher's clean latents. Raises `UsageError` for an unquantized base."""
     if not packed_layers(pipeline.denoiser):
         raise UsageError("The objective repair is for a quantized base; set model.base to one, such as mini:int4.")
     check_shared_latents(teacher, pipeline)
@@ -32,5 +32,5 @@ def adapter_repairs(
 def build(
     params: RepairParams, pipeline: InterpolationPipeline, recipe: Recipe, teacher: Teacher | None = None
 ) -> DenoiserObjective:
-    """The objective for any family; loads the teacher where none is given."""
+    """The objective for any family; loads the teacher if none is given."""
     return adapter_repairs(params, pipeline, teacher or Teacher.load(params), recipe.seed)

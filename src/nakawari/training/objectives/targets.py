@@ -1,4 +1,4 @@
-"""What the clean latents of an estimate are compared with: the truth, or what a teacher says of them."""
+"""Targets of the clean latents: the truth, or a teacher's prediction."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .base import Batch
 
 
 class Noised(NamedTuple):
-    """A noised batch: x_t = `noisy`, made of `x0` and `noise` (B, F, C, h, w), at times `t` (B,); `guided` (B,), where
-    the condition has motion guidance."""
+    """A noised batch: x_t = `noisy`, made of `x0` and `noise` (B, F, C, h, w), at times `t` (B,); `guided` (B,):
+    samples with motion guidance."""
 
     condition: Condition
     x0: Tensor
@@ -31,15 +31,15 @@ class Noised(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """What a step learns from.
+    """The target of a training step.
 
     Args:
-        latents: (batch, noised batch) -> the clean latents (B, F, C, h, w) that the estimate should be.
-        teacher: who is asked for them, and whose drawings validation shows.
-        drawings: the teacher's drawings, which then take the place of the true latents.
-        truth: share of samples that learn from the true frames instead of the teacher; None = none is drawn.
+        latents: (batch, noised batch) -> target of the clean latents (B, F, C, h, w).
+        teacher: computes them, and draws the comparison in validation.
+        drawings: the teacher's drawings, which then replace the true latents.
+        truth: share of samples trained on the true frames instead of the teacher; None = not sampled.
         true_frames: with `truth` None, whether the pixel term compares with the true frames or the decoded target.
-        times: the times to choose from, noisiest first; None = as the family trains.
+        times: the timesteps to choose from, noisiest first; None = the family's distribution.
     """
 
     latents: Callable[[Batch, Noised], Tensor]
@@ -56,7 +56,7 @@ def true_latents(batch: Batch, step: Noised) -> Tensor:
 
 
 def teacher_estimate(pipeline: InterpolationPipeline, teacher: Teacher, step: Noised) -> Tensor:
-    """What a teacher makes of the same noisy latents."""
+    """A teacher's clean estimate from the same noisy latents."""
     answer = teacher.denoise(step.noisy, step.t, step.condition)
     return pipeline.process.x0(answer, step.noisy, step.t).to(step.x0)
 
@@ -65,10 +65,10 @@ def teacher_estimate(pipeline: InterpolationPipeline, teacher: Teacher, step: No
 def end_of_path(
     pipeline: InterpolationPipeline, teacher: Teacher, path: Tensor, guidance: Guidance, step: Noised
 ) -> Tensor:
-    """Where the teacher's path through x_t ends, as far as teacher and student know (consistency distillation).
+    """The consistency-distillation estimate of the end of the teacher's trajectory through x_t.
 
-    One DDIM step of the teacher, with guidance, leads to the next time of `path`; the student's own estimate there is
-    the target, and at the end of the path the teacher's.
+    One guided DDIM step of the teacher leads to the next timestep of `path`; the student's own estimate there is
+    the target, and at the end of the trajectory the teacher's.
     """
     process, noisy, t = pipeline.process, step.noisy, step.t
     path = path.to(t.device)
@@ -82,7 +82,7 @@ def end_of_path(
 
 
 def guided_answer(pipeline: InterpolationPipeline, teacher: Teacher, guidance: Guidance, step: Noised) -> Tensor:
-    """The teacher's answer with its guidance."""
+    """The teacher's output with guidance."""
     branches = [step.condition]
     if not guidance.off and step.condition.null_tokens is not None:
         branches.append(pipeline.unconditional(step.condition))
@@ -90,18 +90,18 @@ def guided_answer(pipeline: InterpolationPipeline, teacher: Teacher, guidance: G
 
 
 def marked(batch: Batch, target: Target, drawn: Callable[[], Tensor]) -> dict[str, object]:
-    """The batch with `true` (B,), which samples learn from the true frames; `drawn` gives uniform numbers (B,)."""
+    """The batch with `true` (B,), the samples trained on true frames; `drawn` returns uniform numbers (B,)."""
     if target.truth is None:
         return {**batch, "true": torch.full((len(batch["frames"]),), target.true_frames)}
     true = drawn() < target.truth
     found = {**batch, "true": true}
-    if batch.get("known") is not None:  # of a drawing every frame counts
+    if batch.get("known") is not None:  # every frame of a drawing counts
         found["known"] = batch["known"] | ~true[:, None].to(batch["known"].device)
     return found
 
 
 def choose(true: Tensor, truth: Tensor, other: Callable[[], Tensor]) -> Tensor:
-    """Per sample (B, ...) the truth where `true`, else the other, which is made only where it is needed."""
+    """Per sample (B, ...) the truth where `true`, otherwise `other`, which is computed only if needed."""
     if true.all():
         return truth
     column = true.to(truth.device).reshape(-1, *[1] * (truth.ndim - 1))
@@ -111,7 +111,8 @@ def choose(true: Tensor, truth: Tensor, other: Callable[[], Tensor]) -> Tensor:
 def random_times(
     pipeline: InterpolationPipeline, times: Tensor | None, last_share: float, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """One time per sample, (B,): from `times`, or as the family trains; the noisiest for the share `last_share`."""
+    """One timestep per sample, (B,): from `times`, or the family's distribution; the noisiest for the share
+    `last_share`."""
     process = pipeline.process
     if times is None:
         t = torch.cat([process.training_times(1, generator) for generator in generators])

@@ -1,4 +1,4 @@
-"""The terms of a loss on clean latents, as flat functions: each gives one value per sample, (B,)."""
+"""Loss terms on clean latents: each function returns one value per sample, (B,)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Weights = Mapping[Weighting, float]
 
 @dataclass(frozen=True)
 class LatentTerms:
-    """How far an estimate of clean latents is from its target: a sum of terms, those of weight zero left out.
+    """Distance of an estimate of clean latents from its target: a sum of the terms with nonzero weight.
 
     Args:
         noise_l1: weight of |noise' - noise|.
-        weights: factors on the squared error of x0 (or on the Huber distance), by the names of `Process.loss_weight`.
-        huber: takes sqrt(e^2 + huber^2) - huber in the place of the squared error.
+        weights: weights of the squared error of x0 (or on the Huber distance), by the names of `Process.loss_weight`.
+        huber: use sqrt(e^2 + huber^2) - huber instead of the squared error.
         smooth_l1: weight of the smooth L1 distance.
-        inner_only: leave the two key frames out.
+        inner_only: exclude the two key frames.
     """
 
     noise_l1: float = 0.0
@@ -36,7 +36,7 @@ class LatentTerms:
     def __call__(
         self, process: Process, estimate: Tensor, target: Tensor, t: Tensor, known: Tensor | None = None
     ) -> Tensor:
-        """Estimate and target (B, F, C, h, w), times (B,), frames that count (B, F) -> loss (B,)."""
+        """Estimate and target (B, F, C, h, w), times (B,), mask of known frames (B, F) -> loss (B,)."""
         loss = estimate.new_zeros(len(estimate))
         if self.noise_l1:
             error = noise_error(process, estimate, target, t)
@@ -52,18 +52,18 @@ class LatentTerms:
 
 
 def noise_error(process: Process, estimate: Tensor, target: Tensor, t: Tensor) -> Tensor:
-    """|noise' - noise| by value: both noises make the same x_t, so it is sqrt(SNR) |x0' - x0|."""
+    """|noise' - noise| elementwise: both belong to the same x_t, so it is sqrt(SNR) |x0' - x0|."""
     root = process.snr(t).sqrt().to(target).reshape(-1, *[1] * (target.ndim - 1))
     return root * (estimate - target).abs()
 
 
 def weight_at(process: Process, t: Tensor, weights: Weights) -> Tensor:
-    """The factor on the squared error at times `t`, (B,)."""
+    """The weight of the squared error at times `t`, (B,)."""
     return sum(share * process.loss_weight(t, name) for name, share in weights.items())
 
 
 def frame_mean(values: Tensor, known: Tensor | None, inner_only: bool) -> Tensor:
-    """(B, F, ...) -> (B,), over the frames that count."""
+    """(B, F, ...) -> (B,), the mean over the known frames."""
     values = inner(values, inner_only)
     if known is None:
         return values.flatten(1).mean(1)

@@ -1,4 +1,4 @@
-"""Runs inside Krita: makes a layer of three key frames, draws its gaps with the plug-in, writes down what is where."""
+"""Runs inside Krita: makes a layer of three key frames, draws its gaps with the plug-in, and records the result."""
 
 import json
 import os
@@ -28,14 +28,14 @@ def drawn(centre):
 
 
 def settle(milliseconds):
-    """Let Krita handle what is waiting."""
+    """Let Krita process pending events."""
     loop = QEventLoop()
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec_()
 
 
 class Test(Extension):
-    """Begins when the first window is there."""
+    """Starts when the first window exists."""
 
     def setup(self):
         """Called by Krita."""
@@ -77,11 +77,11 @@ class Test(Extension):
             self.write(error=traceback.format_exc())
 
     def tick(self):
-        """Counts while the command runs: a program that froze would not."""
+        """Counts while the command runs, which a frozen program would not."""
         self.ticks += 1
 
     def end(self):
-        """Write down where frames stand and what they show."""
+        """Record the frames' times and content."""
         try:
             self.document.waitForDone()
             layers = {node.name(): node for node in self.document.topLevelNodes() if node.animated()}
@@ -104,12 +104,12 @@ class Test(Extension):
             self.write(error=traceback.format_exc())
 
     def picture(self):
-        """The window as it looks now."""
+        """A screenshot of the window."""
         Krita.instance().activeWindow().qwindow().grab().save(str(FOLDER / "window.png"))
         self.write(**self.found)
 
     def write(self, **found):
-        """Write what was found and close Krita."""
+        """Write the results and close Krita."""
         (FOLDER / "found.json").write_text(json.dumps(found))
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The accelerator of a run: accelerate's account of devices, processes and precision."""
+"""The accelerator of a run: accelerate's devices, processes and precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..processes import on_cpu
 from .trackers import check_installed
 
 _ASKS = "ACCELERATE_USE_FSDP"
-"""What `accelerate launch` sets for its processes where the configuration asks for FSDP."""
+"""Environment variables that `accelerate launch` sets for an FSDP configuration."""
 _UNREAD = {
     "FSDP_OFFLOAD_PARAMS": "fsdp_offload_params",
     "FSDP_ACTIVATION_CHECKPOINTING": "fsdp_activation_checkpointing (objective.gradient_checkpointing does it)",
@@ -23,7 +23,7 @@ _UNREAD = {
 
 
 def make_accelerator(mixed_precision: str, trackers: Sequence[str], logs: Path) -> Accelerator:
-    """The accelerator of one run, in a process that may have had others.
+    """The accelerator of one run, in a process that may have had earlier ones.
 
     Args:
         trackers: who is told of every step.
@@ -48,7 +48,7 @@ def make_accelerator(mixed_precision: str, trackers: Sequence[str], logs: Path) 
 
 
 def check_whole_weights(kind: DistributedType) -> None:
-    """Raise `UsageError` for ways to split the weights among processes that checkpoints here cannot save."""
+    """Raise `UsageError` for sharding methods that checkpoints do not support."""
     if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
         raise UsageError(
             f"Under {kind.value} checkpoints here cannot save the weights; launch with recipes/cluster/fsdp.yaml, "
@@ -57,7 +57,7 @@ def check_whole_weights(kind: DistributedType) -> None:
 
 
 def launched_sharded() -> bool:
-    """Whether `accelerate launch` was told to use FSDP. Raises `UsageError` for what of its settings is not ours."""
+    """Whether `accelerate launch` uses FSDP. Raises `UsageError` for unsupported FSDP settings."""
     if not parse_flag_from_env(_ASKS):
         return False
     if os.environ.get("FSDP_VERSION", "1") != "2":

@@ -1,4 +1,4 @@
-"""The weights that learn, as one process holds them: whole, or its slices (see `sharding`)."""
+"""The trained weights held by one process: complete, or its shards (see `sharding`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Learning:
-    """Weights that this process holds whole.
+    """Weights that this process holds completely.
 
     Args:
         parameters: name -> what the optimizer moves; not in the names: a slash.
@@ -21,22 +21,22 @@ class Learning:
         self.parameters = dict(parameters)
 
     def shape(self, name: str) -> torch.Size:
-        """The shape of the whole weight."""
+        """The shape of the complete weight."""
         return self.parameters[name].shape
 
     def take_gradients(self) -> None:
-        """Put onto the parameters what backward passes have left; before anything is done with gradients."""
+        """Collect the gradients of the backward passes on the parameters; call it before using gradients."""
 
     def clip(self, accelerator: Accelerator, limit: float) -> float:
-        """Clip all gradients to a norm of `limit` together; returns the norm before."""
+        """Clip the total gradient norm to `limit`; returns the norm before clipping."""
         return float(accelerator.clip_grad_norm_(self.parameters.values(), limit))
 
     def share(self, name: str, tensor: Tensor) -> Tensor:
-        """Of a whole tensor that belongs to a parameter, what this process holds."""
+        """This process's shard of a parameter's complete tensor."""
         return tensor
 
     def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Whole tensors of what all processes hold, in the first process; each has to ask.
+        """Gather complete tensors in the first process; every process must call it.
 
         Args:
             tensors: of the parameters, as `NAME` or `NAME/WHAT`.
@@ -45,5 +45,5 @@ class Learning:
 
     @contextmanager
     def put_together(self) -> Iterator[None]:
-        """In the first process all networks are whole inside the block, to be saved; each has to enter."""
+        """Make all networks complete in the first process inside the block, for saving; every process must enter it."""
         yield

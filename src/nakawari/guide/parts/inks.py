@@ -1,4 +1,4 @@
-"""The paints of lines, found as what, mixed with the areas round them, explains the pixels that areas alone do not."""
+"""Find the colours of lines: inks explain, mixed with adjacent areas, the pixels that areas alone do not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ RINGING = 36.0
 """A colour this close to an adjacent area is overshoot of sharp resampling, not an ink."""
 MOST_INKS = 6
 EXACT = 1.0
-"""What a pixel of just its colour counts for an ink beside one that it explains in a mixture."""
+"""Weight of a pixel of exactly the ink's colour, relative to one explained by a mixture."""
 MUCH = 0.5
-"""Share of a colour in a mixture from which that may be taken for it."""
+"""Minimum share of a colour in a mixture to count the mixture as that colour."""
 SAMPLED = 1500
 """Number of unexplained pixels used to find inks."""
 MOST_SPECKS = 4
@@ -24,13 +24,13 @@ LEAST_SPECK = 3
 
 @dataclass(frozen=True)
 class Ink:
-    """The paint of lines.
+    """The colour of lines.
 
     Args:
         paint: (4,)
-        count: pixels that it explains.
-        exact: pixels of just this colour.
-        beside: (N, 4) paints of the areas beside those.
+        count: number of explained pixels.
+        exact: number of pixels of exactly this colour.
+        beside: (N, 4) colours of the areas beside those.
     """
 
     paint: np.ndarray
@@ -39,14 +39,14 @@ class Ink:
     beside: np.ndarray
 
     def joined(self, other: Ink) -> Ink:
-        """The same ink as two keys show it: the paint is that of more pixels."""
+        """Merge the same ink of two keys; the colour is that with more pixels."""
         paint = other.paint if other.exact > self.exact else self.paint
         beside = np.concatenate([self.beside, other.beside])
         return Ink(paint, self.count + other.count, max(self.exact, other.exact), beside)
 
 
 def inks_in(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, left: np.ndarray) -> list[Ink]:
-    """The inks: colours that, mixed with the areas round them, explain most of what areas alone cannot."""
+    """The inks: colours that, mixed with adjacent areas, explain most of the pixels that areas alone do not."""
     ys, xs = np.nonzero(left > KNOWN)
     step = max(1, len(ys) // SAMPLED)
     ys, xs, far = ys[::step], xs[::step], left[ys, xs][::step]
@@ -85,9 +85,9 @@ def _purest(paint: np.ndarray, pool: np.ndarray, ink: np.ndarray) -> np.ndarray:
 
 
 def unmixed(inks: list[Ink], paints: np.ndarray) -> np.ndarray:
-    """Paints (N, 4) of inks without those that are a stronger one mixed with what lies beside: a line beside no area.
+    """Ink colours (N, 4) without mixtures of a stronger ink with an adjacent area.
 
-    `paints` are of all areas.
+    `paints`: colours of all areas.
     """
     kept: list[np.ndarray] = []
     for ink in inks:
@@ -122,7 +122,7 @@ def _explained(pool: np.ndarray, ink: np.ndarray, near: np.ndarray) -> np.ndarra
 
 
 def specks_in(left: np.ndarray, inks: np.ndarray) -> np.ndarray:
-    """The paints (N, 4) of what is too small for a pixel of one colour and lies within lines, as the pupil of an eye.
+    """Colours (N, 4) of specks within lines that are too small for a pixel of pure colour, such as the pupil of an eye.
 
     `left` are the colours (M, 4) that areas and inks do not explain. A speck is the most foreign of them if it, mixed
     with the first ink, explains another.

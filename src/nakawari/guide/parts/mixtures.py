@@ -52,7 +52,7 @@ def mixtures(
 
 
 def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """(N, 5): a mixed pixel's three nearest areas, the picture's first ink, and another ink near; -1 for none."""
+    """(N, 5): a mixed pixel's three nearest areas, the image's first ink, and another nearby ink; -1 for none."""
     reach = [(dy, dx) for dy in range(-NEAR - 1, NEAR + 2) for dx in range(-NEAR - 1, NEAR + 2) if dy or dx]
     reach.sort(key=lambda step: step[0] ** 2 + step[1] ** 2)
     padded = np.pad(pure, NEAR + 1, constant_values=-1)

@@ -359,3 +359,14 @@ def test_a_limb_that_one_key_half_hides_is_turned_and_not_squashed() -> None:
         return picture(behind, (box(x, 50), RED), (bar(x - 4, 55, 90, length=30), BLUE))
 
     assert wrong(middle(pose(0), pose(1)), pose(0.5)) < 120
+
+
+def test_film_that_optical_flow_explains_is_left_to_the_model() -> None:
+    start, end = (picture((ball(60 + 6 * t, 50), RED), (box(110, 50), BLUE)) for t in (0, 1))
+    assert draw(start, end, [0.5]) is not None
+    noise = np.random.default_rng(0).integers(-1, 2, (2, 100, 160, 1))
+    noisy = [
+        np.clip(key[..., :3].astype(int) + own, 0, 255).astype(np.uint8)
+        for key, own in zip((start, end), noise, strict=True)
+    ]
+    assert draw(*noisy, [0.5]) is None

@@ -44,12 +44,8 @@ def off_picture(flow: Tensor, size: tuple[int, int], top: int = 0, pixel: float 
 
 def _read(image: Tensor, flow: Tensor, mode: str, top: int = 0) -> Tensor:
     height, width = image.shape[-2:]
-    across, down = 2 / max(width - 1, 1), 2 / max(height - 1, 1)
-    grid = flow.permute(0, 2, 3, 1) * flow.new_tensor([across, down])
-    # Each coordinate is added along its own axis: a whole grid of places would be written and read once more.
-    grid[..., 0] += torch.arange(flow.shape[-1], device=flow.device, dtype=flow.dtype) * across - 1
-    rows = torch.arange(top, top + flow.shape[-2], device=flow.device, dtype=flow.dtype)
-    grid[..., 1] += (rows * down - 1)[:, None]
+    size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device, dtype=flow.dtype)
+    grid = (pixel_grid(flow, top) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
     return functional.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from nakawari.errors import NakawariError
 from nakawari.families.mini import unet
 from nakawari.families.mini.redraw import Look
-from nakawari.families.mini.unet import GuideEncoder, MiniUNet
+from nakawari.families.mini.unet import MiniUNet
 from nakawari.families.tooncrafter.blocks import PointConv
 from nakawari.guide import Guide
 from tiny_models import shaken
@@ -162,18 +162,3 @@ def test_a_point_convolution_is_the_convolution_it_stands_for() -> None:
     last = x.contiguous(memory_format=torch.channels_last)
     assert torch.allclose(layer(last), functional.conv2d(x, layer.weight, layer.bias), atol=1e-6)
     assert layer(last).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_keys_that_are_encoded_once_give_the_features_of_keys_encoded_with_every_frame() -> None:
-    torch.manual_seed(0)
-    encoder = GuideEncoder(19, 8, 6)
-    pixels, keys = torch.randn(2, 13, 24, 16), torch.randn(2, 6, 24, 16)
-    known = encoder.of_keys(keys)
-    assert known is not None
-    assert torch.allclose(encoder(pixels, keys, known), encoder(pixels, keys), atol=1e-5)
-
-
-def test_keys_are_not_encoded_by_themselves_where_the_layer_is_another_one() -> None:
-    encoder = GuideEncoder(19, 8, 6)
-    encoder[1] = torch.nn.Sequential(encoder[1])
-    assert encoder.of_keys(torch.randn(1, 6, 24, 16)) is None

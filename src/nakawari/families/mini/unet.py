@@ -76,24 +76,6 @@ class GuideEncoder(nn.Sequential):
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
 
-    def forward(self, pixels: Tensor, keys: Tensor, known: Tensor | None = None) -> Tensor:
-        """Features (N, C', h, w) of the guide's pixels (N, C, H, W) beside the keys (N, 6, H, W), of which `known` is
-        what `of_keys` made."""
-        if known is None:
-            return super().forward(torch.cat([pixels, keys], dim=1))
-        cells, first = unshuffled(pixels, PATCH), self[1]
-        own = functional.conv2d(cells, first.weight[:, : cells.shape[1]], first.bias, padding=first.padding)
-        return self[3](self[2](own + known))
-
-    def of_keys(self, keys: Tensor) -> Tensor | None:
-        """What the first convolution adds for keys (N, 6, H, W), the same for every frame between them; None where that
-        layer is no plain convolution (adapted, quantized) or its weights are elsewhere."""
-        first = self[1]
-        if type(first) is not nn.Conv2d or first.weight.device != keys.device:
-            return None
-        cells = unshuffled(keys, PATCH)
-        return functional.conv2d(cells, first.weight[:, -cells.shape[1] :], padding=first.padding)
-
 
 class _Unshuffle(nn.Module):
     """Pixels to latent cells, channels last in memory, where convolutions are fastest."""
@@ -231,18 +213,9 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         embedding = rows.repeat_interleave(num_frames, dim=0)
         clips = torch.arange(batch, device=sample.device).repeat_interleave(num_frames)
         frames, alone = sample.flatten(0, 1), guide.frame_by_frame()
-        known = self.guide_in.of_keys(keys.to(frames.dtype))
         parts = [slice(n, n + self._at_once(sample)) for n in range(0, len(frames), self._at_once(sample))]
         begun = spread(
-            lambda part: self._down(
-                frames[part],
-                embedding[part],
-                alone[part],
-                keys[clips[part]],
-                None if known is None else known[clips[part]],
-            ),
-            parts,
-            sample.device,
+            lambda part: self._down(frames[part], embedding[part], alone[part], keys[clips[part]]), parts, sample.device
         )
         h = self._run(self.middle_block, torch.cat([one.h for one in begun]), rows, None, num_frames)
         ended = spread(
@@ -259,12 +232,12 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         cells = sample.shape[-2] * sample.shape[-1]
         return max(1, _CELLS_AT_ONCE // cells) if sample.device.type == "cpu" else sample[:, :, 0, 0, 0].numel()
 
-    def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor, known: Tensor | None) -> _Begun:
-        """Latents (N, 2 C, h, w) of N frames, up to the middle block; `known` as `GuideEncoder.of_keys` gives it."""
-        seen = guide.stacked()[:, 0].to(frames.dtype)
+    def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
+        """Latents (N, 2 C, h, w) of N frames, up to the middle block."""
+        seen = torch.cat([guide.stacked()[:, 0], keys], dim=1).to(frames.dtype)
         costs = self.match_costs(guide).contiguous(memory_format=torch.channels_last)
         h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
-        h = h + self.guide_in(seen, keys.to(frames.dtype), known) + self.match_in(costs.to(h.dtype))
+        h = h + self.guide_in(seen) + self.match_in(costs.to(h.dtype))
         skips = [h]
         for stage in self.input_blocks[1:]:
             skips.append(self._run(stage, skips[-1], embedding, None, 1))

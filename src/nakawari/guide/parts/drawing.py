@@ -11,7 +11,7 @@ import numpy as np
 
 from .check import Check, checked, over_grey, right_share
 from .compose import Stage
-from .flat import is_flat
+from .flat import is_clean, is_flat
 from .graph import Graph, graph_of
 from .layers import layers_of
 from .match import ALIKE, alike, match
@@ -42,6 +42,10 @@ FLOW_BEHIND = 0.04
 """Margin by which optical flow may explain more: it warps freely, so it explains more than it draws correctly
 half-way."""
 
+FLOW_ENOUGH = 0.8
+"""Share of the moved pixels from which optical flow draws film, scans and JPEG better than parts do: there colours
+vary within an area, and edges are blurred."""
+
 
 @dataclass(frozen=True)
 class PartsDrawing:
@@ -62,7 +66,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     """In-betweens of two keys, uint8 (H, W, 3 or 4), at times in (0, 1); None if the method does not apply.
 
     It does not apply if a picture does not consist of flat areas, if the parts do not map one key to the other, or if
-    optical flow does that better.
+    optical flow does that better, as it does in film where little is hidden.
     """
     if min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
@@ -73,7 +77,10 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     if _pairs(cels) > MOST_PAIRS:
         return None
-    found = _explained(small, cels, flat)
+    flow = flow_explains(*(premultiplied(key) for key in small))
+    if flow >= FLOW_ENOUGH and not (is_clean(start) and is_clean(end)):
+        return None
+    found = _explained(small, cels, flat, max(EXPLAINED, flow - FLOW_BEHIND))
     if found is None:
         return None
     stage, check = found
@@ -87,10 +94,9 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     return PartsDrawing(frames, check, trust)
 
 
-def _explained(small: list[np.ndarray], cels: list[Cel], flat: float) -> tuple[Stage, Check] | None:
-    """The reading of two keys by which each follows best from the other; None where none does so well enough."""
+def _explained(small: list[np.ndarray], cels: list[Cel], flat: float, least: float) -> tuple[Stage, Check] | None:
+    """The reading of two keys that explains most of what moved; None if each explains less than `least`."""
     first, last = (graph_of(cel) for cel in cels)
-    least = max(EXPLAINED, flow_explains(*(premultiplied(key) for key in small)) - FLOW_BEHIND)
     best = None
     for ground in grounds_of(first, last):
         stage = stage_of(*small, first, last, ground)

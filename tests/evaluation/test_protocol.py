@@ -32,7 +32,7 @@ def test_what_the_shipped_protocols_promise():
         ("name: x\nmetrics: [psnr, lpips]", "unknown metric.*lpips-vgg"),
         ("name: x\nnum_frames: 16", "16 frames have none at t = 0.5"),
         ("name: x\nwidth: 256", "width and height together"),
-        ("name: x\nseeds: [1, 1]", "different numbers"),
+        ("name: x\nseeds: [1, 1]", "distinct numbers"),
         ("name: x\nrows: [{name: a, note: b, change: {stepz: 2}}]", "row a.*stepz"),
         ("name: x\nfit: squash", "fit"),
         ("name: [", "not readable YAML"),

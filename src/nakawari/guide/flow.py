@@ -82,16 +82,20 @@ def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) ->
 def sought(start: Tensor, end: Tensor) -> Flows:
     """The flow between two keys of which the pictures that both keys make half-way agree best, clip by clip.
 
-    Four are held against each other: DIS from a coarse pyramid, where patterns that repeat are lost; DIS that begins
-    without motion where the picture is 64 pixels wide, which keeps them and misses what moves far; and per pixel the
-    better of each and of the search for large shifts. A pattern that was matched to its own neighbour fits as well as
-    one that was matched right, but it tears where it hangs on something, and there the two pictures differ.
+    Up to four are compared: DIS from a coarse pyramid, where patterns that repeat are lost; DIS that begins without
+    motion where the picture is 64 pixels wide, which keeps them and misses what moves far; and per pixel the better
+    of each and of the search for large shifts. In smaller pictures motion is sought from the coarse pyramid alone. A
+    pattern that was matched to its own neighbour fits as well as one that was matched right, but it tears where it is
+    attached to something, and there the two pictures differ.
     """
-    nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
-    scale = round(math.log2(max(1.0, max(start.shape[-2:]) / _NEAR_SIDE)))
-    plain, near = both_ways(start, end), both_ways(start, end, initial=(nowhere, nowhere), initial_scale=scale)
+    plain = both_ways(start, end)
     far = searched(start, end, plain)
-    flows = [far, plain, near, choose(start, end, near, far)]
+    flows = [far, plain]
+    scale = round(math.log2(max(start.shape[-2:]) / _NEAR_SIDE))
+    if scale > 0:
+        nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
+        near = both_ways(start, end, initial=(nowhere, nowhere), initial_scale=scale)
+        flows += [near, choose(start, end, near, far)]
     apart = torch.stack(spread(lambda both: apart_half_way(start, end, both), flows, start.device))
     best = apart.argmin(dim=0)
     forward, backward = (torch.stack(way)[best, torch.arange(len(best))] for way in zip(*flows, strict=True))

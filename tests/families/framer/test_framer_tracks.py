@@ -64,7 +64,7 @@ def test_a_drag_starts_and_ends_where_it_was_put_and_stays_within(points: list, 
 
 def test_one_point_stays_and_no_track_is_refused() -> None:
     np.testing.assert_array_equal(drags_to_tracks([np.array([[5.0, 6.0]])], 4)[:, 0], [[5, 6]] * 4)
-    with pytest.raises(UsageError, match="no track"):
+    with pytest.raises(UsageError, match="list of tracks is empty"):
         drags_to_tracks([], 4)
 
 

@@ -272,10 +272,7 @@ class MiniPipeline(InterpolationPipeline):
             asked = {"guided": guided, "generator": generator, "times": times, "control": tracks}
             condition = self.condition(first, last, num_frames=frames, **asked)
         self.scheduler.set_timesteps(num_inference_steps or self.config.default_steps, spacing=spacing, sampler=sampler)
-        seen = self.reads_noise(num_inference_steps) or spacing not in (None, "trailing") or callback_on_step_end
-        x = latents
-        if x is None:
-            x = draw_noise(condition.latents, generator) if seen else torch.zeros_like(condition.latents)
+        x = draw_noise(condition.latents, generator) if latents is None else latents
         looks: list[list[Look]] = []
         x = sample(
             self.scheduler,

@@ -97,7 +97,7 @@ def test_a_cut_is_held_or_faded_where_that_is_asked_for(
     )
     assert all(np.abs(own - one).max() <= (0 if how == "hold" else 1) for own, one in zip(made, wanted, strict=True))
     record = json.loads((out / "interpolation.json").read_text())
-    assert [gap["drawn_by"] for gap in record["gaps"]] == ["both", how]
+    assert [gap["drawn_by"] for gap in record["gaps"]] == ["model", how]
     assert record["gaps"][1]["confidence"] is None
     assert len(stub.calls) == 1
 

@@ -37,6 +37,8 @@ _DIFFERENCE_LIMIT = 0.5
 _SHARPNESS = (8.0, 3.0)
 _SHIFT_PRIOR = 1 / 16  # initially 16 pixels more of motion are e times less likely
 _REFINE_HIDDEN = 48
+_RUNS = {8: torch.complex64, 16: torch.complex128}
+"""Bytes -> the dtype of a number of that size."""
 _FIRST_CHANCE = -2.0  # initial logit of a searched motion against the guide's
 
 
@@ -316,6 +318,11 @@ class Refine(nn.Module):
 def unshuffled(pixels: Tensor, stride: int) -> Tensor:
     """As `pixel_unshuffle`, (N, C, H, W) -> (N, C stride^2, h, w), channels last in memory."""
     count, channels, height, width = pixels.shape
+    dtype, run = pixels.dtype, _RUNS.get(stride * pixels.element_size())
+    if pixels.device.type == "cpu" and run is not None and not pixels.requires_grad:
+        # The pixels of one row of a cell stay together, so they are copied as one number: in a third of the time.
+        rows = pixels.contiguous().view(run).view(count, channels, height // stride, stride, width // stride)
+        return rows.permute(0, 2, 4, 1, 3).contiguous().view(dtype).flatten(3).permute(0, 3, 1, 2)
     patches = pixels.reshape(count, channels, height // stride, stride, width // stride, stride)
     return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
 

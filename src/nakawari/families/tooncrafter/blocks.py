@@ -25,17 +25,17 @@ class GroupNorm32(nn.GroupNorm):
 
 
 class PointConv(nn.Conv2d):
-    """A 1x1 convolution, on a CPU run as a linear layer if the memory format is channels last.
+    """A 1x1 convolution that is as fast on a CPU as the larger ones if the memory format is channels last.
 
-    For few frames on one thread torch's own takes several times as long. The constructor is `Conv2d`'s because
-    adapters build their own layers of the same class.
+    For few frames on one thread torch takes a matrix product of a third of the speed, unless a convolution is dilated,
+    which one pixel cannot be. The constructor is `Conv2d`'s because adapters build their own layers of the same class.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C', h, w)."""
         if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
-        return functional.linear(x.permute(0, 2, 3, 1), self.weight[..., 0, 0], self.bias).permute(0, 3, 1, 2)
+        return functional.conv2d(x, self.weight, self.bias, dilation=2)
 
 
 def sinusoidal_embedding(values: Tensor, dim: int) -> Tensor:

@@ -32,3 +32,16 @@ def test_nothing_leaves_the_range_of_a_picture() -> None:
     noise = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
     drawn = drawn_along(noise, right(0.4))
     assert drawn.min() >= -1 and drawn.max() <= 1
+
+
+def test_a_picture_is_drawn_the_same_while_it_is_learned() -> None:
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.rand(2, 3, 12, 20, generator=generator) * 2 - 1
+    flow = torch.randn(2, 2, 5, 20, generator=generator) * 6
+    flow[..., 0, 0] = 1e4
+    drawn = drawn_along(picture, flow, top=4)
+    learned = drawn_along(picture, flow.clone().requires_grad_(), top=4)
+    assert learned.requires_grad and not drawn.requires_grad
+    assert torch.allclose(drawn, learned.detach(), atol=1e-5)
+    still = drawn_along(picture, torch.zeros(2, 2, 12, 20))
+    assert torch.equal(still, picture)

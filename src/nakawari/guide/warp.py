@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_REMAP_LIMIT = 2**15 - 1  # OpenCV's, pixels along a side
+
 
 def pixel_grid(flow: Tensor, top: int = 0) -> Tensor:
     """The pixel coordinates (1, 2, H, W), x first, from row `top` on, on the device and in the dtype of `flow`."""
@@ -30,6 +32,9 @@ def drawn_along(picture: Tensor, flow: Tensor, top: int = 0) -> Tensor:
 
     Halfway between two pixels the bilinear mean is a box filter, and a line one pixel wide loses half its contrast.
     """
+    learned = picture.requires_grad or flow.requires_grad
+    if flow.device.type == "cpu" and not learned and max(*picture.shape[-2:], *flow.shape[-2:]) < _REMAP_LIMIT:
+        return _remapped(picture, flow, top).clamp_(-1, 1)
     return _read(picture, flow, "bicubic", top).clamp(-1, 1)
 
 
@@ -47,6 +52,18 @@ def _read(image: Tensor, flow: Tensor, mode: str, top: int = 0) -> Tensor:
     size = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device, dtype=flow.dtype)
     grid = (pixel_grid(flow, top) + flow).permute(0, 2, 3, 1) * (2 / size) - 1
     return functional.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=True)
+
+
+def _remapped(picture: Tensor, flow: Tensor, top: int) -> Tensor:
+    """As `_read`, bicubic, by OpenCV: in a third of the time, and at the exact place, which `grid_sample` rounds."""
+    import cv2
+
+    places = (pixel_grid(flow, top) + flow).float().numpy()
+    drawn = torch.empty(*picture.shape[:2], *flow.shape[2:])
+    for planes, targets, (x, y) in zip(picture.float().numpy(), drawn.numpy(), places, strict=True):
+        moved = cv2.remap(cv2.merge(list(planes)), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        cv2.split(moved, list(targets))
+    return drawn.to(picture.dtype)
 
 
 def forward_splat(values: Tensor, flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

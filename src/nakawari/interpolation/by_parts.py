@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..guide.parts import draw as draw_parts
+from .by_region import by_region
 
 
 def frames_by_parts(pair: tuple[np.ndarray, np.ndarray], shares: Sequence[float]) -> list[np.ndarray] | None:
-    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None if the model must draw."""
+    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None if the model must draw.
+
+    Regions that the parts do not explain are drawn by optical flow (`by_region`).
+    """
     drawing = draw_parts(*pair, shares)
-    return None if drawing is None else drawing.frames
+    return None if drawing is None else by_region(pair, drawing)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .compose import Stage
@@ -14,21 +12,6 @@ RIGHT = 24.0
 SEEN = 8.0
 """Minimum difference in levels between the keys for a pixel to count as moved."""
 GREY = 127.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """How well each key can be drawn from the other.
-
-    Args:
-        explained: share of the moved pixels that are correct, 0 ... 1; 1 if nothing moved.
-        flat: share of the picture covered by areas and lines.
-        rights: per key (H, W) bool, the pixels drawn correctly from the other.
-    """
-
-    explained: float
-    flat: float
-    rights: tuple[np.ndarray, np.ndarray]
 
 
 def over_grey(frame: np.ndarray) -> np.ndarray:
@@ -54,16 +37,16 @@ def _share(good: np.ndarray, counted: np.ndarray) -> float:
     return float(good[counted].mean()) if counted.any() else 1.0
 
 
-def checked(stage: Stage, flat: float) -> Check:
-    """Draw the last key from the first and the first from the last."""
+def explained(stage: Stage) -> float:
+    """The share of the moved pixels that are correct when each key is drawn from the other, 0 ... 1; 1 if nothing
+    moved."""
     keys = [over_grey(key) for key in stage.keys]
-    rights = []
-    for only, time in ((1, 0.0), (0, 1.0)):
-        made = stage.painted(stage.board_at(time, only=only))
-        rights.append(right(over_grey(made), keys[1 - only]))
     moved = _moved(*keys)
-    shares = [_share(rights[side], moved & _framed(stage, side)) for side in (0, 1)]
-    return Check(float(np.mean(shares)), flat, (rights[0], rights[1]))
+    shares = []
+    for only, time in ((1, 0.0), (0, 1.0)):
+        made = over_grey(stage.painted(stage.board_at(time, only=only)))
+        shares.append(_share(right(made, keys[1 - only]), moved & _framed(stage, 1 - only)))
+    return float(np.mean(shares))
 
 
 def _framed(stage: Stage, side: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .check import Check, checked, over_grey, right_share
+from .check import explained, over_grey, right_share
 from .compose import Stage
 from .flat import is_clean, is_flat
 from .graph import Graph, graph_of
@@ -18,7 +18,6 @@ from .match import ALIKE, alike, match
 from .motion import parts_of
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
-from .trust import trust_of
 
 FINENESS = ((100_000, 4), (280_000, 3))
 """Number of pixels of a picture -> subpixels per pixel along each side."""
@@ -53,13 +52,23 @@ class PartsDrawing:
 
     Args:
         frames: uint8 (H, W, 3 or 4) each, as the keys.
-        check: how well the parts explain the keys.
-        trust: float32 (H, W) in [0, 1] per frame: reliability of each pixel.
+        times: the time of each frame, in (0, 1).
+        flow: share of the moved pixels that optical flow explains, 0 ... 1.
+        stage: the parts. Its keys are smaller copies if the frames are large.
     """
 
     frames: list[np.ndarray]
-    check: Check
-    trust: list[np.ndarray]
+    times: Sequence[float]
+    flow: float
+    stage: Stage
+
+    def unlike(self, place: int) -> np.ndarray:
+        """(h, w) float32: levels by which the parts' pictures of frame `place`, each from one key alone, differ; at
+        the size of the stage's keys. High values mean that the parts are wrong there."""
+        first, last = (
+            over_grey(self.stage.painted(self.stage.board_at(self.times[place], only=side))) for side in (0, 1)
+        )
+        return np.abs(first - last).max(2)
 
 
 def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDrawing | None:
@@ -80,30 +89,24 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     flow = flow_explains(*(premultiplied(key) for key in small))
     if flow >= FLOW_ENOUGH and not (is_clean(start) and is_clean(end)):
         return None
-    found = _explained(small, cels, flat, max(EXPLAINED, flow - FLOW_BEHIND))
-    if found is None:
+    stage = _stage(small, cels, max(EXPLAINED, flow - FLOW_BEHIND))
+    if stage is None:
         return None
-    stage, check = found
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
-    frames, trust = [], []
-    for time in times:
-        board = stage.board_at(time)
-        frames.append(_as_key(stage.frame(board, large), start))
-        sure = trust_of(stage, check.rights, time, board)
-        trust.append(sure if large is None else cv2.resize(sure, start.shape[1::-1]))
-    return PartsDrawing(frames, check, trust)
+    frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
+    return PartsDrawing(frames, times, flow, stage)
 
 
-def _explained(small: list[np.ndarray], cels: list[Cel], flat: float, least: float) -> tuple[Stage, Check] | None:
+def _stage(small: list[np.ndarray], cels: list[Cel], least: float) -> Stage | None:
     """The reading of two keys that explains most of what moved; None if each explains less than `least`."""
     first, last = (graph_of(cel) for cel in cels)
-    best = None
+    best, most = None, least
     for ground in grounds_of(first, last):
         stage = stage_of(*small, first, last, ground)
-        check = checked(stage, flat)
-        if check.explained >= (least if best is None else best[1].explained + BETTER):
-            best = stage, check
-        if check.explained >= SURE:
+        share = explained(stage)
+        if share >= most:
+            best, most = stage, share + BETTER
+        if share >= SURE:
             break
     return best
 
@@ -115,7 +118,7 @@ def _smaller(key: np.ndarray) -> np.ndarray:
         return key
     times = math.ceil((pixels / SMALL) ** 0.5)
     size = round(key.shape[1] / times), round(key.shape[0] / times)
-    return _as_key(cv2.resize(premultiplied(key), size, interpolation=cv2.INTER_AREA), key)
+    return as_key(cv2.resize(premultiplied(key), size, interpolation=cv2.INTER_AREA), key)
 
 
 def _pairs(cels: list[Cel]) -> int:
@@ -207,7 +210,7 @@ def flow_explains(first: np.ndarray, last: np.ndarray) -> float:
     return float(np.mean(shares))
 
 
-def _as_key(frame: np.ndarray, key: np.ndarray) -> np.ndarray:
+def as_key(frame: np.ndarray, key: np.ndarray) -> np.ndarray:
     """Premultiplied (H, W, 4) float as uint8 with the channels of the key."""
     alpha = frame[..., 3:]
     colour = frame[..., :3] * 255 / np.maximum(alpha, 1e-3)

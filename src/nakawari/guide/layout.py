@@ -81,7 +81,7 @@ class Guide:
 
     def blend(self) -> Tensor:
         """The guide's own frames, (B, F, 3, H, W) in [-1, 1]: the warped keys blended by time."""
-        return self.start + _pixelwise(self.time) * (self.end - self.start)
+        return (self.end - self.start).mul_(_pixelwise(self.time)).add_(self.start)
 
     def stacked(self) -> Tensor:
         """All channels as a network input, (B, F, 13, H, W), in the order and number of `CHANNELS`."""

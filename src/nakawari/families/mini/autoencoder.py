@@ -14,6 +14,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..former_names import without_constants
 from ..tiling import DecodesInParts, Window, cut, in_parts
@@ -84,7 +85,7 @@ class PatchMap(nn.Module):
         if latent_channels > values:
             raise ValueError(f"a patch has {values} values, too few for {latent_channels} latent channels")
         self.to_latents = nn.Conv2d(COLOURS, latent_channels, PATCH, stride=PATCH, bias=False)
-        self.to_pixels = nn.ConvTranspose2d(latent_channels, COLOURS, PATCH, stride=PATCH, bias=False)
+        self.to_pixels = _FromPatches(latent_channels, COLOURS, PATCH, stride=PATCH, bias=False)
         nn.init.zeros_(self.to_latents.weight)
         nn.init.zeros_(self.to_pixels.weight)
         basis = cosine_basis(PATCH)
@@ -92,6 +93,16 @@ class PatchMap(nn.Module):
             frequency, colour = divmod(index, COLOURS)
             self.to_latents.weight.data[index, colour] = basis[frequency] / PATCH
             self.to_pixels.weight.data[index, colour] = basis[frequency] * PATCH
+
+
+class _FromPatches(nn.ConvTranspose2d):
+    """A transposed convolution whose squares do not overlap: a product and a shuffle, which CPUs do in a third of the
+    time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', PATCH h, PATCH w)."""
+        patches = functional.conv2d(x, self.weight.flatten(1).t()[:, :, None, None])
+        return functional.pixel_shuffle(patches, PATCH)
 
 
 def cosine_basis(size: int) -> Tensor:

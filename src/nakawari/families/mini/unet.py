@@ -70,13 +70,38 @@ class GuideEncoder(nn.Sequential):
     def __init__(self, channels: int, hidden: int, out_channels: int) -> None:
         super().__init__(
             _Unshuffle(),
-            nn.Conv2d(channels * PATCH**2, hidden, 3, padding=1),
+            _SplitConv(channels * PATCH**2, hidden, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(hidden, out_channels, 3, padding=1),
         )
         # About unit scale initially; the default initialisation gives a tenth, too weak beside the other features.
         for conv in (self[1], self[3]):
             nn.init.kaiming_normal_(conv.weight)
+
+    def of_keys(self, keys: Tensor) -> Tensor:
+        """What the first convolution makes of the last channels, the keys (B, K, H, W), which all frames of a clip have
+        in common: (B, hidden, h, w). With an adapter, or quantized, it needs all channels: the keys themselves."""
+        return self[1](self[0](keys)) if type(self[1]) is _SplitConv else keys
+
+    def forward(self, pixels: Tensor, keys: Tensor) -> Tensor:
+        """The other channels (N, C - K, H, W), and what `of_keys` returned for each -> (N, C', h, w)."""
+        if keys.shape[-2:] == pixels.shape[-2:]:
+            return super().forward(torch.cat([pixels, keys], dim=1))
+        return self[3](self[2](self[1](self[0](pixels), keys)))
+
+
+class _SplitConv(nn.Conv2d):
+    """A convolution that takes its input channels at once or in two parts. The constructor is `Conv2d`'s because
+    adapters build their own layers of the same class."""
+
+    def forward(self, x: Tensor, of_last: Tensor | None = None) -> Tensor:
+        """All channels; or the last ones, for their share in the output; or the first ones, with that share."""
+        count = x.shape[1]
+        if count == self.in_channels:
+            return super().forward(x)
+        if of_last is None:
+            return functional.conv2d(x, self.weight[:, -count:], None, self.stride, self.padding)
+        return functional.conv2d(x, self.weight[:, :count], self.bias, self.stride, self.padding) + of_last
 
 
 class _Unshuffle(nn.Module):
@@ -214,7 +239,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         rows = self.time_embed(self._sinusoid(timestep, sample))
         embedding = rows.repeat_interleave(num_frames, dim=0)
         clips = torch.arange(batch, device=sample.device).repeat_interleave(num_frames)
-        frames, alone = sample.flatten(0, 1), guide.frame_by_frame()
+        frames, alone, keys = sample.flatten(0, 1), guide.frame_by_frame(), self.guide_in.of_keys(keys.to(sample.dtype))
         parts = [slice(n, n + self._at_once(sample)) for n in range(0, len(frames), self._at_once(sample))]
         begun = spread(
             lambda part: self._down(frames[part], embedding[part], alone[part], keys[clips[part]]), parts, sample.device
@@ -236,10 +261,9 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
 
     def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
         """Latents (N, 2 C, h, w) of N frames, up to the temporal transformer."""
-        seen = torch.cat([guide.stacked()[:, 0], keys], dim=1).to(frames.dtype)
         costs = self.match_costs(guide).contiguous(memory_format=torch.channels_last)
         h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
-        h = h + self.guide_in(seen) + self.match_in(costs.to(h.dtype))
+        h = h + self.guide_in(guide.stacked()[:, 0].to(frames.dtype), keys) + self.match_in(costs.to(h.dtype))
         skips = [h]
         for stage in self.input_blocks[1:]:
             skips.append(self._run(stage, skips[-1], embedding, None, 1))

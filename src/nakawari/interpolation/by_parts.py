@@ -8,12 +8,15 @@ import numpy as np
 
 from ..guide.parts import draw as draw_parts
 from .by_region import by_region
+from .erased import erases
 
 
 def frames_by_parts(pair: tuple[np.ndarray, np.ndarray], shares: Sequence[float]) -> list[np.ndarray] | None:
-    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None if the model must draw.
+    """The in-betweens, uint8 (H, W, 3 or 4), of two keys at shares in (0, 1); None if the model must draw: parts do not
+    explain the keys, or leave out a static object.
 
-    Regions that the parts do not explain are drawn by optical flow (`by_region`).
+    Regions that the parts draw wrong are drawn by optical flow (`by_region`).
     """
     drawing = draw_parts(*pair, shares)
-    return None if drawing is None else by_region(pair, drawing)
+    frames = None if drawing is None else by_region(pair, drawing)
+    return None if frames is None or erases(pair, frames) else frames

@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 
 from .by_model import draw_by_model, most_between, together
-from .by_parts import frames_by_parts
+from .choice import choose
 from .counting import Counter, Progress, Watch
-from .cuts import across, is_cut
+from .cuts import is_cut
 from .drawn import Drawn, Gap, Pair, gap_of
-from .erased import erases
-from .figures import in_layers
 from .finishing import finished_gap
 from .keys import Key, transparent
-from .one_ground import before_one_ground
 from .options import check_settings
 from .plan import GapPlan, plan_spaced
 from .settings import Settings
@@ -99,58 +96,28 @@ def _draw_gaps(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Draw several gaps together: by their parts if these explain the keys, otherwise by the model; flat figures are
-    composited over the model's in-betweens of a painted background."""
-    made: dict[int, Gap] = {}
+    """Draw several gaps together, each as chosen for it (`choose`)."""
     cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
-    for gap, pair in pairs.items():
-        found = _without_model(gap, pair, _kept(plans[gap]), settings, cut=gap in cuts)
-        if found is not None:
-            made[gap] = gap_of(found[0], plans[gap], None, found[1])
-            counter.add(plans[gap].drawn * (1 + transparent(pair)))
-    rest = {gap: pair for gap, pair in pairs.items() if gap not in made}
-    layers = {
-        gap: found
-        for gap, pair in rest.items()
-        if _by_parts(gap, settings) and gap not in cuts and (found := in_layers(pair, _kept(plans[gap])))
+    chosen = {gap: choose(gap, pair, _kept(plans[gap]), settings, cut=gap in cuts) for gap, pair in pairs.items()}
+    made = {
+        gap: gap_of(own.frames, plans[gap], None, {"drawn_by": own.drawn_by, "notes": own.notes})
+        for gap, own in chosen.items()
+        if own.frames is not None
     }
-    rest |= {gap: found.grounds for gap, found in layers.items()}
+    for gap in made:
+        counter.add(plans[gap].drawn * (1 + transparent(pairs[gap])))
+    rest = {gap: own.for_model for gap, own in chosen.items() if own.for_model is not None}
     made |= draw_by_model(rest, plans, settings, pipeline, counter) if rest else {}
-    for gap, found in layers.items():
-        own = made[gap]
-        made[gap] = replace(own, frames=found.joined(own.frames), used=dict(own.used) | {"drawn_by": "both"})
+    for gap, own in chosen.items():
+        if own.layers is not None:
+            frames = own.layers.joined(made[gap].frames)
+            made[gap] = replace(made[gap], frames=frames, used=dict(made[gap].used) | {"drawn_by": own.drawn_by})
     return {gap: replace(own, used=dict(own.used) | {"cut": gap in cuts}) for gap, own in made.items()}
-
-
-def _without_model(
-    gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool
-) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-    """The in-betweens of a gap that does not need the model, and their method; None if it does."""
-    if cut and settings.on_cut != "draw":
-        return across(pair, shares, settings.on_cut), {"drawn_by": settings.on_cut}
-    if not _by_parts(gap, settings):
-        return None
-    frames = frames_by_parts(pair, shares)
-    if frames is None or erases(pair, frames):
-        frames = before_one_ground(pair, shares)
-    return None if frames is None else (frames, _used_by_parts(settings))
-
-
-def _by_parts(gap: int, settings: Settings) -> bool:
-    """Whether a gap may be drawn by parts; tracks need the model."""
-    return settings.parts and not settings.auto_tracks and not settings.drags.get(gap)
 
 
 def _kept(plan: GapPlan) -> list[float]:
     """The fractions of the gap of the in-betweens in the result."""
     return [plan.shares[place] for place in plan.kept]
-
-
-def _used_by_parts(settings: Settings) -> dict[str, Any]:
-    asked = {"--seed": settings.seed, "--steps": settings.steps, "--guidance": settings.guidance}
-    words = " and ".join(name for name, value in asked.items() if value)
-    note = f"Drawings by parts have no {words}; with --no-parts the model draws them."
-    return {"drawn_by": "parts", "notes": [note] if words else []}
 
 
 def _in_order(keys: list[np.ndarray], gaps: list[Gap]) -> Drawn:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from .by_parts import frames_by_parts
 from .drawn import Pair
-from .erased import erases
 from .keys import bled_colour
 
 EVEN = 4
@@ -69,7 +68,7 @@ def in_layers(pair: Pair, shares: Sequence[float]) -> Layers | None:
         return None
     figures, grounds = found
     frames = frames_by_parts(figures, shares)
-    return None if frames is None or erases(figures, frames) else Layers(frames, grounds)
+    return None if frames is None else Layers(frames, grounds)
 
 
 def split(pair: Pair) -> tuple[Pair, Pair] | None:

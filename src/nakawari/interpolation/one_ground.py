@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .by_parts import frames_by_parts
 from .drawn import Pair
-from .erased import erases
 from .figures import EVEN, LEAST, MOST, Plane, areas_of_one_colour, colour_of_nearest, matted
 
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -37,7 +36,7 @@ def before_one_ground(pair: Pair, shares: Sequence[float]) -> list[Plane] | None
     figure = matted(key, cv2.erode((~ground).astype(np.uint8), _SQUARE).astype(bool))
     cels = (pair[0], figure) if last else (figure, pair[1])
     frames = frames_by_parts(cels, shares)
-    if frames is None or erases(cels, frames):
+    if frames is None:
         return None
     behind = _whole(key, ~cv2.dilate((~ground).astype(np.uint8), _SQUARE).astype(bool))
     return [_over(frame, behind, share if last else 1 - share) for frame, share in zip(frames, shares, strict=True)]

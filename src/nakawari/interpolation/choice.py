@@ -1,0 +1,58 @@
+"""Who draws a gap: its parts, the model, both in two layers, or neither at a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .by_parts import frames_by_parts
+from .cuts import across
+from .drawn import Pair
+from .figures import Layers, Plane, in_layers
+from .one_ground import before_one_ground
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The method of a gap.
+
+    Args:
+        drawn_by: as in `Gap.used`.
+        frames: its in-betweens, (H, W, 3 or 4) each; None if the model must draw something.
+        for_model: the keys that the model must draw: those of the gap, or their backgrounds; None if nothing.
+        layers: the figures over the model's in-betweens of the backgrounds; None without.
+        notes: about settings that have no effect.
+    """
+
+    drawn_by: str
+    frames: list[Plane] | None = None
+    for_model: Pair | None = None
+    layers: Layers | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool) -> Choice:
+    """The method of a gap between two keys, with what needs no model drawn at shares in (0, 1).
+
+    Parts are preferred if they explain the keys (`frames_by_parts`), over one opaque background, too; then figures by
+    their parts over a background by the model. A gap with tracks is drawn by the model, and so is the background
+    at a `cut`.
+    """
+    if cut and settings.on_cut != "draw":
+        return Choice(settings.on_cut, across(pair, shares, settings.on_cut))
+    if not settings.parts or settings.auto_tracks or settings.drags.get(gap):
+        return Choice("model", for_model=pair)
+    frames = frames_by_parts(pair, shares) or before_one_ground(pair, shares)
+    if frames:
+        return Choice("parts", frames, notes=_ignored(settings))
+    layers = None if cut else in_layers(pair, shares)
+    if layers is None:
+        return Choice("model", for_model=pair)
+    return Choice("both", for_model=layers.grounds, layers=layers)
+
+
+def _ignored(settings: Settings) -> list[str]:
+    asked = {"--seed": settings.seed, "--steps": settings.steps, "--guidance": settings.guidance}
+    words = " and ".join(name for name, value in asked.items() if value)
+    return [f"Drawings by parts have no {words}; with --no-parts the model draws them."] if words else []

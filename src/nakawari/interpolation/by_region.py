@@ -23,14 +23,11 @@ from ..guide.flow import Surface, both_ways, seen_at, surfaces
 from ..guide.led import uncovered
 from ..guide.parts import PartsDrawing
 from ..guide.parts.check import RIGHT, over_grey
-from ..guide.parts.drawing import as_key
+from ..guide.parts.drawing import FLOW_HELPS, as_key
 from ..guide.parts.regions import premultiplied
 from ..guide.warp import drawn_along, off_picture
 from .drawn import Pair
 
-TRIED = 0.6
-"""Minimum share of the moved pixels that optical flow must explain to draw a region; with less it erases things, and
-its two pictures agree on what is behind them."""
 LESS = 1.5
 """By what factor flow must contradict itself less than the parts do."""
 SURE = 0.2
@@ -42,12 +39,12 @@ Levels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Half:
-    """One in-between by flow: the motion (1, 2, h, w) from key to key, its picture over grey (h, w, 3), and levels by
-    which the two warped keys differ (h, w)."""
+    """One in-between by flow: the motion (1, 2, h, w) from key to key, its picture and those from each key alone, over
+    grey, (h, w, 3)."""
 
     motion: Tensor
     picture: Levels
-    unlike: Levels
+    alone: tuple[Levels, Levels]
 
 
 def by_region(pair: Pair, drawing: PartsDrawing) -> list[NDArray[np.uint8]]:
@@ -55,7 +52,7 @@ def by_region(pair: Pair, drawing: PartsDrawing) -> list[NDArray[np.uint8]]:
 
     Only the frame nearest to the middle is compared first; if flow draws nothing there, the frames are unchanged.
     """
-    if drawing.flow < TRIED or not drawing.frames:
+    if drawing.flow < FLOW_HELPS or not drawing.frames:
         return drawing.frames
     with torch.inference_mode():
         flow = _Flow(drawing.stage.keys)
@@ -81,31 +78,48 @@ class _Flow:
     def at(self, time: float) -> _Half:
         motion, _ = seen_at(self._surfaces, time)
         first, last = (_levels(key) for key in _warped(*self._keys, motion, time))
-        return _Half(motion, first + time * (last - first), np.abs(first - last).max(2))
+        return _Half(motion, first + time * (last - first), (first, last))
 
 
 def _of_flow(drawing: PartsDrawing, flow: _Flow, places: range | list[int]) -> NDArray[np.bool_]:
     """(frames, h, w): the regions of some frames that flow draws better."""
-    apart, unlike, thick = [], [], []
     height, width = drawing.stage.keys[0].shape[:2]
+    by_parts, by_flow, between = _Differences(), _Differences(), _Differences()
     for place in places:
-        own = cv2.resize(premultiplied(drawing.frames[place]), (width, height), interpolation=cv2.INTER_AREA)
-        parts, half = over_grey(own), flow.at(drawing.times[place])
-        apart.append(np.abs(parts - half.picture).max(2))
-        unlike.append(half.unlike)
-        thick.append(_beyond_edges(parts, half.picture))
-    differ = np.stack([cv2.dilate((one > RIGHT).astype(np.uint8), _SQUARE) for one in apart])
+        frame = cv2.resize(premultiplied(drawing.frames[place]), (width, height), interpolation=cv2.INTER_AREA)
+        half = flow.at(drawing.times[place])
+        between.add(over_grey(frame), half.picture)
+        by_flow.add(*half.alone)
+        by_parts.add(*drawing.alone(place))
+    differ = np.stack([cv2.dilate((one > RIGHT).astype(np.uint8), _SQUARE) for one in between.levels])
     labels, count = ndimage.label(differ, np.ones((3, 3, 3), bool))
-    index = np.arange(1, count + 1)
-    found = ndimage.maximum(np.stack(thick), labels, index) > 0 if count else np.zeros(0, bool)
-    if not found.any():
+    if not count:
         return np.zeros(labels.shape, bool)
-    parts_unlike = np.stack([drawing.unlike(place) for place in places])
-    by_parts, by_flow, between = (
-        ndimage.mean(levels, labels, index) for levels in (parts_unlike, np.stack(unlike), np.stack(apart))
-    )
-    chosen = found & ((LESS * by_flow < by_parts) | (by_flow < SURE * between))
-    return np.isin(labels, index[chosen])
+    index = np.arange(1, count + 1)
+    flow_apart = by_flow.mean(labels, index)
+    wrong_parts = by_parts.beyond_edges(labels, index) & (LESS * flow_apart < by_parts.mean(labels, index))
+    sure_flow = between.beyond_edges(labels, index) & (flow_apart < SURE * between.mean(labels, index))
+    return np.isin(labels, index[wrong_parts | sure_flow])
+
+
+class _Differences:
+    """Differences of two pictures of every frame, (h, w, 3) each."""
+
+    def __init__(self) -> None:
+        self.levels: list[Levels] = []
+        self._beyond: list[NDArray[np.bool_]] = []
+
+    def add(self, one: Levels, other: Levels) -> None:
+        self.levels.append(np.abs(one - other).max(2))
+        self._beyond.append(_beyond_edges(one, other))
+
+    def mean(self, labels: NDArray[np.int32], index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Mean levels in every region."""
+        return np.asarray(ndimage.mean(np.stack(self.levels), labels, index))
+
+    def beyond_edges(self, labels: NDArray[np.int32], index: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the pictures differ in a region by more than soft or shifted edges."""
+        return np.asarray(ndimage.maximum(np.stack(self._beyond), labels, index)) > 0
 
 
 def _beyond_edges(one: Levels, other: Levels) -> NDArray[np.bool_]:

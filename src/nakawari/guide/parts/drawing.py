@@ -33,6 +33,9 @@ COVERED = 0.4
 """Weight of an outline point that another region may cover."""
 EXPLAINED = 0.8
 """Minimum share of the moved pixels that must be correct in each key drawn from the other."""
+FLOW_HELPS = 0.6
+"""Minimum share of the moved pixels that optical flow must explain to draw regions of the in-between; with less it
+erases things."""
 SURE = 0.9
 """Share from which no other reading of the keys is looked for."""
 BETTER = 0.05
@@ -62,13 +65,12 @@ class PartsDrawing:
     flow: float
     stage: Stage
 
-    def unlike(self, place: int) -> np.ndarray:
-        """(h, w) float32: levels by which the parts' pictures of frame `place`, each from one key alone, differ; at
-        the size of the stage's keys. High values mean that the parts are wrong there."""
-        first, last = (
-            over_grey(self.stage.painted(self.stage.board_at(self.times[place], only=side))) for side in (0, 1)
-        )
-        return np.abs(first - last).max(2)
+    def alone(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frame `place` drawn from each key alone, over grey, (h, w, 3) float32 of the size of the stage's keys. Where
+        they differ, the parts are wrong."""
+        boards = (self.stage.board_at(self.times[place], only=side) for side in (0, 1))
+        first, last = (over_grey(self.stage.painted(board)) for board in boards)
+        return first, last
 
 
 def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDrawing | None:

@@ -369,3 +369,10 @@ def test_film_that_optical_flow_explains_is_left_to_the_model() -> None:
         for key, own in zip((start, end), noise, strict=True)
     ]
     assert draw(*noisy, [0.5]) is None
+
+
+def test_an_enlarged_drawing_whose_edges_ring_is_no_film() -> None:
+    keys = [picture((box(60 + 20 * t, 50), RED), (bar(66 + 20 * t, 40, 40 * t - 20), BLUE)) for t in (0, 1)]
+    wide = [key[..., :3].repeat(2, 0).repeat(2, 1) for key in keys]
+    large = [cv2.resize(key, None, fx=4, fy=4, interpolation=cv2.INTER_LANCZOS4) for key in wide]
+    assert draw(*large, [0.5]) is not None

@@ -89,7 +89,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if _pairs(cels) > MOST_PAIRS:
         return None
     flow = flow_explains(*(premultiplied(key) for key in small))
-    if flow >= FLOW_ENOUGH and not (is_clean(start) and is_clean(end)):
+    if flow >= FLOW_ENOUGH and not all(is_clean(key, _reduction(key)) for key in (start, end)):
         return None
     stage = _stage(small, cels, max(EXPLAINED, flow - FLOW_BEHIND))
     if stage is None:
@@ -115,12 +115,17 @@ def _stage(small: list[np.ndarray], cels: list[Cel], least: float) -> Stage | No
 
 def _smaller(key: np.ndarray) -> np.ndarray:
     """A key, downscaled if it is too large for segmentation."""
-    pixels = key.shape[0] * key.shape[1]
-    if pixels <= FINENESS[-1][0]:
+    times = _reduction(key)
+    if times == 1:
         return key
-    times = math.ceil((pixels / SMALL) ** 0.5)
     size = round(key.shape[1] / times), round(key.shape[0] / times)
     return as_key(cv2.resize(premultiplied(key), size, interpolation=cv2.INTER_AREA), key)
+
+
+def _reduction(key: np.ndarray) -> int:
+    """By which factor a key is downscaled for segmentation, 1 if it is not."""
+    pixels = key.shape[0] * key.shape[1]
+    return 1 if pixels <= FINENESS[-1][0] else math.ceil((pixels / SMALL) ** 0.5)
 
 
 def _pairs(cels: list[Cel]) -> int:

@@ -19,8 +19,8 @@ COVERED = 0.95
 CLEAN = 0.9998
 """Minimum share of the pixels inside flat areas that equal the eight around them. In drawings all do; in film and JPEG
 at most .9996 did."""
-INSIDE = np.ones((5, 5), np.uint8)
-"""The neighbourhood that must be flat for a pixel to lie inside a flat area, away from smoothed edges."""
+REACH = 3
+"""Pixels from an edge within which a filter that resizes pictures leaves ripples."""
 
 
 def is_flat(picture: np.ndarray) -> bool:
@@ -34,14 +34,19 @@ def is_flat(picture: np.ndarray) -> bool:
     return bool(counts[:MOST_COLOURS].sum() >= COVERED * counts.sum())
 
 
-def is_clean(picture: np.ndarray) -> bool:
+def is_clean(picture: np.ndarray, coarse: int = 1) -> bool:
     """Whether the flat areas of uint8 (H, W, 3 or 4) are exactly of one colour, as drawn by a program and not filmed,
-    scanned or compressed with losses. Transparent pixels do not count."""
+    scanned or compressed with losses. Transparent pixels do not count, nor do those near an edge.
+
+    Args:
+        coarse: pixels per pixel, along each side, of the smallest picture that this one may be an enlargement of.
+    """
     spread = _spread(picture)
     even = spread <= EVEN
     if picture.shape[2] == 4:
         even &= picture[..., 3] > 0
-    inside = cv2.erode(even.astype(np.uint8), INSIDE, borderValue=1).astype(bool)
+    near = 2 * REACH * coarse - 1  # a pixel's neighbours are part of its spread
+    inside = cv2.erode(even.astype(np.uint8), np.ones((near, near), np.uint8), borderValue=1).astype(bool)
     return not inside.any() or bool((spread[inside] == 0).mean() >= CLEAN)
 
 

@@ -43,12 +43,12 @@ def picture(
     return np.rint(small).clip(0, 255).astype(np.uint8)[..., : 3 + alpha]
 
 
-def face(t: float, alpha: bool = False, times: int = 1) -> Frame:
+def face(t: float, alpha: bool = False, times: int = 1, opens: int = 6) -> Frame:
     """A face that moves and opens its mouth."""
     x = 74 + 12 * t
     return picture(
         (oval(x, 60, 44, 48), SKIN), (oval(x - 15, 46, 8, 9), MINT), (oval(x + 15, 46, 8, 9), MINT),
-        (oval(x, 80, 17, 4 + 6 * t), LIP), alpha=alpha, times=times,
+        (oval(x, 80, 17, 4 + opens * t), LIP), alpha=alpha, times=times,
     )  # fmt: skip
 
 
@@ -62,9 +62,9 @@ def wrong(made: Frame, truth: Frame) -> int:
     return int((np.abs(made.astype(int) - truth).max(2) > 24).sum())
 
 
-@pytest.mark.parametrize("alpha", [False, True])
-def test_a_mouth_that_opens_is_drawn_by_flow_and_the_face_by_its_parts(alpha: bool) -> None:
-    keys, times = (face(0, alpha), face(1, alpha)), [0.25, 0.5]
+@pytest.mark.parametrize(("alpha", "opens"), [(False, 6), (True, 6), (False, 3)])
+def test_a_mouth_that_opens_is_drawn_by_flow_and_the_face_by_its_parts(alpha: bool, opens: int) -> None:
+    keys, times = (face(0, alpha, opens=opens), face(1, alpha, opens=opens)), [0.25, 0.5]
     parts = draw_parts(*keys, times)
     assert parts is not None
     frames = frames_by_parts(keys, times)
@@ -72,7 +72,7 @@ def test_a_mouth_that_opens_is_drawn_by_flow_and_the_face_by_its_parts(alpha: bo
     mouth = np.zeros((120, 160), bool)
     mouth[60:100, 50:120] = True
     for own, made, time in zip(parts.frames, frames, times, strict=True):
-        truth = face(time, alpha)
+        truth = face(time, alpha, opens=opens)
         assert wrong(made, truth) < 0.5 * wrong(own, truth)
         assert (made == own).all(2)[~mouth].all()
 

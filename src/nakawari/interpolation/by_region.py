@@ -84,17 +84,18 @@ class _Flow:
 def _of_flow(drawing: PartsDrawing, flow: _Flow, places: range | list[int]) -> NDArray[np.bool_]:
     """(frames, h, w): the regions of some frames that flow draws better."""
     height, width = drawing.stage.keys[0].shape[:2]
-    by_parts, by_flow, between = _Differences(), _Differences(), _Differences()
+    between, by_flow, by_parts = _Differences(), _Differences(), _Differences()
     for place in places:
         frame = cv2.resize(premultiplied(drawing.frames[place]), (width, height), interpolation=cv2.INTER_AREA)
         half = flow.at(drawing.times[place])
         between.add(over_grey(frame), half.picture)
         by_flow.add(*half.alone)
-        by_parts.add(*drawing.alone(place))
     differ = np.stack([cv2.dilate((one > RIGHT).astype(np.uint8), _SQUARE) for one in between.levels])
     labels, count = ndimage.label(differ, np.ones((3, 3, 3), bool))
     if not count:
         return np.zeros(labels.shape, bool)
+    for place in places:
+        by_parts.add(*drawing.alone(place))
     index = np.arange(1, count + 1)
     flow_apart = by_flow.mean(labels, index)
     wrong_parts = by_parts.beyond_edges(labels, index) & (LESS * flow_apart < by_parts.mean(labels, index))

@@ -44,14 +44,12 @@ _UNREAD += ("image_tokens_per_frame",)
 
 
 Looks = list[Look]
-_ACROSS = slice(2, 3)
-"""The layers of the middle block in which frames interact: the temporal transformer."""
 _CELLS_AT_ONCE = 10240
 """Latent cells evaluated together on a CPU: those of one frame of 512 x 320 pixels."""
 
 
 class _Begun(NamedTuple):
-    """Features of some frames before the temporal transformer, the skips, and the costs of shifts."""
+    """Features of some frames before the middle block, the skips, and the costs of shifts."""
 
     h: Tensor
     skips: list[Tensor]
@@ -232,8 +230,8 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
     ) -> Tensor:
         """The output for some frames; `keys` (B, 6, H, W) are both unwarped keys.
 
-        Frames interact only in the middle block's temporal transformer: before and after it a few at a time are
-        evaluated, which limits the memory.
+        Frames interact only in the middle block: before and after it a few at a time are evaluated, which limits
+        the memory.
         """
         batch, num_frames = sample.shape[:2]
         rows = self.time_embed(self._sinusoid(timestep, sample))
@@ -244,7 +242,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         begun = spread(
             lambda part: self._down(frames[part], embedding[part], alone[part], keys[clips[part]]), parts, sample.device
         )
-        h = self._run(self.middle_block[_ACROSS], torch.cat([one.h for one in begun]), rows, None, num_frames)
+        h = self._run(self.middle_block, torch.cat([one.h for one in begun]), rows, None, num_frames)
         ended = spread(
             lambda n: self._up(h[parts[n]], embedding[parts[n]], alone[parts[n]], begun[n], looks is not None),
             range(len(parts)),
@@ -260,19 +258,18 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
         return max(1, _CELLS_AT_ONCE // cells) if sample.device.type == "cpu" else sample[:, :, 0, 0, 0].numel()
 
     def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
-        """Latents (N, 2 C, h, w) of N frames, up to the temporal transformer."""
+        """Latents (N, 2 C, h, w) of N frames, up to the middle block."""
         costs = self.match_costs(guide).contiguous(memory_format=torch.channels_last)
         h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
         h = h + self.guide_in(guide.stacked()[:, 0].to(frames.dtype), keys) + self.match_in(costs.to(h.dtype))
         skips = [h]
         for stage in self.input_blocks[1:]:
             skips.append(self._run(stage, skips[-1], embedding, None, 1))
-        return _Begun(self._run(self.middle_block[: _ACROSS.start], skips[-1], embedding, None, 1), skips, costs)
+        return _Begun(skips[-1], skips, costs)
 
     def _up(self, h: Tensor, embedding: Tensor, guide: Guide, begun: _Begun, keep: bool) -> tuple[Tensor, Looks]:
         """The up path: from the middle block's features of N frames to their output (N, C, h, w), and the looks if
         `keep` is set."""
-        h = self._run(self.middle_block[_ACROSS.stop :], _channels_last(h), embedding, None, 1)
         for stage in self.output_blocks:
             together = torch.cat([_channels_last(h), begun.skips.pop()], dim=1)
             h = self._run(stage, together, embedding, None, 1)

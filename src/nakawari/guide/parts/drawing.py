@@ -14,8 +14,9 @@ from .compose import Stage
 from .flat import is_clean, is_flat
 from .graph import Graph, graph_of
 from .layers import layers_of
-from .match import ALIKE, alike, match
+from .match import match
 from .motion import parts_of
+from .pairing import ALIKE, alike
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .contours import joint_gap, mapped, rotation
 from .graph import Graph, Region
-from .match import Matching, alike
+from .pairing import Matching, alike
 
 JOINT = 4.0
 """Maximum separation in pixels of two parts at a joint."""
@@ -232,16 +232,20 @@ def poses(parts: list[Part], time: float) -> list[np.ndarray]:
 
 
 def _straight(motion: np.ndarray, centre: np.ndarray, time: float) -> np.ndarray:
-    linear = motion[:2, :2]
+    out = np.eye(3)
+    out[:2, :2] = _turned_and_stretched(motion[:2, :2], time)
+    there = centre + time * (mapped(motion, centre[None])[0] - centre)
+    out[:2, 2] = there - out[:2, :2] @ centre
+    return out
+
+
+def _turned_and_stretched(linear: np.ndarray, time: float) -> np.ndarray:
+    """A fraction of a linear map (2, 2): its rotation by part of the angle, and part of its stretch."""
     u, s, vt = np.linalg.svd(linear)
     turn = u @ vt
     stretch = vt.T @ np.diag(s) @ vt
     angle = math.atan2(turn[1, 0], turn[0, 0])
-    out = rotation(time * angle, np.zeros(2))
-    out[:2, :2] = out[:2, :2] @ (np.eye(2) + time * (stretch - np.eye(2)))
-    there = centre + time * (mapped(motion, centre[None])[0] - centre)
-    out[:2, 2] = there - out[:2, :2] @ centre
-    return out
+    return rotation(time * angle, np.zeros(2))[:2, :2] @ (np.eye(2) + time * (stretch - np.eye(2)))
 
 
 def _partly(own: np.ndarray, part: Part, time: float) -> np.ndarray:
@@ -259,6 +263,9 @@ def _power(own: np.ndarray, pivot: np.ndarray, time: float) -> np.ndarray:
     """A fractional motion about its fixed point: its linear part to the power of the fraction."""
     values, vectors = np.linalg.eig(own[:2, :2].astype(complex))
     out = np.eye(3)
-    out[:2, :2] = np.real(vectors @ np.diag(values**time) @ np.linalg.inv(vectors))
+    if (values.real < 0).all() and np.ptp(values.imag) < 1e-9:  # half a turn, squashed: no real power of it exists
+        out[:2, :2] = _turned_and_stretched(own[:2, :2], time)
+    else:
+        out[:2, :2] = np.real(vectors @ np.diag(values**time) @ np.linalg.inv(vectors))
     out[:2, 2] = pivot - out[:2, :2] @ pivot
     return out

@@ -1,0 +1,253 @@
+"""Two regions matched as one part: with which motion, how well their outlines agree, and what the match costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .contours import SCALES, Outline, agreement, fit, joint_gap, mapped, rotation, shifted
+from .graph import Graph, Region
+
+ALIKE = 8.0
+"""Maximum difference in levels of a part's paint between the keys."""
+ENOUGH = 0.42
+"""Minimum share of agreeing outline points for a match."""
+ASTRAY = 0.02
+"""What it costs that a region moves by its size otherwise than the region that it touches."""
+ASTRAY_ALONE = 0.08
+"""The same of a region that touches none."""
+MOST_TURN = 2.4
+"""Maximum rotation in radians of a part relative to its neighbour, or of a root."""
+STRETCHED = 0.7
+"""The least share of the outlines that must agree for a part to be stretched or squashed far."""
+STRETCHES = 1.1
+"""From which ratio of its stretches on a motion takes along what hangs on it."""
+OPEN = 0.95
+"""Mean weight of an outline from which on nothing covers it: what is half covered only seems to be squashed."""
+UPRIGHT = 0.02
+"""What a radian of turn costs where outlines fit as well turned: an oval fits head over heels, too."""
+SMALL = 14.0
+"""Regions with fewer pixels determine a position but no rotation."""
+GROWN = 0.06
+"""Logarithm of the side ratio of two regions from which a scaled start is tried as well."""
+COARSE = (6.0, 4.0, 3.0, 2.0)
+FINE = SCALES[2:]
+TURNS = (0.0, -0.35, 0.35, -0.8, 0.8, -1.3, 1.3, -1.9, 1.9)
+
+
+@dataclass
+class Match:
+    """Two regions matched as one part.
+
+    Args:
+        first, last: labels in the two keys.
+        motion: (3, 3) from the first key to the last.
+        quality: share of their outlines that agree, 0 ... 1.
+    """
+
+    first: int
+    last: int
+    motion: np.ndarray
+    quality: float
+    cost: float = 0.0
+
+
+@dataclass
+class Matching:
+    """The result of matching.
+
+    Args:
+        matches: one per matched region of the first key.
+    """
+
+    matches: dict[int, Match] = field(default_factory=dict)
+
+    def take(self, new: Match, open_first: set[int], open_last: set[int]) -> None:
+        """Accept a match of two of the open regions."""
+        self.matches[new.first] = new
+        open_first.discard(new.first)
+        open_last.discard(new.last)
+
+
+def alike(a: Region, b: Region) -> bool:
+    return float(np.abs(a.paint - b.paint).max()) <= ALIKE
+
+
+def tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
+    """The best affine motion between two regions from several starts."""
+    a, b = one.outline, two.outline
+    best = max(_options(one, two, starts), key=lambda match: match.quality - UPRIGHT * abs(angle(match.motion)))
+    grown = math.sqrt(two.size / max(one.size, 1e-6))
+    if abs(math.log(grown)) > GROWN:  # too far for a fit that starts at the same size
+        rough = [fit(a.coarse, b.coarse, start @ _scaled(grown, one.centre), "alike", COARSE) for start in starts]
+        start = max(rough, key=lambda motion: _score(a.coarse, b.coarse, motion))
+        motion = fit(a, b, start, "alike", FINE)
+        quality = _score(a, b, motion)
+        if quality > best.quality + 0.03 and _sane(motion):
+            best = Match(one.label, two.label, motion, quality)
+    for freedom in ("alike", "affine"):
+        wider = fit(a, b, best.motion, freedom, SCALES[4:])  # type: ignore[arg-type]
+        quality = _score(a, b, wider)
+        if quality > best.quality + 0.03 and _sane(wider):
+            best = Match(one.label, two.label, wider, quality)
+    stretched = _stretched(one, two, np.eye(3)) if _open(one) and _open(two) else None
+    return stretched if stretched is not None and stretched.quality > best.quality + 0.03 else best
+
+
+def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
+    """Two regions as one that is stretched or squashed between the keys; None where their outlines do not agree then.
+
+    It starts from the motion that carries the second moments of one outer border onto the other's and turns as `lead`
+    does.
+    """
+    a, b = one.outline, two.outline
+    if min(len(part) for part in (a.points, b.points, one.hull, two.hull)) < 8:
+        return None
+    to_round, from_round = (_square_root(np.cov(side.hull.T)) for side in (one, two))
+    start = np.eye(3)
+    start[:2, :2] = from_round @ rotation(angle(lead), np.zeros(2))[:2, :2] @ np.linalg.inv(to_round)
+    start[:2, 2] = two.hull.mean(0) - start[:2, :2] @ one.hull.mean(0)
+    motion = fit(a, b, start, "affine", SCALES[4:])
+    quality = _score(a, b, motion)
+    return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
+
+
+def _stretches(motion: np.ndarray) -> bool:
+    sizes = np.linalg.svd(motion[:2, :2], compute_uv=False)
+    return bool(sizes[0] > STRETCHES * sizes[1])
+
+
+def _open(region: Region) -> bool:
+    """Whether next to nothing of a region's border may be another's that covers it."""
+    return float(region.outline.weights.mean()) > OPEN
+
+
+def _square_root(square: np.ndarray) -> np.ndarray:
+    """The square root (2, 2) of a symmetric matrix without negative values."""
+    values, vectors = np.linalg.eigh(square + 1e-6 * np.eye(2))
+    return (vectors * np.sqrt(values)) @ vectors.T
+
+
+def _scaled(by: float, about: np.ndarray) -> np.ndarray:
+    """(3, 3): a scaling about a point."""
+    out = np.diag([by, by, 1.0])
+    out[:2, 2] = (1 - by) * about
+    return out
+
+
+def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
+    """The best distinct rigid motions between two regions: a limb also fits upside down."""
+    a, b = one.outline, two.outline
+    rough: list[tuple[float, np.ndarray]] = []
+    for start in starts:
+        motion = fit(a.coarse, b.coarse, start, "rigid", COARSE)
+        rough.append((_score(a, b, motion) - 0.02 * abs(angle(start) - angle(starts[0])), motion))
+    rough.sort(key=lambda item: -item[0])
+    fine = [fit(a, b, motion, "rigid", FINE) for motion in _distinct([motion for _, motion in rough], one)[:3]]
+    return [Match(one.label, two.label, motion, _score(a, b, motion)) for motion in fine]
+
+
+def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
+    """Starts that differ in position or rotation of the region."""
+    kept: list[np.ndarray] = []
+    corners = one.centre + one.outline.size * np.array([(1, 0), (0, 1), (-1, -1)])
+    for start in starts:
+        if all(np.abs(mapped(start, corners) - mapped(other, corners)).max() > 3 for other in kept):
+            kept.append(start)
+    return kept[:12]
+
+
+def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
+    """How well two outlines agree under a motion, 0 ... 1; hidden points cost half."""
+    ahead, behind = agreement(a, b, motion)
+    return 0.5 * min(ahead, behind) + 0.5 * max(ahead, behind)
+
+
+def angle(motion: np.ndarray) -> float:
+    return math.atan2(motion[1, 0] - motion[0, 1], motion[0, 0] + motion[1, 1])
+
+
+def _sane(motion: np.ndarray, most: float = 1.5) -> bool:
+    """Whether a motion does not mirror and stretches by no more than `most` times."""
+    sizes = np.linalg.svd(motion[:2, :2], compute_uv=False)
+    likely = sizes[1] > 0.9 / most and sizes[0] < 1.13 * most and sizes[0] / sizes[1] < most
+    return bool(likely and np.linalg.det(motion[:2, :2]) > 0)
+
+
+def by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> list[np.ndarray]:
+    move = shifted(two.centre - one.centre)
+    return [rotation(turn, two.centre) @ move for turn in turns]
+
+
+def beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int, b: int) -> Match | None:
+    """The match of region a to region b, given matched neighbours of a; None if they are too far apart."""
+    one, two = first.regions[a], last.regions[b]
+    if not 0.1 < two.size / max(one.size, 1e-6) < 10:
+        return None
+    held = [found.matches[n] for n in first.neighbours(a) if n in members]
+    touching = bool(held)
+    if not touching:
+        held = [
+            min(
+                (found.matches[n] for n in members),
+                key=lambda m: np.linalg.norm(first.regions[m.first].centre - one.centre),
+            )
+        ]
+    starts: list[np.ndarray] = []
+    for other in held[:3] if touching else []:
+        joint = first.between(a, other.first).mean(0)
+        pivot = mapped(other.motion, joint[None])[0]
+        starts += [rotation(turn, pivot) @ other.motion for turn in TURNS]
+    nearest = held[0].motion
+    middle = mapped(nearest, one.centre[None])[0]
+    starts.append(shifted(two.centre - middle) @ nearest)
+    if one.size < SMALL or two.size < SMALL:
+        motion = shifted(two.centre - middle) @ nearest
+        near = float(np.linalg.norm(two.centre - middle)) / SMALL
+        options = [Match(a, b, motion, max(0.6 * min(one.size, two.size) / max(one.size, two.size) + 0.4 - near, 0.0))]
+    else:
+        options = _options(one, two, _distinct(starts, one))
+    for new in options:
+        new.cost = _cost(first, held, new, one, two, last) if touching else 1.2 - new.quality
+        astray = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
+        new.cost += (ASTRAY if touching else ASTRAY_ALONE) * astray
+        turn = abs(angle(new.motion @ np.linalg.inv(nearest)))
+        new.cost += math.inf if turn > MOST_TURN else 0.0 if touching else 0.15 * turn
+    best = min(options, key=lambda match: match.cost)
+    if not math.isfinite(best.cost):
+        return None
+    if one.size >= SMALL and two.size >= SMALL:
+        wider = fit(one.outline, two.outline, best.motion, "alike", SCALES[5:], hold=0.2)
+        quality = _score(one.outline, two.outline, wider)
+        if quality > best.quality + 0.08 and _sane(wider):
+            best.cost -= quality - best.quality
+            best.motion, best.quality = wider, quality
+        may = best.quality < STRETCHED and (_stretches(nearest) or (_open(one) and _open(two)))
+        stretched = _stretched(one, two, nearest) if may else None
+        if stretched is not None:
+            best.cost -= stretched.quality - best.quality
+            best.motion, best.quality = stretched.motion, stretched.quality
+    return best
+
+
+def _cost(first: Graph, held: list[Match], new: Match, one: Region, two: Region, last: Graph) -> float:
+    """Cost of a match: disagreeing outlines, separated joints, lost neighbours, large rotations."""
+    gaps, lost, turns = [], [], []
+    for other in held:
+        joint = first.between(new.first, other.first)
+        gaps.append(joint_gap(other.motion, new.motion, joint, (one.hull, first.regions[other.first].hull)))
+        lost.append(len(last.between(new.last, other.last)) == 0)
+        turns.append(abs(angle(new.motion @ np.linalg.inv(other.motion))))
+    apart = min(min(gaps) / 6.0, 1.0)
+    larger = max(one.size, two.size) / max(min(one.size, two.size), 1.0)
+    return (
+        (1 - new.quality)
+        + 0.6 * apart
+        + 0.2 * float(np.mean(lost))
+        + 0.15 * min(turns)
+        + 0.5 * max(min(turns) - 1.4, 0)
+        + 0.06 * math.log(larger)
+    )

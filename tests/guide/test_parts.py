@@ -12,7 +12,7 @@ from nakawari.guide.parts import draw, drawing, inks, regions
 from nakawari.guide.parts.contours import shifted
 from nakawari.guide.parts.graph import graph_of
 from nakawari.guide.parts.layers import layers_of
-from nakawari.guide.parts.motion import Part
+from nakawari.guide.parts.motion import Part, poses
 
 SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
 CLEAR = (0, 0, 0, 0)
@@ -376,3 +376,11 @@ def test_an_enlarged_drawing_whose_edges_ring_is_no_film() -> None:
     wide = [key[..., :3].repeat(2, 0).repeat(2, 1) for key in keys]
     large = [cv2.resize(key, None, fx=4, fy=4, interpolation=cv2.INTER_LANCZOS4) for key in wide]
     assert draw(*large, [0.5]) is not None
+
+
+def test_a_limb_that_turns_half_a_circle_and_is_squashed_has_a_pose_half_way() -> None:
+    squashed = np.array([[-0.6, 0.0, 100.0], [0.0, -0.8, 80.0], [0.0, 0.0, 1.0]])
+    body = Part({1}, {1}, np.eye(3), np.array([50.0, 40.0]), 1.0)
+    limb = Part({2}, {2}, squashed, np.array([60.0, 44.0]), 1.0, parent=0)
+    linear = poses([body, limb], 0.5)[1][:2, :2]
+    assert np.allclose(np.linalg.svd(linear, compute_uv=False), [0.9, 0.8])

@@ -57,9 +57,11 @@ def by_region(pair: Pair, drawing: PartsDrawing) -> list[NDArray[np.uint8]]:
     with torch.inference_mode():
         flow = _Flow(drawing.stage.keys)
         middle = int(np.argmin(np.abs(np.array(drawing.times) - 0.5)))
-        if not _of_flow(drawing, flow, [middle])[0].any():
+        regions = _of_flow(drawing, flow, [middle])
+        if not regions.any():
             return drawing.frames
-        regions = _of_flow(drawing, flow, range(len(drawing.frames)))
+        if len(drawing.frames) > 1:
+            regions = _of_flow(drawing, flow, range(len(drawing.frames)))
         keys = premultiplied(pair[0]), premultiplied(pair[1])
         return [
             _joined(frame, region, keys, flow.at(time).motion, time)

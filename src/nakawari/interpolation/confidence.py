@@ -63,8 +63,9 @@ class Keys:
         w).
 
         `lost`: share of pixels that change and have no match; `torn`: difference in levels of the worst square to
-        both keys; `bent`: distance from the straight path, in diagonals; `soft`: share of the keys' edges that is lost;
-        `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in levels.
+        both keys; `bent`: distance of the worst square from the straight path, in pixels; `soft`: share of the keys'
+        edges that is lost; `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in
+        levels.
         """
         drawn = _small(frame)
         grey = _luma(drawn)
@@ -77,7 +78,7 @@ class Keys:
         frame_figures = {
             "lost": float(lost.mean()),
             "torn": float(_mean(unlike, _BOX).max()),
-            "bent": float(bent.mean() / np.hypot(*bent.shape)),
+            "bent": float(_mean(bent, _BOX).max()),
             "soft": max(0.0, 1 - float(_gradient(grey).mean()) / (edges + 1e-3)),
             "edges": edges,
         }

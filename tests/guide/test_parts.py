@@ -384,3 +384,17 @@ def test_a_limb_that_turns_half_a_circle_and_is_squashed_has_a_pose_half_way() -
     limb = Part({2}, {2}, squashed, np.array([60.0, 44.0]), 1.0, parent=0)
     linear = poses([body, limb], 0.5)[1][:2, :2]
     assert np.allclose(np.linalg.svd(linear, compute_uv=False), [0.9, 0.8])
+
+
+@pytest.mark.parametrize(("x", "y", "degrees"), [(1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (3.0, 1.0, 5.0), (9.0, -3.0, 9.0)])
+def test_aliased_lines_of_one_pixel_stay_one_pixel_wide_and_whole(x: float, y: float, degrees: float) -> None:
+    def pose(t: float) -> np.ndarray:
+        shape = np.array([(-30, -20), (28, -24), (34, 18), (-24, 26)]) @ np.array(
+            [[math.cos(a := math.radians(20 + degrees * t)), math.sin(a)], [-math.sin(a), math.cos(a)]]
+        )
+        return picture((shape + np.array([70 + x * t, 50 + y * t]), RED), line=1.1, hard=True)
+
+    inks = [(frame[..., :3] == INK[:3]).all(2) for frame in (pose(0), middle(pose(0), pose(1)), pose(1))]
+    assert 0.9 <= 2 * inks[1].sum() / (inks[0].sum() + inks[2].sum()) <= 1.1
+    count = cv2.connectedComponents(inks[1].astype(np.uint8), connectivity=8)[0]
+    assert count == 2  # the ground and one line

@@ -12,8 +12,8 @@ from .layers import Layers
 from .motion import Part, poses
 from .shapes import FAR, UNSURE, Shape, blended, seen_through, shape_of
 
-LINE_SHARE = 0.45
-"""Minimum share of an aliased pixel that a line must cover to be drawn."""
+LINE_SHARE = 0.35
+"""Minimum share of an aliased pixel that a line which misses its centre must cover to be drawn."""
 STILL = 0.1
 """Maximum motion in pixels of a part that counts as static."""
 
@@ -194,16 +194,14 @@ class Stage:
         return cv2.resize(board.colours, size, interpolation=cv2.INTER_AREA)
 
     def _hardened(self, board: np.ndarray) -> np.ndarray:
-        """(H, W) codes for aliased drawings: a pixel is line if enough of it is line, otherwise the code at its
-        centre."""
+        """(H, W) codes for aliased drawings: the code at a pixel's centre, so that lines keep their width; a line that
+        passes between the centres stays whole."""
         fine = self.fine
         samples = np.stack([board[dy::fine, dx::fine] for dy in range(fine) for dx in range(fine)])
         lines = self.lines[samples]
         middle = samples[(fine // 2) * fine + fine // 2]
-        line = np.take_along_axis(samples, lines.argmax(0)[None], 0)[0]
-        other = np.take_along_axis(samples, (~lines).argmax(0)[None], 0)[0]
-        thick = lines.mean(0)
-        return np.where(thick >= LINE_SHARE, line, np.where(self.lines[middle], other, middle))
+        ink = np.take_along_axis(samples, lines.argmax(0)[None], 0)[0]
+        return np.where(_between_centres(self.lines[middle], lines.mean(0)), ink, middle)
 
     def frame(self, board: Board, large: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
         """A board as an in-between, premultiplied (H, W, 4) float32.
@@ -221,6 +219,28 @@ class Stage:
         shrinks = size[0] < fine.shape[1]
         made = cv2.resize(fine, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return np.where(held[..., None], large[0], made)
+
+
+def _between_centres(drawn: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the pixels that close the gaps of an aliased line, of each stretch the one that it covers most.
+
+    `drawn` are the pixels whose centre is line, `share` is how much of each pixel is.
+    """
+    soft = np.pad(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 1.0), 1, mode="edge")
+    level = np.abs(_beside(soft, 0)[0] + _beside(soft, 0)[1] - 2 * soft[1:-1, 1:-1])
+    upright = np.abs(_beside(soft, 1)[0] + _beside(soft, 1)[1] - 2 * soft[1:-1, 1:-1])
+    across = []
+    for axis in (0, 1):
+        before, after = _beside(np.pad(share, 1), axis)
+        taken = np.logical_or(*_beside(np.pad(drawn, 1), axis))
+        across.append((share > before) & (share >= after) & ~taken)
+    return ~drawn & (share >= LINE_SHARE) & np.where(level >= upright, *across)
+
+
+def _beside(padded: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """What lies before and after each place of an array along an axis; the array is padded by one."""
+    turned = np.moveaxis(padded, axis, 0)
+    return np.moveaxis(turned[:-2, 1:-1], 0, axis), np.moveaxis(turned[2:, 1:-1], 0, axis)
 
 
 def _whole(mask: np.ndarray, fine: int) -> np.ndarray:

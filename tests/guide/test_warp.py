@@ -42,6 +42,25 @@ def test_a_picture_is_drawn_the_same_while_it_is_learned() -> None:
     drawn = drawn_along(picture, flow, top=4)
     learned = drawn_along(picture, flow.clone().requires_grad_(), top=4)
     assert learned.requires_grad and not drawn.requires_grad
-    assert torch.allclose(drawn, learned.detach(), atol=1e-5)
+    assert torch.equal(drawn, learned)
     still = drawn_along(picture, torch.zeros(2, 2, 12, 20))
     assert torch.equal(still, picture)
+
+
+def test_gradients_of_a_drawn_picture_and_its_flow_are_those_of_its_differences() -> None:
+    generator = torch.Generator().manual_seed(1)
+    picture = (torch.rand(1, 2, 7, 9, generator=generator) - 0.5).requires_grad_()
+    flow = (torch.rand(1, 2, 7, 9, generator=generator) * 2 + 0.2).requires_grad_()
+    weight = torch.rand(1, 2, 7, 9, generator=generator)
+    (drawn_along(picture, flow) * weight).sum().backward()
+    for one in (picture, flow):
+        assert one.grad is not None
+        way = torch.rand(one.shape, generator=generator) - 0.5
+        step = 1e-3 * way
+
+        def total(by: torch.Tensor, one: torch.Tensor = one) -> torch.Tensor:
+            places = (picture.detach() + by, flow) if one is picture else (picture, flow.detach() + by)
+            return (drawn_along(*places).double() * weight).sum()
+
+        slope = (total(step) - total(-step)) / 2e-3
+        assert torch.isclose(slope.float(), (one.grad * way).sum(), rtol=2e-2, atol=2e-3)

@@ -73,6 +73,20 @@ def test_ways_are_in_pixels_of_the_drawing_also_when_it_is_shown_smaller(
     assert ways_when(server, page, lambda ways: not ways) == []
 
 
+def test_of_edits_that_come_before_the_answer_to_the_first_the_last_is_kept(
+    visit: Callable[..., Any], server: Any, tmp_path: Path
+) -> None:
+    size, page = (320, 192), visit()
+    add(page, ball(tmp_path / "a.png", 60, 100, size), ball(tmp_path / "b.png", 180, 100, size))
+    turn_to(page, "Lead")
+    page.mouse.click(*on_board(page, 0, 60, 100, size))
+    ((_, end),) = ways_when(server, page, lambda ways: len(ways) == 1)
+    press = "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }))"
+    page.evaluate(f"() => {{ for (let n = 0; n < 5; n++) {press}; }}")
+    ((_, moved),) = ways_when(server, page, lambda ways: ways[0][1][0] > end[0] + 4.5)
+    assert moved == pytest.approx([end[0] + 5, end[1]], abs=0.02)
+
+
 def test_match_for_me(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Lock
+from typing import Any
+
 import gradio as gr
 
 from .. import orders, status
@@ -19,6 +22,7 @@ class Lead:
 
     def __init__(self, site: Site, user: gr.BrowserState) -> None:
         self.site, self.user = site, user
+        self._turn, self._newest = Lock(), dict[tuple[str, Any], float]()
         with gr.Column(elem_classes="nk-page"):
             self.gap = gr.Dropdown([], label="Gap", elem_id="lead-gap")
             self.ways = part("ways", elem_id="ways")
@@ -35,7 +39,7 @@ class Lead:
     def _listen(self) -> None:
         wanted = [self.user, self.gap]
         self.gap.input(self.on_gap, wanted, [self.ways, self.status], **quiet)
-        self.ways.act(self.on_ways, [self.user], [self.status], **quiet)
+        self.ways.act(self.on_ways, [self.user], [self.status], trigger_mode="multiple", **quiet)
         for button, act in {self.go: self.on_draw, self.match: self.on_match, self.stop: self.on_cancel}.items():
             button.click(act, wanted, self.outputs, **quiet)
         self.timer.tick(self.on_tick, wanted, self.outputs, **quiet)
@@ -59,7 +63,12 @@ class Lead:
 
     @answers
     def on_ways(self, work: Work, event: gr.EventData) -> Changes:
-        take_ways(work, {name: event._data.get(name) for name in ("gap", "ways")})
+        gap, at = event._data.get("gap"), event._data.get("at")
+        with self._turn:  # quick edits are sent together, and may arrive in another order
+            if isinstance(at, int | float) and at < self._newest.get((work.token, gap), 0):
+                return {self.status: status.words()}
+            take_ways(work, {"gap": gap, "ways": event._data.get("ways")})
+            self._newest[work.token, gap] = at if isinstance(at, int | float) else 0
         return {self.status: status.words()}
 
     @answers

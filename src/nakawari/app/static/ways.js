@@ -36,7 +36,7 @@
     const placeOf = (svg, event) => inside(pointIn(svg, event).map((one) => one - 0.5));
     const rounded = (point) => point.map((one) => Math.round(one * 100) / 100);
     const keep = () => { history.push(JSON.stringify(ways)); if (history.length > 100) history.shift(); };
-    function commit() { paint(); say("ways", { gap: value.gap, ways: ways.map((way) => way.map(rounded)) }); }
+    function commit() { paint(); say("ways", { gap: value.gap, at: performance.timeOrigin + performance.now(), ways: ways.map((way) => way.map(rounded)) }); }
     function undo() { if (history.length) { ways = JSON.parse(history.pop()); chosen = -1; commit(); } }
     function remove(number) { if (ways[number]) { keep(); ways.splice(number, 1); chosen = -1; commit(); } }
 

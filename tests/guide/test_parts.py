@@ -398,3 +398,18 @@ def test_aliased_lines_of_one_pixel_stay_one_pixel_wide_and_whole(x: float, y: f
     assert 0.9 <= 2 * inks[1].sum() / (inks[0].sum() + inks[2].sum()) <= 1.1
     count = cv2.connectedComponents(inks[1].astype(np.uint8), connectivity=8)[0]
     assert count == 2  # the ground and one line
+
+
+@pytest.mark.parametrize("shades", [0, 20])
+def test_shaded_areas_that_optical_flow_explains_are_left_to_the_model(
+    shades: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pose(t: float) -> np.ndarray:
+        out = picture((box(60 + 10 * t, 50), RED), (box(110, 50), BLUE), line=0)
+        inside = (out == np.array(RED)).all(2)
+        out[..., 0] = np.where(inside, 220 - shades + (shades * np.arange(100)[:, None] // 50), out[..., 0])
+        return out
+
+    assert (draw(pose(0), pose(1), [0.5]) is None) == (shades > 0)
+    monkeypatch.setattr(drawing, "SHADED", 1.0)
+    assert draw(pose(0), pose(1), [0.5]) is not None

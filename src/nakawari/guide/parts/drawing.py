@@ -11,7 +11,7 @@ import numpy as np
 
 from .check import explained, over_grey, right_share
 from .compose import Stage
-from .flat import is_clean, is_flat
+from .flat import is_clean, is_flat, shaded
 from .graph import Graph, graph_of
 from .layers import layers_of
 from .match import match
@@ -48,6 +48,11 @@ half-way."""
 FLOW_ENOUGH = 0.8
 """Share of the moved pixels from which optical flow draws film, scans and JPEG better than parts do: there colours
 vary within an area, and edges are blurred."""
+SHADED = 0.05
+"""Share of what changes inside areas that is not of the area's colour, from which a drawing counts as shaded: a part is
+drawn in one colour."""
+FLOW_SHADES = 0.5
+"""Share of the moved pixels from which optical flow draws shaded areas better than parts do."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     flow = flow_explains(*(premultiplied(key) for key in small))
     if flow >= FLOW_ENOUGH and not all(is_clean(key, _reduction(key)) for key in (start, end)):
+        return None
+    if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
     stage = _stage(small, cels, max(EXPLAINED, flow - FLOW_BEHIND))
     if stage is None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+
+from .regions import Cel
 
 EVEN = 3
 """Maximum difference in levels between a pixel and its eight neighbours in a flat area."""
@@ -19,6 +23,10 @@ COVERED = 0.95
 CLEAN = 0.9998
 """Minimum share of the pixels inside flat areas that equal the eight around them. In drawings all do; in film and JPEG
 at most .9996 did."""
+SHADE = 6.0
+"""Levels from its area's colour from which a pixel is shaded."""
+INSIDE = np.ones((5, 5), np.uint8)
+"""The neighbourhood of one area inside which a pixel is not mixed with others."""
 REACH = 3
 """Pixels from an edge within which a filter that resizes pictures leaves ripples."""
 
@@ -48,6 +56,21 @@ def is_clean(picture: np.ndarray, coarse: int = 1) -> bool:
     near = 2 * REACH * coarse - 1  # a pixel's neighbours are part of its spread
     inside = cv2.erode(even.astype(np.uint8), np.ones((near, near), np.uint8), borderValue=1).astype(bool)
     return not inside.any() or bool((spread[inside] == 0).mean() >= CLEAN)
+
+
+def shaded(keys: Sequence[np.ndarray], cels: Sequence[Cel]) -> float:
+    """The share of the pixels inside areas that are not of their area's one colour, as in gradients; 0 ... 1, the mean
+    of two keys, premultiplied (H, W, 4). Only what changes counts."""
+    changed = (keys[0] != keys[1]).any(2)
+    shares = []
+    for key, cel in zip(keys, cels, strict=True):
+        centre = cel.labels[cel.fine // 2 :: cel.fine, cel.fine // 2 :: cel.fine]
+        labels = centre.astype(np.float32)
+        whole = cv2.dilate(labels, INSIDE) == cv2.erode(labels, INSIDE)
+        counted = changed & whole & (centre < cel.areas) & (centre >= 0)
+        off = np.abs(key - cel.paints[centre]).max(2) >= SHADE
+        shares.append(float(off[counted].mean()) if counted.any() else 0.0)
+    return float(np.mean(shares))
 
 
 def _spread(picture: np.ndarray) -> np.ndarray:

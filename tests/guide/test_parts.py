@@ -400,16 +400,16 @@ def test_aliased_lines_of_one_pixel_stay_one_pixel_wide_and_whole(x: float, y: f
     assert count == 2  # the ground and one line
 
 
-@pytest.mark.parametrize("shades", [0, 20])
+@pytest.mark.parametrize("levels", [0, 30])
 def test_shaded_areas_that_optical_flow_explains_are_left_to_the_model(
-    shades: int, monkeypatch: pytest.MonkeyPatch
+    levels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pose(t: float) -> np.ndarray:
-        out = picture((box(60 + 10 * t, 50), RED), (box(110, 50), BLUE), line=0)
-        inside = (out == np.array(RED)).all(2)
-        out[..., 0] = np.where(inside, 220 - shades + (shades * np.arange(100)[:, None] // 50), out[..., 0])
+        out = picture((box(30 + 24 * t, 50), RED), (box(110, 50), BLUE))
+        shade = np.rint(levels * ((np.arange(100) - 28) / 44).clip(0, 1) - levels / 2)[:, None]
+        out[..., 0] = np.where((out == np.array(RED)).all(2), RED[0] + shade, out[..., 0])
         return out
 
-    assert (draw(pose(0), pose(1), [0.5]) is None) == (shades > 0)
+    assert (draw(pose(0), pose(1), [0.5]) is None) == (levels > 0)
     monkeypatch.setattr(drawing, "SHADED", 1.0)
     assert draw(pose(0), pose(1), [0.5]) is not None

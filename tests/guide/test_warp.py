@@ -64,3 +64,14 @@ def test_gradients_of_a_drawn_picture_and_its_flow_are_those_of_its_differences(
 
         slope = (total(step) - total(-step)) / 2e-3
         assert torch.isclose(slope.float(), (one.grad * way).sum(), rtol=2e-2, atol=2e-3)
+
+
+def test_a_strip_of_a_picture_is_drawn_as_in_the_whole() -> None:
+    generator = torch.Generator().manual_seed(2)
+    picture = torch.rand(1, 3, 60, 9, generator=generator) * 2 - 1
+    flow = torch.randn(1, 2, 60, 9, generator=generator) * 4
+    flow[..., 4:8, :] -= 80
+    flow[..., 50:55, :] += 80
+    whole = drawn_along(picture, flow)
+    for top in range(0, 60, 5):
+        assert torch.equal(drawn_along(picture, flow[:, :, top : top + 5], top), whole[:, :, top : top + 5])

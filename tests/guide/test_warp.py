@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -75,3 +76,12 @@ def test_a_strip_of_a_picture_is_drawn_as_in_the_whole() -> None:
     whole = drawn_along(picture, flow)
     for top in range(0, 60, 5):
         assert torch.equal(drawn_along(picture, flow[:, :, top : top + 5], top), whole[:, :, top : top + 5])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_motion_that_is_not_finite_is_no_error_of_its_own(value: float) -> None:
+    flow = torch.zeros(1, 2, 6, 7)
+    flow[0, :, 2, 3] = value
+    drawn = drawn_along(torch.rand(1, 3, 6, 7), flow)
+    assert drawn.shape == (1, 3, 6, 7)
+    assert not drawn[0, :, 2, 3].isfinite().any()

@@ -74,6 +74,8 @@ class _Remap(torch.autograd.Function):
         ctx.save_for_backward(picture, flow)
         ctx.top = top
         places = (pixel_grid(flow, top) + flow).detach().float().numpy()
+        if not np.isfinite(places).all():  # as a network gives that diverged: not hidden, and reported by who draws
+            return _read(picture, flow, "bicubic", top)
         drawn = torch.empty(*picture.shape[:2], *flow.shape[2:])
         for planes, targets, (x, y) in zip(picture.detach().float().numpy(), drawn.numpy(), places, strict=True):
             rows = _rows_read(y, planes.shape[1])  # a strip of a large picture reads a few of its rows

@@ -40,6 +40,14 @@ def test_what_is_learnt_from_stays_in_one_thread() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_autocast_reaches_the_threads() -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert spread(lambda _: (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, [1, 2], CPU) == [torch.bfloat16] * 2
+    with torch.no_grad():
+        assert spread(lambda _: (torch.ones(2, 2) @ torch.ones(2, 2)).dtype, [1, 2], CPU) == [torch.float32] * 2
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_an_error_comes_through_and_threads_are_as_before() -> None:
     def fail(piece: int) -> None:
         raise ValueError(f"piece {piece}")

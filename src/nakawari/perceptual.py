@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import NakawariError, UsageError
+from .precision import in_float32
 
 WEIGHTS = Path(__file__).parent / "assets" / "st_lpips_alex.safetensors"
 
@@ -98,13 +99,6 @@ def load_perceptual(kind: Kind = "st-lpips") -> nn.Module:
     module = ShiftTolerantLPIPS()
     module.load_state_dict({name: value.float() for name, value in _weights().items()})
     return module.eval().requires_grad_(False)
-
-
-def in_float32(x: Tensor) -> torch.autocast:
-    """Disable autocast on the device of `x` inside the block; a device without its own autocast,
-    such as meta, uses the CPU's."""
-    kind = x.device.type
-    return torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False)
 
 
 class CanonicalLPIPS(nn.Module):

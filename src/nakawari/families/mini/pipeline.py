@@ -20,6 +20,7 @@ from ...diffusion import VelocityProcess
 from ...guide import Guide, still
 from ...guide.layout import pad_frames
 from ...guide.motion import MotionGuide
+from ...precision import fast_products
 from ..base import Condition, InterpolationOutput, InterpolationPipeline, StepCallback, default
 from ..inputs import KeyFrames
 from ..tooncrafter.sampling import Generators, OutputType, draw_noise, sample
@@ -299,4 +300,5 @@ class MiniPipeline(InterpolationPipeline):
         times = torch.full((len(x),), time, device=x.device)
         looks.clear()
         kept = looks if _WHOLE in condition.extra and condition.num_frames > 2 else None
-        return self.denoise(x.to(self.unet.dtype), times, condition, kept).float()
+        with fast_products(self.unet, x.device):
+            return self.denoise(x.to(self.unet.dtype), times, condition, kept).float()

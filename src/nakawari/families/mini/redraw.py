@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ...guide import Guide
 from ...guide.warp import backward_warp, drawn_along, halved
+from ...precision import in_float32
 from ..tooncrafter.attention import zero_init
 from ..tooncrafter.blocks import PointConv
 from .autoencoder import cosine_basis
@@ -268,12 +269,13 @@ class ShiftChoice(nn.Module):
         shifts = shifts_of(self.levels).to(costs.device)
         prior, each = _SHIFT_PRIOR * shifts.norm(dim=1), shifts.t().contiguous()
         # Shifts last, the memory layout in which convolutions are fastest.
-        said = self.choice(features).float().permute(0, 2, 3, 1).chunk(len(self.sharpness), dim=-1)
+        said = self.choice(features).permute(0, 2, 3, 1).chunk(len(self.sharpness), dim=-1)
         known = costs.permute(0, 2, 3, 1)
-        return [
-            functional.linear((logits - sharp.exp() * known - prior).softmax(-1), each).permute(0, 3, 1, 2)
-            for logits, sharp in zip(said, self.sharpness, strict=True)
-        ]
+        with in_float32(costs):
+            return [
+                functional.linear((logits.float() - sharp.exp() * known - prior).softmax(-1), each).permute(0, 3, 1, 2)
+                for logits, sharp in zip(said, self.sharpness, strict=True)
+            ]
 
 
 class Refine(nn.Module):

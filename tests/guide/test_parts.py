@@ -413,3 +413,10 @@ def test_shaded_areas_that_optical_flow_explains_are_left_to_the_model(
     assert (draw(pose(0), pose(1), [0.5]) is None) == (levels > 0)
     monkeypatch.setattr(drawing, "SHADED", 1.0)
     assert draw(pose(0), pose(1), [0.5]) is not None
+
+
+def test_what_the_border_cuts_in_one_key_comes_from_the_other() -> None:
+    def figure(x: float) -> np.ndarray:
+        return picture((box(x, 50), RED), (ball(x, 30, 10), BLUE))
+
+    assert wrong(middle(figure(4), figure(60)), figure(32)) <= 30

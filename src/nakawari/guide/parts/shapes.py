@@ -17,6 +17,8 @@ FAR = 8.0
 """Maximum distance in pixels; larger ones are clipped."""
 UNSURE = 0.02
 """Weight of a distance where another part covers the part."""
+UNKNOWN = 1e-4
+"""The same beyond the border of the key, where nothing bounds a part."""
 EVEN = 1.2
 """Smoothing in subpixels of the distances, since labels are whole subpixels."""
 TORN = 1.0
@@ -32,11 +34,14 @@ class Shape:
         field: (h, w, 3) float32: distance in pixels to the area and to the area with its line, negative inside; and
             their confidence, 0 ... 1.
         inks: (h, w) int16 codes of the line at or nearest to each subpixel; None if the part has none.
+        limits: (height, width) of the key in subpixels if its border cuts the part: what the part is like beyond is
+            not known.
     """
 
     corner: tuple[int, int]
     field: np.ndarray
     inks: np.ndarray | None
+    limits: tuple[int, int] | None = None
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -49,6 +54,9 @@ class Shape:
         shift = (-self.corner[0] / fine, -self.corner[1] / fine)
         own = np.array([(1, 0, shift[0]), (0, 1, shift[1]), (0, 0, 1)]) @ back
         field = seen_through(self.field, own, box, fine, cv2.INTER_LINEAR, (FAR, FAR, 1.0))
+        if self.limits is not None:
+            key = np.ones(self.limits, np.uint8)
+            field[seen_through(key, back, box, fine, cv2.INTER_NEAREST, 0.0) == 0, 2] = UNKNOWN
         return field, None if self.inks is None else seen_through(self.inks, own, box, fine, cv2.INTER_NEAREST, None)
 
 
@@ -86,6 +94,8 @@ def shape_of(area: np.ndarray, line: np.ndarray, above: np.ndarray, codes: np.nd
     if len(rows) == 0:
         return None
     edge = MARGIN * fine
+    height, width = own.shape
+    cut = rows[0] == 0 or columns[0] == 0 or rows[-1] == height - 1 or columns[-1] == width - 1
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     corner = int(columns[0]) - edge, int(rows[0]) - edge
     area, line, above = (_framed(mask, box, edge, fill) for mask, fill in ((area, False), (line, False), (above, True)))
@@ -94,7 +104,7 @@ def shape_of(area: np.ndarray, line: np.ndarray, above: np.ndarray, codes: np.nd
     sure = UNSURE + (1 - UNSURE) * covered
     both = [cv2.GaussianBlur(_signed(mask, above & ~mask) / fine, (0, 0), EVEN) for mask in (area, own)]
     field = np.stack([*(d.clip(-FAR, FAR) for d in both), sure], 2).astype(np.float32)
-    return Shape(corner, field, _inks(line, _framed(codes, box, edge, 0)))
+    return Shape(corner, field, _inks(line, _framed(codes, box, edge, 0)), (height, width) if cut else None)
 
 
 def _framed(values: np.ndarray, box: tuple[slice, slice], edge: int, fill: object) -> np.ndarray:

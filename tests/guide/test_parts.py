@@ -420,3 +420,23 @@ def test_what_the_border_cuts_in_one_key_comes_from_the_other() -> None:
         return picture((box(x, 50), RED), (ball(x, 30, 10), BLUE))
 
     assert wrong(middle(figure(4), figure(60)), figure(32)) <= 30
+
+
+def test_the_face_of_a_ball_that_is_squashed_is_not_turned_by_a_quarter() -> None:
+    def face(wide: float, high: float) -> np.ndarray:
+        eyes = [(oval(80 + side * wide / 3, 50 - high / 5, wide / 5, high / 4), SKY) for side in (-1, 1)]
+        mouth = np.array([(-wide / 3, high / 3), (wide / 3, high / 3), (0, high * 0.6)]) + np.array([80, 50])
+        return picture((oval(80, 50, wide, high), RED), *eyes, (mouth, BLUE))
+
+    assert wrong(middle(face(26, 30), face(31, 22)), face(28.5, 26)) <= 120
+
+
+def test_a_drawing_of_eighty_areas_is_drawn_by_its_parts() -> None:
+    paints = [(40 + 60 * (k % 4), 30 + 70 * (k // 4 % 3), 60 * (k // 12), 255) for k in range(36)]
+
+    def quilt(x: float) -> np.ndarray:
+        places = [(x + 11 * (k % 9), 6 + 11 * (k // 9)) for k in range(81)]
+        patches = [(ball(*place, 3 + k % 3 * 0.5), paints[k * 7 % 36]) for k, place in enumerate(places)]
+        return picture((box(0, 0) * (3.1, 2.2) + np.array([x + 44, 50]), RED), *patches, line=0.8)
+
+    assert wrong(middle(quilt(10), quilt(60)), quilt(35)) <= 2 * 81

@@ -16,7 +16,7 @@ from .graph import Graph, graph_of
 from .layers import layers_of
 from .match import match
 from .motion import parts_of
-from .pairing import ALIKE, alike
+from .pairing import ALIKE, MOST_ALIKE, alike
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 
@@ -27,9 +27,9 @@ SMALL = 65_000
 that a drawing is matched equally at every size and its edges are not blurred twice."""
 FLAT = 0.97
 """Minimum share of a picture that areas and lines explain."""
-MOST_AREAS = 60
-MOST_PAIRS = 200
-"""Drawings with more areas, or more pairs of one colour, are rejected: matching them takes too long."""
+MOST_AREAS = 160
+MOST_PAIRS = 500
+"""Drawings with more areas, or more pairs of one colour to compare, are rejected: matching them takes too long."""
 COVERED = 0.4
 """Weight of an outline point that another region may cover."""
 EXPLAINED = 0.8
@@ -137,9 +137,9 @@ def _reduction(key: np.ndarray) -> int:
 
 
 def _pairs(cels: list[Cel]) -> int:
-    """Number of pairs of areas, one from each key, of equal colour."""
+    """Number of pairs of areas, one from each key, of equal colour, that are compared."""
     first, last = (cel.paints[: cel.areas] for cel in cels)
-    return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum())
+    return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum(1).clip(max=MOST_ALIKE).sum())
 
 
 def fineness(picture: np.ndarray) -> int:

@@ -10,12 +10,16 @@ from scipy.optimize import linear_sum_assignment
 
 from .contours import mapped
 from .graph import Graph, Region
-from .pairing import ENOUGH, MOST_TURN, Match, Matching, alike, angle, beside, by_centres, tried
+from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, beside, by_centres, leading, nearest, readings
 from .pieces import match_pieces
 
 AWAY = 0.5
 """What it costs that a root moves by the picture's diagonal: of regions that look alike, the nearer one."""
 MOST_ROOTS = 3
+LARGEST = 5
+"""How many of the largest regions are tried as roots; further ones only while none of them fits."""
+MANY, CLEAR = 30, 0.75
+"""Number of a key's regions, and the share of them matched, from which no further root is tried."""
 DEAR = 1.1
 """Maximum cost of a match."""
 SURE = 0.6
@@ -28,7 +32,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     Figure by figure: several likely matches of large regions are each assumed in turn and grown; the one whose
     figure explains most is kept.
     """
-    found = Matching()
+    found, known = Matching(), Known()
     free = [
         {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
         for graph, still in zip((first, last), ground, strict=True)
@@ -38,12 +42,14 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         for root in _roots(first, last, *free):
             trial, rest = Matching(), [set(side) for side in free]
             trial.take(root, *rest)
-            _grow(first, last, trial, root, *rest)
+            _grow(first, last, trial, root, *rest, known)
             worth = sum(
                 (1.4 - match.cost) * min(first.regions[a].size, last.regions[match.last].size) ** 0.7
                 for a, match in trial.matches.items()
             )
             grown.append((worth, trial, rest))
+            if len(first.regions) >= MANY and len(trial.matches) >= CLEAR * len(first.regions):
+                break
         if not grown:
             break
         _, trial, free = max(grown, key=lambda item: item[0])
@@ -55,22 +61,20 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
 def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int]) -> list[Match]:
     """Likely matches of large regions as seeds of a figure, best first."""
     order = sorted(open_first, key=lambda k: -first.regions[k].size)
-    if first.regions[order[0]].size < 6:
-        return []
     found: list[Match] = []
     diagonal = math.hypot(*first.cel.line.shape) / first.cel.fine
-    for a in order[:5]:
+    for place, a in enumerate(order):
         one = first.regions[a]
-        if one.size < 0.2 * first.regions[order[0]].size:
+        if one.size < 6 or (found and (place >= LARGEST or one.size < 0.2 * first.regions[order[0]].size)):
             break
-        for b in open_last:
+        for b in nearest(one, [last.regions[b] for b in sorted(open_last)], one.centre):
             two = last.regions[b]
-            if not alike(one, two) or not 0.25 < two.size / one.size < 4:
+            if not 0.25 < two.size / one.size < 4:
                 continue
-            new = tried(one, two, by_centres(one, two))
-            new.cost = 1 - new.quality + 0.25 * abs(angle(new.motion)) + AWAY * _moved(new.motion, one) / diagonal
-            if new.quality >= ENOUGH and abs(angle(new.motion)) < MOST_TURN:
-                found.append(new)
+            for new in readings(one, two, by_centres(one, two)):
+                new.cost = 1 - new.quality + 0.25 * abs(angle(new.motion)) + AWAY * _moved(new.motion, one) / diagonal
+                if new.quality >= ENOUGH and abs(angle(new.motion)) < MOST_TURN:
+                    found.append(new)
     found.sort(
         key=lambda new: (0.2 + new.cost) / math.sqrt(min(first.regions[new.first].size, last.regions[new.last].size))
     )
@@ -82,19 +86,34 @@ def _moved(motion: np.ndarray, one: Region) -> float:
     return float(np.linalg.norm(mapped(motion, one.centre[None])[0] - one.centre))
 
 
-def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int]) -> None:
+class Known(dict[tuple, "Match | None"]):
+    """Readings of pairs of regions beside matched neighbours: figures grown from different roots share most of them."""
+
+    def beside(self, first: Graph, last: Graph, held: list[Match], touching: bool, a: int, b: int) -> Match | None:
+        key = a, b, touching, *((other.last, other.motion.tobytes()) for other in held)
+        if key not in self:
+            self[key] = beside(first, last, held, touching, a, b)
+        return self[key]
+
+
+def _grow(
+    first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int], known: Known
+) -> None:
     """Match the neighbours of matched regions, wave by wave, each wave by linear assignment."""
     members = {root.first}
-    tried: dict[tuple[int, int], Match] = {}
+    tried: dict[int, dict[int, Match]] = {}
     while True:
         rows = _reachable(first, members, open_first)
-        pairs = [(a, b) for a in rows for b in sorted(open_last) if alike(first.regions[a], last.regions[b])]
-        for a, b in pairs:
-            if (a, b) not in tried:
-                new = beside(first, last, found, members, a, b)
-                if new is not None:
-                    tried[a, b] = new
-        good = {pair: tried[pair] for pair in pairs if pair in tried and tried[pair].quality >= ENOUGH}
+        left = [last.regions[b] for b in sorted(open_last)]
+        for a in rows:
+            if a not in tried:
+                held, touching = leading(first, found, members, a)
+                at = mapped(held[0].motion, first.regions[a].centre[None])[0]
+                options = {
+                    b: known.beside(first, last, held, touching, a, b) for b in nearest(first.regions[a], left, at)
+                }
+                tried[a] = {b: new for b, new in options.items() if new is not None and new.quality >= ENOUGH}
+        good = {(a, b): new for a in rows for b, new in tried[a].items() if b in open_last}
         if not good:
             return
         new = _assigned(good)
@@ -106,9 +125,9 @@ def _grow(first: Graph, last: Graph, found: Matching, root: Match, open_first: s
         for item in sure or new[:1]:
             found.take(item, open_first, open_last)
             members.add(item.first)
-            for a, b in list(tried):
-                if a == item.first or b == item.last or item.first in first.neighbours(a):
-                    del tried[a, b]
+            stale = {item.first, *first.neighbours(item.first), *(a for a, own in tried.items() if item.last in own)}
+            for a in stale:
+                tried.pop(a, None)
 
 
 def _reachable(graph: Graph, members: set[int], free: set[int]) -> list[int]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from .contours import SCALES, Outline, agreement, fit, joint_gap, mapped, rotation, shifted
@@ -29,6 +30,14 @@ OPEN = 0.95
 """Mean weight of an outline from which on nothing covers it: what is half covered only seems to be squashed."""
 UPRIGHT = 0.02
 """What a radian of turn costs where outlines fit as well turned: an oval fits head over heels, too."""
+MOST_ALIKE = 6
+"""With how many of the regions that look like it a region is compared, the likeliest."""
+UNTURNED = 0.5
+"""Turn in radians beyond which a squashed reading is offered beside a turned one."""
+OUTER = 1.5
+"""Pixels from a region's outer border within which a point of its outline is on it, not on that of a hole."""
+WHOLE = 0.97
+"""Share of agreeing points from which a region moves as it is expected to, and no other turn of it is tried."""
 SMALL = 14.0
 """Regions with fewer pixels determine a position but no rotation."""
 GROWN = 0.06
@@ -76,8 +85,30 @@ def alike(a: Region, b: Region) -> bool:
     return float(np.abs(a.paint - b.paint).max()) <= ALIKE
 
 
-def tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
-    """The best affine motion between two regions from several starts."""
+def nearest(one: Region, others: list[Region], at: np.ndarray) -> list[int]:
+    """Labels of the likeliest of the regions that look like one, by their size and their distance to where it is
+    expected, `at` (2,); the likeliest first."""
+
+    def unlike(two: Region) -> float:
+        return float(np.linalg.norm(two.centre - at)) / (one.outline.size + 4) + abs(math.log(two.size / one.size))
+
+    return [two.label for two in sorted((two for two in others if alike(one, two)), key=unlike)[:MOST_ALIKE]]
+
+
+def readings(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
+    """How one region may become another: turned and grown, best of several starts, and stretched or squashed where
+    nothing covers them: an oval that is squashed fits nearly as well turned by a quarter."""
+    best = _turned(one, two, starts)
+    stretched = _stretched(one, two, np.eye(3)) if _open(one) and _open(two) else None
+    if stretched is None:
+        return [best]
+    if stretched.quality > best.quality + 0.03:
+        return [stretched]
+    return [best, stretched] if abs(angle(best.motion)) > UNTURNED else [best]
+
+
+def _turned(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
+    """The best motion between two regions that stretches little, from several starts."""
     a, b = one.outline, two.outline
     best = max(_options(one, two, starts), key=lambda match: match.quality - UPRIGHT * abs(angle(match.motion)))
     grown = math.sqrt(two.size / max(one.size, 1e-6))
@@ -93,8 +124,7 @@ def tried(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
         quality = _score(a, b, wider)
         if quality > best.quality + 0.03 and _sane(wider):
             best = Match(one.label, two.label, wider, quality)
-    stretched = _stretched(one, two, np.eye(3)) if _open(one) and _open(two) else None
-    return stretched if stretched is not None and stretched.quality > best.quality + 0.03 else best
+    return best
 
 
 def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
@@ -121,8 +151,11 @@ def _stretches(motion: np.ndarray) -> bool:
 
 
 def _open(region: Region) -> bool:
-    """Whether next to nothing of a region's border may be another's that covers it."""
-    return float(region.outline.weights.mean()) > OPEN
+    """Whether next to nothing of a region's outer border may be another's that covers it."""
+    outer = [
+        abs(cv2.pointPolygonTest(region.hull, (float(x), float(y)), True)) < OUTER for x, y in region.outline.points
+    ]
+    return any(outer) and float(region.outline.weights[outer].mean()) > OPEN
 
 
 def _square_root(square: np.ndarray) -> np.ndarray:
@@ -141,6 +174,10 @@ def _scaled(by: float, about: np.ndarray) -> np.ndarray:
 def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
     """The best distinct rigid motions between two regions: a limb also fits upside down."""
     a, b = one.outline, two.outline
+    ahead = fit(a, b, starts[0], "rigid", FINE)
+    quality = _score(a, b, ahead)
+    if quality >= WHOLE:
+        return [Match(one.label, two.label, ahead, quality)]
     rough: list[tuple[float, np.ndarray]] = []
     for start in starts:
         motion = fit(a.coarse, b.coarse, start, "rigid", COARSE)
@@ -182,30 +219,32 @@ def by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> list
     return [rotation(turn, two.centre) @ move for turn in turns]
 
 
-def beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int, b: int) -> Match | None:
-    """The match of region a to region b, given matched neighbours of a; None if they are too far apart."""
+def leading(first: Graph, found: Matching, members: set[int], a: int) -> tuple[list[Match], bool]:
+    """The matched neighbours of region a, and True; otherwise the nearest matched region, and False."""
+    held = [found.matches[n] for n in first.neighbours(a) if n in members]
+    if held:
+        return held, True
+    centre = first.regions[a].centre
+    away = {n: float(np.linalg.norm(first.regions[n].centre - centre)) for n in sorted(members)}
+    return [found.matches[min(away, key=away.__getitem__)]], False
+
+
+def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int, b: int) -> Match | None:
+    """The match of region a to region b, given matched regions that lead it (`leading`); None if they are too far
+    apart."""
     one, two = first.regions[a], last.regions[b]
     if not 0.1 < two.size / max(one.size, 1e-6) < 10:
         return None
-    held = [found.matches[n] for n in first.neighbours(a) if n in members]
-    touching = bool(held)
-    if not touching:
-        held = [
-            min(
-                (found.matches[n] for n in members),
-                key=lambda m: np.linalg.norm(first.regions[m.first].centre - one.centre),
-            )
-        ]
     starts: list[np.ndarray] = []
     for other in held[:3] if touching else []:
         joint = first.between(a, other.first).mean(0)
         pivot = mapped(other.motion, joint[None])[0]
         starts += [rotation(turn, pivot) @ other.motion for turn in TURNS]
-    nearest = held[0].motion
-    middle = mapped(nearest, one.centre[None])[0]
-    starts.append(shifted(two.centre - middle) @ nearest)
+    lead = held[0].motion
+    middle = mapped(lead, one.centre[None])[0]
+    starts.append(shifted(two.centre - middle) @ lead)
     if one.size < SMALL or two.size < SMALL:
-        motion = shifted(two.centre - middle) @ nearest
+        motion = shifted(two.centre - middle) @ lead
         near = float(np.linalg.norm(two.centre - middle)) / SMALL
         options = [Match(a, b, motion, max(0.6 * min(one.size, two.size) / max(one.size, two.size) + 0.4 - near, 0.0))]
     else:
@@ -214,7 +253,7 @@ def beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int
         new.cost = _cost(first, held, new, one, two, last) if touching else 1.2 - new.quality
         astray = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
         new.cost += (ASTRAY if touching else ASTRAY_ALONE) * astray
-        turn = abs(angle(new.motion @ np.linalg.inv(nearest)))
+        turn = abs(angle(new.motion @ np.linalg.inv(lead)))
         new.cost += math.inf if turn > MOST_TURN else 0.0 if touching else 0.15 * turn
     best = min(options, key=lambda match: match.cost)
     if not math.isfinite(best.cost):
@@ -225,8 +264,8 @@ def beside(first: Graph, last: Graph, found: Matching, members: set[int], a: int
         if quality > best.quality + 0.08 and _sane(wider):
             best.cost -= quality - best.quality
             best.motion, best.quality = wider, quality
-        may = best.quality < STRETCHED and (_stretches(nearest) or (_open(one) and _open(two)))
-        stretched = _stretched(one, two, nearest) if may else None
+        may = best.quality < STRETCHED and (_stretches(lead) or (_open(one) and _open(two)))
+        stretched = _stretched(one, two, lead) if may else None
         if stretched is not None:
             best.cost -= stretched.quality - best.quality
             best.motion, best.quality = stretched.motion, stretched.quality

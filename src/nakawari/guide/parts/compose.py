@@ -11,6 +11,7 @@ from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
 from .shapes import FAR, UNSURE, Shape, blended, seen_through, shape_of
+from .softness import REACH, softened
 
 LINE_SHARE = 0.35
 """Minimum share of an aliased pixel that a line which misses its centre must cover to be drawn."""
@@ -47,6 +48,7 @@ class Stage:
         self, first: Graph, last: Graph, parts: list[Part], layers: Layers, keys: tuple[np.ndarray, np.ndarray]
     ) -> None:
         self.parts, self.layers, self.keys = parts, layers, keys
+        self.soft: np.ndarray | None = None  # the keys' softness, once it is known
         self.fine = first.cel.fine
         self.cels = (first.cel, last.cel)
         self.hard = first.cel.hard and last.cel.hard
@@ -191,7 +193,11 @@ class Stage:
             return self.paints[self._hardened(board.codes)]
         height, width = board.codes.shape
         size = width // self.fine, height // self.fine
-        return cv2.resize(board.colours, size, interpolation=cv2.INTER_AREA)
+        return cv2.resize(self._edged(board.colours), size, interpolation=cv2.INTER_AREA)
+
+    def _edged(self, colours: np.ndarray) -> np.ndarray:
+        """A board's colours with edges as soft as the keys'."""
+        return colours if self.soft is None else softened(colours, self.soft)
 
     def _hardened(self, board: np.ndarray) -> np.ndarray:
         """(H, W) codes for aliased drawings: the code at a pixel's centre, so that lines keep their width; a line that
@@ -209,13 +215,16 @@ class Stage:
         With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where no moving part
         is visible and the keys agree, the keys' pixels are used.
         """
-        held = self.quiet & _whole(self.still[board.parts], self.fine)
+        still = _whole(self.still[board.parts], self.fine)
+        if self.soft is not None:  # what moves reaches into what stands beside it
+            still = cv2.erode(still.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
+        held = self.quiet & still
         if large is None:
             return np.where(held[..., None], self.keys[0], self.painted(board))
         size = large[0].shape[1], large[0].shape[0]
         held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
         held &= (large[0] == large[1]).all(2)
-        fine = self.paints[board.codes] if board.colours is None else board.colours
+        fine = self.paints[board.codes] if board.colours is None else self._edged(board.colours)
         shrinks = size[0] < fine.shape[1]
         made = cv2.resize(fine, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return np.where(held[..., None], large[0], made)

@@ -19,6 +19,7 @@ from .motion import parts_of
 from .pairing import ALIKE, MOST_ALIKE, alike
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
+from .softness import softness
 
 FINENESS = ((100_000, 4), (280_000, 3))
 """Number of pixels of a picture -> subpixels per pixel along each side."""
@@ -103,6 +104,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if stage is None:
         return None
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
+    stage.soft = softness(stage, large or stage.keys)
     frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
 

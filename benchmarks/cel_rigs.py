@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 LEVELS = {"easy": ((8, 14), (8, 14)), "medium": ((28, 45), (24, 40)), "hard": ((80, 130), (54, 75))}
 """Per level, the range of the displacement in pixels and of the largest rotation in degrees."""
@@ -24,6 +25,8 @@ PAINTS = (
 GROUNDS = ((240, 232, 214), (140, 198, 238), (60, 60, 90), (205, 225, 200), (255, 255, 255))
 INKS = ((18, 16, 22), (40, 24, 20), (0, 0, 0))
 OVERSAMPLE = 8
+FILTERS = {"mean": Image.Resampling.BOX, "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+"""How drawings are scaled down."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,7 @@ class Drawing:
     ink: tuple[int, int, int]
     aliased: bool
     size: tuple[int, int]
+    scaled_by: str = "mean"
 
     def at(self, t: float) -> np.ndarray:
         """RGBA (H, W, 4) uint8 at time t."""
@@ -261,6 +265,8 @@ class Drawing:
                     cv2.polylines(board, corners, True, (*self.ink, 255), max(1, round(figure.width * k)), shift=4)
         if self.aliased:
             return board[k // 2 :: k, k // 2 :: k].copy()
+        if self.scaled_by != "mean":
+            return np.array(Image.fromarray(board).resize(self.size, FILTERS[self.scaled_by]))
         flat = board.astype(np.float32)
         flat[..., :3] *= flat[..., 3:] / 255
         small = flat.reshape(height, k, width, k, 4).mean((1, 3))
@@ -268,8 +274,10 @@ class Drawing:
         return np.rint(np.concatenate([colour, small[..., 3:]], 2)).clip(0, 255).astype(np.uint8)
 
 
-def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200), rigs: Sequence[str] = MIXED) -> Drawing:
-    """The drawing of a seed at a level of `LEVELS`, with figures from `rigs`."""
+def drawing(
+    seed: int, level: str, size: tuple[int, int] = (320, 200), rigs: Sequence[str] = MIXED, scaled_by: str = "mean"
+) -> Drawing:
+    """The drawing of a seed at a level of `LEVELS`, with figures from `rigs`, scaled down by one of `FILTERS`."""
     rng = np.random.default_rng([seed, *level.encode()])
     clear = rng.random() < 0.5
     ground = None if clear else GROUNDS[rng.integers(len(GROUNDS))]
@@ -277,7 +285,7 @@ def drawing(seed: int, level: str, size: tuple[int, int] = (320, 200), rigs: Seq
     count = 1 if rng.random() < 0.8 else 2
     width = float(rng.choice(WIDTHS, p=(0.1, 0.2, 0.35, 0.35)))
     figures = [_figure(rng, level, size, width, place, count, rigs) for place in range(count)]
-    return Drawing(figures, ground, band, INKS[rng.integers(len(INKS))], rng.random() < 0.12, size)  # type: ignore[arg-type]
+    return Drawing(figures, ground, band, INKS[rng.integers(len(INKS))], rng.random() < 0.12, size, scaled_by)  # type: ignore[arg-type]
 
 
 def _figure(
@@ -308,7 +316,9 @@ def _figure(
     return Figure(shapes, paints, first, last, width)
 
 
-def triplets(seeds: range, level: str, rigs: Sequence[str] = MIXED) -> list[tuple[str, np.ndarray]]:
+def triplets(
+    seeds: range, level: str, rigs: Sequence[str] = MIXED, scaled_by: str = "mean"
+) -> list[tuple[str, np.ndarray]]:
     """(name, (3, H, W, 4) uint8) for every seed."""
-    drawings = {f"{level}_{seed:03}": drawing(seed, level, rigs=rigs) for seed in seeds}
+    drawings = {f"{level}_{seed:03}": drawing(seed, level, rigs=rigs, scaled_by=scaled_by) for seed in seeds}
     return [(name, np.stack([one.at(t) for t in (0.0, 0.5, 1.0)])) for name, one in drawings.items()]

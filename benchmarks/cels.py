@@ -96,9 +96,9 @@ def read(folder: Path) -> Iterator[Triplet]:
             yield row["name"], row["level"], np.stack([np.array(Image.open(one).convert("RGBA")) for one in files])
 
 
-def own(seeds: range, rigs: Sequence[str]) -> Iterator[Triplet]:
+def own(seeds: range, rigs: Sequence[str], scaled_by: str) -> Iterator[Triplet]:
     for level in cel_rigs.LEVELS:
-        for name, triplet in cel_rigs.triplets(seeds, level, rigs):
+        for name, triplet in cel_rigs.triplets(seeds, level, rigs, scaled_by):
             yield name, level, triplet
 
 
@@ -121,12 +121,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--rigs", help="seeds of generated figures, FROM:TO")
     parser.add_argument("--figures", nargs="+", choices=cel_rigs.RIGS, default=cel_rigs.MIXED, help="with --rigs")
+    parser.add_argument("--scaled-by", choices=cel_rigs.FILTERS, default="mean", help="with --rigs")
     parser.add_argument("--only", help="one method")
     parser.add_argument("-o", "--output", type=Path)
     words = parser.parse_args()
     if (words.folder is None) == (words.rigs is None):
         parser.error("give a folder of triplets or --rigs FROM:TO")
-    triplets = list(read(words.folder) if words.folder else own(range(*map(int, words.rigs.split(":"))), words.figures))
+    if words.folder:
+        triplets = list(read(words.folder))
+    else:
+        triplets = list(own(range(*map(int, words.rigs.split(":"))), words.figures, words.scaled_by))
     rows = []
     for way, make in ways():
         if words.only and way != words.only:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .filters import MEAN, scaled
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
@@ -51,6 +52,7 @@ class Stage:
         self.soft: np.ndarray | None = None  # the keys' softness, once it is known
         self.fine = first.cel.fine
         self.cels = (first.cel, last.cel)
+        self.way = first.cel.way
         self.hard = first.cel.hard and last.cel.hard
         self.paints = np.concatenate([first.cel.paints, last.cel.paints])
         shift = len(first.cel.paints)
@@ -193,7 +195,9 @@ class Stage:
             return self.paints[self._hardened(board.codes)]
         height, width = board.codes.shape
         size = width // self.fine, height // self.fine
-        return cv2.resize(self._edged(board.colours), size, interpolation=cv2.INTER_AREA)
+        # what a sharp filter made has its own edges
+        fine = self._edged(board.colours) if self.way == MEAN else board.colours
+        return scaled(fine, size, self.way)
 
     def _edged(self, colours: np.ndarray) -> np.ndarray:
         """A board's colours with edges as soft as the keys'."""
@@ -216,7 +220,7 @@ class Stage:
         is visible and the keys agree, the keys' pixels are used.
         """
         still = _whole(self.still[board.parts], self.fine)
-        if self.soft is not None:  # what moves reaches into what stands beside it
+        if self.soft is not None or self.way != MEAN:  # what moves reaches into what stands beside it
             still = cv2.erode(still.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
         held = self.quiet & still
         if large is None:

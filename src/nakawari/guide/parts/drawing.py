@@ -11,6 +11,7 @@ import numpy as np
 
 from .check import explained, over_grey, right_share
 from .compose import Stage
+from .filters import MEAN
 from .flat import is_clean, is_flat, shaded
 from .graph import Graph, graph_of
 from .layers import layers_of
@@ -104,7 +105,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if stage is None:
         return None
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
-    stage.soft = softness(stage, large or stage.keys)
+    if large is not None or stage.way == MEAN:
+        stage.soft = softness(stage, large or stage.keys)
     frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
 

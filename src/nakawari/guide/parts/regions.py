@@ -8,13 +8,14 @@ subpixel has one colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
 
@@ -26,6 +27,8 @@ LINE = 48.0
 """Tolerance in levels for pixels of a thin line, few of which are fully covered by its ink."""
 
 
+AGAIN = 2
+"""How often keys that were scaled down by a sharp filter are segmented again."""
 ALIASED = 0.0005
 """A drawing with a smaller share of mixed pixels counts as aliased."""
 
@@ -41,6 +44,7 @@ class Cel:
         areas: number of labels that are areas.
         known: (H, W) bool, where the shares explain the pixel's colour.
         hard: whether edges are not anti-aliased.
+        way: the filter that makes the key's pixels of subpixels.
     """
 
     fine: int
@@ -49,6 +53,7 @@ class Cel:
     areas: int
     known: np.ndarray
     hard: bool = False
+    way: Filter = MEAN
 
     @property
     def line(self) -> np.ndarray:
@@ -68,6 +73,20 @@ def premultiplied(pixels: np.ndarray) -> np.ndarray:
 def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     """The regions and lines of keys of one scene, uint8 (H, W, 3 or 4) each; the keys share their inks."""
     colours = [premultiplied(key) for key in keys]
+    if not all(map(rings, colours)):
+        return [_cel(one, fine) for one in _cut(colours)]
+    cut = _cut([calmed(own) for own in colours])
+    drawn = [one.drawn(fine) for one in cut]
+    way = filter_of(colours, drawn)
+    for _ in range(AGAIN):
+        soft = [averaged(own, fill, way) for own, fill in zip(colours, drawn, strict=True)]
+        cut = _cut([calmed(own, LEFT) for own in soft])
+        drawn = [one.drawn(fine) for one in cut]
+    return [replace(_cel(one, fine), way=way) for one in cut]
+
+
+def _cut(colours: Sequence[np.ndarray]) -> list[_Apart]:
+    """Keys, premultiplied (H, W, 4), whose pixels are the mean of what they cover, unmixed."""
     found = [_areas(own) for own in colours]
     known = [paints for _, paints in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
@@ -88,7 +107,7 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
             np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks
         )
         apart = [one.speckled(own, specks) for own, one in zip(colours, apart, strict=True)]
-    return [_cel(one, fine) for one in apart]
+    return apart
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,14 @@ class _Apart:
             pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
         return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas)
 
+    def laid_out(self, fine: int) -> np.ndarray:
+        """(H·fine, W·fine) labels."""
+        return _filled(laid_out(self.pure, self.ids, self.shares, self.areas, fine))
+
+    def drawn(self, fine: int) -> np.ndarray:
+        """(H·fine, W·fine, 4) colours."""
+        return self.paints[self.laid_out(fine)]
+
     def speckled(self, colours: np.ndarray, specks: np.ndarray) -> _Apart:
         """The same, with unexplained pixels assigned to specks (N, 4) in the first ink where that explains them."""
         ys, xs = np.nonzero(self.left > KNOWN)
@@ -141,12 +168,9 @@ class _Apart:
 
 
 def _cel(apart: _Apart, fine: int) -> Cel:
-    pure, ids, shares, left, paints, areas = (getattr(apart, one.name) for one in fields(apart))
-    labels = laid_out(pure, ids, shares, areas, fine)
-    labels = _filled(labels)
-    labels, paints, areas = _marks(labels, paints, areas, fine)
-    mixed = float((shares.max(2) < 0.98).mean())
-    return Cel(fine, labels, paints, areas, left < KNOWN, hard=mixed < ALIASED)
+    labels, paints, areas = _marks(apart.laid_out(fine), apart.paints, apart.areas, fine)
+    mixed = float((apart.shares.max(2) < 0.98).mean())
+    return Cel(fine, labels, paints, areas, apart.left < KNOWN, hard=mixed < ALIASED)
 
 
 def _filled(labels: np.ndarray) -> np.ndarray:
@@ -198,7 +222,10 @@ def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tup
     fresh: list[np.ndarray] = []
     taken = np.full(labels.shape, -1, np.int32)
     for ink in range(areas, len(paints)):
-        mask = (labels == ink).astype(np.uint8)
+        box = _box(labels == ink, fine)
+        if box is None:
+            continue
+        mask = (labels[box] == ink).astype(np.uint8)
         # A thin line may have gaps between subpixels; its pieces are one patch.
         whole = cv2.dilate(mask, np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
         count, patches, stats, _ = cv2.connectedComponentsWithStats(whole, connectivity=4)
@@ -212,7 +239,7 @@ def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tup
             if size >= 4 and not network and mean[k] > 0.3:
                 x, y, width, height = stats[k, :4]
                 spot = np.s_[y : y + height, x : x + width]
-                taken[spot][patches[spot] == k] = areas + len(fresh)
+                taken[box][spot][patches[spot] == k] = areas + len(fresh)
                 fresh.append(paints[ink])
     if not fresh:
         return labels, paints, areas
@@ -220,6 +247,16 @@ def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tup
     labels = np.where(taken >= 0, taken, moved)
     paints = np.concatenate([paints[:areas], np.array(fresh, np.float32), paints[areas:]])
     return labels, paints, areas + len(fresh)
+
+
+def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice] | None:
+    """Where a mask is set, with a margin; None if nowhere."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return None
+    return np.s_[
+        max(rows[0] - margin, 0) : rows[-1] + margin + 1, max(columns[0] - margin, 0) : columns[-1] + margin + 1
+    ]
 
 
 def _components(colours: np.ndarray) -> np.ndarray:

@@ -78,6 +78,8 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     cut = _cut([calmed(own) for own in colours])
     drawn = [one.drawn(fine) for one in cut]
     way = filter_of(colours, drawn)
+    if way == MEAN:
+        return [_cel(one, fine) for one in _cut(colours)]
     for _ in range(AGAIN):
         soft = [averaged(own, fill, way) for own, fill in zip(colours, drawn, strict=True)]
         cut = _cut([calmed(own, LEFT) for own in soft])

@@ -16,6 +16,7 @@ from nakawari.guide.parts.layers import layers_of
 from nakawari.guide.parts.motion import Part, poses
 
 SKY, RED, BLUE, INK = (140, 198, 238, 255), (220, 50, 60, 255), (40, 60, 150, 255), (20, 18, 24, 255)
+CLOUD, SAND = (250, 250, 250, 255), (250, 210, 180, 255)
 CLEAR = (0, 0, 0, 0)
 FINE = 8
 
@@ -473,3 +474,29 @@ def test_only_sharp_filters_overshoot() -> None:
         rings = {way: filters.rings(regions.premultiplied(figure(turn, way=way))) for way in (*smooth, *filters.SHARP)}
         assert rings == dict.fromkeys(smooth, False) | dict.fromkeys(filters.SHARP, True)
     assert not filters.rings(regions.premultiplied(figure(0, hard=True)))
+
+
+def test_a_mouth_that_opens_and_eyes_that_close_are_drawn_half_open() -> None:
+    def face(lid: float, lip: float) -> np.ndarray:
+        eyes = [(oval(80 + side * 16, 40, 8, lid), CLOUD) for side in (-1, 1)]
+        pupils = [(oval(80 + side * 16, 40, 3, min(0.8 * lid, 4)), BLUE) for side in (-1, 1)]
+        return picture((ball(80, 50, 40), SAND), *eyes, *pupils, (oval(80, 66, 12, lip), RED))
+
+    made, truth = middle(face(8, 3), face(4, 10)), face(6, 6.5)
+    for paint, least in ((RED, 0.65), (CLOUD, 0.6), (INK, 0.85)):
+        assert least < _pixels(made, paint) / _pixels(truth, paint) < 1.1
+
+
+def _pixels(drawn: np.ndarray, paint: tuple) -> int:
+    return int((np.abs(drawn.astype(int) - paint).max(2) < 40).sum())
+
+
+def test_a_cloak_that_swings_hangs_straight_half_way() -> None:
+    def figure(sway: float, x: float) -> np.ndarray:
+        down = np.linspace(0, 1, 12)
+        left = np.stack([x - 8 - 16 * down + sway * np.sin(3 * down), 32 + 50 * down], 1)
+        right = np.stack([x + 8 + 16 * down + sway * np.sin(3 * down), 32 + 50 * down], 1)
+        return picture((np.concatenate([left, right[::-1]]), BLUE), (ball(x, 24, 10), RED))
+
+    made, truth = middle(figure(-7, 60), figure(7, 90)), figure(0, 75)
+    assert wrong(made, truth) < 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from .compose import Stage
@@ -44,9 +45,22 @@ def explained(stage: Stage) -> float:
     moved = _moved(*keys)
     shares = []
     for only, time in ((1, 0.0), (0, 1.0)):
-        made = over_grey(stage.painted(stage.board_at(time, only=only)))
-        shares.append(_share(right(made, keys[1 - only]), moved & _framed(stage, 1 - only)))
+        board = stage.board_at(time, only=only)
+        made = over_grey(stage.painted(board))
+        counted = moved & _framed(stage, 1 - only) & ~_bent(stage, board.parts, stage.layers.owners[1 - only])
+        shares.append(_share(right(made, keys[1 - only]), counted))
     return float(np.mean(shares))
+
+
+def _bent(stage: Stage, *owners: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where one of some boards of parts (H·fine, W·fine) shows a part that is bent. One key alone shows it
+    roughly; its outlines were checked when it was matched."""
+    bent = np.array([part.bend is not None for part in stage.parts])
+    shown = np.logical_or.reduce([bent[owner] for owner in owners])
+    return (
+        cv2.resize(shown.astype(np.float32), None, fx=1 / stage.fine, fy=1 / stage.fine, interpolation=cv2.INTER_AREA)
+        > 0
+    )
 
 
 def _framed(stage: Stage, side: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +12,7 @@ from .filters import MEAN, scaled
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
-from .shapes import FAR, UNSURE, Shape, blended, seen_through, shape_of
+from .shapes import FAR, UNSURE, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
 
 LINE_SHARE = 0.35
@@ -113,16 +114,39 @@ class Stage:
             box = None if k == 0 else self._reach(k, *sources[k])
             if box is None:
                 continue
-            views = []
-            for side in sides:
-                shape, back = self.shapes[side][k], sources[k][side]
-                seen = self._unseen(side, back, box, k) if shape is None else shape.seen(back, box, self.fine)
-                views.append((seen, (1 - time, time)[side], self.paint_of[side][k]))
-            near = blended([field for (field, _), _, _ in views], [share for _, share, _ in views])
-            inks = next((inks for (_, inks), _, _ in views if inks is not None), None)
-            paint = next((paint for _, _, paint in views if paint >= 0), None)
-            self._lay(board, box, k, near * self.fine, inks, paint)
+            self._lay(board, box, k, *self._seen(k, time, sides, sources[k], box))
         return board
+
+    def _seen(
+        self,
+        k: int,
+        time: float,
+        sides: tuple[int, ...],
+        sources: tuple[np.ndarray, np.ndarray],
+        box: tuple[int, int, int, int],
+    ) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+        """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
+        bend, views = self.parts[k].bend, []
+        bends = (
+            None if bend is None else bend.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
+        )
+        for side in sides:
+            shape, back = self.shapes[side][k], sources[side]
+            if shape is None:
+                views.append(self._unseen(side, back, box, k))
+            else:
+                bent = None if bends is None else bends * (-time, 1 - time)[side]
+                views.append(shape.seen(back, box, self.fine, bent))
+        shares = [(1 - time, time)[side] for side in sides]
+        if bend is not None:  # a shape that is magnified is coarse
+            shares = [share * _least_stretch(sources[side]) ** 2 for share, side in zip(shares, sides, strict=True)]
+        near = blended([field for field, _ in views], shares, *([] if bend is None else [math.inf]))
+        if bend is not None:
+            lines = [own[k].line for own in self.shapes if own[k] is not None]
+            near = relined(near, float(np.mean(lines)), self.fine)
+        inks = next((inks for _, inks in views if inks is not None), None)
+        paint = next((self.paint_of[side][k] for side in sides if self.paint_of[side][k] >= 0), None)
+        return near * self.fine, inks, paint
 
     def _lay(
         self,
@@ -183,9 +207,11 @@ class Stage:
                 corners.append(quad @ forth[:2, :2].T + forth[:2, 2])
         if not corners:
             return None
+        bend = self.parts[k].bend
         spread = np.concatenate(corners) * self.fine
-        left, top = np.floor(spread.min(0)).astype(int) - 1
-        right, bottom = np.ceil(spread.max(0)).astype(int) + 1
+        reach = 1 if bend is None else 1 + math.ceil(bend.reach * self.fine)
+        left, top = np.floor(spread.min(0)).astype(int) - reach
+        right, bottom = np.ceil(spread.max(0)).astype(int) + reach
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         return (left, top, right, bottom) if left < right and top < bottom else None
 
@@ -262,8 +288,15 @@ def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
     return mask.reshape(height, fine, width, fine).all((1, 3))
 
 
+def _least_stretch(motion: np.ndarray) -> float:
+    """The least length that a motion (3, 3) makes of a length of 1, at most 1."""
+    return min(1.0, float(np.linalg.svd(motion[:2, :2], compute_uv=False)[1]))
+
+
 def _stands(part: Part) -> bool:
     """Whether a part is static: no point moves by a tenth of a pixel."""
+    if part.bend is not None:
+        return False
     reach = part.reach * 2 * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)])
     corners = part.centre + reach
     return bool(np.abs(corners @ part.motion[:2, :2].T + part.motion[:2, 2] - corners).max() < STILL)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .bending import match_bent
 from .contours import mapped
 from .graph import Graph, Region
 from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, beside, by_centres, leading, nearest, readings
@@ -55,6 +56,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         _, trial, free = max(grown, key=lambda item: item[0])
         found.matches |= trial.matches
     match_pieces(first, last, ground, found, *free)
+    match_bent(first, last, found, *free)
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .bend import Bend
 from .contours import joint_gap, mapped, rotation
 from .graph import Graph, Region
 from .pairing import Matching, alike
@@ -48,6 +49,8 @@ class Part:
     ground: bool = False
     reach: float = field(default=10.0)
     """Pixels, the size of the part."""
+    bend: Bend | None = None
+    """What its motion leaves, of a part that changes its shape."""
 
 
 def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching) -> list[Part]:
@@ -56,8 +59,11 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
     for match in found.matches.values():
         region = first.regions[match.first]
         parts.append(
-            Part({match.first}, {match.last}, match.motion, region.centre, match.quality, reach=region.outline.size)
-        )
+            Part(
+                {match.first, *match.others[0]}, {match.last, *match.others[1]}, match.motion, region.centre,
+                match.quality, reach=region.outline.size, bend=match.bend,
+            )
+        )  # fmt: skip
     _join(first, last, parts, "first")
     _join(last, first, parts, "last")
     _hang(first, last, parts)
@@ -171,7 +177,7 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
     sizes = [size_of(first, part.first) + size_of(last, part.last) for part in parts]
     left = set(range(1, len(parts)))
     while left:
-        root = max(left, key=lambda k: (parts[k].quality > 0, sizes[k]))
+        root = max(left, key=lambda k: (parts[k].quality > 0, parts[k].bend is None, sizes[k]))
         left.discard(root)
         queue = [(gap, root, other) for other, gap in links.get(root, {}).items()]
         heapq.heapify(queue)

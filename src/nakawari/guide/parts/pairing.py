@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from .bend import Bend
 from .contours import SCALES, Outline, agreement, fit, joint_gap, mapped, rotation, shifted
 from .graph import Graph, Region
 
@@ -62,6 +63,10 @@ class Match:
     motion: np.ndarray
     quality: float
     cost: float = 0.0
+    others: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    """Labels of further pieces of the part in the two keys."""
+    bend: Bend | None = None
+    """What the motion leaves, of a region that changes its shape."""
 
 
 @dataclass
@@ -77,8 +82,8 @@ class Matching:
     def take(self, new: Match, open_first: set[int], open_last: set[int]) -> None:
         """Accept a match of two of the open regions."""
         self.matches[new.first] = new
-        open_first.discard(new.first)
-        open_last.discard(new.last)
+        open_first.difference_update((new.first, *new.others[0]))
+        open_last.difference_update((new.last, *new.others[1]))
 
 
 def alike(a: Region, b: Region) -> bool:
@@ -99,7 +104,7 @@ def readings(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
     """How one region may become another: turned and grown, best of several starts, and stretched or squashed where
     nothing covers them: an oval that is squashed fits nearly as well turned by a quarter."""
     best = _turned(one, two, starts)
-    stretched = _stretched(one, two, np.eye(3)) if _open(one) and _open(two) else None
+    stretched = _stretched(one, two, np.eye(3)) if uncovered(one) and uncovered(two) else None
     if stretched is None:
         return [best]
     if stretched.quality > best.quality + 0.03:
@@ -130,19 +135,23 @@ def _turned(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
 def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
     """Two regions as one that is stretched or squashed between the keys; None where their outlines do not agree then.
 
-    It starts from the motion that carries the second moments of one outer border onto the other's and turns as `lead`
-    does.
+    It starts from their moments (`carried`), turned as `lead` is.
     """
     a, b = one.outline, two.outline
     if min(len(part) for part in (a.points, b.points, one.hull, two.hull)) < 8:
         return None
-    to_round, from_round = (_square_root(np.cov(side.hull.T)) for side in (one, two))
-    start = np.eye(3)
-    start[:2, :2] = from_round @ rotation(angle(lead), np.zeros(2))[:2, :2] @ np.linalg.inv(to_round)
-    start[:2, 2] = two.hull.mean(0) - start[:2, :2] @ one.hull.mean(0)
-    motion = fit(a, b, start, "affine", SCALES[4:])
+    motion = fit(a, b, carried(one, two, angle(lead)), "affine", SCALES[4:])
     quality = _score(a, b, motion)
     return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
+
+
+def carried(one: Region, two: Region, turn: float) -> np.ndarray:
+    """(3, 3): carries the second moments of one outer border onto another's, turned by about `turn` radians."""
+    to_round, from_round = (_square_root(np.cov(side.hull.T)) for side in (one, two))
+    out = np.eye(3)
+    out[:2, :2] = from_round @ rotation(turn, np.zeros(2))[:2, :2] @ np.linalg.inv(to_round)
+    out[:2, 2] = two.hull.mean(0) - out[:2, :2] @ one.hull.mean(0)
+    return out
 
 
 def _stretches(motion: np.ndarray) -> bool:
@@ -150,12 +159,12 @@ def _stretches(motion: np.ndarray) -> bool:
     return bool(sizes[0] > STRETCHES * sizes[1])
 
 
-def _open(region: Region) -> bool:
+def uncovered(region: Region, least: float = OPEN) -> bool:
     """Whether next to nothing of a region's outer border may be another's that covers it."""
     outer = [
         abs(cv2.pointPolygonTest(region.hull, (float(x), float(y)), True)) < OUTER for x, y in region.outline.points
     ]
-    return any(outer) and float(region.outline.weights[outer].mean()) > OPEN
+    return any(outer) and float(region.outline.weights[outer].mean()) > least
 
 
 def _square_root(square: np.ndarray) -> np.ndarray:
@@ -264,7 +273,7 @@ def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int,
         if quality > best.quality + 0.08 and _sane(wider):
             best.cost -= quality - best.quality
             best.motion, best.quality = wider, quality
-        may = best.quality < STRETCHED and (_stretches(lead) or (_open(one) and _open(two)))
+        may = best.quality < STRETCHED and (_stretches(lead) or (uncovered(one) and uncovered(two)))
         stretched = _stretched(one, two, lead) if may else None
         if stretched is not None:
             best.cost -= stretched.quality - best.quality

@@ -44,20 +44,33 @@ class Shape:
     limits: tuple[int, int] | None = None
 
     @property
+    def line(self) -> float:
+        """Width in pixels of the line around the area, 0 without."""
+        border = (np.abs(self.field[..., 0]) < 0.5) & (self.field[..., 2] > 0.5)
+        if self.inks is None or not border.any():
+            return 0.0
+        return float(np.median(self.field[border][:, 0] - self.field[border][:, 1]))
+
+    @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right, bottom in subpixels of the key."""
         left, top = self.corner
         return left, top, left + self.field.shape[1], top + self.field.shape[0]
 
-    def seen(self, back: np.ndarray, box: tuple[int, int, int, int], fine: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Field and inks in a box of the in-between, sampled through a motion (3, 3) back to the key."""
+    def seen(
+        self, back: np.ndarray, box: tuple[int, int, int, int], fine: int, bent: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Field and inks in a box of the in-between, sampled through a motion (3, 3) back to the key, after places are
+        `bent` (h, w, 2) pixels aside."""
         shift = (-self.corner[0] / fine, -self.corner[1] / fine)
         own = np.array([(1, 0, shift[0]), (0, 1, shift[1]), (0, 0, 1)]) @ back
-        field = seen_through(self.field, own, box, fine, cv2.INTER_LINEAR, (FAR, FAR, 1.0))
+        field = seen_through(self.field, own, box, fine, cv2.INTER_LINEAR, (FAR, FAR, 1.0), bent)
         if self.limits is not None:
             key = np.ones(self.limits, np.uint8)
-            field[seen_through(key, back, box, fine, cv2.INTER_NEAREST, 0.0) == 0, 2] = UNKNOWN
-        return field, None if self.inks is None else seen_through(self.inks, own, box, fine, cv2.INTER_NEAREST, None)
+            field[seen_through(key, back, box, fine, cv2.INTER_NEAREST, 0.0, bent) == 0, 2] = UNKNOWN
+        return field, None if self.inks is None else seen_through(
+            self.inks, own, box, fine, cv2.INTER_NEAREST, None, bent
+        )
 
 
 def seen_through(
@@ -67,8 +80,10 @@ def seen_through(
     fine: int,
     way: int,
     outside: float | tuple[float, ...] | None,
+    bent: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sample values at subpixels for a box of subpixels through a motion (3, 3) in pixels.
+    """Sample values at subpixels for a box of subpixels through a motion (3, 3) in pixels, after a shift of every place
+    by `bent` (h, w, 2) pixels.
 
     `way` is OpenCV's interpolation; values beyond the border are `outside`, or the nearest ones if that is None.
     """
@@ -78,6 +93,11 @@ def seen_through(
     offset = linear @ np.array([left + 0.5, top + 0.5]) + back[:2, 2] * fine - 0.5
     matrix = np.concatenate([linear, offset[:, None]], 1)
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
+    if bent is not None:
+        columns, rows = np.meshgrid(np.arange(right - left), np.arange(bottom - top))
+        places = np.stack([columns, rows], 2) + bent * fine
+        x, y = np.moveaxis((places @ linear.T + offset).astype(np.float32), 2, 0)
+        return cv2.remap(values, x, y, way, borderMode=border, borderValue=0 if outside is None else outside)
     return cv2.warpAffine(
         values, matrix, (right - left, bottom - top), flags=way | cv2.WARP_INVERSE_MAP, borderMode=border,
         borderValue=0 if outside is None else outside,
@@ -131,6 +151,14 @@ def _signed(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     return np.where(mask, 0.5 - to_outer, np.where(outer, to_mask - 0.5, (to_mask - to_outer) / 2)).astype(np.float32)
 
 
+def relined(near: np.ndarray, width: float, fine: int) -> np.ndarray:
+    """Distances (h, w, 2) in pixels from an area that was stretched or bent, with a line of `width` pixels around it:
+    distances stretch, too, and lines do not."""
+    mask = near[..., 0] < 0
+    area = cv2.GaussianBlur(_signed(mask, np.zeros_like(mask)) / fine, (0, 0), EVEN)
+    return np.stack([area, area - width], 2)
+
+
 def _inks(line: np.ndarray, codes: np.ndarray) -> np.ndarray | None:
     if not line.any():
         return None
@@ -140,12 +168,13 @@ def _inks(line: np.ndarray, codes: np.ndarray) -> np.ndarray | None:
     return table[index]
 
 
-def blended(fields: list[np.ndarray], shares: list[float]) -> np.ndarray:
-    """Distances (h, w, 2) blended from one or two fields (h, w, 3); the first decides where they differ too much."""
+def blended(fields: list[np.ndarray], shares: list[float], most: float = TORN) -> np.ndarray:
+    """Distances (h, w, 2) blended from one or two fields (h, w, 3); the first decides where they differ by over `most`
+    pixels."""
     if len(fields) == 1:
         return fields[0][..., :2]
     one, two = fields
     weights = [share * field[..., 2:] for share, field in zip(shares, fields, strict=True)]
     mean = (weights[0] * one[..., :2] + weights[1] * two[..., :2]) / (weights[0] + weights[1])
-    torn = (np.abs(one[..., :2] - two[..., :2]) > TORN) & (np.minimum(one[..., 2:], two[..., 2:]) > 0.5)
+    torn = (np.abs(one[..., :2] - two[..., :2]) > most) & (np.minimum(one[..., 2:], two[..., 2:]) > 0.5)
     return np.where(torn, one[..., :2], mean)

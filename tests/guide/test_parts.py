@@ -500,3 +500,17 @@ def test_a_cloak_that_swings_hangs_straight_half_way() -> None:
 
     made, truth = middle(figure(-7, 60), figure(7, 90)), figure(0, 75)
     assert wrong(made, truth) < 100
+
+
+def test_a_bust_that_the_border_cuts_and_that_moves_is_not_read_as_background_first() -> None:
+    def bust(x: float, y: float) -> np.ndarray:
+        shirt = np.array([(-40, 0), (40, 0), (46, 60), (-46, 60)]) + np.array([x, y])
+        return picture((shirt, BLUE), (ball(x, y - 24, 20), RED))
+
+    def with_shirt(start: np.ndarray, end: np.ndarray) -> bool:
+        first, last = (graph_of(cel) for cel in regions.cut_up([start, end], 4))
+        ground = next(iter(drawing.grounds_of(first, last)))[0]
+        return any(np.abs(first.regions[k].paint - BLUE).max() < 4 for k in ground)
+
+    assert with_shirt(bust(70, 70), bust(70, 70))
+    assert not with_shirt(bust(70, 70), bust(82, 66))

@@ -13,11 +13,11 @@ from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN
 from .flat import is_clean, is_flat, shaded
-from .graph import Graph, graph_of
+from .graph import Graph, Region, graph_of
 from .layers import layers_of
 from .match import match
 from .motion import parts_of
-from .pairing import ALIKE, MOST_ALIKE, alike
+from .pairing import ALIKE, MOST_ALIKE, alike, in_place
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 from .softness import softness
@@ -32,6 +32,8 @@ FLAT = 0.97
 MOST_AREAS = 160
 MOST_PAIRS = 500
 """Drawings with more areas, or more pairs of one colour to compare, are rejected: matching them takes too long."""
+STANDS = 0.42
+"""Share of an outline that must agree in place for what lies at the border to stand still."""
 COVERED = 0.4
 """Weight of an outline point that another region may cover."""
 EXPLAINED = 0.8
@@ -167,12 +169,13 @@ def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, grou
 def grounds_of(first: Graph, last: Graph) -> Iterator[Ground]:
     """What may stand still behind all, the likeliest first: what lies at the picture's border and stays; of that only
     the colour that takes most of the border, as where the camera moves; each with its colour seen through holes, and
-    without, as in line drawings.
+    without, as in line drawings. A figure that the border cuts and that moves is likely none of it.
     """
     found: list[Ground] = []
     staying = _staying(first, last), _staying(last, first)
     widest = _widest(first, staying[0]), _widest(last, staying[1])
-    for labels in (staying, widest):
+    moves = any(_moves(first.regions[k], last, staying[1]) for k in sorted(staying[0] - widest[0]))
+    for labels in (widest, staying) if moves else (staying, widest):
         for ground in (_with_holes(first, last, labels), labels):
             if ground not in found:
                 found.append(ground)
@@ -187,6 +190,12 @@ def _widest(graph: Graph, labels: set[int]) -> set[int]:
     """Of some regions those of the colour that takes most of the picture's border."""
     groups = [{n for n in labels if alike(graph.regions[n], graph.regions[k])} for k in sorted(labels)]
     return max(groups, key=lambda group: sum(graph.regions[k].rim for k in group), default=set())
+
+
+def _moves(region: Region, last: Graph, labels: set[int]) -> bool:
+    """Whether the outline of a region agrees in place with none of some regions of its colour in the other key."""
+    others = [last.regions[k].outline for k in sorted(labels) if alike(region, last.regions[k])]
+    return len(region.outline.points) > 0 and not any(in_place(region.outline, two) >= STANDS for two in others)
 
 
 def _with_holes(first: Graph, last: Graph, ground: Ground) -> Ground:

@@ -212,6 +212,11 @@ def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
     return 0.5 * min(ahead, behind) + 0.5 * max(ahead, behind)
 
 
+def in_place(a: Outline, b: Outline) -> float:
+    """How well two outlines agree without a motion, 0 ... 1."""
+    return _score(a, b, np.eye(3)) if len(a.points) and len(b.points) else 0.0
+
+
 def angle(motion: np.ndarray) -> float:
     return math.atan2(motion[1, 0] - motion[0, 1], motion[0, 0] + motion[1, 1])
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
-from .filters import MEAN, scaled
+from .details import Detail, carried, detail_of, owners_at
+from .filters import MEAN, in_range, scaled
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
@@ -29,11 +31,13 @@ class Board:
         codes: int16, the paint.
         parts: int16, the visible part.
         colours: float32 (H·fine, W·fine, 4), premultiplied, with blended edges; None for an aliased drawing.
+        time: of the in-between, 0 ... 1.
     """
 
     codes: np.ndarray
     parts: np.ndarray
     colours: np.ndarray | None
+    time: float
 
 
 class Stage:
@@ -107,7 +111,7 @@ class Stage:
         codes = (
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
         )
-        board = Board(codes, np.zeros(codes.shape, np.int16), None if self.hard else self.paints[codes])
+        board = Board(codes, np.zeros(codes.shape, np.int16), None if self.hard else self.paints[codes], time)
         sources = self.sources(time)
         sides = (lead, 1 - lead) if only is None else (only,)
         for k in np.argsort(self.layers.rank):
@@ -225,6 +229,26 @@ class Stage:
         fine = self._edged(board.colours) if self.way == MEAN else board.colours
         return scaled(fine, size, self.way)
 
+    def _detailed(self, board: Board) -> np.ndarray:
+        """A board as a picture, with what the keys show and their drawings by parts miss."""
+        made = self.painted(board)
+        if board.colours is None:
+            return made
+        owner = owners_at(board.parts, self.layers.rank, self.fine)
+        shares = (1 - board.time, board.time)
+        return in_range(made + carried(self._details, owner, self.sources(board.time), shares))
+
+    @cached_property
+    def _details(self) -> list[Detail]:
+        boards = [self.board_at(float(side)) for side in (0, 1)]
+        bent = [k for k, part in enumerate(self.parts) if part.bend is not None]
+        found = []
+        for key, board in zip(self.keys, boards, strict=True):
+            owner = owners_at(board.parts, self.layers.rank, self.fine)
+            owner[np.isin(owner, bent)] = -1  # these do not move as a whole
+            found.append(detail_of(key, self.painted(board), owner))
+        return found
+
     def _edged(self, colours: np.ndarray) -> np.ndarray:
         """A board's colours with edges as soft as the keys'."""
         return colours if self.soft is None else softened(colours, self.soft)
@@ -250,7 +274,7 @@ class Stage:
             still = cv2.erode(still.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
         held = self.quiet & still
         if large is None:
-            return np.where(held[..., None], self.keys[0], self.painted(board))
+            return np.where(held[..., None], self.keys[0], self._detailed(board))
         size = large[0].shape[1], large[0].shape[0]
         held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
         held &= (large[0] == large[1]).all(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -151,6 +152,13 @@ class Stage:
         inks = next((inks for _, inks in views if inks is not None), None)
         paint = next((self.paint_of[side][k] for side in sides if self.paint_of[side][k] >= 0), None)
         return near * self.fine, inks, paint
+
+    def drawn_from_themselves(self) -> Iterator[np.ndarray]:
+        """For each key the colours of the board on which it is drawn from itself alone; no aliased drawing."""
+        for side in (0, 1):
+            colours = self.board_at(float(side), only=side).colours
+            assert colours is not None
+            yield colours
 
     def _lay(
         self,

@@ -107,8 +107,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if stage is None:
         return None
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
-    if large is not None or stage.way == MEAN:
-        stage.soft = softness(stage, large or stage.keys)
+    if not stage.hard and (large is not None or stage.way == MEAN):
+        stage.soft = softness(stage.drawn_from_themselves(), large or stage.keys)
     frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
 

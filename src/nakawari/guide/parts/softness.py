@@ -8,13 +8,10 @@ and the filter that makes the keys of these drawings is found by least squares, 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from .compose import Stage
 
 WIDTHS = (1.0, 2.0, 4.0)
 """Standard deviations in subpixels of the blurs."""
@@ -32,15 +29,11 @@ GAIN = 0.9
 """Maximum share of that error which a filter must leave for the keys to count as soft."""
 
 
-def softness(stage: Stage, keys: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
-    """The weights of the blurs in the filter that softens the stage's drawings as the keys, premultiplied (H, W, 4),
-    are; None if these have hard edges."""
-    if stage.hard:
-        return None
+def softness(drawn: Iterable[np.ndarray], keys: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """The weights of the blurs in the filter that makes keys, premultiplied (H, W, 4), of the boards (h, w, 4) on which
+    each was drawn from itself; None if their edges are hard."""
     changes, wanted = [], []
-    for side, key in enumerate(keys):
-        colours = stage.board_at(float(side), only=side).colours
-        assert colours is not None
+    for colours, key in zip(drawn, keys, strict=True):
         change, want = _samples(colours, key)
         if len(want) == 0 or _error(want) <= FAITHFUL:
             return None

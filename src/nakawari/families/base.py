@@ -43,7 +43,8 @@ class Condition:
         image_tokens: (B, L, D) without text but with the image, for guidance with two scales.
         fps: (B,) frames per second or frame stride, as the family counts it; None = the family's default.
         references: per decoder level (B, 2, C, H, W), encoder features of start and end key.
-        base: (B, F, C, h, w), subtracted from the latents by a model that works on residuals; None = nothing.
+        base: (B, F, C, h, w), subtracted from the latents by a model that works on residuals; None = nothing, or
+            what the guide draws.
         guide: the motion guide of each frame, padded like the frames; None = none.
         control: family-specific control maps (B, F, ...), such as track heatmaps; None = none.
         extra: family-specific tensors with the batch first.

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..threads import spread
 from .search import Flows, agreement, choose, fill_holes, match, search_shifts
-from .warp import backward_warp, length, splat
+from .warp import backward_warp, length, shrunk, splat
 
 _MOTION_SCALE = 8.0  # 8 pixels of motion multiply the splatting weight by e
 _MOTION_LIMIT = 40.0
@@ -72,11 +72,11 @@ def _grey(images: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(image) for image in grey.round().byte().cpu().numpy()]
 
 
-def searched(start: Tensor, end: Tensor, flows: Flows, finest_scale: int = 0) -> Flows:
-    """Per pixel the better of `flows` and of DIS initialised with an exhaustive search for large shifts."""
+def large_shifts(start: Tensor, end: Tensor) -> Flows:
+    """`search_shifts` of every clip."""
     shifts = [search_shifts(a, b) for a, b in zip(start, end, strict=True)]
     forward, backward = (torch.stack(way) for way in zip(*shifts, strict=True))
-    return choose(start, end, flows, both_ways(start, end, finest_scale, (forward, backward)))
+    return forward, backward
 
 
 def sought(start: Tensor, end: Tensor) -> Flows:
@@ -88,14 +88,21 @@ def sought(start: Tensor, end: Tensor) -> Flows:
     pattern that was matched to its own neighbour fits as well as one that was matched right, but it tears where it is
     attached to something, and there the two pictures differ.
     """
-    plain = both_ways(start, end)
-    far = searched(start, end, plain)
-    flows = [far, plain]
     scale = round(math.log2(max(start.shape[-2:]) / _NEAR_SIDE))
-    if scale > 0:
-        nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
-        near = both_ways(start, end, initial=(nowhere, nowhere), initial_scale=scale)
-        flows += [near, choose(start, end, near, far)]
+    nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
+    begins = [(None, _INITIAL_SCALE), *([(nowhere, scale)] if scale > 0 else [])]
+    # What does not need another's result is computed together, so that no core waits.
+    jobs = [
+        partial(dis_flow, *way, initial=begin, initial_scale=first)
+        for begin, first in begins
+        for way in ((start, end), (end, start))
+    ]
+    shifts, *found = spread(lambda job: job(), [partial(large_shifts, start, end), *jobs], start.device)
+    plain, *near = zip(found[::2], found[1::2], strict=True)
+    far = choose(start, end, plain, both_ways(start, end, initial=shifts))
+    flows = [far, plain]
+    for own in near:
+        flows += [own, choose(start, end, own, far)]
     apart = torch.stack(spread(lambda both: apart_half_way(start, end, both), flows, start.device))
     best = apart.argmin(dim=0)
     forward, backward = (torch.stack(way)[best, torch.arange(len(best))] for way in zip(*flows, strict=True))
@@ -106,7 +113,7 @@ def apart_half_way(start: Tensor, end: Tensor, flows: Flows) -> Tensor:
     """How far the keys differ, each moved half the way along its flow: (B,), means over the picture. Large pictures are
     compared at a size near 256 pixels."""
     unit = max(1, round(max(start.shape[-2:]) / _COMPARED_SIDE))
-    start, end, forward, backward = (functional.avg_pool2d(part, unit, ceil_mode=True) for part in (start, end, *flows))
+    start, end, forward, backward = (shrunk(part, unit) for part in (start, end, *flows))
     motion, _ = seen_at(surfaces(start, end, (forward / unit, backward / unit), trusted=True), 0.5)
     return (backward_warp(start, -0.5 * motion) - backward_warp(end, 0.5 * motion)).abs().mean((1, 2, 3))
 
@@ -130,7 +137,9 @@ class Surface:
 def surfaces(start: Tensor, end: Tensor, flows: Flows, trusted: bool) -> tuple[Surface, Surface]:
     """The surfaces of both keys; `trusted` as in `splat_to`."""
     forward, backward = flows
-    return _surface(start, end, forward, backward, trusted), _surface(end, start, backward, forward, trusted)
+    sides = [(start, end, forward, backward, trusted), (end, start, backward, forward, trusted)]
+    first, last = spread(lambda side: _surface(*side), sides, start.device)
+    return first, last
 
 
 def _surface(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, trusted: bool) -> Surface:

@@ -102,9 +102,21 @@ def _chosen(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, other: T
 
 
 def _trust(source: Tensor, target: Tensor, flow: Tensor, back: Tensor) -> Tensor:
-    score = match(source, target, flow) * agreement(flow, back)
-    padded = functional.pad(score, [_CHOICE_WINDOW // 2] * 4, mode="replicate")
-    return functional.avg_pool2d(padded, _CHOICE_WINDOW, 1)
+    return _window_mean(match(source, target, flow) * agreement(flow, back))
+
+
+def _window_mean(score: Tensor) -> Tensor:
+    """The mean around each pixel of (B, 1, H, W), with repeated borders; on a CPU by OpenCV, in a twentieth of the
+    time."""
+    if score.device.type != "cpu" or score.requires_grad:
+        padded = functional.pad(score, [_CHOICE_WINDOW // 2] * 4, mode="replicate")
+        return functional.avg_pool2d(padded, _CHOICE_WINDOW, 1)
+    import cv2
+
+    size, mean = (_CHOICE_WINDOW, _CHOICE_WINDOW), torch.empty_like(score)
+    for plane, target in zip(score[:, 0].numpy(), mean[:, 0].numpy(), strict=True):
+        cv2.blur(plane, size, target, borderType=cv2.BORDER_REPLICATE)
+    return mean
 
 
 def fill_holes(motion: Tensor, cover: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nakawari.families.mini.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of, unshuffled
+from nakawari.families.mini.cells import channels_last, shuffled, unshuffled
+from nakawari.families.mini.redraw import GuideRedraw, Keys, MatchCosts, ShiftChoice, shifts_of
 from nakawari.families.mini.unet import MiniUNet
 from nakawari.families.tooncrafter.widths import weight_axes
 from nakawari.guide import still
@@ -86,10 +87,26 @@ def test_costs_are_those_of_pictures_read_between_pixels(size: tuple[int, int]) 
         assert (found[place] - expected).abs().max() < 2e-5
 
 
-def test_pixels_are_gathered_in_torchs_order() -> None:
-    pictures = torch.rand(2, 5, 8, 12)
-    assert torch.equal(unshuffled(pictures, 4), functional.pixel_unshuffle(pictures, 4))
-    assert unshuffled(pictures, 4).is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("size", [(48, 64), (16, 8)])
+def test_costs_of_a_finer_level_are_means_of_its_own(size: tuple[int, int]) -> None:
+    first, last = torch.rand(2, 2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    first, last = (functional.avg_pool2d(key, 2) for key in (first, last))
+    apart = (first - last).abs().mean(1, keepdim=True).clamp(max=0.5)
+    expected = functional.avg_pool2d(functional.avg_pool2d(apart, 3, 1, 1, count_include_pad=False), 2) / 0.25
+    wide = [functional.interpolate(key, scale_factor=2.0) for key in (first, last)]
+    found = MatchCosts([(2, 1)], 4).between(*wide, torch.full((2, 1, 1), 0.5))
+    assert (found[:, 4:5] - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_pixels_are_gathered_in_torchs_order_and_spread_again(dtype: torch.dtype) -> None:
+    pictures = torch.rand(2, 5, 8, 12, dtype=dtype)
+    cells = unshuffled(pictures, 4)
+    assert torch.equal(cells, functional.pixel_unshuffle(pictures, 4))
+    assert cells.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(shuffled(cells, 4), pictures)
+    assert torch.equal(channels_last(pictures), pictures)
+    assert channels_last(pictures).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_shift_that_costs_nothing_is_chosen_where_costs_count() -> None:

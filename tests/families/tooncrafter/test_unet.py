@@ -266,6 +266,22 @@ def test_temporal_attention_is_blind_to_order() -> None:
 
 
 @torch.no_grad()
+def test_temporal_attention_does_not_depend_on_the_number_of_threads() -> None:
+    torch.manual_seed(0)
+    layer, before = TemporalTransformer(128, 2, 16, norm_groups=8), torch.get_num_threads()
+    nn.init.normal_(layer.proj_out.weight)
+    frames = random(14, 128, 20, 32).contiguous(memory_format=torch.channels_last)
+    drawn = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            drawn.append(layer(frames, 14))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*drawn)
+
+
+@torch.no_grad()
 def test_time_convolution_is_a_conv3d() -> None:
     torch.manual_seed(0)
     ours, plain = TimeConv(3, 5, (3, 1, 1), padding=(1, 0, 0)), nn.Conv3d(3, 5, (3, 1, 1), padding=(1, 0, 0))

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ..former_names import without_constants
 from ..tiling import DecodesInParts, Window, cut, in_parts
+from .cells import channels_last, shuffled, unshuffled
 
 PATCH = 4
 """Pixels per latent cell, along each side."""
@@ -84,7 +85,7 @@ class PatchMap(nn.Module):
         values = COLOURS * PATCH**2
         if latent_channels > values:
             raise ValueError(f"a patch has {values} values, too few for {latent_channels} latent channels")
-        self.to_latents = nn.Conv2d(COLOURS, latent_channels, PATCH, stride=PATCH, bias=False)
+        self.to_latents = ToPatches(COLOURS, latent_channels, PATCH, stride=PATCH, bias=False)
         self.to_pixels = _FromPatches(latent_channels, COLOURS, PATCH, stride=PATCH, bias=False)
         nn.init.zeros_(self.to_latents.weight)
         nn.init.zeros_(self.to_pixels.weight)
@@ -95,14 +96,25 @@ class PatchMap(nn.Module):
             self.to_pixels.weight.data[index, colour] = basis[frequency] * PATCH
 
 
+class ToPatches(nn.Conv2d):
+    """A convolution whose squares do not overlap: a shuffle and a product, which CPUs do in a third of the time. The
+    constructor is `Conv2d`'s because adapters build their own layers of the same class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, stride h, stride w) -> (N, C', h, w)."""
+        if self.kernel_size == (1, 1) or self.kernel_size != self.stride or self.bias is not None:
+            return super().forward(x)
+        return functional.conv2d(unshuffled(x, self.stride[0]), self.weight.flatten(1)[:, :, None, None])
+
+
 class _FromPatches(nn.ConvTranspose2d):
     """A transposed convolution whose squares do not overlap: a product and a shuffle, which CPUs do in a third of the
     time."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C', PATCH h, PATCH w)."""
-        patches = functional.conv2d(x, self.weight.flatten(1).t()[:, :, None, None])
-        return functional.pixel_shuffle(patches, PATCH)
+        patches = functional.conv2d(channels_last(x), self.weight.flatten(1).t()[:, :, None, None])
+        return shuffled(patches, PATCH)
 
 
 def cosine_basis(size: int) -> Tensor:

@@ -104,7 +104,10 @@ class MiniPipeline(InterpolationPipeline):
         are those of their working size."""
         frames = at_working_size(frames)
         latents = self.vae.encode(pad_frames(frames, *self._lacking(frames)).to(self.vae.dtype))
-        return latents if condition is None else latents - condition.base
+        if condition is None:
+            return latents
+        assert condition.guide is not None
+        return latents - (self.vae.encode(condition.guide.blend()) if condition.base is None else condition.base)
 
     def condition(
         self,
@@ -155,7 +158,6 @@ class MiniPipeline(InterpolationPipeline):
             num_frames=num_frames,
             size=size,
             latents=torch.cat([encoded[:, :1], between, encoded[:, 1:]], dim=1),
-            base=self.vae.encode(guide.blend()),
             guide=guide,
             extra={_WHOLE: whole.float()} if large else {},
         )

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...guide import Guide
-from ...guide.warp import backward_warp, drawn_along, halved
+from ...guide.warp import backward_warp, drawn_along, resized, shrunk
 from ...precision import in_float32
 from ..tooncrafter.attention import zero_init
 from ..tooncrafter.blocks import PointConv
-from .autoencoder import cosine_basis
+from .autoencoder import ToPatches, cosine_basis
+from .cells import channels_last, shuffled, unshuffled
 
 Level = tuple[int, int]
 """A search: pixels between adjacent shifts, and shifts in each direction."""
@@ -38,8 +39,6 @@ _DIFFERENCE_LIMIT = 0.5
 _SHARPNESS = (8.0, 3.0)
 _SHIFT_PRIOR = 1 / 16  # initially 16 pixels more of motion are e times less likely
 _REFINE_HIDDEN = 48
-_RUNS = {8: torch.complex64, 16: torch.complex128}
-"""Bytes -> the dtype of a number of that size."""
 _FIRST_CHANCE = -2.0  # initial logit of a searched motion against the guide's
 
 
@@ -89,18 +88,24 @@ class MatchCosts(nn.Module):
         height, width = (-(-side // self.stride) for side in first.shape[-2:])
         # A shift is the same for all pixels, so it is interpolated from two neighbouring slices, x first, then y.
         pad = [reach + 1] * 4
-        shrunk = (_shrunk(key, unit) for key in (first, last))
-        first, last = (functional.pad(key, pad, mode="replicate") for key in shrunk)
+        first, last = (functional.pad(shrunk(key, unit), pad, mode="replicate") for key in (first, last))
         steps = range(-reach, reach + 1)
         first_rows = torch.stack([_slid(first, -moment * x, -1, reach + 1) for x in steps], dim=1)
         last_rows = torch.stack([_slid(last, (1 - moment) * x, -1, reach + 1) for x in steps], dim=1)
-        costs = []
-        for y in steps:
-            apart = _slid(first_rows, -moment * y, -2, reach + 1) - _slid(last_rows, (1 - moment) * y, -2, reach + 1)
-            costs.append(apart.abs_().mean(2).clamp_(max=_DIFFERENCE_LIMIT))
-        found = _box_mean(torch.stack(costs, dim=2).flatten(1, 2)) / _COST_UNIT
+        shape = len(first), len(steps), len(steps), *(side - 2 * (reach + 1) for side in first.shape[-2:])
+        costs = first.new_empty(shape)
+        for place, y in enumerate(steps):
+            one = _slid(first_rows, -moment * y, -2, reach + 1)
+            other = _slid(last_rows, (1 - moment) * y, -2, reach + 1)
+            red, green, blue = (one - other).abs_().unbind(2)
+            torch.clamp((red + green).add_(blue), max=3 * _DIFFERENCE_LIMIT, out=costs[:, :, place])
+        found = costs.flatten(1, 2)
+        scale = 1 / (3 * _COST_UNIT)  # of the sums of three colours
+        if self.stride == 2 * unit and not any(side % 2 for side in found.shape[-2:]):
+            return _half_box_mean(found, scale)
+        found = _box_mean(found).mul_(scale)
         if unit < self.stride:
-            return _shrunk(found, self.stride // unit)
+            return shrunk(found, self.stride // unit)
         return functional.interpolate(found, scale_factor=unit // self.stride)[..., :height, :width]
 
 
@@ -111,15 +116,6 @@ def _slid(padded: Tensor, shift: float, dim: int, pad: int) -> Tensor:
     near = padded.narrow(dim, pad + whole, size)
     part = shift - whole
     return torch.lerp(near, padded.narrow(dim, pad + whole + 1, size), part) if part else near
-
-
-def _shrunk(values: Tensor, unit: int) -> Tensor:
-    """Means over squares of `unit` pixels; those at the border may be smaller."""
-    height, width = values.shape[-2:]
-    if unit % 2 or height % 2 or width % 2:
-        return functional.avg_pool2d(values, unit, ceil_mode=True)
-    half = halved(values)
-    return half if unit == 2 else _shrunk(half, unit // 2)
 
 
 def _box_mean(values: Tensor) -> Tensor:
@@ -133,6 +129,29 @@ def _box_mean(values: Tensor) -> Tensor:
         count[:-1] += 1
         values = total.div_(count if dim == -1 else count[:, None])
     return values
+
+
+def _half_box_mean(values: Tensor, scale: float) -> Tensor:
+    """`_box_mean`, of which the means of squares of two by two are taken, times `scale`. Sides are even.
+
+    Both together are one sum of four, along each side, whose inner two weigh twice.
+    """
+    above, below = values[..., ::2, :], values[..., 1::2, :]
+    total = _spread_sum(above, below, -2)
+    left, right = total[..., ::2].contiguous(), total[..., 1::2].contiguous()
+    return _spread_sum(left, right, -1).mul_(scale / 36)
+
+
+def _spread_sum(even: Tensor, odd: Tensor, dim: int) -> Tensor:
+    """Six times the mean of each pair of 3-means along `dim`, whose even and odd places are given."""
+    size = even.shape[dim]
+    pair = even + odd
+    total = 2 * pair
+    for end in (0, size - 1):  # where the mean is that of two places
+        total.narrow(dim, end, 1).add_(pair.narrow(dim, end, 1), alpha=0.5)
+    total.narrow(dim, 1, size - 1).add_(odd.narrow(dim, 0, size - 1))
+    total.narrow(dim, 0, size - 1).add_(even.narrow(dim, 1, size - 1))
+    return total
 
 
 def count(levels: Sequence[Level]) -> int:
@@ -171,7 +190,7 @@ class GuideRedraw(nn.Module):
         self.stride = stride
         self.search = ShiftChoice(channels, levels, _SHARPNESS)
         self.refine = Refine(channels, stride)
-        self.to_latents = nn.Conv2d(3, latent_channels, stride, stride=stride, bias=False)
+        self.to_latents = ToPatches(3, latent_channels, stride, stride=stride, bias=False)
         nn.init.zeros_(self.to_latents.weight)
         basis = cosine_basis(stride)
         for index in range(latent_channels):
@@ -234,8 +253,8 @@ class Keys(NamedTuple):
     def mixed(self, small: Tensor, motion: Tensor) -> Tensor:
         """One picture of both keys: warped by `motion`, then each by its residual motion, and blended, by `small` (N,
         5, H, W)."""
-        to_start = small[:, 0:2] * _MOVE_UNIT - self.time * motion
-        to_end = small[:, 2:4] * _MOVE_UNIT + (1 - self.time) * motion
+        to_start = torch.addcmul(small[:, 0:2] * _MOVE_UNIT, motion, -self.time)
+        to_end = torch.addcmul(small[:, 2:4] * _MOVE_UNIT, motion, 1 - self.time)
         share = (self.time.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit() + small[:, 4:5] * _MOVE_UNIT).sigmoid()
         first, last = drawn_along(self.first, to_start, self.top), drawn_along(self.last, to_end, self.top)
         return torch.lerp(first, last, share)
@@ -243,8 +262,10 @@ class Keys(NamedTuple):
     def drawn(self, looks: Sequence[Look]) -> Tensor:
         """The per-pixel weighted mean (N, 3, H, W) of several pictures of these keys."""
         weights = torch.cat([look.chance for look in looks], dim=1).softmax(1)
-        pictures = (self.mixed(look.small, look.motion) for look in looks)
-        return sum(picture * weights[:, n : n + 1] for n, picture in enumerate(pictures))
+        drawn = self.first.new_zeros(())
+        for look, weight in zip(looks, weights.split(1, dim=1), strict=True):
+            drawn = torch.addcmul(drawn, self.mixed(look.small, look.motion), weight)
+        return drawn
 
 
 class ShiftChoice(nn.Module):
@@ -273,7 +294,9 @@ class ShiftChoice(nn.Module):
         known = costs.permute(0, 2, 3, 1)
         with in_float32(costs):
             return [
-                functional.linear((logits.float() - sharp.exp() * known - prior).softmax(-1), each).permute(0, 3, 1, 2)
+                functional.linear(
+                    torch.addcmul(logits.float(), known, -sharp.exp()).sub_(prior).softmax(-1), each
+                ).permute(0, 3, 1, 2)
                 for logits, sharp in zip(said, self.sharpness, strict=True)
             ]
 
@@ -307,34 +330,17 @@ class Refine(nn.Module):
         """Features (N, C, h, w) and the warped keys -> a `Look` with the correction of their motion."""
         first, last = keys.first.detach(), keys.last.detach()
         costs = self.costs.between(first, last, keys.time)
-        seen = [features, *(unshuffled(key, self.stride).to(features.dtype) for key in (first, last))]
         # Channels last as the others are, or the result is not and its convolution takes several times as long.
-        seen.append(costs.to(features.dtype).contiguous(memory_format=torch.channels_last))
+        costs = channels_last(costs)
+        seen = [features, *(unshuffled(key.to(features.dtype), self.stride) for key in (first, last))]
+        seen.append(costs.to(features.dtype))
         hidden = self.look(torch.cat(seen, dim=1))
         motion = _wide(self.search(hidden, costs)[0], self.stride)
         # Motion is in pixels, which half precision would quantise.
-        said = _shuffled(self.small(hidden).float(), self.stride)
+        said = shuffled(self.small(hidden), self.stride).float()
         return Look(motion, said[:, :_SMALL], said[:, _SMALL:])
-
-
-def unshuffled(pixels: Tensor, stride: int) -> Tensor:
-    """As `pixel_unshuffle`, (N, C, H, W) -> (N, C stride^2, h, w), channels last in memory."""
-    count, channels, height, width = pixels.shape
-    dtype, run = pixels.dtype, _RUNS.get(stride * pixels.element_size())
-    if pixels.device.type == "cpu" and run is not None and not pixels.requires_grad:
-        # The pixels of one row of a cell stay together, so they are copied as one number: in a third of the time.
-        rows = pixels.contiguous().view(run).view(count, channels, height // stride, stride, width // stride)
-        return rows.permute(0, 2, 4, 1, 3).contiguous().view(dtype).flatten(3).permute(0, 3, 1, 2)
-    patches = pixels.reshape(count, channels, height // stride, stride, width // stride, stride)
-    return patches.permute(0, 2, 4, 1, 3, 5).flatten(3).permute(0, 3, 1, 2)
-
-
-def _shuffled(patches: Tensor, stride: int) -> Tensor:
-    """As `pixel_shuffle`, (N, C stride^2, h, w) -> (N, C, H, W), from channels that are last in memory."""
-    cells = patches.permute(0, 2, 3, 1).unflatten(-1, (-1, stride, stride))
-    return cells.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
 
 
 def _wide(motion: Tensor, stride: int) -> Tensor:
     """Motion (N, 2, h, w) for every pixel."""
-    return functional.interpolate(motion.contiguous(), scale_factor=stride, mode="bilinear")
+    return resized(motion, (motion.shape[-2] * stride, motion.shape[-1] * stride))

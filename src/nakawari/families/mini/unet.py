@@ -19,7 +19,8 @@ from ..tooncrafter.attention import SpatialTransformer, TemporalTransformer, zer
 from ..tooncrafter.blocks import GroupNorm32, PointConv, ResBlock, scalar_mlp
 from ..tooncrafter.body import UNetBody, check_widths
 from .autoencoder import PATCH
-from .redraw import GuideRedraw, Level, Look, MatchCosts, count, unshuffled
+from .cells import channels_last, unshuffled
+from .redraw import GuideRedraw, Level, Look, MatchCosts, count
 
 DATA_STD = 0.005
 """Standard deviation of the guide's residual in latents; mini's process is preconditioned for it."""
@@ -259,7 +260,7 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
 
     def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
         """Latents (N, 2 C, h, w) of N frames, up to the middle block."""
-        costs = self.match_costs(guide).contiguous(memory_format=torch.channels_last)
+        costs = channels_last(self.match_costs(guide))
         h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
         h = h + self.guide_in(guide.stacked()[:, 0].to(frames.dtype), keys) + self.match_in(costs.to(h.dtype))
         skips = [h]

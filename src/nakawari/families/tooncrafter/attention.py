@@ -243,7 +243,8 @@ class TemporalTransformer(nn.Module):
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Frames (B*F, C, h, w) -> the same shape; statistics of the norm run over all frames of a clip."""
         batch, (height, width) = x.shape[0] // num_frames, x.shape[2:]
-        video = self.norm(x.unflatten(0, (batch, num_frames)).transpose(1, 2))
+        # Contiguous: otherwise torch sums up by thread, and the result depends on their number.
+        video = self.norm(x.unflatten(0, (batch, num_frames)).transpose(1, 2).contiguous())
         tokens = self._project(self.proj_in, video.permute(0, 3, 4, 2, 1).flatten(0, 2).contiguous())
         for block in self.transformer_blocks:
             tokens = block(tokens)

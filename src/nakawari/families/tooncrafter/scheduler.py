@@ -8,6 +8,7 @@ number of steps; the last one goes to the noise level of step 0; x0 follows the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -132,14 +133,18 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         time = int(timestep)
         if noise is None and self.wants_noise(time, eta):
             raise ValueError(f"a step of the {self.sampler} sampler with eta {eta:g} needs its noise")
-        x0, epsilon = self._predictions(model_output, sample, time)
+        times = torch.full((sample.shape[0],), time, device=sample.device)
+        x, answer = sample.float(), model_output.float()
+        x0 = self.process.x0(answer, x, times)
         if self.sampler == "consistency":
             following = self._following(time)
             there = None if following is None else torch.full((len(x0),), following, device=x0.device)
             fresh = None if noise is None else temperature * noise.float()
             previous = self.process.renoise(x0, there, fresh).to(sample.dtype)
         else:
-            previous = self._ddim(x0, epsilon, time, eta, noise, temperature).to(sample.dtype)
+            previous = self._ddim(x0, lambda: self.process.noise(answer, x, times), time, eta, noise, temperature).to(
+                sample.dtype
+            )
         return DDIMOutput(prev_sample=previous, pred_original_sample=x0) if return_dict else (previous, x0)
 
     def wants_noise(self, time: int, eta: float) -> bool:
@@ -147,19 +152,23 @@ class ToonCrafterScheduler(SchedulerMixin, ConfigMixin):
         return self._following(time) is not None if self.sampler == "consistency" else eta > 0
 
     def _ddim(
-        self, x0: Tensor, epsilon: Tensor, time: int, eta: float, noise: Tensor | None, temperature: float
+        self,
+        x0: Tensor,
+        epsilon: Callable[[], Tensor],
+        time: int,
+        eta: float,
+        noise: Tensor | None,
+        temperature: float,
     ) -> Tensor:
+        """One step from x0 and the noise that `epsilon` computes, which the last step does not need."""
         here, there, scale = self._levels(time)
         sigma = eta * max((1 - there) / (1 - here) * (1 - here / there), 0.0) ** 0.5
         # Rounding can make this negative when all noise is fresh (eta 1, first step); clamp to avoid NaN.
         direction = max(1 - there - sigma**2, 0.0) ** 0.5
-        previous = there**0.5 * scale * x0 + direction * epsilon
+        previous = there**0.5 * scale * x0
+        if direction:
+            previous = previous + direction * epsilon()
         return previous if noise is None or eta == 0 else previous + sigma * temperature * noise
-
-    def _predictions(self, output: Tensor, sample: Tensor, time: int) -> tuple[Tensor, Tensor]:
-        times = torch.full((sample.shape[0],), time, device=sample.device)
-        x, answer = sample.float(), output.float()
-        return self.process.x0(answer, x, times), self.process.noise(answer, x, times)
 
     def _levels(self, time: int) -> tuple[float, float, float]:
         """Signal level at `time` and at the next entry, and the scale of x0 there."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import NakawariError
 from ..threads import spread
 from .flow import Surface, seen_at, sought, surfaces
-from .layout import MOTION_UNIT, Guide, LedGuide
+from .layout import CHANNELS, MOTION_UNIT, Guide, LedGuide
 from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
 from .warp import backward_warp, drawn_along, off_picture
@@ -66,8 +66,19 @@ class MotionGuide(ModelMixin, ConfigMixin):
         flows = _flows(start, end)
         own = None if led is None else lead(start, end, flows, times, led)
         both = surfaces(start, end, flows if own is None else own.flows, trusted=True)
-        frames = spread(lambda job: _at(start, end, both, *job, own), list(enumerate(times.tolist())), start.device)
-        return type(frames[0]).cat(frames, dim=1)
+        channels = {name: CHANNELS[name] for name in ("start", "end", "trust", "motion")}
+        channels |= {} if own is None else {"detour": 2, "hidden": 1}
+        size = start.shape[-2:]
+        drawn = {name: start.new_empty(len(start), len(times), count, *size) for name, count in channels.items()}
+
+        def draw(job: tuple[int, float]) -> None:
+            one = _at(start, end, both, *job, own).tensors()
+            for name, frames in drawn.items():  # by the core that draws it, and never all of them twice in memory
+                frames[:, job[0]] = one[name][:, 0]
+
+        spread(draw, list(enumerate(times.tolist())), start.device)
+        moments, guided = times.to(start).repeat(len(start), 1), start.new_ones(len(start))
+        return (Guide if own is None else LedGuide)(**drawn, time=moments, guided=guided)
 
 
 def _flows(start: Tensor, end: Tensor) -> Flows:

@@ -514,3 +514,13 @@ def test_a_bust_that_the_border_cuts_and_that_moves_is_not_read_as_background_fi
 
     assert with_shirt(bust(70, 70), bust(70, 70))
     assert not with_shirt(bust(70, 70), bust(82, 66))
+
+
+def test_a_wheel_whose_spokes_turn_is_not_bent() -> None:
+    def wheel(x: float, *turns: float) -> np.ndarray:
+        spokes = [bar(x - 9 * math.cos(math.radians(a)), 60 - 9 * math.sin(math.radians(a)), a, 23, 2.5) for a in turns]
+        return picture((box(x, 38) * (1, 0.8), RED), (ball(x, 60, 20), BLUE), *((spoke, SAND) for spoke in spokes))
+
+    drawn = draw(wheel(40, 98, 168), wheel(100, 136, 109), [0.5])
+    assert drawn is not None
+    assert all(part.bend is None for part in drawn.stage.parts)

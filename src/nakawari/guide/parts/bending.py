@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from .bend import Bend
 from .contours import Outline, agreement, mapped, shifted, turned
 from .graph import Graph, Region
-from .pairing import SMALL, Match, Matching, alike, angle, carried, uncovered
+from .pairing import SMALL, Match, Matching, alike, angle, carried, outer_border, score
 
 SPREADS = (1.0, 1.0, 0.6, 0.6, 0.4, 0.4, 0.25, 0.25, 0.15, 0.15)
 """Reach of what one outline point moves along, per iteration, in sizes of the outline."""
@@ -74,21 +74,49 @@ def _turned_along(start: np.ndarray, moved: np.ndarray, ways: np.ndarray) -> np.
     return np.stack([c * ways[:, 0] - s * ways[:, 1], s * ways[:, 0] + c * ways[:, 1]], 1)
 
 
-def match_bent(first: Graph, last: Graph, found: Matching, open_first: set[int], open_last: set[int]) -> None:
+def match_bent(
+    first: Graph,
+    last: Graph,
+    ground: tuple[set[int], set[int]],
+    found: Matching,
+    open_first: set[int],
+    open_last: set[int],
+) -> None:
     """Match what is left of one colour, one region to one or to its pieces, if the outlines agree when one is bent to
     the other; and bend what nothing covers and no motion explains well."""
     for a, known in list(found.matches.items()):
-        one, two = first.regions[a], last.regions[known.last]
-        if known.quality < STIFF and one.size >= SMALL and uncovered(one, OPEN) and uncovered(two, OPEN):
-            new = _bent(first, last, found, one, two)
+        sides = _sides(first, last, ground, [a], [known.last])
+        if sides is None or not (_open(sides[0]) and _open(sides[1])):
+            continue
+        if score(sides[0].outline, sides[1].outline, known.motion) < STIFF:
+            new = _bent(first, last, found, *sides)
             if new is not None and new.quality > known.quality + BETTER:
                 found.matches[a] = new
     for ours, theirs in _groups(first, last, found, open_first, open_last):
-        one, two = _joined(first, ours), _joined(last, theirs)
-        new = _bent(first, last, found, one, two) if min(one.size, two.size) >= SMALL else None
+        sides = _sides(first, last, ground, ours, theirs)
+        new = _bent(first, last, found, *sides) if sides is not None else None
         if new is not None:
             new.others = ours[1:], theirs[1:]
             found.take(new, open_first, open_last)
+
+
+def _sides(
+    first: Graph, last: Graph, ground: tuple[set[int], set[int]], ours: list[int], theirs: list[int]
+) -> tuple[Region, Region] | None:
+    """What may be bent to what; None if it touches several regions in both keys. What lies between several seems to
+    change its shape where these move: the sectors of a wheel between its spokes.
+
+    The borders of holes count if nothing lies in them but lines, or what cuts the region to pieces in the other key.
+    """
+    inner = [{a for a, host in graph.enclosed if host in own} for graph, own in ((first, ours), (last, theirs))]
+    if all(
+        len({n for k in own for n in graph.neighbours(k)} - within - still - set(own)) > 1
+        for graph, own, within, still in zip((first, last), (ours, theirs), inner, ground, strict=True)
+    ):
+        return None
+    holes = len(ours) + len(theirs) > 2 or not any(inner)
+    one, two = _joined(first, ours, holes), _joined(last, theirs, holes)
+    return (one, two) if min(one.size, two.size) >= SMALL else None
 
 
 Group = tuple[list[int], list[int]]
@@ -121,17 +149,21 @@ def _by_size(graph: Graph, labels: set[int]) -> list[int]:
     return sorted(labels, key=lambda k: (-graph.regions[k].size, k))
 
 
-def _joined(graph: Graph, labels: list[int]) -> Region:
-    """Some regions as one, with the label of the first of them."""
+def _joined(graph: Graph, labels: list[int], holes: bool) -> Region:
+    """Some regions as one, with the label of the first of them; with or without the borders of holes."""
     regions = [graph.regions[k] for k in labels]
-    if len(regions) == 1:
-        return regions[0]
-    parts = [region.outline for region in regions]
+    parts = [region.outline if holes else outer_border(region) for region in regions]
     outline = Outline(*(np.concatenate([getattr(o, name) for o in parts]) for name in ("points", "normals", "weights")))
     size = sum(region.size for region in regions)
     centre = sum(region.size * region.centre for region in regions) / size
-    hull = cv2.convexHull(np.concatenate([region.hull for region in regions]))[:, 0]
+    hulls = [region.hull for region in regions]
+    hull = hulls[0] if len(hulls) == 1 else cv2.convexHull(np.concatenate(hulls))[:, 0]
     return replace(regions[0], outline=outline, size=size, centre=centre, hull=hull)
+
+
+def _open(region: Region) -> bool:
+    weights = region.outline.weights
+    return len(weights) > 0 and float(weights.mean()) > OPEN
 
 
 def _lead(first: Graph, found: Matching, a: int) -> np.ndarray:
@@ -141,7 +173,7 @@ def _lead(first: Graph, found: Matching, a: int) -> np.ndarray:
 
 
 def _bent(first: Graph, last: Graph, found: Matching, one: Region, two: Region) -> Match | None:
-    most = MOST_GROWN if uncovered(one, OPEN) and uncovered(two, OPEN) else MOST_HIDDEN
+    most = MOST_GROWN if _open(one) and _open(two) else MOST_HIDDEN
     if max(one.size / two.size, two.size / one.size) > most:
         return None
     if min(len(part) for part in (one.outline.points, two.outline.points, one.hull, two.hull)) < 8:

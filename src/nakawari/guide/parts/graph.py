@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -68,6 +69,7 @@ class Graph:
     def neighbours(self, a: int) -> list[int]:
         return [i if j == a else j for i, j in self.contacts if a in (i, j)]
 
+    @cached_property
     def enclosed(self) -> list[tuple[int, int]]:
         """(inner, outer) labels of regions in a hole of another."""
         found = []

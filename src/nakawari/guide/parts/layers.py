@@ -92,7 +92,7 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
                 more = float(off[1].mean() - off[0].mean())
                 over[(i, j) if more > 0 else (j, i)] += BORNE * (len(off[0]) + len(off[1])) * max(abs(more) - EVEN, 0)
         # An enclosed region lies above the enclosing one.
-        for a, b in own.enclosed():
+        for a, b in own.enclosed:
             i, j = here_of.get(a, 0), here_of.get(b, 0)
             if i != j and 0 not in (i, j):
                 over[i, j] += ENCLOSED

@@ -56,7 +56,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         _, trial, free = max(grown, key=lambda item: item[0])
         found.matches |= trial.matches
     match_pieces(first, last, ground, found, *free)
-    match_bent(first, last, found, *free)
+    match_bent(first, last, ground, found, *free)
     return found
 
 

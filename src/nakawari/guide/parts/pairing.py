@@ -37,7 +37,7 @@ UNTURNED = 0.5
 """Turn in radians beyond which a squashed reading is offered beside a turned one."""
 OUTER = 1.5
 """Pixels from a region's outer border within which a point of its outline is on it, not on that of a hole."""
-WHOLE = 0.97
+WHOLE = 0.99
 """Share of agreeing points from which a region moves as it is expected to, and no other turn of it is tried."""
 SMALL = 14.0
 """Regions with fewer pixels determine a position but no rotation."""
@@ -119,14 +119,14 @@ def _turned(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
     grown = math.sqrt(two.size / max(one.size, 1e-6))
     if abs(math.log(grown)) > GROWN:  # too far for a fit that starts at the same size
         rough = [fit(a.coarse, b.coarse, start @ _scaled(grown, one.centre), "alike", COARSE) for start in starts]
-        start = max(rough, key=lambda motion: _score(a.coarse, b.coarse, motion))
+        start = max(rough, key=lambda motion: score(a.coarse, b.coarse, motion))
         motion = fit(a, b, start, "alike", FINE)
-        quality = _score(a, b, motion)
+        quality = score(a, b, motion)
         if quality > best.quality + 0.03 and _sane(motion):
             best = Match(one.label, two.label, motion, quality)
     for freedom in ("alike", "affine"):
         wider = fit(a, b, best.motion, freedom, SCALES[4:])  # type: ignore[arg-type]
-        quality = _score(a, b, wider)
+        quality = score(a, b, wider)
         if quality > best.quality + 0.03 and _sane(wider):
             best = Match(one.label, two.label, wider, quality)
     return best
@@ -141,7 +141,7 @@ def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
     if min(len(part) for part in (a.points, b.points, one.hull, two.hull)) < 8:
         return None
     motion = fit(a, b, carried(one, two, angle(lead)), "affine", SCALES[4:])
-    quality = _score(a, b, motion)
+    quality = score(a, b, motion)
     return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
 
 
@@ -159,12 +159,18 @@ def _stretches(motion: np.ndarray) -> bool:
     return bool(sizes[0] > STRETCHES * sizes[1])
 
 
-def uncovered(region: Region, least: float = OPEN) -> bool:
+def uncovered(region: Region) -> bool:
     """Whether next to nothing of a region's outer border may be another's that covers it."""
-    outer = [
-        abs(cv2.pointPolygonTest(region.hull, (float(x), float(y)), True)) < OUTER for x, y in region.outline.points
-    ]
-    return any(outer) and float(region.outline.weights[outer].mean()) > least
+    outer = outer_border(region)
+    return len(outer.points) > 0 and float(outer.weights.mean()) > OPEN
+
+
+def outer_border(region: Region) -> Outline:
+    """A region's outline without the borders of holes, which are of what lies in them."""
+    spots = [(float(x), float(y)) for x, y in region.outline.points]
+    return region.outline.some(
+        np.array([abs(cv2.pointPolygonTest(region.hull, at, True)) < OUTER for at in spots], bool)
+    )
 
 
 def _square_root(square: np.ndarray) -> np.ndarray:
@@ -184,16 +190,16 @@ def _options(one: Region, two: Region, starts: list[np.ndarray]) -> list[Match]:
     """The best distinct rigid motions between two regions: a limb also fits upside down."""
     a, b = one.outline, two.outline
     ahead = fit(a, b, starts[0], "rigid", FINE)
-    quality = _score(a, b, ahead)
+    quality = score(a, b, ahead)
     if quality >= WHOLE:
         return [Match(one.label, two.label, ahead, quality)]
     rough: list[tuple[float, np.ndarray]] = []
     for start in starts:
         motion = fit(a.coarse, b.coarse, start, "rigid", COARSE)
-        rough.append((_score(a, b, motion) - 0.02 * abs(angle(start) - angle(starts[0])), motion))
+        rough.append((score(a, b, motion) - 0.02 * abs(angle(start) - angle(starts[0])), motion))
     rough.sort(key=lambda item: -item[0])
     fine = [fit(a, b, motion, "rigid", FINE) for motion in _distinct([motion for _, motion in rough], one)[:3]]
-    return [Match(one.label, two.label, motion, _score(a, b, motion)) for motion in fine]
+    return [Match(one.label, two.label, motion, score(a, b, motion)) for motion in fine]
 
 
 def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
@@ -206,7 +212,7 @@ def _distinct(starts: list[np.ndarray], one: Region) -> list[np.ndarray]:
     return kept[:12]
 
 
-def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
+def score(a: Outline, b: Outline, motion: np.ndarray) -> float:
     """How well two outlines agree under a motion, 0 ... 1; hidden points cost half."""
     ahead, behind = agreement(a, b, motion)
     return 0.5 * min(ahead, behind) + 0.5 * max(ahead, behind)
@@ -214,7 +220,7 @@ def _score(a: Outline, b: Outline, motion: np.ndarray) -> float:
 
 def in_place(a: Outline, b: Outline) -> float:
     """How well two outlines agree without a motion, 0 ... 1."""
-    return _score(a, b, np.eye(3)) if len(a.points) and len(b.points) else 0.0
+    return score(a, b, np.eye(3)) if len(a.points) and len(b.points) else 0.0
 
 
 def angle(motion: np.ndarray) -> float:
@@ -274,7 +280,7 @@ def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int,
         return None
     if one.size >= SMALL and two.size >= SMALL:
         wider = fit(one.outline, two.outline, best.motion, "alike", SCALES[5:], hold=0.2)
-        quality = _score(one.outline, two.outline, wider)
+        quality = score(one.outline, two.outline, wider)
         if quality > best.quality + 0.08 and _sane(wider):
             best.cost -= quality - best.quality
             best.motion, best.quality = wider, quality

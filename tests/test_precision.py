@@ -8,6 +8,7 @@ from torch import nn
 
 from nakawari import precision
 from nakawari.media import read_image, to_tensor
+from nakawari.training import run
 from nakawari.variants import MINI, load
 
 CPU = torch.device("cpu")
@@ -29,6 +30,15 @@ def test_a_network_multiplies_in_bfloat16_where_the_cpu_does(monkeypatch, has: b
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: has)
     assert product(Network(2, 2)) is wanted
     assert product(Network(2, 2).double()) is torch.float64
+
+
+def test_training_multiplies_in_float32_on_every_cpu(monkeypatch) -> None:
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(run, "_train", lambda *_: product(Network(2, 2)))
+    monkeypatch.setattr(run, "check_fits", lambda recipe: None)
+    monkeypatch.setattr(run.sharding, "as_launched", lambda recipe: recipe)
+    assert run.train_recipe(None, "unused") is torch.float32
+    assert product(Network(2, 2)) is torch.bfloat16
 
 
 def test_the_autocast_of_the_caller_stays(monkeypatch) -> None:

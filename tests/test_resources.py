@@ -130,7 +130,7 @@ def test_the_tensors_of_a_step_and_of_decoding_are_those_of_the_real_model(saved
     generator = [torch.Generator().manual_seed(0)]
     with torch.no_grad():
         condition = pipeline.condition(key, key, num_frames=5, guided=False, generator=generator)
-        noisy = torch.ones(1, 5, pipeline.denoiser.config.out_channels, *condition.latents.shape[-2:])
+        noisy = torch.zeros(1, 5, pipeline.denoiser.config.out_channels, *condition.latents.shape[-2:])
         both = Condition.cat([condition] * 2)
         step = track(lambda: pipeline.denoise(noisy.repeat(2, 1, 1, 1, 1), torch.ones(2), both))[1]
         decoding = track(lambda: pipeline.decode(noisy, condition))[1]

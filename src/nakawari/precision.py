@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
 from torch import Tensor, nn
+
+_EXACT: ContextVar[bool] = ContextVar("exact", default=False)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """A context in which `fast_products` multiplies in float32, too: training gives the same numbers on every CPU."""
+    token = _EXACT.set(True)
+    try:
+        yield
+    finally:
+        _EXACT.reset(token)
 
 
 @cache
@@ -21,7 +36,7 @@ def fast_products(network: nn.Module, device: torch.device) -> torch.autocast:
     that the caller has turned on stays as it is.
     """
     asked = torch.is_autocast_enabled("cpu")
-    fast = device.type == "cpu" and network.dtype == torch.float32 and multiplies_bfloat16()
+    fast = not _EXACT.get() and device.type == "cpu" and network.dtype == torch.float32 and multiplies_bfloat16()
     dtype = torch.get_autocast_dtype("cpu") if asked else torch.bfloat16
     return torch.autocast("cpu", dtype, enabled=asked or fast)
 

@@ -13,6 +13,7 @@ from .. import families, trained_on, variants
 from ..errors import NakawariError, UsageError
 from ..families.base import InterpolationPipeline
 from ..memory import guarded
+from ..precision import exact_products
 from ..processes import join
 from ..provenance import provenance
 from . import checkpoints, sharding
@@ -73,7 +74,7 @@ def train_recipe(
     """
     recipe = sharding.as_launched(recipe)
     check_fits(recipe)
-    with guarded("training", SMALLER_RUN, place()):
+    with guarded("training", SMALLER_RUN, place()), exact_products():
         return _train(recipe, Path(output), resume, progress, preparing)
 
 

@@ -127,17 +127,6 @@ def test_how_many_frames_are_evaluated_at_once_changes_nothing(monkeypatch: pyte
     assert torch.allclose(looks[0][0][1].motion[5], looks[1][5][1].motion[0], atol=1e-4)
 
 
-def test_a_first_convolution_of_nothing_is_not_evaluated() -> None:
-    model, (sample, guide) = tiny(), inputs()
-    sizes: list[tuple[int, ...]] = []
-    model.input_blocks[0].register_forward_hook(lambda module, given, output: sizes.append(tuple(output.shape[-2:])))
-    learnt = model(torch.zeros_like(sample), 7, guide)
-    with torch.no_grad():
-        assert torch.allclose(model(torch.zeros_like(sample), 7, guide), learnt, atol=1e-6)
-        model(sample, 7, guide)
-    assert sizes == [(4, 4), (1, 1), (4, 4)]
-
-
 @torch.no_grad()
 def test_the_number_of_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, (sample, guide) = tiny(), inputs(6)

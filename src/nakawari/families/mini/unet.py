@@ -261,19 +261,12 @@ class MiniUNet(UNetBody, ModelMixin, ConfigMixin, PeftAdapterMixin):
     def _down(self, frames: Tensor, embedding: Tensor, guide: Guide, keys: Tensor) -> _Begun:
         """Latents (N, 2 C, h, w) of N frames, up to the middle block."""
         costs = channels_last(self.match_costs(guide))
-        h = self._first(frames, embedding)
+        h = self._run(self.input_blocks[0], _channels_last(frames), embedding, None, 1)
         h = h + self.guide_in(guide.stacked()[:, 0].to(frames.dtype), keys) + self.match_in(costs.to(h.dtype))
         skips = [h]
         for stage in self.input_blocks[1:]:
             skips.append(self._run(stage, skips[-1], embedding, None, 1))
         return _Begun(skips[-1], skips, costs)
-
-    def _first(self, frames: Tensor, embedding: Tensor) -> Tensor:
-        """The first convolution. In one step from pure noise its input is zero, and its output the same everywhere."""
-        size = frames.shape[-2:]
-        nothing = frames.device.type == "cpu" and not torch.is_grad_enabled() and not frames.any()
-        seen = frames[..., :1, :1] if nothing else frames
-        return self._run(self.input_blocks[0], _channels_last(seen), embedding, None, 1).expand(-1, -1, *size)
 
     def _up(self, h: Tensor, embedding: Tensor, guide: Guide, begun: _Begun, keep: bool) -> tuple[Tensor, Looks]:
         """The up path: from the middle block's features of N frames to their output (N, C, h, w), and the looks if

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .bend import Bend
-from .contours import Outline, agreement, mapped, shifted, turned
+from .contours import Outline, agreement, joined, mapped, shifted, turned
 from .graph import Graph, Region
-from .pairing import SMALL, Match, Matching, alike, angle, carried, outer_border, score
+from .pairing import SMALL, Match, Matching, alike, angle, by_moments, outer_border, score
 
 SPREADS = (1.0, 1.0, 0.6, 0.6, 0.4, 0.4, 0.25, 0.25, 0.15, 0.15)
 """Reach of what one outline point moves along, per iteration, in sizes of the outline."""
@@ -29,6 +29,7 @@ MOST_GROWN = 16.0
 """Maximum ratio of the sizes of a region in two keys; of one that may be covered the next."""
 MOST_HIDDEN = 2.0
 MOST_STRETCHED = 12.0
+"""Maximum ratio of a length in two keys where a bend starts from the second moments of the outer borders."""
 MOST_PIECES = 4
 """Maximum number of pieces that a region may be cut into."""
 BENDING = 0.3
@@ -137,9 +138,9 @@ def _groups(first: Graph, last: Graph, found: Matching, open_first: set[int], op
     }
     groups: list[Group] = []
     for a, b in sorted(nearest):
-        joined = [group for group in groups if a in group[0] or b in group[1]]
-        groups = [group for group in groups if group not in joined]
-        ours, theirs = ({label, *(k for group in joined for k in group[side])} for side, label in enumerate((a, b)))
+        met = [group for group in groups if a in group[0] or b in group[1]]
+        groups = [group for group in groups if group not in met]
+        ours, theirs = ({label, *(k for group in met for k in group[side])} for side, label in enumerate((a, b)))
         groups.append((_by_size(first, ours), _by_size(last, theirs)))
     groups = [group for group in groups if min(map(len, group)) == 1 and max(map(len, group)) <= MOST_PIECES]
     return sorted(groups, key=lambda group: -first.regions[group[0][0]].size)
@@ -152,8 +153,7 @@ def _by_size(graph: Graph, labels: set[int]) -> list[int]:
 def _joined(graph: Graph, labels: list[int], holes: bool) -> Region:
     """Some regions as one, with the label of the first of them; with or without the borders of holes."""
     regions = [graph.regions[k] for k in labels]
-    parts = [region.outline if holes else outer_border(region) for region in regions]
-    outline = Outline(*(np.concatenate([getattr(o, name) for o in parts]) for name in ("points", "normals", "weights")))
+    outline = joined([region.outline if holes else outer_border(region) for region in regions])
     size = sum(region.size for region in regions)
     centre = sum(region.size * region.centre for region in regions) / size
     hulls = [region.hull for region in regions]
@@ -195,7 +195,7 @@ def _bent(first: Graph, last: Graph, found: Matching, one: Region, two: Region) 
 def _starts(one: Region, two: Region, lead: np.ndarray) -> list[np.ndarray]:
     """As the region beside it moves, to the other's centre; and stretched as the other is."""
     straight = shifted(two.centre - mapped(lead, one.centre[None])[0]) @ lead
-    stretched = carried(one, two, angle(lead))
+    stretched = by_moments(one, two, angle(lead))
     sizes = np.linalg.svd(stretched[:2, :2], compute_uv=False)
     likely = sizes[0] < MOST_STRETCHED and sizes[1] > 1 / MOST_STRETCHED
     return [straight, stretched] if likely else [straight]

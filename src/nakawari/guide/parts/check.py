@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from .compose import Stage
+from .compose import Stage, whole
 from .contours import mapped
 
 RIGHT = 24.0
@@ -57,10 +56,7 @@ def _bent(stage: Stage, *owners: np.ndarray) -> np.ndarray:
     roughly; its outlines were checked when it was matched."""
     bent = np.array([part.bend is not None for part in stage.parts])
     shown = np.logical_or.reduce([bent[owner] for owner in owners])
-    return (
-        cv2.resize(shown.astype(np.float32), None, fx=1 / stage.fine, fy=1 / stage.fine, interpolation=cv2.INTER_AREA)
-        > 0
-    )
+    return ~whole(~shown, stage.fine)
 
 
 def _framed(stage: Stage, side: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from .filters import MEAN, in_range, scaled
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
-from .shapes import FAR, UNSURE, Shape, blended, relined, seen_through, shape_of
+from .shapes import FAR, TORN, UNSURE, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
 
 LINE_SHARE = 0.35
@@ -70,7 +70,7 @@ class Stage:
         for part, still in zip(parts, self.still, strict=True):
             if still:
                 part.motion, part.parent = np.eye(3), -1
-        first_still, last_still = (_whole(self.still[owner], self.fine) for owner in layers.owners)
+        first_still, last_still = (whole(self.still[owner], self.fine) for owner in layers.owners)
         self.quiet = first_still & last_still & (keys[0] == keys[1]).all(2)
         self.shapes = [[self._shape(side, k) for k in range(len(parts))] for side in (0, 1)]
         self.paint_of = [[self._paint(side, k) for k in range(len(parts))] for side in (0, 1)]
@@ -145,7 +145,7 @@ class Stage:
         shares = [(1 - time, time)[side] for side in sides]
         if bend is not None:  # a shape that is magnified is coarse
             shares = [share * _least_stretch(sources[side]) ** 2 for share, side in zip(shares, sides, strict=True)]
-        near = blended([field for field, _ in views], shares, *([] if bend is None else [math.inf]))
+        near = blended([field for field, _ in views], shares, TORN if bend is None else math.inf)
         if bend is not None:
             lines = [own[k].line for own in self.shapes if own[k] is not None]
             near = relined(near, float(np.mean(lines)), self.fine)
@@ -277,7 +277,7 @@ class Stage:
         With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where no moving part
         is visible and the keys agree, the keys' pixels are used.
         """
-        still = _whole(self.still[board.parts], self.fine)
+        still = whole(self.still[board.parts], self.fine)
         if self.soft is not None or self.way != MEAN:  # what moves reaches into what stands beside it
             still = cv2.erode(still.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
         held = self.quiet & still
@@ -314,7 +314,7 @@ def _beside(padded: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return np.moveaxis(turned[:-2, 1:-1], 0, axis), np.moveaxis(turned[2:, 1:-1], 0, axis)
 
 
-def _whole(mask: np.ndarray, fine: int) -> np.ndarray:
+def whole(mask: np.ndarray, fine: int) -> np.ndarray:
     """(H, W) bool: pixels all of whose subpixels are set."""
     height, width = mask.shape[0] // fine, mask.shape[1] // fine
     return mask.reshape(height, fine, width, fine).all((1, 3))

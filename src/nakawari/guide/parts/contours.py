@@ -73,6 +73,12 @@ class Outline:
         return self._trees[reach].query(np.concatenate([points, normals * reach], 1))[1]
 
 
+def joined(outlines: Sequence[Outline]) -> Outline:
+    """Several outlines as one; at least one."""
+    parts = ((one.points, one.normals, one.weights) for one in outlines)
+    return Outline(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
 def outline_of(mask: np.ndarray, offset: tuple[int, int], fine: int, limits: tuple[int, int]) -> Outline:
     """The outline of a mask (h, w) bool of subpixels at `offset` (x, y) in a picture of `limits` (w, h).
 

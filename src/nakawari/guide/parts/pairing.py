@@ -135,17 +135,17 @@ def _turned(one: Region, two: Region, starts: list[np.ndarray]) -> Match:
 def _stretched(one: Region, two: Region, lead: np.ndarray) -> Match | None:
     """Two regions as one that is stretched or squashed between the keys; None where their outlines do not agree then.
 
-    It starts from their moments (`carried`), turned as `lead` is.
+    It starts from their moments (`by_moments`), turned as `lead` is.
     """
     a, b = one.outline, two.outline
     if min(len(part) for part in (a.points, b.points, one.hull, two.hull)) < 8:
         return None
-    motion = fit(a, b, carried(one, two, angle(lead)), "affine", SCALES[4:])
+    motion = fit(a, b, by_moments(one, two, angle(lead)), "affine", SCALES[4:])
     quality = score(a, b, motion)
     return Match(one.label, two.label, motion, quality) if quality >= STRETCHED and _sane(motion, 4.0) else None
 
 
-def carried(one: Region, two: Region, turn: float) -> np.ndarray:
+def by_moments(one: Region, two: Region, turn: float) -> np.ndarray:
     """(3, 3): carries the second moments of one outer border onto another's, turned by about `turn` radians."""
     to_round, from_round = (_square_root(np.cov(side.hull.T)) for side in (one, two))
     out = np.eye(3)

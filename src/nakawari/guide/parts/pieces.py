@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contours import Outline, agreement, fit, mapped
+from .contours import Outline, agreement, fit, joined, mapped
 from .graph import Graph
 from .pairing import MOST_TURN, SMALL, Match, Matching, alike, angle
 
@@ -87,5 +87,4 @@ def _bare(graph: Graph, ground: set[int], motion: np.ndarray, own: Graph, labels
 def _sure_of(graph: Graph, labels: list[int]) -> Outline:
     """The outlines of some regions, without points that face another region."""
     own = [graph.regions[k].outline for k in labels]
-    kept = [outline.some(outline.weights == 1) for outline in own]
-    return Outline(*(np.concatenate([getattr(o, name) for o in kept]) for name in ("points", "normals", "weights")))
+    return joined([outline.some(outline.weights == 1) for outline in own])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .contours import Outline, basis, fit, mapped, pairs, rotation, stepped, turned
+from .contours import Outline, basis, fit, joined, mapped, pairs, rotation, stepped, turned
 from .graph import Graph
 from .motion import Part, size_of
 
@@ -167,13 +167,7 @@ def _downwards(parts: Sequence[Part]) -> list[int]:
 
 def _outline(graph: Graph, labels: Iterable[int]) -> Outline:
     own = [graph.regions[k].outline for k in sorted(labels)]
-    if len(own) == 1:
-        return own[0]
-    return Outline(
-        np.concatenate([o.points for o in own]),
-        np.concatenate([o.normals for o in own]),
-        np.concatenate([o.weights for o in own]),
-    )
+    return own[0] if len(own) == 1 else joined(own)
 
 
 def _best(one: Outline, two: Outline, part: Part, parent: np.ndarray | None, large: bool) -> np.ndarray:

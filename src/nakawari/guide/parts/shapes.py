@@ -168,7 +168,7 @@ def _inks(line: np.ndarray, codes: np.ndarray) -> np.ndarray | None:
     return table[index]
 
 
-def blended(fields: list[np.ndarray], shares: list[float], most: float = TORN) -> np.ndarray:
+def blended(fields: list[np.ndarray], shares: list[float], most: float) -> np.ndarray:
     """Distances (h, w, 2) blended from one or two fields (h, w, 3); the first decides where they differ by over `most`
     pixels."""
     if len(fields) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .by_parts import frames_by_parts
+from .by_parts import drawn_by_parts
 from .cuts import across
 from .drawn import Pair
 from .figures import Layers, Plane, in_layers
@@ -23,6 +23,7 @@ class Choice:
         for_model: the keys that the model must draw: those of the gap, or their backgrounds; None if nothing.
         layers: the figures over the model's in-betweens of the backgrounds; None without.
         notes: about settings that have no effect.
+        rivalled: whether the model may draw the gap better than the parts did.
     """
 
     drawn_by: str
@@ -30,6 +31,7 @@ class Choice:
     for_model: Pair | None = None
     layers: Layers | None = None
     notes: list[str] = field(default_factory=list)
+    rivalled: bool = False
 
 
 def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool) -> Choice:
@@ -43,9 +45,11 @@ def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *,
         return Choice(settings.on_cut, across(pair, shares, settings.on_cut))
     if not settings.parts or settings.auto_tracks or settings.drags.get(gap):
         return Choice("model", for_model=pair)
-    frames = frames_by_parts(pair, shares) or before_one_ground(pair, shares)
+    drawn = drawn_by_parts(pair, shares)
+    frames = drawn.frames if drawn else before_one_ground(pair, shares)
     if frames:
-        return Choice("parts", frames, notes=_ignored(settings))
+        # Where optical flow fails, a model erases things, which its confidence does not tell.
+        return Choice("parts", frames, notes=_ignored(settings), rivalled=drawn is not None and drawn.flow_helps)
     layers = None if cut else in_layers(pair, shares)
     if layers is None:
         return Choice("model", for_model=pair)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .by_model import draw_by_model, most_between, together
-from .choice import choose
+from .choice import Choice, choose
 from .counting import Counter, Progress, Watch
 from .cuts import is_cut
 from .drawn import Drawn, Gap, Pair, gap_of
@@ -18,6 +18,7 @@ from .finishing import finished_gap
 from .keys import Key, transparent
 from .options import check_settings
 from .plan import GapPlan, plan_spaced
+from .rivals import is_doubtful, is_surer
 from .settings import Settings
 
 
@@ -73,8 +74,8 @@ def _draw(
     todo = list(plans)
     for chunk in (todo[start : start + size] for start in range(0, len(todo), size)):
         made = _draw_gaps({gap: pairs[gap] for gap in chunk}, plans, settings, pipeline, counter)
-        for gap, drawn in made.items():
-            gaps[gap] = own = finished_gap(pairs[gap], drawn, settings)
+        gaps |= made
+        for gap, own in made.items():
             if finished:
                 finished(gap, own)
     return _in_order(pixels, [gaps[gap] for gap in range(len(pairs))])
@@ -96,23 +97,37 @@ def _draw_gaps(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Draw several gaps together, each as chosen for it (`choose`)."""
+    """Draw several gaps together, each as chosen for it (`choose`); doubtful drawings by parts compete with the
+    model's (`rivals`)."""
     cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
     chosen = {gap: choose(gap, pair, _kept(plans[gap]), settings, cut=gap in cuts) for gap, pair in pairs.items()}
+
+    def done(gap: int, drawn: Gap) -> Gap:
+        return finished_gap(pairs[gap], replace(drawn, used=dict(drawn.used) | {"cut": gap in cuts}), settings)
+
     made = {
-        gap: gap_of(own.frames, plans[gap], None, {"drawn_by": own.drawn_by, "notes": own.notes})
+        gap: done(gap, gap_of(own.frames, plans[gap], None, {"drawn_by": own.drawn_by, "notes": own.notes}))
         for gap, own in chosen.items()
         if own.frames is not None
     }
-    for gap in made:
+    wanted = {gap: own.for_model for gap, own in chosen.items() if own.for_model is not None}
+    if pipeline.guide is not None:
+        wanted |= {gap: pairs[gap] for gap, own in made.items() if chosen[gap].rivalled and is_doubtful(own)}
+    for gap in made.keys() - wanted.keys():
         counter.add(plans[gap].drawn * (1 + transparent(pairs[gap])))
-    rest = {gap: own.for_model for gap, own in chosen.items() if own.for_model is not None}
-    made |= draw_by_model(rest, plans, settings, pipeline, counter) if rest else {}
-    for gap, own in chosen.items():
-        if own.layers is not None:
-            frames = own.layers.joined(made[gap].frames)
-            made[gap] = replace(made[gap], frames=frames, used=dict(made[gap].used) | {"drawn_by": own.drawn_by})
-    return {gap: replace(own, used=dict(own.used) | {"cut": gap in cuts}) for gap, own in made.items()}
+    for gap, drawn in (draw_by_model(wanted, plans, settings, pipeline, counter) if wanted else {}).items():
+        own = done(gap, _joined(drawn, chosen[gap]))
+        if gap not in made or is_surer(own, made[gap]):
+            made[gap] = own
+    return made
+
+
+def _joined(drawn: Gap, choice: Choice) -> Gap:
+    """A gap by the model with the figures of a choice over it."""
+    if choice.layers is None:
+        return drawn
+    frames = choice.layers.joined(drawn.frames)
+    return replace(drawn, frames=frames, used=dict(drawn.used) | {"drawn_by": choice.drawn_by})
 
 
 def _kept(plan: GapPlan) -> list[float]:

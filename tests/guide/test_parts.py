@@ -320,8 +320,18 @@ def oval(x: float, y: float, wide: float, high: float) -> np.ndarray:
     return np.stack([x + wide * np.cos(angle), y + high * np.sin(angle)], 1)
 
 
+def half_squashed(first: tuple[float, float], last: tuple[float, float]) -> tuple[float, float]:
+    """Width and height of which scale and squash are half-way between two: the area lies between theirs."""
+    wide, high = last[0] / first[0], last[1] / first[1]
+    scale, squash = (1 + (wide * high) ** 0.5) / 2, (1 + (wide / high) ** 0.5) / 2
+    return first[0] * scale * squash, first[1] * scale / squash
+
+
 def test_a_ball_that_is_squashed_to_two_thirds_stays_one_ball() -> None:
-    start, truth, end = (picture((oval(30 + 90 * t, 25 + 40 * t, 16 + 8 * t, 16 - 6 * t), RED)) for t in (0, 0.5, 1))
+    sizes = (16, 16), half_squashed((16, 16), (24, 10)), (24, 10)
+    start, truth, end = (
+        picture((oval(30 + 90 * t, 25 + 40 * t, *size), RED)) for t, size in zip((0, 0.5, 1), sizes, strict=True)
+    )
     assert wrong(middle(start, end), truth) < 60
 
 
@@ -391,7 +401,13 @@ def test_a_limb_that_turns_half_a_circle_and_is_squashed_has_a_pose_half_way() -
     body = Part({1}, {1}, np.eye(3), np.array([50.0, 40.0]), 1.0)
     limb = Part({2}, {2}, squashed, np.array([60.0, 44.0]), 1.0, parent=0)
     linear = poses([body, limb], 0.5)[1][:2, :2]
-    assert np.allclose(np.linalg.svd(linear, compute_uv=False), [0.9, 0.8])
+    scale, squash = (1 + 0.48**0.5) / 2, (1 + (0.8 / 0.6) ** 0.5) / 2
+    assert np.allclose(np.linalg.svd(linear, compute_uv=False), [scale * squash, scale / squash])
+
+
+def test_a_figure_that_grows_and_is_squashed_does_both_evenly() -> None:
+    wide = Part({0}, {0}, np.diag([1.3 * 1.2, 1.3 / 1.2, 1.0]), np.zeros(2), 1.0)
+    np.testing.assert_allclose(poses([wide], 0.5)[0], np.diag([1.15 * 1.1, 1.15 / 1.1, 1.0]), atol=1e-12)
 
 
 @pytest.mark.parametrize(("x", "y", "degrees"), [(1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (3.0, 1.0, 5.0), (9.0, -3.0, 9.0)])
@@ -436,7 +452,8 @@ def test_the_face_of_a_ball_that_is_squashed_is_not_turned_by_a_quarter() -> Non
         mouth = np.array([(-wide / 3, high / 3), (wide / 3, high / 3), (0, high * 0.6)]) + np.array([80, 50])
         return picture((oval(80, 50, wide, high), RED), *eyes, (mouth, BLUE))
 
-    assert wrong(middle(face(26, 30), face(31, 22)), face(28.5, 26)) <= 120
+    truth = face(*half_squashed((26, 30), (31, 22)))
+    assert wrong(middle(face(26, 30), face(31, 22)), truth) <= 120
 
 
 def test_a_drawing_of_eighty_areas_is_drawn_by_its_parts() -> None:

@@ -218,7 +218,7 @@ def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, 
 def poses(parts: list[Part], time: float) -> list[np.ndarray]:
     """The pose of every part at a time in [0, 1]: (3, 3) from the first key.
 
-    A root moves straight, rotates about its centre and scales evenly. A child keeps its joint: in its
+    A root moves straight, rotates about its centre, and is scaled and squashed evenly. A child keeps its joint: in its
     parent's frame it performs a fraction of the same motion, a rotation about the same point by part of the angle, so
     that lengths are kept and tips move on arcs.
     """
@@ -246,12 +246,15 @@ def _straight(motion: np.ndarray, centre: np.ndarray, time: float) -> np.ndarray
 
 
 def _turned_and_stretched(linear: np.ndarray, time: float) -> np.ndarray:
-    """A fraction of a linear map (2, 2): its rotation by part of the angle, and part of its stretch."""
-    u, s, vt = np.linalg.svd(linear)
+    """A fraction of a linear map (2, 2): its rotation by part of the angle, part of its scale, and part of its squash,
+    by which one axis is longer as the other is shorter."""
+    u, (longer, shorter), vt = np.linalg.svd(linear)
     turn = u @ vt
-    stretch = vt.T @ np.diag(s) @ vt
     angle = math.atan2(turn[1, 0], turn[0, 0])
-    return rotation(time * angle, np.zeros(2))[:2, :2] @ (np.eye(2) + time * (stretch - np.eye(2)))
+    scale = 1 + time * (math.sqrt(longer * shorter) - 1)
+    squash = 1 + time * (math.sqrt(longer / max(shorter, 1e-9)) - 1)
+    stretch = vt.T @ np.diag([scale * squash, scale / squash]) @ vt
+    return rotation(time * angle, np.zeros(2))[:2, :2] @ stretch
 
 
 def _partly(own: np.ndarray, part: Part, time: float) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..threads import spread
+from .depth import depth_order
 from .search import Flows, agreement, choose, fill_holes, match, search_shifts
 from .warp import backward_warp, length, shrunk, splat
 
@@ -127,11 +128,13 @@ class Surface:
         weight: (B, 1, H, W), splatting weight; the heavier pixel is in front.
         trust: (B, 1, H, W) in [0, 1], agreement of both flow directions and match of colours; None if not
             requested.
+        ordered: whether pixels are in front by the order of their motions instead of its length.
     """
 
     flow: Tensor
     weight: Tensor
     trust: Tensor | None
+    ordered: bool = False
 
 
 def surfaces(start: Tensor, end: Tensor, flows: Flows, trusted: bool) -> tuple[Surface, Surface]:
@@ -139,6 +142,26 @@ def surfaces(start: Tensor, end: Tensor, flows: Flows, trusted: bool) -> tuple[S
     forward, backward = flows
     sides = [(start, end, forward, backward, trusted), (end, start, backward, forward, trusted)]
     first, last = spread(lambda side: _surface(*side), sides, start.device)
+    return first, last
+
+
+def ordered_surfaces(start: Tensor, end: Tensor, flows: Flows) -> tuple[Surface, Surface]:
+    """The trusted surfaces of both keys, in front by `depth_order`; in pictures of at most 64 pixels, where few pixels
+    tell the order, as `surfaces`."""
+    if max(start.shape[-2:]) <= _NEAR_SIDE:
+        return surfaces(start, end, flows, trusted=True)
+    forward, backward = flows
+    sides = [(start, end, forward, backward), (end, start, backward, forward)]
+    known = spread(lambda side: (match(*side[:3]), agreement(*side[2:])), sides, start.device)
+    orders = depth_order(flows, (known[0][0] * known[0][1], known[1][0] * known[1][1]))
+
+    def surface(one: tuple[Tensor, Tensor, Tensor, int]) -> Surface:
+        fit, credit, flow, sign = one
+        height = torch.stack([order.height(sign * way) for order, way in zip(orders, flow, strict=True)])
+        weight = (fit + 1e-4) * height.exp() * (credit + _LEAST_CREDIT)
+        return Surface(flow, weight, fit * credit, ordered=True)
+
+    first, last = spread(surface, [(*known[0], forward, 1), (*known[1], backward, -1)], start.device)
     return first, last
 
 
@@ -176,7 +199,7 @@ def seen_at(both: tuple[Surface, Surface], time: float, detours: Flows | None = 
     in_place = 0.5 * (first.flow - last.flow)
     motion = ((from_start[:, :2] - from_end[:, :2]) / total).where(arrived, in_place)
     if first.trust is not None:
-        motion = fill_holes(motion, from_start[:, -1:] + from_end[:, -1:])
+        motion = fill_holes(motion, from_start[:, -1:] + from_end[:, -1:], even=first.ordered)
     if detours is None:
         return motion, None
     return motion, ((from_start[:, 3:5] + from_end[:, 3:5]) / total).where(arrived, torch.zeros_like(motion))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import NakawariError
 from ..threads import spread
-from .flow import Surface, seen_at, sought, surfaces
+from .flow import Surface, ordered_surfaces, seen_at, sought
 from .layout import CHANNELS, MOTION_UNIT, Guide, LedGuide
 from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
@@ -65,7 +65,7 @@ class MotionGuide(ModelMixin, ConfigMixin):
         start, end = start.float(), end.float()
         flows = _flows(start, end)
         own = None if led is None else lead(start, end, flows, times, led)
-        both = surfaces(start, end, flows if own is None else own.flows, trusted=True)
+        both = ordered_surfaces(start, end, flows if own is None else own.flows)
         channels = {name: CHANNELS[name] for name in ("start", "end", "trust", "motion")}
         channels |= {} if own is None else {"detour": 2, "hidden": 1}
         size = start.shape[-2:]

@@ -119,12 +119,12 @@ def _window_mean(score: Tensor) -> Tensor:
     return mean
 
 
-def fill_holes(motion: Tensor, cover: Tensor) -> Tensor:
-    """Motion (B, 2, H, W), filled from its surroundings where `cover` (B, 1, H, W), the splatted trust, is small."""
+def fill_holes(motion: Tensor, cover: Tensor, even: bool = False) -> Tensor:
+    """Motion (B, 2, H, W), filled from its surroundings where `cover` (B, 1, H, W), the splatted trust, is small:
+    rather with slow motion, since a hole opens behind what moves, or `even`ly."""
     sure = (cover / _FULL_COVER).clamp(max=1)
-    far = length(motion).clamp(max=_MOTION_LIMIT)
-    # A hole opens behind a moving surface, so it is filled with the slower motion.
-    weight = (sure * (-far / _FILL_SCALE).exp()).clamp(1e-6, 1)
+    weight = sure if even else sure * (-length(motion).clamp(max=_MOTION_LIMIT) / _FILL_SCALE).exp()
+    weight = weight.clamp(1e-6, 1)
     return torch.lerp(_pull_push(motion, weight, _FILL_LEVELS), motion, sure)
 
 

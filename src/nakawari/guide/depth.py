@@ -43,7 +43,7 @@ class Order:
 
     Args:
         motions: (K, 2), start to end, in pixels.
-        heights: (K,), from 0; one unit more multiplies the splatting weight by e.
+        heights: (K,), from 0; higher is in front. One unit is odds of e : 1.
     """
 
     motions: Tensor

@@ -21,6 +21,7 @@ from .warp import backward_warp, length, shrunk, splat
 
 _MOTION_SCALE = 8.0  # 8 pixels of motion multiply the splatting weight by e
 _MOTION_LIMIT = 40.0
+_LIFT = 2.0  # units of the logarithm of the splatting weight for one unit of height
 _INITIAL_SCALE = 2
 _NEAR_SIDE = 64  # pixels along the longer side at which DIS begins where motion is sought near by
 _COMPARED_SIDE = 256
@@ -158,7 +159,8 @@ def ordered_surfaces(start: Tensor, end: Tensor, flows: Flows) -> tuple[Surface,
     def surface(one: tuple[Tensor, Tensor, Tensor, int]) -> Surface:
         fit, credit, flow, sign = one
         height = torch.stack([order.height(sign * way) for order, way in zip(orders, flow, strict=True)])
-        weight = (fit + 1e-4) * height.exp() * (credit + _LEAST_CREDIT)
+        # Only pixels on whose motion both keys agree are lifted: those that are hidden have that of something else.
+        weight = (fit + 1e-4) * (_LIFT * height * credit).exp() * (credit + _LEAST_CREDIT)
         return Surface(flow, weight, fit * credit, ordered=True)
 
     first, last = spread(surface, [(*known[0], forward, 1), (*known[1], backward, -1)], start.device)

@@ -44,6 +44,19 @@ def test_what_is_right_is_surer_than_what_fades_and_the_map_shows_where(channels
     assert wrong.pixels[:, 120:].min() > 240
 
 
+def test_edges_off_their_path_lower_the_confidence_by_their_strength():
+    def seen(contrast: int, left: int) -> np.ndarray:
+        frame = np.full((96, 160, 3), 100, np.uint8)
+        frame[30:60, left : left + 30] += np.uint8(contrast)
+        return frame
+
+    def astray(contrast: int, left: int) -> float:
+        return Keys((seen(contrast, 40), seen(contrast, 56))).figures(seen(contrast, left), 0.5)[0]["astray"]
+
+    assert astray(120, 53) > 3 * astray(120, 48)
+    assert astray(120, 53) > 2 * astray(30, 53)
+
+
 def test_equal_keys_are_sure():
     assert Keys((scene(0), scene(0))).judge(scene(0), 0.5).frame > 0.9
 

@@ -63,8 +63,8 @@ class Keys:
         w).
 
         `lost`: share of pixels that change and have no match; `torn`: difference in levels of the worst square to
-        both keys; `bent`: distance of the worst square from the straight path, in pixels; `soft`: share of the keys'
-        edges that is lost; `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in
+        both keys; `astray`: mean distance of edges from the straight path, in pixels times levels; `soft`: share of the
+        keys' edges that is lost; `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in
         levels.
         """
         drawn = _small(frame)
@@ -72,14 +72,16 @@ class Keys:
         ways = [_flow(grey, key) for key in self._grey]
         apart = [np.abs(drawn - _along(key, way)).mean(axis=2) for key, way in zip(self._keys, ways, strict=True)]
         bent = np.linalg.norm(ways[0] * (1 - share) + ways[1] * share, axis=2)
-        edges = float(np.mean(self._edges))
+        gradient, edges = _gradient(grey), float(np.mean(self._edges))
+        # In flat areas the flow is arbitrary, and no error shows there.
+        astray = bent * np.maximum.reduce([gradient, *self._edges])
         unlike = np.minimum(*apart)
         lost = (self._lost[0] + self._lost[1]) / 2
         frame_figures = {
             "lost": float(lost.mean()),
             "torn": float(_mean(unlike, _BOX).max()),
-            "bent": float(_mean(bent, _BOX).max()),
-            "soft": max(0.0, 1 - float(_gradient(grey).mean()) / (edges + 1e-3)),
+            "astray": float(astray.mean()),
+            "soft": max(0.0, 1 - float(gradient.mean()) / (edges + 1e-3)),
             "edges": edges,
         }
         planes = {"lost": lost, "torn": unlike, "bent": bent, "changed": self._changed}

@@ -6,7 +6,7 @@ import numpy as np
 
 from .drawn import Gap
 
-SURE = 0.95
+SURE = 0.97
 """Confidence from which a drawing by parts is kept without another."""
 SURER = 3.5
 """Factor of the odds of being right from which a model's drawing is preferred."""

@@ -63,9 +63,9 @@ class Keys:
         w).
 
         `lost`: share of pixels that change and have no match; `torn`: difference in levels of the worst square to
-        both keys; `astray`: mean distance of edges from the straight path, in pixels times levels; `soft`: share of the
-        keys' edges that is lost; `edges`: mean gradient of the keys in levels; `changed`: mean difference of the keys in
-        levels.
+        both keys; `bent`: distance from the straight path, in pixels; `astray`: mean distance of edges from it, in
+        pixels times levels; `soft`: share of the keys' edges that is lost; `edges`: mean gradient of the keys in
+        levels; `changed`: mean difference of the keys in levels.
         """
         drawn = _small(frame)
         grey = _luma(drawn)

@@ -18,7 +18,7 @@ from nakawari.evaluation.fitting import resize
 from nakawari.evaluation.floors import average, copy_nearest, dis_both_ways
 from nakawari.evaluation.metrics import psnr
 from nakawari.files import write_json
-from nakawari.guide.flow import dis_flow, searched, splat_to
+from nakawari.guide.flow import Surface, dis_flow, ordered_surfaces, seen_at, sought, surfaces
 from nakawari.guide.warp import backward_warp, drawn_along
 from nakawari.media import to_tensor, to_uint8
 from nakawari.provenance import git_revision, machine, packages
@@ -34,28 +34,33 @@ def _in_place(start: Tensor, end: Tensor) -> Tensor:
 
 def _splatted(start: Tensor, end: Tensor) -> Tensor:
     """The flows splatted forward to the middle."""
-    motion = splat_to(start, end, (dis_flow(start, end), dis_flow(end, start)), 0.5)
-    return (backward_warp(start, -0.5 * motion) + backward_warp(end, 0.5 * motion)) / 2
+    flows = dis_flow(start, end), dis_flow(end, start)
+    return _middle(start, end, surfaces(start, end, flows, trusted=False))
 
 
 def _filled(start: Tensor, end: Tensor) -> Tensor:
     """As splatted, agreeing vectors in front, holes filled from around them."""
-    return _middle(start, end, (dis_flow(start, end), dis_flow(end, start)))
+    flows = dis_flow(start, end), dis_flow(end, start)
+    return _middle(start, end, surfaces(start, end, flows, trusted=True))
 
 
-def _searched(start: Tensor, end: Tensor) -> Tensor:
-    """As filled, with large shifts tried exhaustively."""
-    return _middle(start, end, searched(start, end, (dis_flow(start, end), dis_flow(end, start))))
+def _sought(start: Tensor, end: Tensor) -> Tensor:
+    """As filled, of several flows that whose two half-way pictures agree best."""
+    return _middle(start, end, surfaces(start, end, sought(start, end), trusted=True))
 
 
 def _sharp(start: Tensor, end: Tensor) -> Tensor:
-    """As searched, with the keys sampled bicubically; the guide's method with `search`."""
-    flows = searched(start, end, (dis_flow(start, end), dis_flow(end, start)))
-    return _middle(start, end, flows, drawn_along)
+    """As sought, with the keys sampled bicubically."""
+    return _middle(start, end, surfaces(start, end, sought(start, end), trusted=True), drawn_along)
 
 
-def _middle(start: Tensor, end: Tensor, flows: tuple[Tensor, Tensor], read: Draw = backward_warp) -> Tensor:
-    motion = splat_to(start, end, flows, 0.5, trusted=True)
+def _ordered(start: Tensor, end: Tensor) -> Tensor:
+    """As sharp, in front what the keys show to be in front: the guide's method."""
+    return _middle(start, end, ordered_surfaces(start, end, sought(start, end)), drawn_along)
+
+
+def _middle(start: Tensor, end: Tensor, both: tuple[Surface, Surface], read: Draw = backward_warp) -> Tensor:
+    motion, _ = seen_at(both, 0.5)
     return (read(start, -0.5 * motion) + read(end, 0.5 * motion)) / 2
 
 
@@ -69,8 +74,9 @@ STEPS: dict[str, Draw] = {
     "DIS, finest scale, splatted to the middle": _splatted,
     "mean of the two": _both,
     "splatted, agreeing vectors first, holes filled": _filled,
-    "the same, large shifts searched": _searched,
+    "the same, the best of several flows": _sought,
     "the same, keys read bicubically": _sharp,
+    "the same, in front by the order of motions": _ordered,
 }
 
 

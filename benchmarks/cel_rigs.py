@@ -185,9 +185,68 @@ def puppet(rng: np.random.Generator) -> list[Shape]:
     )  # fmt: skip
 
 
+def strider(rng: np.random.Generator) -> list[Shape]:
+    """A walking two-legged creature: far limbs in the colours of the near ones, half hidden behind trunk and legs; a
+    hip that shows as a sliver between them, a collar."""
+    thigh, shin, arm = rng.uniform(14, 19), rng.uniform(13, 18), rng.uniform(11, 15)
+    wide, thick = rng.uniform(8, 12), rng.uniform(4.5, 6.5)
+    trunk = np.array([(-wide, -16), (-4, -23), (6, -23), (wide, -14), (wide * 0.9, 12), (-wide * 0.9, 13)], float)
+    foot = np.array([(-5, -2), (0, -4), (6, -1), (13, 4), (13, 7), (-5, 7)], float)
+    beak = np.array([(0, -5), (16, 1), (0, 4)], float)
+    crest = np.array([(-6, 0), (-14, -14), (-2, -9), (3, -16), (7, 1)], float)
+
+    def leg(x: float) -> list[Shape]:
+        return [
+            Shape(slab(thigh, thick, 4), 0, (x, 14), 2, 0.8),
+            Shape(slab(shin, 4, 3), -2, (0, thigh), 2),
+            Shape(foot, -2, (0, shin), 3, 0.5),
+        ]
+
+    def wing(x: float) -> list[Shape]:
+        return [
+            Shape(slab(arm, 4, 3.5), 0, (x, -14), 0),
+            Shape(slab(arm, 3.5, 3), -2, (0, arm), 0),
+            Shape(oval(4, 4.5), -2, (0, arm + 2), 1, 0.4),
+        ]
+
+    return _ordered(
+        [*wing(2.5), *leg(2.5)],
+        [Shape(block(-wide * 0.9, 6, wide * 0.9, 18), -1, (0, 0), 2, 0.15)],
+        [*leg(-2.5), Shape(trunk, 0, (0, 0), 0, 0.05), Shape(block(-5, -27, 6, -21), 0, (0, 0), 5, 0.1),
+         Shape(beak, 0, (8, -36), 5, 0.2), Shape(oval(12, 11, (0, -9)), 0, (0, -25), 1, 0.3),
+         Shape(crest, -2, (0, -18), 4, 0.2), Shape(oval(2, 2.5), -3, (5, -11), 8, 0.0), *wing(-2.5)],
+    )  # fmt: skip
+
+
+def pony(rng: np.random.Generator) -> list[Shape]:
+    """A walking quadruped: legs of three links that cross, in pairs of the same colours; a mane."""
+    upper, lower = rng.uniform(13, 17), rng.uniform(12, 16)
+    long, high = rng.uniform(26, 33), rng.uniform(12, 15)
+    hoof = np.array([(-4, -2), (4, -2), (6, 5), (-4, 5)], float)
+    neck = slab(24, 8, 6) @ _turn(200)
+    muzzle = np.array([(-8, -8), (6, -7), (18, 1), (16, 8), (-6, 6)], float)
+    mane = np.array([(-3, 4), (-12, -4), (-13, -20), (-4, -28), (2, -14)], float)
+
+    def leg(x: float) -> list[Shape]:
+        return [
+            Shape(slab(upper, 6, 4), 0, (x, high - 6), 0, 0.7),
+            Shape(slab(lower, 4, 3), -2, (0, upper), 0),
+            Shape(hoof, -2, (0, lower), 3, 0.5),
+        ]
+
+    tail = slab(26, 3, 4) @ _turn(30)
+    return _ordered(
+        [Shape(tail, 0, (-long + 3, -4), 2), *leg(-long + 11), *leg(long - 7), Shape(mane, 0, (long - 6, -4), 2, 0.3)],
+        [Shape(oval(long, high), -1, (0, 0), 0, 0.2)],
+        [*leg(-long + 8), *leg(long - 10), Shape(neck, 0, (long - 6, -4), 0, 0.4),
+         Shape(muzzle, -2, tuple(np.array([0, 24]) @ _turn(200)), 0, 0.5),
+         Shape(oval(2, 2), -3, (1, -2), 8, 0.0)],
+    )  # fmt: skip
+
+
 RIGS: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
     "robot": robot, "fish": fish, "digger": digger, "plant": plant, "hound": hound, "crane": crane,
-    "puppet": puppet,
+    "puppet": puppet, "strider": strider, "pony": pony,
 }  # fmt: skip
 MIXED = ("robot", "fish", "digger", "plant", "hound", "crane")
 

@@ -15,11 +15,13 @@ from .filters import MEAN, in_range, scaled
 from .graph import Graph
 from .layers import Layers
 from .motion import Part, poses
-from .shapes import FAR, TORN, UNSURE, Shape, blended, relined, seen_through, shape_of
+from .shapes import FAR, TORN, UNKNOWN, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
 
 LINE_SHARE = 0.35
 """Minimum share of an aliased pixel that a line which misses its centre must cover to be drawn."""
+LEAST = 0.01
+"""Least share of a key in a part's shape: at the other key's time it still shows what that key hides."""
 STILL = 0.1
 """Maximum motion in pixels of a part that counts as static."""
 
@@ -77,12 +79,16 @@ class Stage:
         self._ground()
 
     def _shape(self, side: int, k: int) -> Shape | None:
-        owner, line = self.layers.owners[side], self.cels[side].line
         if k == 0:
             return None
-        mine, rank = owner == k, self.layers.rank
-        above = (rank[owner] > rank[k]) | (line & (owner == 0) & ~self.cels[1 - side].line)
-        return shape_of(mine & ~line, mine & line, above, self.codes[side], self.fine)
+        owner, line = self.layers.owners[side], self.cels[side].line
+        mine = owner == k
+        return shape_of(mine & ~line, mine & line, self._above(side, k), self.codes[side], self.fine)
+
+    def _above(self, side: int, k: int) -> np.ndarray:
+        """(H·fine, W·fine) bool: what may hide part k in a key: parts above it, and lines of no part."""
+        owner, rank = self.layers.owners[side], self.layers.rank
+        return (rank[owner] > rank[k]) | (self.cels[side].line & (owner == 0) & ~self.cels[1 - side].line)
 
     def _paint(self, side: int, k: int) -> int:
         """The code of a part's area in a key, -1 if the key does not show it."""
@@ -95,8 +101,8 @@ class Stage:
         behind = first != 0
         shown = behind & (last == 0)
         base[shown] = self.codes[1][shown]
-        stray = self.lines[base] & ~(self.lines[self.codes[0]] & self.lines[self.codes[1]])
-        unknown = behind & (last != 0) | stray
+        still = ~behind & (last == 0) & self.lines[self.codes[0]] & self.lines[self.codes[1]]
+        unknown = behind & (last != 0) | (self.lines[base] & ~still)
         if unknown.any() and not unknown.all():
             _, index = cv2.distanceTransformWithLabels(
                 unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -142,7 +148,7 @@ class Stage:
             else:
                 bent = None if bends is None else bends * (-time, 1 - time)[side]
                 views.append(shape.seen(back, box, self.fine, bent))
-        shares = [(1 - time, time)[side] for side in sides]
+        shares = [max((1 - time, time)[side], LEAST) for side in sides]
         if bend is not None:  # a shape that is magnified is coarse
             shares = [share * _least_stretch(sources[side]) ** 2 for share, side in zip(shares, sides, strict=True)]
         near = blended([field for field, _ in views], shares, TORN if bend is None else math.inf)
@@ -203,9 +209,8 @@ class Stage:
 
     def _unseen(self, side: int, back: np.ndarray, box: tuple[int, int, int, int], k: int) -> tuple[np.ndarray, None]:
         """The field of a part that a key does not show: it may only be where another part covers it."""
-        above = self.layers.rank[self.layers.owners[side]] > self.layers.rank[k]
-        covered = seen_through(above.astype(np.float32), back, box, self.fine, cv2.INTER_NEAREST, 1.0)
-        return np.stack([np.full_like(covered, FAR), np.full_like(covered, FAR), 1 - (1 - UNSURE) * covered], 2), None
+        covered = seen_through(self._above(side, k).astype(np.float32), back, box, self.fine, cv2.INTER_NEAREST, 1.0)
+        return np.stack([np.full_like(covered, FAR), np.full_like(covered, FAR), 1 - (1 - UNKNOWN) * covered], 2), None
 
     def _reach(self, k: int, to_first: np.ndarray, to_last: np.ndarray) -> tuple[int, int, int, int] | None:
         height, width = self.base.shape

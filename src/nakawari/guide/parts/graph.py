@@ -70,6 +70,14 @@ class Graph:
         return [i if j == a else j for i, j in self.contacts if a in (i, j)]
 
     @cached_property
+    def gap_to_line(self) -> np.ndarray:
+        """(H·fine, W·fine) the distance in pixels to the nearest line; 0 in lines."""
+        area = (~self.cel.line).astype(np.uint8)
+        if area.all():
+            return np.full(area.shape, np.inf, np.float32)
+        return cv2.distanceTransform(area, cv2.DIST_L2, 5) / self.cel.fine
+
+    @cached_property
     def enclosed(self) -> list[tuple[int, int]]:
         """(inner, outer) labels of regions in a hole of another."""
         found = []
@@ -108,6 +116,15 @@ class Graph:
 def graph_of(cel: Cel) -> Graph:
     near, gap = _nearest_areas(cel)
     return Graph(cel, _regions(cel), near, gap, _contacts(near, gap, cel.fine))
+
+
+def line_width(graph: Graph) -> int:
+    """Subpixels that a key's lines are wide at least, where none runs beside it; 0 without lines.
+
+    Across a line of one width, half of the subpixels lie within a quarter of it from its borders.
+    """
+    line = graph.cel.line
+    return int(np.ceil(4 * float(np.median(graph.gap[line])) * graph.cel.fine - 1)) if line.any() else 0
 
 
 def _regions(cel: Cel) -> list[Region]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .contours import Outline, mapped, turned
-from .graph import Graph
+from .graph import Graph, line_width
 from .motion import Part
 from .regions import Cel
 
@@ -26,6 +26,8 @@ LOST = 4.0
 """Distance in pixels from which a point counts as lost."""
 SAMPLED = 1.0
 """Maximum distance in pixels along an outline to its nearest point."""
+CLEAR = 0.75
+"""Distance in pixels from every line of the other key at which a line has no counterpart there."""
 ENCLOSED = 1000.0
 """Evidence that a region enclosed by another lies above it."""
 
@@ -143,7 +145,7 @@ def _gathered(
     stray = graph.cel.line & (owners == 0)
     if not stray.any() or (owners == 0).all():
         return owners
-    width = _line_width(graph, graph.cel.line)
+    width = line_width(graph)
     gap, index = cv2.distanceTransformWithLabels(
         (owners == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -181,8 +183,8 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
     line = cel.line & (cel.labels >= 0)
     if not line.any():
         return owners
-    size = max(_line_width(graph, line), 1)
-    beyond = max(_line_width(other, other.cel.line), 1)
+    size = max(line_width(graph), 1)
+    beyond = max(line_width(other), 1)
     out, borne = owners.copy(), np.zeros_like(owners)
     for k in sorted(range(1, len(parts)), key=lambda k: rank[k]):
         spot, wide = _widened(cel, getattr(parts[k], side), size)
@@ -196,17 +198,43 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
         motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
         lands = _landing(lines & other.cel.line[more], more, motion, spot, along.shape, cel.fine)
         borne[spot][along & lands] = k
-    return np.where(borne > 0, borne, out)
+    foreign = _foreign(np.where(line & (borne == 0), out, 0), other, parts, side, rank)
+    inner = (graph.gap * cel.fine < size / 2) & (table[graph.near] == out)
+    return np.where(borne > 0, borne, np.where(_through(foreign, inner, size), 0, out))
 
 
-def _line_width(graph: Graph, line: np.ndarray) -> int:
-    """Subpixels that a line is wide at least, where none runs beside it.
+def _foreign(claimed: np.ndarray, other: Graph, parts: list[Part], side: str, rank: np.ndarray) -> np.ndarray:
+    """(H·fine, W·fine) bool: line that its part would take to where the other key shows plainly what lies behind it."""
+    there = "last" if side == "first" else "first"
+    below = np.full(len(other.cel.paints) + 1, len(parts) + 1)
+    for k, part in enumerate(parts):
+        for label in getattr(part, there):
+            below[label] = rank[k]
+    below[other.cel.areas :] = len(parts) + 1
+    rows, columns = np.nonzero(claimed)
+    owner = claimed[rows, columns]
+    points = (np.stack([columns, rows], 1) + 0.5) / other.cel.fine
+    out = np.zeros(claimed.shape, bool)
+    clear = other.gap_to_line > CLEAR
+    for k in np.unique(owner):
+        if not getattr(parts[k], there) or parts[k].bend is not None:
+            continue
+        motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+        mine = owner == k
+        landed = np.floor(mapped(motion, points[mine]) * other.cel.fine).astype(np.int64)
+        height, width = claimed.shape
+        inside = ((landed >= 0) & (landed < (width, height))).all(1)
+        x, y = landed.clip(0, (width - 1, height - 1)).T
+        out[rows[mine], columns[mine]] = inside & clear[y, x] & (below[other.cel.labels[y, x]] < rank[k])
+    return out
 
-    Across a line of one width, half of the subpixels lie within a quarter of it from its borders.
-    """
-    if not line.any():
-        return 0
-    return int(np.ceil(4 * float(np.median(graph.gap[line])) * graph.cel.fine - 1))
+
+def _through(foreign: np.ndarray, inner: np.ndarray, width: int) -> np.ndarray:
+    """The pieces of foreign line that are larger than the tip of a line `width` subpixels wide and reach the inner half
+    of the line: where a part changes its shape a little, the outer half alone is foreign."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(foreign.astype(np.uint8), connectivity=4)
+    taken = (stats[:, cv2.CC_STAT_AREA] > width**2) & (np.bincount(pieces[inner], minlength=count) > 0)
+    return foreign & taken[pieces]
 
 
 def _widened(cel: Cel, labels: set[int], size: int) -> tuple[tuple[slice, slice] | None, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_parts import SAND, oval, picture, wrong
 
+import cel_rigs
 from nakawari.guide.parts import drawing, regions
 from nakawari.guide.parts.compose import Stage
 from nakawari.guide.parts.contours import shifted
@@ -46,3 +47,8 @@ def test_a_foot_of_which_one_key_shows_the_line_comes_out_from_behind_its_like(l
     stage = Stage(first, last, parts, layers_of(first, last, parts), tuple(regions.premultiplied(key) for key in keys))  # type: ignore[arg-type]
     made = drawing.as_key(stage.frame(stage.board_at(0.5)), keys[0])
     assert wrong(made, truth) <= 80
+
+
+def test_lines_that_the_other_key_has_as_areas_stay_with_their_parts() -> None:
+    keys = cel_rigs.drawing(7200, "easy", rigs=["digger"])
+    assert drawing.draw(keys.at(0), keys.at(1), [0.5]) is not None

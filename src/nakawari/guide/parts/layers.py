@@ -198,6 +198,8 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
         motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
         lands = _landing(lines & other.cel.line[more], more, motion, spot, along.shape, cel.fine)
         borne[spot][along & lands] = k
+    if beyond < size / 2:  # the other key's lines are areas
+        return np.where(borne > 0, borne, out)
     foreign = _foreign(np.where(line & (borne == 0), out, 0), other, parts, side, rank)
     inner = (graph.gap * cel.fine < size / 2) & (table[graph.near] == out)
     return np.where(borne > 0, borne, np.where(_through(foreign, inner, size), 0, out))

@@ -55,7 +55,7 @@ def _sharp(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _ordered(start: Tensor, end: Tensor) -> Tensor:
-    """As sharp, in front what the keys show to be in front: the guide's method."""
+    """As sharp, in front what the keys show to be in front. The guide also takes what left a key from the other."""
     return _middle(start, end, ordered_surfaces(start, end, sought(start, end)), drawn_along)
 
 

@@ -37,7 +37,7 @@ class Choice:
 def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool) -> Choice:
     """The method of a gap between two keys, with what needs no model drawn at shares in (0, 1).
 
-    Parts are preferred if they explain the keys (`frames_by_parts`), over one opaque background, too; then figures by
+    Parts are preferred if they explain the keys (`drawn_by_parts`), over one opaque background, too; then figures by
     their parts over a background by the model. A gap with tracks is drawn by the model, and so is the background
     at a `cut`.
     """

@@ -66,7 +66,7 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
         for k, part in enumerate(parts):
             for label in getattr(part, there):
                 there_of[label] = k
-        motions = [part.motion if side == "first" else np.linalg.inv(part.motion) for part in parts]
+        motions = [part.motion_from(side) for part in parts]
         # A part visible here and covered there lies below the part visible there.
         for region in own.regions:
             k = here_of.get(region.label, 0)
@@ -163,7 +163,7 @@ def _gathered(
         rows, columns = np.nonzero(mine)
         points = (np.stack([columns + x, rows + y], 1) + 0.5) / graph.cel.fine
         for k in np.unique(taken[spot][mine]):
-            motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+            motion = parts[k].motion_from(side)
             own = taken[spot][rows, columns] == k
             follows = float((other.labels_at(mapped(motion, points[own])) >= other.cel.areas).mean())
             if k and follows < FOLLOWS:
@@ -195,7 +195,7 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
         more, lines = _widened(other.cel, getattr(parts[k], there), beyond)
         if more is None:
             continue
-        motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+        motion = parts[k].motion_from(side)
         lands = _landing(lines & other.cel.line[more], more, motion, spot, along.shape, cel.fine)
         borne[spot][along & lands] = k
     if beyond < size / 2:  # the other key's lines are areas
@@ -221,7 +221,7 @@ def _foreign(claimed: np.ndarray, other: Graph, parts: list[Part], side: str, ra
     for k in np.unique(owner):
         if not getattr(parts[k], there) or parts[k].bend is not None:
             continue
-        motion = parts[k].motion if side == "first" else np.linalg.inv(parts[k].motion)
+        motion = parts[k].motion_from(side)
         mine = owner == k
         landed = np.floor(mapped(motion, points[mine]) * other.cel.fine).astype(np.int64)
         height, width = claimed.shape

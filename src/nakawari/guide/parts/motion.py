@@ -52,6 +52,10 @@ class Part:
     bend: Bend | None = None
     """What its motion leaves, of a part that changes its shape."""
 
+    def motion_from(self, side: str) -> np.ndarray:
+        """(3, 3): from the "first" key to the last, or from the "last" to the first."""
+        return self.motion if side == "first" else np.linalg.inv(self.motion)
+
 
 def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching) -> list[Part]:
     """All regions of both keys as parts: background, matched regions, and regions assigned to them."""
@@ -107,7 +111,7 @@ def _holder(own: Graph, other: Graph, parts: list[Part], side: str, region: Regi
         known = own.regions[next(iter(mine))] if mine else other.regions[next(iter(theirs))] if theirs else None
         if not theirs or known is None or not alike(region, known):
             continue
-        motion = part.motion if side == "first" else np.linalg.inv(part.motion)
+        motion = part.motion_from(side)
         landed = other.labels_at(mapped(motion, region.inside))
         inside = float(np.isin(landed, list(theirs)).mean())
         if inside > share:
@@ -132,7 +136,7 @@ def _hidden(own: Graph, other: Graph, parts: list[Part], side: str, region: Regi
         joint = np.concatenate(touch) if touch else np.zeros((0, 2))
         if len(joint) < FEWEST:
             continue
-        motion = part.motion if side == "first" else np.linalg.inv(part.motion)
+        motion = part.motion_from(side)
         pivot = joint.mean(0)
         along = float(np.sqrt(((joint - pivot) ** 2).sum(1).mean())) / (region.outline.size + 1)
         for turn in HIDING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_parts import SAND, oval, picture, wrong
+from test_parts import BLUE, RED, SAND, ball, bar, box, oval, picture, wrong
 
 import cel_rigs
 from nakawari.guide.parts import drawing, regions
@@ -52,3 +52,15 @@ def test_a_foot_of_which_one_key_shows_the_line_comes_out_from_behind_its_like(l
 def test_lines_that_the_other_key_has_as_areas_stay_with_their_parts() -> None:
     keys = cel_rigs.drawing(7200, "easy", rigs=["digger"])
     assert drawing.draw(keys.at(0), keys.at(1), [0.5]) is not None
+
+
+def test_the_tip_of_one_limb_is_not_taken_for_that_of_another_elsewhere_on_the_figure() -> None:
+    def scene(x: float, foot: float, hand: float) -> np.ndarray:
+        limbs = (bar(x - 10, 40, 90, 22 + foot, 4), RED), (bar(x, 24, 0, 12 + hand, 4), RED)
+        return picture(*limbs, (ball(x, 24), BLUE), (box(x, 58), SAND))
+
+    drawn = drawing.draw(scene(60, 24, -6), scene(90, 0, 6), [0.5])
+    assert drawn is not None
+    reds = [np.flatnonzero(np.abs(cel.paints - RED).max(1) < 8) for cel in drawn.stage.cels]
+    assert all(map(len, reds))
+    assert not any(part.first & set(reds[0]) and part.last & set(reds[1]) for part in drawn.stage.parts)

@@ -533,6 +533,15 @@ def test_a_bust_that_the_border_cuts_and_that_moves_is_not_read_as_background_fi
     assert not with_shirt(bust(70, 70), bust(82, 66))
 
 
+def test_balls_that_look_alike_move_along_with_the_figure_beside_them() -> None:
+    """Each comes to lie near where its neighbour was."""
+
+    def scene(x: float) -> np.ndarray:
+        return picture((bar(x, 70, 0, 50, 14), RED), *((ball(x + 24 * k, 24, 7), SAND) for k in range(3)))
+
+    assert wrong(middle(scene(24), scene(56)), scene(40)) <= 8
+
+
 def test_a_wheel_whose_spokes_turn_is_not_bent() -> None:
     def wheel(x: float, *turns: float) -> np.ndarray:
         spokes = [bar(x - 9 * math.cos(math.radians(a)), 60 - 9 * math.sin(math.radians(a)), a, 23, 2.5) for a in turns]

@@ -16,6 +16,11 @@ from .pieces import match_pieces
 
 AWAY = 0.5
 """What it costs that a root moves by the picture's diagonal: of regions that look alike, the nearer one."""
+AWAY_LED = 1.0
+"""The same of a root beside figures that are matched, which moves as the nearest of them does or on its own."""
+SLIVER = 40.0
+"""Regions with fewer pixels that touch matched ones in both keys are no figures of their own, but limbs half hidden
+behind these: without a joint they are taken for any sliver that looks alike."""
 MOST_ROOTS = 3
 LARGEST = 5
 """How many of the largest regions are tried as roots; further ones only while none of them fits."""
@@ -40,7 +45,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     ]
     while free[0] and free[1]:
         grown = []
-        for root in _roots(first, last, *free):
+        for root in _roots(first, last, *free, found):
             trial, rest = Matching(), [set(side) for side in free]
             trial.take(root, *rest)
             _grow(first, last, trial, root, *rest, known)
@@ -60,8 +65,8 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     return found
 
 
-def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int]) -> list[Match]:
-    """Likely matches of large regions as seeds of a figure, best first."""
+def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int], known: Matching) -> list[Match]:
+    """Likely matches of large regions as seeds of a figure beside what is `known`, best first."""
     order = sorted(open_first, key=lambda k: -first.regions[k].size)
     found: list[Match] = []
     diagonal = math.hypot(*first.cel.line.shape) / first.cel.fine
@@ -69,18 +74,43 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int])
         one = first.regions[a]
         if one.size < 6 or (found and (place >= LARGEST or one.size < 0.2 * first.regions[order[0]].size)):
             break
-        for b in nearest(one, [last.regions[b] for b in sorted(open_last)], one.centre):
+        leads = _leads(first, known, one)
+        at = [mapped(lead, one.centre[None])[0] for lead in leads]
+        others = [last.regions[b] for b in sorted(open_last)]
+        for b in dict.fromkeys(b for spot in at for b in nearest(one, others, spot)):
             two = last.regions[b]
-            if not 0.25 < two.size / one.size < 4:
+            if not 0.25 < two.size / one.size < 4 or _is_sliver(first, last, known, one, two):
                 continue
             for new in readings(one, two, by_centres(one, two)):
-                new.cost = 1 - new.quality + 0.25 * abs(angle(new.motion)) + AWAY * _moved(new.motion, one) / diagonal
+                new.cost = 1 - new.quality + _unlikely(new.motion, leads, one, diagonal)
                 if new.quality >= ENOUGH and abs(angle(new.motion)) < MOST_TURN:
                     found.append(new)
     found.sort(
         key=lambda new: (0.2 + new.cost) / math.sqrt(min(first.regions[new.first].size, last.regions[new.last].size))
     )
     return found[:MOST_ROOTS]
+
+
+def _is_sliver(first: Graph, last: Graph, known: Matching, one: Region, two: Region) -> bool:
+    there = {match.last for match in known.matches.values()}
+    touching = known.matches.keys() & first.neighbours(one.label) and there & set(last.neighbours(two.label))
+    return bool(touching) and min(one.size, two.size) < SLIVER
+
+
+def _leads(first: Graph, known: Matching, one: Region) -> list[np.ndarray]:
+    """How a region beside matched ones may be expected to move: not at all, or as the nearest of them."""
+    gaps = {k: float(np.linalg.norm(first.regions[k].centre - one.centre)) for k in known.matches}
+    if not gaps:
+        return [np.eye(3)]
+    near = min(gaps, key=lambda k: gaps[k] - first.regions[k].outline.size)
+    return [np.eye(3), known.matches[near].motion]
+
+
+def _unlikely(motion: np.ndarray, leads: list[np.ndarray], one: Region, diagonal: float) -> float:
+    """What it costs that a region turns and moves otherwise than the lead that it follows most."""
+    price = (AWAY if len(leads) == 1 else AWAY_LED) / diagonal
+    own = [np.linalg.inv(lead) @ motion for lead in leads]
+    return min(0.25 * abs(angle(left)) + price * _moved(left, one) for left in own)
 
 
 def _moved(motion: np.ndarray, one: Region) -> float:

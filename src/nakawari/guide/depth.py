@@ -20,6 +20,7 @@ from .search import Flows, fill_holes
 from .warp import shrunk
 
 Floats = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 _COMPARED_SIDE = 256
 _BIN = 3.0  # pixels
@@ -80,15 +81,13 @@ def depth_order(flows: Flows, trusts: Flows) -> list[Order]:
 class _Side:
     """One key: motion (2, h, w) from start to end, trust (1, h, w), and the motion with its holes filled."""
 
-    motion: NDArray[np.float32]
-    trust: NDArray[np.float32]
-    filled: NDArray[np.float32]
+    motion: Plane
+    trust: Plane
+    filled: Plane
 
 
 def _ordered(start: _Side, end: _Side) -> tuple[Floats, Floats]:
-    each = [side.motion[:, ::2, ::2].reshape(2, -1).T for side in (start, end)]
-    vectors = np.concatenate(each).astype(np.float64)
-    weights = np.concatenate([side.trust[0, ::2, ::2].ravel() for side in (start, end)]).astype(np.float64)
+    vectors, weights = _sampled((start.motion, end.motion), (start.trust, end.trust))
     motions = _main_motions(vectors, weights)
     far = np.hypot(*motions.T).clip(max=_FAR_LIMIT) / _FAR_UNIT
     if len(motions) == 1:
@@ -98,6 +97,19 @@ def _ordered(start: _Side, end: _Side) -> tuple[Floats, Floats]:
     votes = _votes(start, end, motions, wide, 1) + _votes(end, start, motions, wide, -1)
     heights = _fitted(votes, far)
     return motions, heights - heights.min()
+
+
+def main_motions(motions: tuple[Plane, Plane], trusts: tuple[Plane, Plane]) -> Floats:
+    """The most frequent of the motions from start to end that both keys' pixels (2, H, W) have, by their trusts (1, H,
+    W), at most twelve: (K, 2)."""
+    return _main_motions(*_sampled(motions, trusts))
+
+
+def _sampled(motions: tuple[Plane, Plane], trusts: tuple[Plane, Plane]) -> tuple[Floats, Floats]:
+    """Every second motion of both keys (N, 2), and their trusts (N,)."""
+    vectors = np.concatenate([motion[:, ::2, ::2].reshape(2, -1).T for motion in motions]).astype(np.float64)
+    weights = np.concatenate([trust[0, ::2, ::2].ravel() for trust in trusts]).astype(np.float64)
+    return vectors, weights
 
 
 def _main_motions(vectors: Floats, weights: Floats) -> Floats:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import NakawariError
 from ..threads import spread
 from .flow import Surface, ordered_surfaces, seen_at, sought
+from .layers import settled
 from .layout import CHANNELS, MOTION_UNIT, Guide, LedGuide
 from .led import Lead, Led, hidden, lead, uncovered
 from .search import Flows
@@ -28,8 +29,9 @@ class MotionGuide(ModelMixin, ConfigMixin):
     """Two keys and the times between them -> a `Guide`. It has no weights and no settings.
 
     The flow is sought in several ways, by DIS from coarse to fine and near by, and by an exhaustive search for large
-    shifts (`search`); the one is taken whose pictures half-way agree best (`flow.sought`). Where neither direction of
-    the flow agrees, motion is filled in from around the place.
+    shifts (`search`); the one is taken whose pictures half-way agree best (`flow.sought`), and pixels that a main
+    motion suits better take that (`layers`). Where neither direction of the flow agrees, motion is filled in from
+    around the place.
     What lies outside of one key's picture is taken from the other.
     Keys with a side shorter than 16 pixels stay in place.
     """
@@ -85,7 +87,7 @@ def _flows(start: Tensor, end: Tensor) -> Flows:
     if min(start.shape[-2:]) < _LEAST_SIDE:
         nowhere = start.new_zeros(start.shape[0], 2, *start.shape[-2:])
         return nowhere, nowhere
-    return sought(start, end)
+    return settled(start, end, sought(start, end))
 
 
 def _at(start: Tensor, end: Tensor, both: tuple[Surface, Surface], frame: int, time: float, own: Lead | None) -> Guide:

@@ -53,8 +53,8 @@ def face(t: float, alpha: bool = False, times: int = 1, opens: int = 6) -> Frame
 
 
 def rain(t: float) -> Frame:
-    """Four equal drops in a row that fall; the first moves close to where the second was."""
-    drops = [(oval(50 + 14 * k + 6 * t, 64 + 6 * k + 6 * t, 5, 8), LIP) for k in range(4)]
+    """Two equal drops that fall; the first moves close to where the second was."""
+    drops = [(oval(70 + 14 * k + 6 * t, 64 + 6 * k + 6 * t, 5, 8), LIP) for k in range(2)]
     return picture((oval(80, 30, 50, 22), SKIN), *drops, line=0)
 
 

@@ -199,9 +199,9 @@ def _moves(region: Region, last: Graph, labels: set[int]) -> bool:
 
 
 def _with_holes(first: Graph, last: Graph, ground: Ground) -> Ground:
+    still = [graph.regions[k] for graph, labels in zip((first, last), ground, strict=True) for k in sorted(labels)]
     one, two = (
-        {r.label for r in graph.regions if any(alike(r, graph.regions[k]) for k in labels)}
-        for graph, labels in zip((first, last), ground, strict=True)
+        {r.label for r in graph.regions if any(alike(r, region) for region in still)} for graph in (first, last)
     )
     return one, two
 

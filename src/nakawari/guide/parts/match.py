@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .bending import match_bent
 from .contours import mapped
+from .fellows import match_fellows
 from .graph import Graph, Region
 from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, beside, by_centres, leading, nearest, readings
 from .pieces import match_pieces
@@ -43,6 +44,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
         for graph, still in zip((first, last), ground, strict=True)
     ]
+    match_fellows(first, last, ground, found, *free)
     while free[0] and free[1]:
         grown = []
         for root in _roots(first, last, *free, found):

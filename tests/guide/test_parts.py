@@ -542,6 +542,17 @@ def test_balls_that_look_alike_move_along_with_the_figure_beside_them() -> None:
     assert wrong(middle(scene(24), scene(56)), scene(40)) <= 8
 
 
+def test_a_moth_turns_about_its_middle_and_not_about_one_of_its_wings() -> None:
+    def pose(x: float, degrees: float) -> np.ndarray:
+        a = math.radians(degrees)
+        turn = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
+        wing = np.array([(0, -4), (30, -18), (34, 2), (20, 14), (0, 6)], float)
+        shapes = (wing, RED), (wing * (-1, 1), RED), (bar(0, -12, 90, 26, 4), BLUE)
+        return picture(*((outline @ turn + (x, 50), paint) for outline, paint in shapes))
+
+    assert wrong(middle(pose(55, -35), pose(105, 35)), pose(80, 0)) <= 300
+
+
 def test_a_wheel_whose_spokes_turn_is_not_bent() -> None:
     def wheel(x: float, *turns: float) -> np.ndarray:
         spokes = [bar(x - 9 * math.cos(math.radians(a)), 60 - 9 * math.sin(math.radians(a)), a, 23, 2.5) for a in turns]

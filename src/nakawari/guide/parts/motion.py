@@ -23,6 +23,8 @@ HINTED = 0.5
 """Benefit of a part that covers visible regions of its colour."""
 HIDING = np.radians(np.arange(-75, 76, 2.5))
 """Candidate rotations that hide a part behind others."""
+TWIN = 0.75
+"""Least ratio of the sizes of two parts of one colour from which neither leads the other: the two wings of a moth."""
 SHY = 0.3
 """Visible share of a part that is equivalent to one radian more of rotation."""
 
@@ -71,6 +73,7 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
     _join(first, last, parts, "first")
     _join(last, first, parts, "last")
     _hang(first, last, parts)
+    _balance(first, parts)
     return parts
 
 
@@ -193,6 +196,23 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
             parts[child].parent = holder
             for other, more in links.get(child, {}).items():
                 heapq.heappush(queue, (more + 0.25, child, other))
+
+
+def _balance(first: Graph, parts: list[Part]) -> None:
+    """Let a figure whose largest part has a twin turn about its own centre, not about that of one of the two."""
+    trees: dict[int, list[Region]] = {}
+    for k, part in enumerate(parts):
+        while parts[k].parent >= 0:
+            k = parts[k].parent
+        trees.setdefault(k, []).extend(first.regions[label] for label in part.first)
+    for root, regions in trees.items():
+        own = parts[root].first
+        if not own or parts[root].ground:
+            continue
+        body = max((first.regions[label] for label in own), key=lambda region: region.size)
+        if any(r.label not in own and alike(r, body) and TWIN < r.size / body.size < 1 / TWIN for r in regions):
+            sizes = np.array([region.size for region in regions])
+            parts[root].centre = sizes @ np.array([region.centre for region in regions]) / sizes.sum()
 
 
 def size_of(graph: Graph, labels: set[int]) -> float:

@@ -22,6 +22,8 @@ PAINTS = (
     (231, 76, 60), (52, 152, 219), (46, 164, 98), (244, 196, 60), (155, 89, 182), (236, 240, 241), (93, 64, 55),
     (255, 167, 120), (63, 63, 78), (120, 200, 190), (200, 120, 130), (250, 220, 180),
 )  # fmt: skip
+DARKS = ((34, 32, 38), (63, 63, 78), (52, 40, 36))
+"""Paints of wheels; a shape's paint beyond `PAINTS` is one of these."""
 GROUNDS = ((240, 232, 214), (140, 198, 238), (60, 60, 90), (205, 225, 200), (255, 255, 255))
 INKS = ((18, 16, 22), (40, 24, 20), (0, 0, 0))
 OVERSAMPLE = 8
@@ -244,9 +246,33 @@ def pony(rng: np.random.Generator) -> list[Shape]:
     )  # fmt: skip
 
 
+def cart(rng: np.random.Generator) -> list[Shape]:
+    """A box on dark wheels with spokes. Spokes that are all alike turn by less than half of their distance; of others
+    one is of another paint."""
+    radius, long, high = rng.uniform(6, 15), rng.uniform(28, 38), rng.uniform(10, 18)
+    spokes, dark, marked = int(rng.integers(3, 7)), len(PAINTS) + int(rng.integers(len(DARKS))), rng.random() < 0.4
+    thin, pale, hub = rng.uniform(0.3, 1.2), rng.random() < 0.4, rng.uniform(0.12, 0.3) * radius
+    free = 1.0 if marked else 162 / (75 * spokes)
+    axles = (-long * 0.62, long * 0.62) if radius > 9 or rng.random() < 0.7 else (-long * 0.7, 0.0, long * 0.7)
+
+    def wheel(x: float) -> list[Shape]:
+        found = [Shape(oval(radius, radius), 0, (x, high), dark, free)]
+        for k in range(spokes):
+            spoke = slab(radius * 0.9, thin, thin) @ _turn(360 * k / spokes)
+            paint = 4 if marked and k == 0 else 5 if pale else dark
+            found.append(Shape(spoke, -2 - k, (0, 0), paint, 0.0))
+        return [*found, Shape(oval(hub, hub), -2 - spokes, (0, 0), 5, 0.0)]
+
+    return _ordered(
+        [Shape(slab(long * 0.5, 2.5, 2) @ _turn(-70), 0, (long - 3, high - 6), 3, 0.6)],
+        [Shape(block(-long, -high, long, high, rng.uniform(-5, 5)), -1, (0, 0), 0, 0.12)],
+        [Shape(block(-long * 0.7, -14, 0, 0, 3), 0, (0, -high + 1), 1, 0.15), *(s for x in axles for s in wheel(x))],
+    )
+
+
 RIGS: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
     "robot": robot, "fish": fish, "digger": digger, "plant": plant, "hound": hound, "crane": crane,
-    "puppet": puppet, "strider": strider, "pony": pony,
+    "puppet": puppet, "strider": strider, "pony": pony, "cart": cart,
 }  # fmt: skip
 MIXED = ("robot", "fish", "digger", "plant", "hound", "crane")
 
@@ -358,7 +384,7 @@ def _figure(
 ) -> Figure:
     shapes = RIGS[rigs[int(rng.integers(len(rigs)))]](rng)
     order = rng.permutation(len(PAINTS))
-    paints = [PAINTS[order[shape.paint]] for shape in shapes]
+    paints = [PAINTS[order[n]] if (n := shape.paint) < len(PAINTS) else DARKS[n - len(PAINTS)] for shape in shapes]
     (low, high), (least, most) = LEVELS[level]
     shift, turn = rng.uniform(low, high), math.radians(rng.uniform(least, most))
     across = rng.uniform(-0.25, 0.25)

@@ -13,8 +13,10 @@ import numpy as np
 from .details import Detail, carried, detail_of, owners_at
 from .filters import MEAN, in_range, scaled
 from .graph import Graph
+from .insides import Inside, Mixed, inside_of, mixed, renamed
 from .layers import Layers
 from .motion import Part, poses
+from .pairing import ALIKE
 from .shapes import FAR, TORN, UNKNOWN, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
 
@@ -95,6 +97,23 @@ class Stage:
         labels = self.parts[k].last if side else self.parts[k].first
         return min(labels) + side * len(self.cels[0].paints) if labels else -1
 
+    @cached_property
+    def _insides(self) -> dict[tuple[int, int], Inside | None]:
+        """What is in the wheels: of each key and part."""
+        wheels = [k for k, part in enumerate(self.parts) if part.wheel]
+        same = (np.abs(self.paints[:, None] - self.paints).max(2) <= ALIKE).argmax(1)
+        codes = [cel.labels if cel.within is None else cel.within for cel in self.cels]
+        shifts = 0, len(self.cels[0].paints)
+        found: dict[tuple[int, int], Inside | None] = {}
+        for k in wheels:
+            one, two = (
+                inside_of(owner == k, same[own + shift], self.fine)
+                for own, shift, owner in zip(codes, shifts, self.layers.owners, strict=True)
+            )
+            found[0, k] = one
+            found[1, k] = two if one is None or two is None else renamed(two, one, self.paints)
+        return found
+
     def _ground(self) -> None:
         first, last = self.layers.owners
         base = self.codes[0].copy()
@@ -135,7 +154,7 @@ class Stage:
         sides: tuple[int, ...],
         sources: tuple[np.ndarray, np.ndarray],
         box: tuple[int, int, int, int],
-    ) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+    ) -> tuple[np.ndarray, np.ndarray | None, int | Mixed | None]:
         """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
         bend, views = self.parts[k].bend, []
         bends = (
@@ -156,7 +175,12 @@ class Stage:
             lines = [own[k].line for own in self.shapes if own[k] is not None]
             near = relined(near, float(np.mean(lines)), self.fine)
         inks = next((inks for _, inks in views if inks is not None), None)
-        paint = next((self.paint_of[side][k] for side in sides if self.paint_of[side][k] >= 0), None)
+        paint: int | Mixed | None
+        if self.parts[k].wheel:
+            insides = [self._insides[side, k] for side in sides]
+            paint = mixed(insides, shares, [sources[side] for side in sides], box, self.fine)
+        else:
+            paint = next((self.paint_of[side][k] for side in sides if self.paint_of[side][k] >= 0), None)
         return near * self.fine, inks, paint
 
     def drawn_from_themselves(self) -> Iterator[np.ndarray]:
@@ -173,7 +197,7 @@ class Stage:
         k: int,
         near: np.ndarray,
         inks: np.ndarray | None,
-        paint: int | None,
+        paint: int | Mixed | None,
     ) -> None:
         """Composite part k over a box of the board; `near` are its distances (h, w, 2) in subpixels."""
         left, top, right, bottom = box
@@ -184,7 +208,7 @@ class Stage:
             near = near[..., :1].repeat(2, 2)
         area = near[..., 0] < 0
         line = (near[..., 1] < 0) & ~area
-        for mask, code in ((line, inks), (area, paint)):
+        for mask, code in ((line, inks), (area, paint.codes if isinstance(paint, Mixed) else paint)):
             if code is not None:
                 board.codes[spot][mask] = code[mask] if isinstance(code, np.ndarray) else code
                 board.parts[spot][mask] = k
@@ -196,7 +220,7 @@ class Stage:
         if inks is not None:
             colours += (outer - inner) * self.paints[inks]
         if paint is not None:
-            colours += inner * self.paints[paint]
+            colours += inner * (paint.colours(self.paints) if isinstance(paint, Mixed) else self.paints[paint])
         board.colours[spot] = colours
 
     def sources(self, time: float) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -21,6 +21,7 @@ from .pairing import ALIKE, MOST_ALIKE, alike, in_place
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 from .softness import softness
+from .wheels import turn_wheels, with_wheels
 
 FINENESS = ((100_000, 4), (280_000, 3))
 """Number of pixels of a picture -> subpixels per pixel along each side."""
@@ -103,7 +104,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
-    stage = _stage(small, cels, max(EXPLAINED, flow - FLOW_BEHIND))
+    stage = _stage(small, with_wheels(small, cels), max(EXPLAINED, flow - FLOW_BEHIND))
     if stage is None:
         return None
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))
@@ -163,6 +164,7 @@ def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, grou
     first, last = (_weighed(graph, still) for graph, still in zip((first, last), ground, strict=True))
     parts = parts_of(first, last, ground, match(first, last, ground))
     refine(first, last, parts)
+    turn_wheels((start, end), first, last, parts)
     return Stage(first, last, parts, layers_of(first, last, parts), (premultiplied(start), premultiplied(end)))
 
 

@@ -82,6 +82,8 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
             i, j = here_of.get(a, 0), here_of.get(b, 0)
             if i == j or 0 in (i, j):
                 continue
+            # A wheel is seen whole.
+            over[i, j] += ENCLOSED * (parts[i].wheel - parts[j].wheel)
             # Otherwise to the smaller part.
             over[i, j] += SMALLER * (parts[j].reach - parts[i].reach)
             if not (getattr(parts[i], there) and getattr(parts[j], there)):
@@ -186,7 +188,7 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
     size = max(line_width(graph), 1)
     beyond = max(line_width(other), 1)
     out, borne = owners.copy(), np.zeros_like(owners)
-    for k in sorted(range(1, len(parts)), key=lambda k: rank[k]):
+    for k in sorted((k for k in range(1, len(parts)) if not parts[k].wheel), key=lambda k: rank[k]):
         spot, wide = _widened(cel, getattr(parts[k], side), size)
         if spot is None:
             continue

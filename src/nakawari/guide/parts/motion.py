@@ -19,6 +19,8 @@ FEWEST = 4
 """Minimum number of contact points of a joint."""
 ALONG = 0.3
 """Cost of a joint as long as the part."""
+AXLE = 2.0
+"""Pixels by which a joint with anything else may separate more than one with a wheel."""
 HINTED = 0.5
 """Benefit of a part that covers visible regions of its colour."""
 HIDING = np.radians(np.arange(-75, 76, 2.5))
@@ -53,6 +55,8 @@ class Part:
     """Pixels, the size of the part."""
     bend: Bend | None = None
     """What its motion leaves, of a part that changes its shape."""
+    wheel: bool = False
+    """Whether it is a wheel, drawn with all that is in it."""
 
     def motion_from(self, side: str) -> np.ndarray:
         """(3, 3): from the "first" key to the last, or from the "last" to the first."""
@@ -72,6 +76,8 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
         )  # fmt: skip
     _join(first, last, parts, "first")
     _join(last, first, parts, "last")
+    for part in parts:
+        part.wheel = bool(part.first & first.cel.wheels.keys() or part.last & last.cel.wheels.keys())
     _hang(first, last, parts)
     _balance(first, parts)
     return parts
@@ -184,7 +190,7 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
     sizes = [size_of(first, part.first) + size_of(last, part.last) for part in parts]
     left = set(range(1, len(parts)))
     while left:
-        root = max(left, key=lambda k: (parts[k].quality > 0, parts[k].bend is None, sizes[k]))
+        root = max(left, key=lambda k: (parts[k].quality > 0, not parts[k].wheel, parts[k].bend is None, sizes[k]))
         left.discard(root)
         queue = [(gap, root, other) for other, gap in links.get(root, {}).items()]
         heapq.heapify(queue)
@@ -195,7 +201,10 @@ def _hang(first: Graph, last: Graph, parts: list[Part]) -> None:
             left.discard(child)
             parts[child].parent = holder
             for other, more in links.get(child, {}).items():
-                heapq.heappush(queue, (more + 0.25, child, other))
+                heapq.heappush(queue, (more + (AXLE if parts[child].wheel else 0.25), child, other))
+    for part in parts:  # what touches a wheel does not turn with it
+        while part.parent >= 0 and parts[part.parent].wheel and parts[part.parent].parent >= 0:
+            part.parent = parts[part.parent].parent
 
 
 def _balance(first: Graph, parts: list[Part]) -> None:
@@ -233,7 +242,8 @@ def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, 
             if side == "last":
                 motions = [np.linalg.inv(m) for m in motions]
             hulls = (graph.regions[a].hull, graph.regions[b].hull)
-            gap = joint_gap(motions[0], motions[1], points, hulls) + 1.0 / len(points)
+            axles = [graph.regions[label].centre for label, k in ((a, i), (b, j)) if parts[k].wheel]
+            gap = joint_gap(motions[0], motions[1], np.array(axles) if axles else points, hulls) + 1.0 / len(points)
             known = out.setdefault(i, {}).get(j, math.inf)
             out[i][j] = out.setdefault(j, {})[i] = min(gap, known)
     return out

@@ -7,14 +7,15 @@ subpixel has one colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
@@ -45,6 +46,8 @@ class Cel:
         known: (H, W) bool, where the shares explain the pixel's colour.
         hard: whether edges are not anti-aliased.
         way: the filter that makes the key's pixels of subpixels.
+        wheels: areas that are wheels, with all that is in them.
+        within: the labels without them; None if there are none.
     """
 
     fine: int
@@ -54,6 +57,8 @@ class Cel:
     known: np.ndarray
     hard: bool = False
     way: Filter = MEAN
+    wheels: Mapping[int, Disc] = field(default_factory=dict)
+    within: np.ndarray | None = None
 
     @property
     def line(self) -> np.ndarray:
@@ -144,7 +149,7 @@ class _Apart:
 
     def laid_out(self, fine: int) -> np.ndarray:
         """(H·fine, W·fine) labels."""
-        return _filled(laid_out(self.pure, self.ids, self.shares, self.areas, fine))
+        return filled(laid_out(self.pure, self.ids, self.shares, self.areas, fine))
 
     def drawn(self, fine: int) -> np.ndarray:
         """(H·fine, W·fine, 4) colours."""
@@ -175,7 +180,7 @@ def _cel(apart: _Apart, fine: int) -> Cel:
     return Cel(fine, labels, paints, areas, apart.left < KNOWN, hard=mixed < ALIASED)
 
 
-def _filled(labels: np.ndarray) -> np.ndarray:
+def filled(labels: np.ndarray) -> np.ndarray:
     """Fill every subpixel without a label with the nearest label; at least one must exist."""
     lost = labels < 0
     if not lost.any() or lost.all():

@@ -122,7 +122,7 @@ def shape_of(area: np.ndarray, line: np.ndarray, above: np.ndarray, codes: np.nd
     own = area | line
     covered = np.minimum(_distance(above) / fine, 1) if above.any() else np.ones(own.shape, np.float32)
     sure = UNSURE + (1 - UNSURE) * covered
-    both = [cv2.GaussianBlur(_signed(mask, above & ~mask) / fine, (0, 0), EVEN) for mask in (area, own)]
+    both = [cv2.GaussianBlur(signed(mask, above & ~mask) / fine, (0, 0), EVEN) for mask in (area, own)]
     field = np.stack([*(d.clip(-FAR, FAR) for d in both), sure], 2).astype(np.float32)
     return Shape(corner, field, _inks(line, _framed(codes, box, edge, 0)), (height, width) if cut else None)
 
@@ -143,7 +143,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
 
 
-def _signed(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+def signed(mask: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """Signed distance in subpixels to a mask's border, negative inside; borders with unknown areas do not count."""
     outer = ~mask & ~unknown
     to_mask = _distance(mask) if mask.any() else np.full(mask.shape, 1e3, np.float32)
@@ -155,7 +155,7 @@ def relined(near: np.ndarray, width: float, fine: int) -> np.ndarray:
     """Distances (h, w, 2) in pixels from an area that was stretched or bent, with a line of `width` pixels around it:
     distances stretch, too, and lines do not."""
     mask = near[..., 0] < 0
-    area = cv2.GaussianBlur(_signed(mask, np.zeros_like(mask)) / fine, (0, 0), EVEN)
+    area = cv2.GaussianBlur(signed(mask, np.zeros_like(mask)) / fine, (0, 0), EVEN)
     return np.stack([area, area - width], 2)
 
 

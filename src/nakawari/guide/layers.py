@@ -74,10 +74,9 @@ def _settled(
     costs = np.stack(spread(lambda side: _costs(*side), tries, start.device), axis=1)
     pictures = np.stack([key[0].cpu().numpy() for key in (start, end)], axis=1)
     best = torch.from_numpy(_sums(costs, pictures).argmin(axis=0)).to(start.device)
-    ways = [(wide_forward, best[0], motions), (wide_backward, best[1], -motions)]
-    first, last = spread(
-        lambda way: _replaced(way[0], way[1], torch.from_numpy(way[2]).to(start), unit), ways, start.device
-    )
+    own = torch.from_numpy(motions).to(start)
+    ways = [(wide_forward, forward, best[0], own, unit), (wide_backward, backward, best[1], -own, unit)]
+    first, last = spread(lambda way: _replaced(*way), ways, start.device)
     return first, last
 
 
@@ -104,28 +103,38 @@ def _costs(source: Tensor, target: Tensor, flow: Tensor, back: Tensor, motions: 
 def _sums(costs: Planes, pictures: Planes) -> Planes:
     """Least sums of the costs (K, N, H, W) along rows and columns that end at a pixel, for N `pictures` (3, N, H, W):
     (K, N, H, W)."""
-    down = _scanned(np.moveaxis(costs, 2, 0), np.moveaxis(pictures, 2, 0))
-    across = _scanned(np.moveaxis(costs, 3, 0), np.moveaxis(pictures, 3, 0))
-    return np.moveaxis(down, 0, 2) + np.moveaxis(across, 0, 3)
+    down = _scanned(costs.transpose(2, 0, 1, 3), pictures.transpose(2, 0, 1, 3))
+    across = _scanned(costs.transpose(3, 0, 1, 2), pictures.transpose(3, 0, 1, 2))
+    sums: Planes = down.transpose(1, 2, 0, 3) + across.transpose(1, 2, 3, 0)
+    return sums
 
 
 def _scanned(costs: Planes, pictures: Planes) -> Planes:
     """Sums along the first axis, from both ends: (S, K, N, M) and (S, 3, N, M) -> (S, K, N, M)."""
-    edges = np.abs(np.diff(pictures, axis=0)).max(axis=1)
+    costs = np.ascontiguousarray(costs)
+    edges = np.abs(np.diff(np.ascontiguousarray(pictures), axis=0)).max(axis=1)
     unlike = _UNLIKE * np.maximum(np.exp(-edges / _EDGE_SCALE), _LEAST_UNLIKE)
-    sums = np.stack([costs, costs[::-1]], axis=2)  # both directions at once: half as many steps
-    penalties = np.stack([unlike, unlike[::-1]], axis=1)
-    for before, here, penalty in zip(sums[:-1], sums[1:], penalties, strict=True):
-        here += np.minimum(before - before.min(axis=0), penalty)
-    total: Planes = sums[:, :, 0] + sums[::-1, :, 1]
-    return total
+    sums = np.zeros_like(costs)
+    for costs_on, sums_on, unlike_on in ((costs, sums, unlike), (costs[::-1], sums[::-1], unlike[::-1])):
+        run, least = costs_on[0].copy(), np.empty_like(costs[0, 0])
+        sums_on[0] += run
+        # In place: the arrays are small, and new ones would take half of the time.
+        for cost, total, penalty in zip(costs_on[1:], sums_on[1:], unlike_on, strict=True):
+            run -= np.min(run, axis=0, out=least)
+            np.minimum(run, penalty, out=run)
+            run += cost
+            total += run
+    return sums
 
 
-def _replaced(flow: Tensor, chosen: Tensor, motions: Tensor, unit: int) -> Tensor:
-    """The flow (1, 2, H, W), replaced by the chosen motions, those below K, where they differ from it; `chosen` is at a
-    size smaller by `unit`."""
+def _replaced(flow: Tensor, small: Tensor, chosen: Tensor, motions: Tensor, unit: int) -> Tensor:
+    """The flow (1, 2, H, W), replaced by the chosen motions, those below K, where they differ from it; it is given at a
+    size smaller by `unit` as well, that of `chosen`."""
     height, width = flow.shape[-2:]
-    wide = chosen.repeat_interleave(unit, 0).repeat_interleave(unit, 1)[:height, :width]
-    motion = unit * torch.cat([motions, motions.new_zeros(1, 2)])[wide].permute(2, 0, 1)[None]
-    other = (wide < len(motions)) & (length(motion - flow) > _LEAST_CHANGE * unit)
-    return torch.where(other, motion, flow)
+    motion = torch.cat([motions, motions.new_zeros(1, 2)])[chosen].permute(2, 0, 1)[None].contiguous()
+    other = (chosen < len(motions)) & (length(motion - small) > _LEAST_CHANGE)
+
+    def wide(part: Tensor) -> Tensor:
+        return part.repeat_interleave(unit, 2).repeat_interleave(unit, 3)[..., :height, :width]
+
+    return torch.where(wide(other), wide(unit * motion), flow)

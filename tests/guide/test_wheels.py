@@ -9,7 +9,9 @@ import pytest
 from test_parts import BLUE, CLOUD, INK, RED, SAND, ball, bar, box, middle, picture, wrong
 
 from nakawari.guide.parts import draw
+from nakawari.guide.parts.circles import discs_in
 from nakawari.guide.parts.motion import poses
+from nakawari.guide.parts.regions import cut_up, premultiplied
 
 DARK = (44, 42, 50, 255)
 
@@ -70,3 +72,9 @@ def test_a_pupil_that_looks_elsewhere_does_not_go_round_the_eye() -> None:
     assert drawn is not None
     assert not any(part.wheel for part in drawn.stage.parts)
     assert wrong(drawn.frames[0], eye(70, 0)) < 8
+
+
+def test_a_joint_of_which_limbs_reach_out_is_no_disc() -> None:
+    joint = picture((ball(80, 50, 10), CLOUD), (bar(80, 50, 20, half=2), BLUE), (bar(80, 50, 200, half=2), RED))
+    (cel,) = cut_up([joint], 4)
+    assert discs_in(premultiplied(joint), cel) == []

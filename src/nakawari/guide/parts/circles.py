@@ -31,20 +31,23 @@ LITTLE = 0.02
 """Least share that an area takes of the surroundings or of the inside of a disc."""
 INNER = 0.85
 """Share of the radius within which a disc's inside lies, without its rim."""
+LARGE = 0.05
+"""Share of a disc's inside from which an area has to lie in it."""
 SEVERAL = 3
 """Minimum number of areas in a disc: what is no more than a thing on another is drawn as such."""
-LINED = 0.5
+LINED = 0.75
 """Share of a disc's inside from which lines fill it."""
 
 
 def discs_in(picture: np.ndarray, cel: Cel) -> list[Disc]:
     """The discs with something in them in a key, premultiplied (H, W, 4); none lies in another."""
     found: list[Disc] = []
+    sizes = np.bincount(cel.labels.ravel(), minlength=len(cel.paints))
     for centre, radius in _circles(picture):
         if any(disc.inside(centre) for disc in found):
             continue
         disc = _fitted(cel, centre, radius)
-        if disc is not None and _full(cel, disc):
+        if disc is not None and _full(cel, disc, sizes):
             found.append(disc)
     return found
 
@@ -128,12 +131,20 @@ def _labels_at(cel: Cel, points: np.ndarray) -> np.ndarray:
     return cel.labels[y.clip(0, height - 1), x.clip(0, width - 1)]
 
 
-def _full(cel: Cel, disc: Disc) -> bool:
-    """Whether several areas are in a disc, or lines take most of it."""
+def _full(cel: Cel, disc: Disc, sizes: np.ndarray) -> bool:
+    """Whether several areas are in a disc, or lines take most of it, and none reaches out of it as limbs at a joint do.
+
+    `sizes` are the areas' in subpixels.
+    """
     places, spot = places_in(cel, disc)
-    labels = cel.labels[spot][disc.inside(places, INNER)]
-    shares = np.bincount(labels, minlength=cel.areas) / max(len(labels), 1)
-    return bool((shares[: cel.areas] > LITTLE).sum() >= SEVERAL or shares[cel.areas :].sum() > LINED)
+    labels = cel.labels[spot]
+    within, inside = (
+        np.bincount(labels[disc.inside(places, share)], minlength=len(cel.paints)) for share in (1.0, INNER)
+    )
+    shares = inside / max(inside.sum(), 1)
+    reaches = (shares[: cel.areas] > LARGE) & (within[: cel.areas] < 0.5 * sizes[: cel.areas])
+    several = (shares[: cel.areas] > LITTLE).sum() >= SEVERAL
+    return bool((several or shares[cel.areas :].sum() > LINED) and not reaches.any())
 
 
 def places_in(cel: Cel, disc: Disc) -> tuple[np.ndarray, tuple[slice, slice]]:

@@ -47,7 +47,7 @@ def wrong(made: np.ndarray, truth: np.ndarray) -> int:
 
 def test_windows_that_run_past_posts_go_behind_them_and_keep_their_shape() -> None:
     drawing = draw(train(0), train(1), [0.5])
-    assert drawing is not None and wrong(drawing.frames[0], train(0.5)) < 1000
+    assert drawing is not None and wrong(drawing.frames[0], train(0.5)) < 300
 
 
 def test_each_of_many_drops_falls_as_the_others_do() -> None:

@@ -46,7 +46,8 @@ def match_fellows(
     open_last: set[int],
 ) -> None:
     """Match the open regions of each colour of which nearly all shift by one vector: the shortest of the vectors with
-    which about as many agree as with any. Those that go behind something go with the nearest.
+    which about as many agree as with any. Those that it carries behind something or out of
+    the picture are `Matching.hidden`.
 
     Some of them must touch only what stands still in either key; limbs of a figure turn about their joints.
     """
@@ -60,14 +61,19 @@ def match_fellows(
             continue
         trials = {tuple(by): _together(first, last, ours, theirs, by) for by in _shifts(ours, theirs)}
         most = max((_worth(matches, ours) for matches in trials.values()), default=0.0)
-        for by, matches in trials.items():
-            if _worth(matches, ours) >= ABOUT * most:
-                _take_along(first, last, matches, 0, ours, np.array(by), _around(last, lone[1]))
-                _take_along(last, first, matches, 1, theirs, -np.array(by), _around(first, lone[0]))
-                if len(matches) >= FEWEST and max(_left(matches, 0, ours), _left(matches, 1, theirs)) <= MOST_LEFT:
-                    for new in matches:
-                        found.take(new, open_first, open_last)
-                break
+        by, best = next((item for item in trials.items() if _worth(item[1], ours) >= ABOUT * most), ((0, 0), []))
+        ahead = _hidden(first, last, ours, _of_side(best, 0), _around(last, lone[1]) | _labels_of(theirs), np.array(by))
+        rest = _labels_of(ours) - ahead
+        back = _hidden(last, first, theirs, _of_side(best, 1), _around(first, lone[0]) | rest, -np.array(by))
+        hidden = ahead, back
+        left = max(_left(_of_side(best, 0) | hidden[0], ours), _left(_of_side(best, 1) | hidden[1], theirs))
+        if len(best) < FEWEST or left > MOST_LEFT:
+            continue
+        for new in best:
+            found.take(new, open_first, open_last)
+        for side, labels, free in zip(("first", "last"), hidden, (open_first, open_last), strict=True):
+            found.hidden |= {(side, label): shifted(np.array(by)) for label in labels}
+            free -= labels
 
 
 def _still(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> tuple[set[int], set[int]]:
@@ -95,27 +101,28 @@ def _alone(graph: Graph, region: Region, still: set[int]) -> bool:
     return still.issuperset(graph.neighbours(region.label))
 
 
+def _labels_of(regions: list[Region]) -> set[int]:
+    return {region.label for region in regions}
+
+
 def _around(graph: Graph, alone: list[Region]) -> set[int]:
-    """Labels of the colours that surround every one of some regions, and of their own."""
+    """Labels of the colours that surround every one of some regions."""
     near = [[graph.regions[n] for n in graph.neighbours(region.label)] for region in alone]
     common = [one for one in near[0] if all(any(alike(one, two) for two in side) for side in near)]
-    return {region.label for region in graph.regions if any(alike(region, one) for one in [*common, alone[0]])}
+    return {region.label for region in graph.regions if any(alike(region, one) for one in common)}
 
 
-def _take_along(
-    own: Graph, other: Graph, matches: list[Match], side: int, regions: list[Region], by: np.ndarray, around: set[int]
-) -> None:
-    """Let regions of a key that a shift carries behind something, or partly out of the picture, go with the nearest
-    match.
-
-    `around` is what may not lie there: their surroundings in the other key, and their own colour.
-    """
-    taken = _of_side(matches, side)
-    for one in regions if matches else []:
-        landed = other.labels_at(one.inside + by)
-        if one.label not in taken and (landed >= 0).any() and np.isin(landed, list(around)).mean() <= BARE:
-            away = [np.linalg.norm(own.regions[_labels(match, side)[0]].centre - one.centre) for match in matches]
-            matches[int(np.argmin(away))].others[side].append(one.label)
+def _hidden(
+    own: Graph, other: Graph, fellows: list[Region], matched: set[int], around: set[int], by: np.ndarray
+) -> set[int]:
+    """Labels of a key's unmatched regions of one colour that a shift carries behind something or out of the picture,
+    where nothing of `around` in the other key is."""
+    return {
+        one.label
+        for one in own.regions
+        if one.size > 0 and one.label not in matched and alike(one, fellows[0])
+        and np.isin(other.labels_at(one.inside + by), list(around)).mean() <= BARE
+    }  # fmt: skip
 
 
 def _labels(match: Match, side: int) -> list[int]:
@@ -204,7 +211,6 @@ def _worth(matches: list[Match], ours: list[Region]) -> float:
     return sum(match.quality * sum(sizes[k] for k in _labels(match, 0)) for match in matches)
 
 
-def _left(matches: list[Match], side: int, regions: list[Region]) -> float:
-    """The share of some regions of a key, by size, that have no match."""
-    taken = _of_side(matches, side)
+def _left(taken: set[int], regions: list[Region]) -> float:
+    """The share of some regions, by size, whose labels are not `taken`."""
     return sum(r.size for r in regions if r.label not in taken) / sum(r.size for r in regions)

@@ -74,8 +74,8 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
                 match.quality, reach=region.outline.size, bend=match.bend,
             )
         )  # fmt: skip
-    _join(first, last, parts, "first")
-    _join(last, first, parts, "last")
+    _join(first, last, parts, "first", found)
+    _join(last, first, parts, "last", found)
     for part in parts:
         part.wheel = bool(part.first & first.cel.wheels.keys() or part.last & last.cel.wheels.keys())
     _hang(first, last, parts)
@@ -83,7 +83,7 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
     return parts
 
 
-def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
+def _join(own: Graph, other: Graph, parts: list[Part], side: str, found: Matching) -> None:
     """Assign unmatched regions of one key to a part that would cover them, or let them follow a neighbour.
 
     From matched regions outwards, so that the lower part of a limb follows its upper part.
@@ -99,7 +99,8 @@ def _join(own: Graph, other: Graph, parts: list[Part], side: str) -> None:
         if holder is not None:
             getattr(holder, side).add(region.label)
             continue
-        motion = _hidden(own, other, parts, side, region, hints)
+        known = found.hidden.get((side, region.label))
+        motion = _hidden(own, other, parts, side, region, hints) if known is None else known
         centre = region.centre if side == "first" else mapped(np.linalg.inv(motion), region.centre[None])[0]
         new = Part(set(), set(), motion, centre, 0.0, reach=max(region.outline.size, 1.0))
         getattr(new, side).add(region.label)

@@ -75,9 +75,12 @@ class Matching:
 
     Args:
         matches: one per matched region of the first key.
+        hidden: (3, 3) from the first key to the last, by side ("first" or "last") and label, of regions that the other
+            key does not show.
     """
 
     matches: dict[int, Match] = field(default_factory=dict)
+    hidden: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
 
     def take(self, new: Match, open_first: set[int], open_last: set[int]) -> None:
         """Accept a match of two of the open regions."""

@@ -35,7 +35,7 @@ LARGE = 0.05
 """Share of a disc's inside from which an area has to lie in it."""
 SEVERAL = 3
 """Minimum number of areas in a disc: what is no more than a thing on another is drawn as such."""
-LINED = 0.75
+LINED = 0.65
 """Share of a disc's inside from which lines fill it."""
 
 

@@ -19,6 +19,8 @@ AWAY = 0.5
 """What it costs that a root moves by the picture's diagonal: of regions that look alike, the nearer one."""
 AWAY_LED = 1.0
 """The same of a root beside figures that are matched, which moves as the nearest of them does or on its own."""
+WITH = 4.0
+"""Pixels within which a small region moves as what it touches."""
 SLIVER = 40.0
 """Regions with fewer pixels that touch matched ones in both keys are no figures of their own, but limbs half hidden
 behind these: without a joint they are taken for any sliver that looks alike."""
@@ -94,9 +96,14 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int],
 
 
 def _is_sliver(first: Graph, last: Graph, known: Matching, one: Region, two: Region) -> bool:
+    """Whether two small regions touch matched ones, not only wheels, but none that carries one of them to the other."""
+    if min(one.size, two.size) >= SLIVER:
+        return False
     there = {match.last for match in known.matches.values()}
-    touching = known.matches.keys() & first.neighbours(one.label) and there & set(last.neighbours(two.label))
-    return bool(touching) and min(one.size, two.size) < SLIVER
+    wheels = first.cel.wheels.keys()
+    held = [known.matches[k] for k in first.neighbours(one.label) if k in known.matches and k not in wheels]
+    away = [float(np.linalg.norm(mapped(match.motion, one.centre[None])[0] - two.centre)) for match in held]
+    return bool(held and there & set(last.neighbours(two.label))) and min(away) > WITH
 
 
 def _leads(first: Graph, known: Matching, one: Region) -> list[np.ndarray]:

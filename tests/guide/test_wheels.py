@@ -78,3 +78,10 @@ def test_a_joint_of_which_limbs_reach_out_is_no_disc() -> None:
     joint = picture((ball(80, 50, 10), CLOUD), (bar(80, 50, 20, half=2), BLUE), (bar(80, 50, 200, half=2), RED))
     (cel,) = cut_up([joint], 4)
     assert discs_in(premultiplied(joint), cel) == []
+
+
+def test_a_head_whose_hat_reaches_out_is_no_disc() -> None:
+    brim = np.array([(-11, -6), (16, -6), (16, 1), (-11, 1)], float) + np.array([80, 50])
+    head = picture((ball(80, 50, 12), SAND), (brim, BLUE), (ball(78, 57, 1.5), INK))
+    (cel,) = cut_up([head], 4)
+    assert discs_in(premultiplied(head), cel) == []

@@ -31,6 +31,8 @@ LITTLE = 0.02
 """Least share that an area takes of the surroundings or of the inside of a disc."""
 INNER = 0.85
 """Share of the radius within which a disc's inside lies, without its rim."""
+BEYOND, OUT = 1.5, 0.03
+"""Pixels from the border outwards, and the maximum share of an area in a disc that lies beyond them."""
 LARGE = 0.05
 """Share of a disc's inside from which an area has to lie in it."""
 SEVERAL = 3
@@ -132,17 +134,19 @@ def _labels_at(cel: Cel, points: np.ndarray) -> np.ndarray:
 
 
 def _full(cel: Cel, disc: Disc, sizes: np.ndarray) -> bool:
-    """Whether several areas are in a disc, or lines take most of it, and none reaches out of it as limbs at a joint do.
+    """Whether several areas are in a disc, or lines take most of it, and none reaches out of it, as limbs at a joint do
+    and the brim of a hat.
 
     `sizes` are the areas' in subpixels.
     """
     places, spot = places_in(cel, disc)
     labels = cel.labels[spot]
-    within, inside = (
-        np.bincount(labels[disc.inside(places, share)], minlength=len(cel.paints)) for share in (1.0, INNER)
+    around, inside = (
+        np.bincount(labels[disc.inside(places, share)], minlength=len(cel.paints))
+        for share in (1 + BEYOND / disc.radius, INNER)
     )
     shares = inside / max(inside.sum(), 1)
-    reaches = (shares[: cel.areas] > LARGE) & (within[: cel.areas] < 0.5 * sizes[: cel.areas])
+    reaches = (shares[: cel.areas] > LARGE) & (around[: cel.areas] < (1 - OUT) * sizes[: cel.areas])
     several = (shares[: cel.areas] > LITTLE).sum() >= SEVERAL
     return bool((several or shares[cel.areas :].sum() > LINED) and not reaches.any())
 

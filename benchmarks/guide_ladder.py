@@ -19,6 +19,7 @@ from nakawari.evaluation.floors import average, copy_nearest, dis_both_ways
 from nakawari.evaluation.metrics import psnr
 from nakawari.files import write_json
 from nakawari.guide.flow import Surface, dis_flow, ordered_surfaces, seen_at, sought, surfaces
+from nakawari.guide.layers import settled
 from nakawari.guide.warp import backward_warp, drawn_along
 from nakawari.media import to_tensor, to_uint8
 from nakawari.provenance import git_revision, machine, packages
@@ -55,8 +56,14 @@ def _sharp(start: Tensor, end: Tensor) -> Tensor:
 
 
 def _ordered(start: Tensor, end: Tensor) -> Tensor:
-    """As sharp, in front what the keys show to be in front. The guide also takes what left a key from the other."""
+    """As sharp, in front what the keys show to be in front."""
     return _middle(start, end, ordered_surfaces(start, end, sought(start, end)), drawn_along)
+
+
+def _settled(start: Tensor, end: Tensor) -> Tensor:
+    """As ordered, motions ended at edges. The guide also takes what left a key from the other."""
+    flows = settled(start, end, sought(start, end))
+    return _middle(start, end, ordered_surfaces(start, end, flows), drawn_along)
 
 
 def _middle(start: Tensor, end: Tensor, both: tuple[Surface, Surface], read: Draw = backward_warp) -> Tensor:
@@ -77,6 +84,7 @@ STEPS: dict[str, Draw] = {
     "the same, the best of several flows": _sought,
     "the same, keys read bicubically": _sharp,
     "the same, in front by the order of motions": _ordered,
+    "the same, main motions ended at edges": _settled,
 }
 
 

@@ -46,34 +46,53 @@ def match_fellows(
     open_last: set[int],
 ) -> None:
     """Match the open regions of each colour of which nearly all shift by one vector: the shortest of the vectors with
-    which about as many agree as with any. Those that it carries behind something or out of
-    the picture are `Matching.hidden`.
+    which about as many agree as with any. Those that it carries behind something or out of the picture are
+    `Matching.hidden`.
 
     Some of them must touch only what stands still in either key; limbs of a figure turn about their joints.
     """
     still = _still(first, last, ground)
     for ours, theirs in _groups(first, last, open_first, open_last):
-        lone = (
+        alone = (
             [one for one in ours if _alone(first, one, still[0])],
             [two for two in theirs if _alone(last, two, still[1])],
         )
-        if min(map(len, lone)) < FEWEST:
+        if min(map(len, alone)) < FEWEST:
             continue
-        trials = {tuple(by): _together(first, last, ours, theirs, by) for by in _shifts(ours, theirs)}
-        most = max((_worth(matches, ours) for matches in trials.values()), default=0.0)
-        by, best = next((item for item in trials.items() if _worth(item[1], ours) >= ABOUT * most), ((0, 0), []))
-        ahead = _hidden(first, last, ours, _of_side(best, 0), _around(last, lone[1]) | _labels_of(theirs), np.array(by))
-        rest = _labels_of(ours) - ahead
-        back = _hidden(last, first, theirs, _of_side(best, 1), _around(first, lone[0]) | rest, -np.array(by))
-        hidden = ahead, back
-        left = max(_left(_of_side(best, 0) | hidden[0], ours), _left(_of_side(best, 1) | hidden[1], theirs))
-        if len(best) < FEWEST or left > MOST_LEFT:
+        by, matches = _best(first, last, ours, theirs)
+        hidden = _both_hidden(first, last, (ours, theirs), alone, matches, by)
+        sides = (open_first, hidden[0], ours), (open_last, hidden[1], theirs)
+        left = max(_left(_of_side(matches, k) | labels, mine) for k, (_, labels, mine) in enumerate(sides))
+        if len(matches) < FEWEST or left > MOST_LEFT:
             continue
-        for new in best:
+        for new in matches:
             found.take(new, open_first, open_last)
-        for side, labels, free in zip(("first", "last"), hidden, (open_first, open_last), strict=True):
-            found.hidden |= {(side, label): shifted(np.array(by)) for label in labels}
+        for side, (free, labels, _) in zip(("first", "last"), sides, strict=True):
+            found.hidden |= {(side, label): shifted(by) for label in labels}
             free -= labels
+
+
+def _best(first: Graph, last: Graph, ours: list[Region], theirs: list[Region]) -> tuple[np.ndarray, list[Match]]:
+    """The shortest vector (2,) with which about as many regions agree as with any, and their matches."""
+    trials = [(by, _together(first, last, ours, theirs, by)) for by in _shifts(ours, theirs)]
+    most = max((_worth(matches, ours) for _, matches in trials), default=0.0)
+    return next((trial for trial in trials if _worth(trial[1], ours) >= ABOUT * most), (np.zeros(2), []))
+
+
+def _both_hidden(
+    first: Graph,
+    last: Graph,
+    fellows: tuple[list[Region], list[Region]],
+    alone: tuple[list[Region], list[Region]],
+    matches: list[Match],
+    by: np.ndarray,
+) -> tuple[set[int], set[int]]:
+    """Labels of the unmatched regions of each key that a shift hides in the other."""
+    ours, theirs = ({region.label for region in side} for side in fellows)
+    ahead = _hidden(first, last, fellows[0], _of_side(matches, 0), _around(last, alone[1]) | theirs, by)
+    # What one key alone shows of a thing that the border cuts may lie on what the other alone shows of it.
+    back = _hidden(last, first, fellows[1], _of_side(matches, 1), _around(first, alone[0]) | (ours - ahead), -by)
+    return ahead, back
 
 
 def _still(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> tuple[set[int], set[int]]:
@@ -88,7 +107,10 @@ def _still(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> tupl
 
 
 def _share_border(one: Region, two: Region) -> bool:
-    """Whether most of the outer border of a region is that of another, at the same place."""
+    """Whether most of the outer border of a region is that of another, at the same place.
+
+    The points of a large outline are too far apart for `in_place`, of one with many holes above all.
+    """
     if not len(two.hull):
         return False
     points = outer_border(one).points
@@ -99,10 +121,6 @@ def _share_border(one: Region, two: Region) -> bool:
 def _alone(graph: Graph, region: Region, still: set[int]) -> bool:
     """Whether a region touches only what stands still."""
     return still.issuperset(graph.neighbours(region.label))
-
-
-def _labels_of(regions: list[Region]) -> set[int]:
-    return {region.label for region in regions}
 
 
 def _around(graph: Graph, alone: list[Region]) -> set[int]:

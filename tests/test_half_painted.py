@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from crossfade import CrossFade
-from nakawari.interpolation import Key, Settings, draw
+from nakawari.interpolation import Key, Settings, choice, draw, rivals
 from nakawari.interpolation.figures import over, split
+from nakawari.variants import load
 
 INK, SHIRT, SKIN = (25, 20, 30), (205, 50, 55), (245, 205, 170)
 SIZE = (200, 120)
@@ -74,6 +75,27 @@ def test_the_model_alone_fades_it():
     inside = np.asarray(figure(75))[..., 3] > 0
     assert by == "model"
     assert (np.abs(made.astype(int) - truth).max(axis=2)[inside] <= 24).mean() < 0.2
+
+
+@pytest.mark.parametrize(("least", "by"), [(0.0, "model"), (1.01, "both")])
+def test_a_model_replaces_two_layers_only_if_it_is_certain(least: float, by: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rivals, "SURE", 1.1)  # every gap is doubtful
+    monkeypatch.setattr(rivals, "SURER", 1e-9)  # every model is surer
+    monkeypatch.setattr(choice, "CERTAIN", least)
+    ground = painted()
+    keys = [Key(Path(f"{left}.png"), scene(left, ground)) for left in (15, 135)]
+    model, seen = CrossFade(noise=0.5), []
+    monkeypatch.setattr(model, "guide", object(), raising=False)
+    made = draw(keys, Settings((2,)), model, lambda *counts: seen.append(counts))
+    assert made.used[0]["drawn_by"] == by
+    assert len(model.calls) == 2, "the backgrounds, and the keys"
+    assert seen == [(2, 2)], "in-betweens that are drawn twice are counted once"
+
+
+def test_mini_does_not_replace_a_figure_that_walks_far():
+    ground = painted()
+    keys = [Key(Path(f"{left}.png"), scene(left, ground)) for left in (15, 135)]
+    assert draw(keys, Settings((1,)), load("mini").pipeline).used[0]["drawn_by"] == "both"
 
 
 def test_figures_are_cut_out_along_their_lines():

@@ -51,6 +51,8 @@ def draw_by_model(
     counter: Counter,
 ) -> dict[int, Gap]:
     """Draw several gaps together, first the colour, then the mattes of transparent ones."""
+    if not pairs:
+        return {}
     has_alpha = next(iter(pairs.values()))[0].shape[2] == 4
     colours = {gap: _both(bled_colour if has_alpha else np.asarray, pair) for gap, pair in pairs.items()}
     tracks = tracks_of_gaps(colours, settings, {gap: plans[gap].shares for gap in pairs})

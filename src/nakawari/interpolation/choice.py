@@ -10,6 +10,7 @@ from .cuts import across
 from .drawn import Pair
 from .figures import Layers, Plane, in_layers
 from .one_ground import before_one_ground
+from .rivals import CERTAIN
 from .settings import Settings
 
 
@@ -23,7 +24,8 @@ class Choice:
         for_model: the keys that the model must draw: those of the gap, or their backgrounds; None if nothing.
         layers: the figures over the model's in-betweens of the backgrounds; None without.
         notes: about settings that have no effect.
-        rivalled: whether the model may draw the gap better than the parts did.
+        rivalled: the confidence from which the model's drawing of the whole gap may replace this one (`rivals`);
+            None for never.
     """
 
     drawn_by: str
@@ -31,7 +33,7 @@ class Choice:
     for_model: Pair | None = None
     layers: Layers | None = None
     notes: list[str] = field(default_factory=list)
-    rivalled: bool = False
+    rivalled: float | None = None
 
 
 def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *, cut: bool) -> Choice:
@@ -49,11 +51,12 @@ def choose(gap: int, pair: Pair, shares: Sequence[float], settings: Settings, *,
     frames = drawn.frames if drawn else before_one_ground(pair, shares)
     if frames:
         # Where optical flow fails, a model erases things, which its confidence does not tell.
-        return Choice("parts", frames, notes=_ignored(settings), rivalled=drawn is not None and drawn.flow_helps)
+        flow_helps = drawn is not None and drawn.flow_helps
+        return Choice("parts", frames, notes=_ignored(settings), rivalled=0.0 if flow_helps else None)
     layers = None if cut else in_layers(pair, shares)
     if layers is None:
         return Choice("model", for_model=pair)
-    return Choice("both", for_model=layers.grounds, layers=layers)
+    return Choice("both", for_model=layers.grounds, layers=layers, rivalled=CERTAIN)
 
 
 def _ignored(settings: Settings) -> list[str]:

@@ -97,8 +97,8 @@ def _draw_gaps(
     pipeline: Any,
     counter: Counter,
 ) -> dict[int, Gap]:
-    """Draw several gaps together, each as chosen for it (`choose`); doubtful drawings by parts compete with the
-    model's (`rivals`)."""
+    """Draw several gaps together, each as chosen for it (`choose`); doubtful drawings by parts, whole or in two
+    layers, compete with the model's (`rivals`)."""
     cuts = {gap for gap, pair in pairs.items() if is_cut(*pair)}
     chosen = {gap: choose(gap, pair, _kept(plans[gap]), settings, cut=gap in cuts) for gap, pair in pairs.items()}
 
@@ -110,14 +110,19 @@ def _draw_gaps(
         for gap, own in chosen.items()
         if own.frames is not None
     }
-    wanted = {gap: own.for_model for gap, own in chosen.items() if own.for_model is not None}
-    if pipeline.guide is not None:
-        wanted |= {gap: pairs[gap] for gap, own in made.items() if chosen[gap].rivalled and is_doubtful(own)}
-    for gap in made.keys() - wanted.keys():
+    for gap in made:
         counter.add(plans[gap].drawn * (1 + transparent(pairs[gap])))
-    for gap, drawn in (draw_by_model(wanted, plans, settings, pipeline, counter) if wanted else {}).items():
-        own = done(gap, _joined(drawn, chosen[gap]))
-        if gap not in made or is_surer(own, made[gap]):
+    wanted = {gap: own.for_model for gap, own in chosen.items() if own.for_model is not None}
+    for gap, drawn in draw_by_model(wanted, plans, settings, pipeline, counter).items():
+        made[gap] = done(gap, _joined(drawn, chosen[gap]))
+    if pipeline.guide is None:
+        return made
+    least = {gap: own.rivalled for gap, own in chosen.items() if own.rivalled is not None and is_doubtful(made[gap])}
+    # Their in-betweens are counted already.
+    silent = Counter(0, None, None)
+    for gap, drawn in draw_by_model({gap: pairs[gap] for gap in least}, plans, settings, pipeline, silent).items():
+        own = done(gap, drawn)
+        if is_surer(own, made[gap], least[gap]):
             made[gap] = own
     return made
 

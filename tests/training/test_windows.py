@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ class Listed(Shifting):
     def sample(self, index: int) -> dict[str, Any]:
         self.drawn.append(index)
         return super().sample(index)
+
+
+def test_a_guide_that_draws_otherwise_gets_its_own_windows(folder: Path, tmp_path: Path):
+    class Later(MotionGuide):
+        """A guide of the same name whose warped keys are a little darker."""
+
+        def forward(self, *inputs: Any, **words: Any) -> Guide:
+            drawn = super().forward(*inputs, **words)
+            return dataclasses.replace(drawn, start=drawn.start - 0.02)
+
+    Later.__name__ = MotionGuide.__name__
+    assert prepare_windows(Shifting(), 3, Later(), "key", tmp_path, workers=0) != folder
 
 
 def test_what_was_made_is_kept_and_the_rest_is_made_later(folder: Path, tmp_path: Path):

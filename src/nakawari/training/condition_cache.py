@@ -15,6 +15,7 @@ from torch import Tensor
 from ..families.base import Condition, InterpolationPipeline
 from ..files import atomic_path
 from ..guide import Guide
+from ..guide.trial import trial_hash
 from .objectives.base import Batch
 from .objectives.conditions import CONTROL
 from .tensors import hash_states, save_tensors
@@ -76,10 +77,14 @@ class ConditionCache:
 
 
 def model_key(pipeline: InterpolationPipeline) -> str:
-    """SHA-256 over the pipeline's settings and the weights of all its networks except denoiser and ControlNet."""
+    """SHA-256 over the pipeline's settings, the weights of all its networks except denoiser and ControlNet, and what
+    its motion guide draws of a fixed gap."""
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     digest = hash_states({k: v for k, v in networks.items() if v is not pipeline.denoiser and k != CONTROL})
     digest.update(json.dumps(dict(pipeline.config), default=str, sort_keys=True).encode())
+    guide = pipeline.components.get("guide")
+    if guide is not None:
+        digest.update(trial_hash(guide).encode())
     return digest.hexdigest()
 
 

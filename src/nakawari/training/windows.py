@@ -24,6 +24,7 @@ from ..data.augmentation import NONE, Augmentation, Changes
 from ..data.workers import made
 from ..files import mapped_array, only_one, read_json, remove, write_json, write_text
 from ..guide import Guide, GuideMaker
+from ..guide.trial import trial_hash
 
 _VERSION = 3
 _NAMES = "names.json"
@@ -67,7 +68,7 @@ def prepare_windows(
     those of a killed process.
 
     Args:
-        key: identifies the samples; the kind of guide is added to it.
+        key: identifies the samples; what the guide draws of a fixed gap is added to it.
         workers: processes that share the work.
         progress: called with windows done and total windows.
 
@@ -77,7 +78,7 @@ def prepare_windows(
     Raises:
         NakawariError: a sample cannot be made, or the disk has too little space.
     """
-    about = [_VERSION, key, count, type(guide).__name__]
+    about = [_VERSION, key, count, trial_hash(guide)]
     digest = hashlib.sha256(json.dumps(about, default=str, sort_keys=True).encode()).hexdigest()
     folder = cache.expanduser() / f"windows-{digest[:16]}"
     if (folder / _NAMES).is_file():

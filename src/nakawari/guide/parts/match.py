@@ -12,6 +12,7 @@ from .bending import match_bent
 from .contours import mapped
 from .fellows import match_fellows
 from .graph import Graph, Region
+from .order import Order, order_of
 from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, beside, by_centres, leading, nearest, readings
 from .pieces import match_pieces
 
@@ -41,7 +42,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     Figure by figure: several likely matches of large regions are each assumed in turn and grown; the one whose
     figure explains most is kept.
     """
-    found, known = Matching(), Known()
+    found, known, chains = Matching(), Known(), order_of(first, last, ground)
     free = [
         {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
         for graph, still in zip((first, last), ground, strict=True)
@@ -49,10 +50,10 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     match_fellows(first, last, ground, found, *free)
     while free[0] and free[1]:
         grown = []
-        for root in _roots(first, last, *free, found):
+        for root in _roots(first, last, *free, found, chains):
             trial, rest = Matching(), [set(side) for side in free]
             trial.take(root, *rest)
-            _grow(first, last, trial, root, *rest, known)
+            _grow(first, last, trial, root, *rest, known, chains)
             worth = sum(
                 (1.4 - match.cost) * min(first.regions[a].size, last.regions[match.last].size) ** 0.7
                 for a, match in trial.matches.items()
@@ -69,7 +70,9 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
     return found
 
 
-def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int], known: Matching) -> list[Match]:
+def _roots(
+    first: Graph, last: Graph, open_first: set[int], open_last: set[int], known: Matching, chains: Order
+) -> list[Match]:
     """Likely matches of large regions as seeds of a figure beside what is `known`, best first."""
     order = sorted(open_first, key=lambda k: -first.regions[k].size)
     found: list[Match] = []
@@ -80,7 +83,7 @@ def _roots(first: Graph, last: Graph, open_first: set[int], open_last: set[int],
             break
         leads = _leads(first, known, one)
         at = [mapped(lead, one.centre[None])[0] for lead in leads]
-        others = [last.regions[b] for b in sorted(open_last)]
+        others = [last.regions[b] for b in sorted(open_last) if chains.allows(a, b)]
         for b in dict.fromkeys(b for spot in at for b in nearest(one, others, spot)):
             two = last.regions[b]
             if not 0.25 < two.size / one.size < 4 or _is_sliver(first, last, known, one, two):
@@ -138,7 +141,14 @@ class Known(dict[tuple, "Match | None"]):
 
 
 def _grow(
-    first: Graph, last: Graph, found: Matching, root: Match, open_first: set[int], open_last: set[int], known: Known
+    first: Graph,
+    last: Graph,
+    found: Matching,
+    root: Match,
+    open_first: set[int],
+    open_last: set[int],
+    known: Known,
+    chains: Order,
 ) -> None:
     """Match the neighbours of matched regions, wave by wave, each wave by linear assignment."""
     members = {root.first}
@@ -150,8 +160,10 @@ def _grow(
             if a not in tried:
                 held, touching = leading(first, found, members, a)
                 at = mapped(held[0].motion, first.regions[a].centre[None])[0]
+                # What is in a row waits for the one before: it would be turned as a region farther away.
+                may = [two for two in left if chains.allows(a, two.label)] if touching or a not in chains.may else []
                 options = {
-                    b: known.beside(first, last, held, touching, a, b) for b in nearest(first.regions[a], left, at)
+                    b: known.beside(first, last, held, touching, a, b) for b in nearest(first.regions[a], may, at)
                 }
                 tried[a] = {b: new for b, new in options.items() if new is not None and new.quality >= ENOUGH}
         good = {(a, b): new for a in rows for b, new in tried[a].items() if b in open_last}
@@ -163,7 +175,9 @@ def _grow(
         # The better half first, as initial estimates for the others.
         new.sort(key=lambda item: item.cost)
         sure = [item for item in new[: (len(new) + 1) // 2] if item.cost < SURE]
-        for item in sure or new[:1]:
+        # The order of a row is sure: it leads what else is beside it.
+        in_rows = [item for item in sure if item.first in chains.may]
+        for item in in_rows or sure or new[:1]:
             found.take(item, open_first, open_last)
             members.add(item.first)
             stale = {item.first, *first.neighbours(item.first), *(a for a, own in tried.items() if item.last in own)}

@@ -11,8 +11,8 @@ import numpy as np
 
 from .check import explained, over_grey, right_share
 from .compose import Stage
-from .filters import MEAN
-from .flat import is_clean, is_flat, shaded
+from .filters import MEAN, calmed
+from .flat import is_clean, is_flat, noise, repainted, shaded
 from .graph import Graph, Region, graph_of
 from .layers import layers_of
 from .match import match
@@ -92,16 +92,14 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     """
     if min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
-    small = [_smaller(key) for key in (start, end)]
-    cels = cut_up(small, fineness(small[0]))
-    flat = min(float(cel.known.mean()) for cel in cels)
-    if flat < FLAT or max(cel.areas for cel in cels) > MOST_AREAS:
+    keys, clean = [_smaller(key) for key in (start, end)], all(is_clean(key, _reduction(key)) for key in (start, end))
+    flow = flow_explains(*(premultiplied(key) for key in keys))
+    if flow >= FLOW_ENOUGH and not clean:
         return None
-    if _pairs(cels) > MOST_PAIRS:
+    found = _read(keys)
+    if found is None:
         return None
-    flow = flow_explains(*(premultiplied(key) for key in small))
-    if flow >= FLOW_ENOUGH and not all(is_clean(key, _reduction(key)) for key in (start, end)):
-        return None
+    small, cels = found
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
     stage = _stage(small, with_wheels(small, cels), max(EXPLAINED, flow - FLOW_BEHIND))
@@ -112,6 +110,21 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         stage.soft = softness(stage.drawn_from_themselves(), large or stage.keys)
     frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
+
+
+def _read(keys: list[np.ndarray]) -> tuple[list[np.ndarray], list[Cel]] | None:
+    """Keys, and their segments; None if they do not consist of areas and lines, or of too many.
+
+    Keys that were compressed with losses are read without the noise beside their edges.
+    """
+    levels = max(map(noise, keys))
+    calm = [as_key(calmed(premultiplied(key), levels), key) for key in keys] if levels else keys
+    cels = cut_up(calm, fineness(keys[0]))
+    if levels:
+        cels = [repainted(cel, premultiplied(key)) for cel, key in zip(cels, keys, strict=True)]
+    flat = min(float(cel.known.mean()) for cel in cels)
+    few = max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
+    return (calm, cels) if few and flat >= FLAT else None
 
 
 def _stage(small: list[np.ndarray], cels: list[Cel], least: float) -> Stage | None:

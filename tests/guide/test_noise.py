@@ -12,7 +12,8 @@ from test_parts import BLUE, RED, SKY, ball, bar, box, picture, wrong
 
 import cel_rigs
 from nakawari.guide.parts import draw
-from nakawari.guide.parts.flat import noise
+from nakawari.guide.parts.flat import noise, repainted
+from nakawari.guide.parts.regions import Cel
 
 
 def compressed(drawing: np.ndarray, quality: int = 85) -> np.ndarray:
@@ -63,3 +64,12 @@ def test_two_tones_of_a_colour_are_no_noise():
     tone = (*(value - 14 for value in BLUE[:3]), 255)
     shapes = (box(60, 50), BLUE), (bar(60, 40, 20), tone), (ball(60, 60), tone)
     assert noise(picture(*shapes, line=0)) == 0
+
+
+def test_only_areas_that_show_enough_of_their_colour_are_repainted():
+    labels = np.zeros((40, 40), np.int32)
+    labels[4:24, 4:24], labels[30:36, 30:36] = 1, 2  # of the small one four pixels have no other colour around them
+    paints = np.array([[200, 200, 200, 255], [90, 40, 40, 255], [40, 90, 40, 255]], np.float32)
+    cel = Cel(1, labels, paints, 3, np.ones(labels.shape, bool))
+    key = paints[labels] + np.array([6, 6, 6, 0], np.float32)
+    assert np.array_equal(repainted(cel, key).paints - paints, np.array([[6, 6, 6, 0], [6, 6, 6, 0], [0, 0, 0, 0]]))

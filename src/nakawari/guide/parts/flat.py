@@ -35,6 +35,8 @@ NOISE = ((0.25, 24.0), (0.05, 16.0))
 drawn, .02 to .3 as JPEG of quality 95, .07 to .24 of quality 85, and .2 to .65 of quality 75 with half the colour."""
 SHADE = 6.0
 """Levels from its area's colour from which a pixel is shaded."""
+ENOUGH = 30
+"""Minimum number of pixels inside an area from which its colour is told."""
 INSIDE = np.ones((5, 5), np.uint8)
 """The neighbourhood of one area inside which a pixel is not mixed with others."""
 REACH = 3
@@ -97,8 +99,9 @@ def repainted(cel: Cel, key: np.ndarray) -> Cel:
     noise was taken out, colours on both sides of a faint edge were averaged."""
     centre, whole = _insides(cel)
     paints = cel.paints.copy()
-    for area in np.unique(centre[whole]):
-        paints[area] = np.median(key[whole & (centre == area)], axis=0)
+    for area, count in zip(*np.unique(centre[whole], return_counts=True), strict=True):
+        if count >= ENOUGH:
+            paints[area] = np.median(key[whole & (centre == area)], axis=0)
     return replace(cel, paints=paints)
 
 

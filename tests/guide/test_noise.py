@@ -44,6 +44,15 @@ def test_a_compressed_figure_that_moves_far_stands_half_way(quality: int, most: 
     assert (trunk == trunk[0]).all() and np.abs(trunk[0] - shown).max() <= 2
 
 
+def test_noise_at_edges_does_not_count_against_the_parts():
+    rig = cel_rigs.drawing(5014, "medium")
+    start, truth, end = (rig.at(share)[..., :3].astype(int) for share in (0.0, 0.5, 1.0))
+    drawing = draw(*(compressed(key.astype(np.uint8), 70) for key in (start, end)), [0.5])
+    assert drawing is not None  # each key drawn from the other is right in under .8 of what moved
+    off, moved = ((np.abs(one - other).max(2) > 24).sum() for one, other in ((drawing.frames[0], truth), (start, end)))
+    assert off < 0.3 * moved
+
+
 @pytest.mark.parametrize("quality", [90, 85, 75, 50])
 def test_compression_leaves_noise(quality: int):
     assert noise(compressed(figure(0), quality)) > 0

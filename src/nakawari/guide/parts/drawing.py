@@ -39,6 +39,8 @@ COVERED = 0.4
 """Weight of an outline point that another region may cover."""
 EXPLAINED = 0.8
 """Minimum share of the moved pixels that must be correct in each key drawn from the other."""
+NOISY_EXPLAINED = 0.7
+"""The same for keys compressed with losses, whose edges differ from each other by the noise."""
 FLOW_HELPS = 0.6
 """Minimum share of the moved pixels that optical flow must explain to draw regions of the in-between; with less it
 erases things."""
@@ -102,7 +104,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     small, cels = found
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
-    stage = _stage(small, with_wheels(small, cels), max(EXPLAINED, flow - FLOW_BEHIND))
+    least = EXPLAINED if small is keys else NOISY_EXPLAINED
+    stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
     if stage is None:
         return None
     large = None if small[0] is start else (premultiplied(start), premultiplied(end))

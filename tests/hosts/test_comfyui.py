@@ -9,6 +9,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,8 +45,10 @@ def pack() -> Any:
 @pytest.fixture(scope="module")
 def nodes(pack: Any) -> dict[str, Any]:
     """Node id -> node."""
-    extension = asyncio.run(pack.comfy_entrypoint())
-    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
+    with ThreadPoolExecutor(1) as pool:  # a test of the app may have left a loop running in this thread
+        extension = pool.submit(asyncio.run, pack.comfy_entrypoint()).result()
+        nodes = pool.submit(asyncio.run, extension.get_node_list()).result()
+    return {node.GET_SCHEMA().node_id: node for node in nodes}
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_parts import BLUE, RED, SKY, ball, bar, box, picture, wrong
+from test_parts import BLUE, CLEAR, RED, SKY, ball, bar, box, picture, wrong
 
 import cel_rigs
 from nakawari.guide.parts import draw
-from nakawari.guide.parts.flat import noise, repainted
+from nakawari.guide.parts.noise import noise_of, repainted
 from nakawari.guide.parts.regions import Cel
 
 
@@ -55,24 +55,31 @@ def test_noise_at_edges_does_not_count_against_the_parts():
 
 @pytest.mark.parametrize("quality", [90, 85, 75, 50])
 def test_compression_leaves_noise(quality: int):
-    assert noise(compressed(figure(0), quality)) > 0
+    assert noise_of(compressed(figure(0), quality)) > 0
 
 
 def test_a_blurred_drawing_has_none():
-    assert noise(figure(0)) == 0
-    assert noise(cv2.GaussianBlur(figure(0), (0, 0), 0.7)) == 0
+    assert noise_of(figure(0)) == 0
+    assert noise_of(cv2.GaussianBlur(figure(0), (0, 0), 0.7)) == 0
 
 
 @pytest.mark.parametrize("way", cel_rigs.FILTERS)
 def test_drawings_made_smaller_have_none(way: str):
     shapes = (box(60, 50), BLUE), (bar(60, 40, 20), RED)
-    assert noise(picture(*shapes, line=2, way=cel_rigs.FILTERS[way])) == 0
+    assert noise_of(picture(*shapes, line=2, way=cel_rigs.FILTERS[way])) == 0
+
+
+def test_colours_under_transparency_are_no_noise():
+    cel = picture((box(60, 50), BLUE), (bar(60, 40, 20), RED), ground=CLEAR, line=2)
+    hidden = cel[..., 3] == 0
+    cel[hidden, :3] = np.random.default_rng(0).integers(0, 9, (hidden.sum(), 3))
+    assert noise_of(cel) == 0
 
 
 def test_two_tones_of_a_colour_are_no_noise():
     tone = (*(value - 14 for value in BLUE[:3]), 255)
     shapes = (box(60, 50), BLUE), (bar(60, 40, 20), tone), (ball(60, 60), tone)
-    assert noise(picture(*shapes, line=0)) == 0
+    assert noise_of(picture(*shapes, line=0)) == 0
 
 
 def test_only_areas_that_show_enough_of_their_colour_are_repainted():

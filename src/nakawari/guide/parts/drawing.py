@@ -12,11 +12,12 @@ import numpy as np
 from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN, calmed
-from .flat import is_clean, is_flat, noise, repainted, shaded
+from .flat import is_clean, is_flat, shaded
 from .graph import Graph, Region, graph_of
 from .layers import layers_of
 from .match import match
 from .motion import parts_of
+from .noise import noise_of, repainted
 from .pairing import ALIKE, MOST_ALIKE, alike, in_place
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
@@ -94,17 +95,20 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     """
     if min(start.shape[:2]) < 16 or not (is_flat(start) and is_flat(end)):
         return None
-    keys, clean = [_smaller(key) for key in (start, end)], all(is_clean(key, _reduction(key)) for key in (start, end))
+    keys = [_smaller(key) for key in (start, end)]
     flow = flow_explains(*(premultiplied(key) for key in keys))
-    if flow >= FLOW_ENOUGH and not clean:
+    if flow >= FLOW_ENOUGH and not all(is_clean(key, _reduction(key)) for key in (start, end)):
         return None
-    found = _read(keys)
-    if found is None:
+    levels = max(map(noise_of, keys))
+    small = [as_key(calmed(premultiplied(key), levels), key) for key in keys] if levels else keys
+    cels = cut_up(small, fineness(small[0]))
+    if levels:
+        cels = [repainted(cel, premultiplied(key)) for cel, key in zip(cels, keys, strict=True)]
+    if not _readable(cels):
         return None
-    small, cels = found
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
-    least = EXPLAINED if small is keys else NOISY_EXPLAINED
+    least = NOISY_EXPLAINED if levels else EXPLAINED
     stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
     if stage is None:
         return None
@@ -115,19 +119,10 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     return PartsDrawing(frames, times, flow, stage)
 
 
-def _read(keys: list[np.ndarray]) -> tuple[list[np.ndarray], list[Cel]] | None:
-    """Keys, and their segments; None if they do not consist of areas and lines, or of too many.
-
-    Keys that were compressed with losses are read without the noise beside their edges.
-    """
-    levels = max(map(noise, keys))
-    calm = [as_key(calmed(premultiplied(key), levels), key) for key in keys] if levels else keys
-    cels = cut_up(calm, fineness(keys[0]))
-    if levels:
-        cels = [repainted(cel, premultiplied(key)) for cel, key in zip(cels, keys, strict=True)]
+def _readable(cels: Sequence[Cel]) -> bool:
+    """Whether keys consist of areas and lines, and of not too many."""
     flat = min(float(cel.known.mean()) for cel in cels)
-    few = max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
-    return (calm, cels) if few and flat >= FLAT else None
+    return flat >= FLAT and max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
 
 
 def _stage(small: list[np.ndarray], cels: list[Cel], least: float) -> Stage | None:
@@ -159,7 +154,7 @@ def _reduction(key: np.ndarray) -> int:
     return 1 if pixels <= FINENESS[-1][0] else math.ceil((pixels / SMALL) ** 0.5)
 
 
-def _pairs(cels: list[Cel]) -> int:
+def _pairs(cels: Sequence[Cel]) -> int:
     """Number of pairs of areas, one from each key, of equal colour, that are compared."""
     first, last = (cel.paints[: cel.areas] for cel in cels)
     return int((np.abs(first[:, None] - last).max(2) <= ALIKE).sum(1).clip(max=MOST_ALIKE).sum())

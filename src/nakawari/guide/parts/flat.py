@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,19 +23,8 @@ COVERED = 0.95
 CLEAN = 0.9998
 """Minimum share of the pixels inside flat areas that equal the eight around them. In drawings all do; in film and JPEG
 at most .9996 did."""
-STEEP = 40
-"""Minimum difference in levels between the sides of an edge beside which noise is looked for."""
-RIPPLE = 10
-"""Maximum difference in levels of such noise. The edge between two tones of a colour differs by more."""
-BLOCK = 8
-"""Pixels from an edge within which lossy compression leaves noise."""
-NOISE = ((0.25, 24.0), (0.05, 16.0))
-"""Minimum share of uneven pixels beside edges -> levels that may be noise. On 36 own figures it was at most .001 as
-drawn, .02 to .3 as JPEG of quality 95, .07 to .24 of quality 85, and .2 to .65 of quality 75 with half the colour."""
 SHADE = 6.0
 """Levels from its area's colour from which a pixel is shaded."""
-ENOUGH = 30
-"""Minimum number of pixels inside an area from which its colour is told."""
 INSIDE = np.ones((5, 5), np.uint8)
 """The neighbourhood of one area inside which a pixel is not mixed with others."""
 REACH = 3
@@ -45,7 +33,7 @@ REACH = 3
 
 def is_flat(picture: np.ndarray) -> bool:
     """Whether uint8 (H, W, 3 or 4) may consist of a few flat colours. Two pictures of 1920 x 1080 take 0.25 s."""
-    even = _spread(picture) <= EVEN
+    even = spread_of(picture) <= EVEN
     if even.mean() < LEAST:
         return False
     coarse = picture[even].astype(np.int64) // COARSE
@@ -61,7 +49,7 @@ def is_clean(picture: np.ndarray, coarse: int = 1) -> bool:
     Args:
         coarse: pixels per pixel, along each side, of the smallest picture that this one may be an enlargement of.
     """
-    spread = _spread(picture)
+    spread = spread_of(picture)
     even = spread <= EVEN
     if picture.shape[2] == 4:
         even &= picture[..., 3] > 0
@@ -70,42 +58,20 @@ def is_clean(picture: np.ndarray, coarse: int = 1) -> bool:
     return not inside.any() or bool((spread[inside] == 0).mean() >= CLEAN)
 
 
-def noise(picture: np.ndarray) -> float:
-    """By how many levels the noise of lossy compression beside the edges of a drawing, uint8 (H, W, 3 or 4), changes
-    its flat areas; 0 without such noise, as in drawings that a program made."""
-    spread = _spread(picture)
-    edge = (spread > STEEP).astype(np.uint8)
-    near, beside = (cv2.dilate(edge, np.ones((2 * away + 1,) * 2, np.uint8)) > 0 for away in (REACH, BLOCK))
-    beside &= ~near
-    uneven = float(((spread > 0) & (spread <= RIPPLE))[beside].mean()) if beside.any() else 0.0
-    return next((levels for least, levels in NOISE if uneven >= least), 0.0)
-
-
 def shaded(keys: Sequence[np.ndarray], cels: Sequence[Cel]) -> float:
     """The share of the pixels inside areas that are not of their area's one colour, as in gradients; 0 ... 1, the mean
     of two keys, premultiplied (H, W, 4). Only what changes counts."""
     changed = (keys[0] != keys[1]).any(2)
     shares = []
     for key, cel in zip(keys, cels, strict=True):
-        centre, whole = _insides(cel)
+        centre, whole = insides(cel)
         counted = changed & whole
         off = np.abs(key - cel.paints[centre]).max(2) >= SHADE
         shares.append(float(off[counted].mean()) if counted.any() else 0.0)
     return float(np.mean(shares))
 
 
-def repainted(cel: Cel, key: np.ndarray) -> Cel:
-    """The segments of a key with the colours that it shows, premultiplied (H, W, 4): the median inside each area. Where
-    noise was taken out, colours on both sides of a faint edge were averaged."""
-    centre, whole = _insides(cel)
-    paints = cel.paints.copy()
-    for area, count in zip(*np.unique(centre[whole], return_counts=True), strict=True):
-        if count >= ENOUGH:
-            paints[area] = np.median(key[whole & (centre == area)], axis=0)
-    return replace(cel, paints=paints)
-
-
-def _insides(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
+def insides(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
     """The label of every pixel (H, W), and where it and all around it are of one area."""
     centre = cel.labels[cel.fine // 2 :: cel.fine, cel.fine // 2 :: cel.fine]
     labels = centre.astype(np.float32)
@@ -113,7 +79,7 @@ def _insides(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
     return centre, whole & (centre < cel.areas) & (centre >= 0)
 
 
-def _spread(picture: np.ndarray) -> np.ndarray:
+def spread_of(picture: np.ndarray) -> np.ndarray:
     """(H, W): levels by which each pixel and the eight around it differ, in the channel where they differ most."""
     square = np.ones((3, 3), np.uint8)
     return cv2.subtract(cv2.dilate(picture, square), cv2.erode(picture, square)).max(2)

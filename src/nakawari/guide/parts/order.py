@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from .graph import Graph, Region
 from .pairing import alike
@@ -18,20 +19,23 @@ CLEAR = 0.1
 """By how much a row must fit better one way than the other."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Order:
     """Which regions may be one part, where these are in rows.
 
     Args:
         may: label in the first key -> labels in the last, of those in rows.
-        rows: all labels of the last key in rows.
     """
 
-    may: dict[int, set[int]] = field(default_factory=dict)
-    rows: set[int] = field(default_factory=set)
+    may: dict[int, set[int]]
+
+    @cached_property
+    def _rows(self) -> set[int]:
+        """All labels of the last key in rows."""
+        return set().union(*self.may.values())
 
     def allows(self, a: int, b: int) -> bool:
-        return b in self.may[a] if a in self.may else b not in self.rows
+        return b in self.may[a] if a in self.may else b not in self._rows
 
 
 def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Order:
@@ -40,7 +44,7 @@ def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Or
     A row's ends are told by what else is in contact with them and by its parts' sizes; where these do not decide, it
     may go either way.
     """
-    order = Order()
+    may: dict[int, set[int]] = {}
     sides = [[r for r in graph.regions if r.label not in k] for graph, k in zip((first, last), ground, strict=True)]
     for ours, theirs in _colours(*sides):
         rows, others = _rows(first, ours), _rows(last, theirs)
@@ -52,9 +56,8 @@ def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Or
         for cost, way in ways:
             if cost <= least + CLEAR:
                 for a, b in zip(row, way, strict=True):
-                    order.may.setdefault(a, set()).add(b)
-        order.rows.update(ahead)
-    return order
+                    may.setdefault(a, set()).add(b)
+    return Order(may)
 
 
 def _colours(ours: list[Region], theirs: list[Region]) -> Iterator[tuple[list[Region], list[Region]]]:

@@ -185,3 +185,42 @@ def test_keyboard_and_drag_set_the_timing(visit: Callable[..., Any], server: Any
     state = folder_of(server, page) / "work.json"
     (spacing,) = json_when(page, state, lambda value: abs(value["spacing"][0][0] - 0.8) < 0.02)["spacing"]
     assert abs(spacing[0] - 0.8) < 0.02
+
+
+def test_draw_does_not_wait_for_the_event_of_a_field(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    """A field was changed just before the click, and its own event is still on the way when Draw arrives."""
+    page, held = visit(), list[Any]()
+    add(page, ball(tmp_path / "a.png", 30), ball(tmp_path / "b.png", 60))
+
+    def hold_the_first(route: Any) -> None:
+        route.continue_() if held else held.append(route)
+
+    page.route("**/gradio_api/run/**", hold_the_first)
+    page.get_by_label("Parts").first.uncheck()
+    page.wait_for_timeout(500)
+    assert len(held) == 1
+    page.click("#draw")
+    said(page, "Drawn.")
+    record = json.loads((folder_of(server, page) / "out" / "interpolation.json").read_text())
+    assert [gap["drawn_by"] for gap in record["gaps"]] == ["model"]
+    held[0].continue_()
+
+
+def test_the_fields_show_what_a_time_sheet_sets(visit: Callable[..., Any], server: Any, tmp_path: Path) -> None:
+    page = visit()
+    add(page, ball(tmp_path / "A1.png", 30), ball(tmp_path / "A2.png", 60))
+    page.get_by_label("Loop").check()
+    state = folder_of(server, page) / "work.json"
+    assert json_when(page, state, lambda value: value["loop"])["loop"]
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("A\n1\n\n○\n○\n2\n", encoding="utf-8")
+    page.locator(FILES).set_input_files([str(sheet)])
+    page.wait_for_function("document.querySelectorAll('.nk-tick').length === 2")
+    assert not page.get_by_label("Loop").is_checked()
+    page.get_by_label("Seed").fill("3")
+    page.get_by_label("Seed").press("Enter")
+    asked = json_when(page, state, lambda value: value["seed"] == 3)
+    assert (asked["seed"], asked["loop"], len(asked["between"])) == (3, False, 1)
+    page.click("#draw")
+    said(page, "Drawn.")
+    assert len(json.loads(state.read_text())["between"]) == 1

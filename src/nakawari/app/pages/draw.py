@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,11 @@ class Draw:
                 [self.strip, self.status, self.command, self.prompt],
                 **quiet,
             )
-        clicks = {self.go: self.on_draw, self.stop: self.on_cancel, self.again: self.on_again, self.keyed: self.on_key}
-        for button, act in clicks.items():
+        for button, act in {self.stop: self.on_cancel, self.keyed: self.on_key}.items():
             button.click(act, [self.user, self.picked], everything, **quiet)
+        for button, act in {self.go: self.on_draw, self.again: self.on_again}.items():
+            # With the settings: the event of a field that was just changed may arrive after the click.
+            button.click(act, [self.user, self.picked, *self.settings], everything, **quiet)
         self.mend.upload(self.on_mended, [self.user, self.picked, self.mend], everything, **quiet)
         self.timer.tick(self.on_tick, [self.user], [self.status, self.player, self.links, self.timer], **quiet)
 
@@ -110,13 +113,25 @@ class Draw:
     def _follow(self, work: Work) -> Changes:
         return follow(self, work, self.site.queue.latest(work.token, orders.DRAW), "Drawn.")
 
+    def _take_settings(self, work: Work, values: Sequence[Any]) -> Asked:
+        """Write the values of the fields into the work folder; returns all settings."""
+        with work.changing() as asked:
+            put_settings(work, asked, dict(zip(SETTINGS, values, strict=True)))
+        return asked
+
+    def _fields_changed_since(self, work: Work, before: Asked) -> Changes:
+        """Fields whose setting an action changed, such as a time sheet's FPS; a later event would undo it."""
+        pairs = [(getattr(before, name), getattr(work.asked(), name)) for name in SETTINGS]
+        return {field: new for field, (old, new) in zip(self.settings, pairs, strict=True) if new != old}
+
     # --- user actions -----------------------------------------------------------------------------------------------
 
     @answers
     def on_strip(self, work: Work, event: gr.EventData) -> Changes:
+        before = work.asked()
         complaints = strip.act(work, event._data)
         said = status.words(complaints[0], "failed") | {"notes": complaints[1:]} if complaints else status.words()
-        return self._keys(work) | {self.status: said}
+        return self._keys(work) | self._fields_changed_since(work, before) | {self.status: said}
 
     def on_player(self, event: gr.EventData) -> str:
         return str(event._data.get("file", ""))
@@ -124,22 +139,23 @@ class Draw:
     @answers
     def on_settings(self, work: Work, *values: Any) -> Changes:
         before = work.asked()
-        with work.changing() as asked:
-            put_settings(work, asked, dict(zip(SETTINGS, values, strict=True)))
+        asked = self._take_settings(work, values)
         if asked == before:
             return {self.command: command_of(asked)}
         reads = models.reads_words(asked.model)
         return self._keys(work) | {self.prompt: gr.Textbox(visible=reads), self.status: status.words()}
 
     @answers
-    def on_draw(self, work: Work, picked: str) -> Changes:
+    def on_draw(self, work: Work, picked: str, *values: Any) -> Changes:
+        asked = self._take_settings(work, values)
         orders.draw(self.site, work)
-        return self._follow(work)
+        return {self.command: command_of(asked)} | self._follow(work)
 
     @answers
-    def on_again(self, work: Work, picked: str) -> Changes:
+    def on_again(self, work: Work, picked: str, *values: Any) -> Changes:
+        asked = self._take_settings(work, values)
         orders.draw_again(self.site, work, picked)
-        return self._follow(work)
+        return {self.command: command_of(asked)} | self._follow(work)
 
     @answers
     def on_cancel(self, work: Work, picked: str) -> Changes:

@@ -63,6 +63,7 @@ def bend_of(one: Outline, two: Outline, motion: np.ndarray) -> tuple[Bend, float
     quality = float(np.mean(agreement(Outline(moved, ways, one.weights), two, np.eye(3))))
     near = np.exp(-0.5 * ((start[:, None] - start) ** 2).sum(2) / EVEN**2)
     near *= np.maximum(first_ways @ first_ways.T, 0)  # the two lips of a closed mouth part
+    near += np.diag(near.sum(1) == 0)  # an outline has no normal where it turns back on itself
     return Bend(one.points, near @ (moved - start) / near.sum(1, keepdims=True)), quality
 
 

@@ -37,6 +37,8 @@ LARGE = 0.05
 """Share of a disc's inside from which an area has to lie in it."""
 SEVERAL = 3
 """Minimum number of areas in a disc: what is no more than a thing on another is drawn as such."""
+TWIN = 1.1
+"""Maximum ratio of the radii of two wheels of one thing."""
 LINED = 0.65
 """Share of a disc's inside from which lines fill it."""
 
@@ -44,12 +46,20 @@ LINED = 0.65
 def discs_in(picture: np.ndarray, cel: Cel) -> list[Disc]:
     """The discs with something in them in a key, premultiplied (H, W, 4); none lies in another."""
     found: list[Disc] = []
+    other: list[Disc] = []
     sizes = np.bincount(cel.labels.ravel(), minlength=len(cel.paints))
     for centre, radius in _circles(picture):
         if any(disc.inside(centre) for disc in found):
             continue
         disc = _fitted(cel, centre, radius)
-        if disc is not None and _full(cel, disc, sizes):
+        if disc is not None:
+            several, closed = _full(cel, disc, sizes)
+            if closed:
+                (found if several else other).append(disc)
+    # between bold spokes little is left, and not of every wheel as much
+    for disc in other if cel.bold else []:
+        twin = any(max(disc.radius, one.radius) < TWIN * min(disc.radius, one.radius) for one in found)
+        if twin and not any(one.inside(disc.centre) for one in found):
             found.append(disc)
     return found
 
@@ -133,9 +143,9 @@ def _labels_at(cel: Cel, points: np.ndarray) -> np.ndarray:
     return cel.labels[y.clip(0, height - 1), x.clip(0, width - 1)]
 
 
-def _full(cel: Cel, disc: Disc, sizes: np.ndarray) -> bool:
-    """Whether several areas are in a disc, or lines take most of it, and none reaches out of it, as limbs at a joint do
-    and the brim of a hat.
+def _full(cel: Cel, disc: Disc, sizes: np.ndarray) -> tuple[bool, bool]:
+    """Whether several areas are in a disc, or lines take most of it; and whether none reaches out of it, as limbs at a
+    joint do and the brim of a hat.
 
     `sizes` are the areas' in subpixels.
     """
@@ -148,7 +158,7 @@ def _full(cel: Cel, disc: Disc, sizes: np.ndarray) -> bool:
     shares = inside / max(inside.sum(), 1)
     reaches = (shares[: cel.areas] > LARGE) & (around[: cel.areas] < (1 - OUT) * sizes[: cel.areas])
     several = (shares[: cel.areas] > LITTLE).sum() >= SEVERAL
-    return bool((several or shares[cel.areas :].sum() > LINED) and not reaches.any())
+    return bool(several or shares[cel.areas :].sum() > LINED), not reaches.any()
 
 
 def places_in(cel: Cel, disc: Disc) -> tuple[np.ndarray, tuple[slice, slice]]:

@@ -12,9 +12,9 @@ from .contours import Outline, outline_of
 from .regions import Cel
 
 TOUCH = 2.5
-"""Regions with at most twice this many pixels of line between them are in contact."""
-ACROSS = 3.0
-"""Distance in pixels from a border to the region beyond its line."""
+"""Regions with at most twice this many pixels of line between them are in contact; or twice a bold line's width."""
+ACROSS, ACROSS_BOLD = 3.0, 1.25
+"""Distance in pixels from a border to the region beyond its line, and in widths of a bold line."""
 SAMPLES = 48
 """Number of sample points inside a region."""
 
@@ -61,6 +61,8 @@ class Graph:
     near: np.ndarray
     gap: np.ndarray
     contacts: dict[tuple[int, int], np.ndarray]
+    bold: float = 0.0
+    """The width in pixels of lines that are as wide as narrow areas; 0 without such lines."""
 
     def between(self, a: int, b: int) -> np.ndarray:
         """(N, 2) contact points of two regions; none if they are not in contact."""
@@ -99,7 +101,11 @@ class Graph:
         """The area across the line from every point of an outline, -1 outside the picture."""
         fine = self.cel.fine
         height, width = self.near.shape
-        x, y = np.floor((outline.points + outline.normals * ACROSS) * fine).astype(np.int64).T
+        x, y = (
+            np.floor((outline.points + outline.normals * max(ACROSS, ACROSS_BOLD * self.bold)) * fine)
+            .astype(np.int64)
+            .T
+        )
         inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
         return np.where(inside, self.near[y.clip(0, height - 1), x.clip(0, width - 1)], -1)
 
@@ -115,7 +121,8 @@ class Graph:
 
 def graph_of(cel: Cel) -> Graph:
     near, gap = _nearest_areas(cel)
-    return Graph(cel, _regions(cel), near, gap, _contacts(near, gap, cel.fine))
+    bold = 4 * float(np.median(gap[cel.line])) if cel.bold and cel.line.any() else 0.0
+    return Graph(cel, _regions(cel), near, gap, _contacts(near, gap, cel.fine, max(TOUCH, bold)), bold)
 
 
 def line_width(graph: Graph) -> int:
@@ -178,13 +185,13 @@ def _nearest_areas(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
     return table[index], gap / cel.fine
 
 
-def _contacts(near: np.ndarray, gap: np.ndarray, fine: int) -> dict[tuple[int, int], np.ndarray]:
+def _contacts(near: np.ndarray, gap: np.ndarray, fine: int, reach: float) -> dict[tuple[int, int], np.ndarray]:
     pairs, places = [], []
     for (a, b), (ga, gb), shift in (
         ((near[:, :-1], near[:, 1:]), (gap[:, :-1], gap[:, 1:]), (1.0, 0.5)),
         ((near[:-1], near[1:]), (gap[:-1], gap[1:]), (0.5, 1.0)),
     ):
-        y, x = np.nonzero((a != b) & (ga < TOUCH) & (gb < TOUCH))
+        y, x = np.nonzero((a != b) & (ga < reach) & (gb < reach))
         one, two = a[y, x], b[y, x]
         pairs.append(np.stack([np.minimum(one, two), np.maximum(one, two)], 1))
         places.append((np.stack([x, y], 1) + shift) / fine)

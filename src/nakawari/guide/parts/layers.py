@@ -12,8 +12,8 @@ from .graph import Graph, line_width
 from .motion import Part
 from .regions import Cel
 
-STRAY = 5.0
-"""Distance in pixels up to which an unassigned line belongs to a part."""
+STRAY, STRAY_BOLD = 5.0, 4.0
+"""Distance in pixels up to which an unassigned line belongs to a part, and in widths of a bold line."""
 FOLLOWS = 0.5
 """Share of such a line that must map to a line in the other key."""
 BORNE = 2.0
@@ -154,7 +154,7 @@ def _gathered(
     stray &= ~still | (gap <= width)  # the outer edge of a line is none that stands still
     table = np.zeros(int(index.max()) + 1, np.int16)
     table[index[owners != 0]] = owners[owners != 0]
-    taken = np.where(stray & (gap < STRAY * graph.cel.fine), table[index], owners)
+    taken = np.where(stray & (gap < max(STRAY, STRAY_BOLD * graph.bold) * graph.cel.fine), table[index], owners)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(stray.astype(np.uint8), connectivity=4)
     for piece in np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > width**2):
         if piece == 0:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .bold import WIDEST, bold_lines
 from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
@@ -44,6 +45,7 @@ class Cel:
         paints: (N, 4) float32, premultiplied RGBA in [0, 255] of every label.
         areas: number of labels that are areas.
         known: (H, W) bool, where the shares explain the pixel's colour.
+        bold: whether lines are as wide as narrow areas.
         hard: whether edges are not anti-aliased.
         way: the filter that makes the key's pixels of subpixels.
         wheels: areas that are wheels, with all that is in them.
@@ -55,6 +57,7 @@ class Cel:
     paints: np.ndarray
     areas: int
     known: np.ndarray
+    bold: bool = False
     hard: bool = False
     way: Filter = MEAN
     wheels: Mapping[int, Disc] = field(default_factory=dict)
@@ -95,10 +98,11 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
 def _cut(colours: Sequence[np.ndarray]) -> list[_Apart]:
     """Keys, premultiplied (H, W, 4), whose pixels are the mean of what they cover, unmixed."""
     found = [_areas(own) for own in colours]
-    known = [paints for _, paints in found]
+    known = [paints for _, paints, _ in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
+    bold = any(bold for _, _, bold in found)
     seen: list[Ink] = []
-    for own, (pure, paints) in zip(colours, found, strict=True):
+    for own, (pure, paints, _) in zip(colours, found, strict=True):
         left = mixtures(own, pure, len(paints), paints)[2]
         for new in inks_in(own, pure, paints, left):
             twin = next((k for k, old in enumerate(seen) if np.abs(old.paint - new.paint).max() <= KNOWN), None)
@@ -107,8 +111,8 @@ def _cut(colours: Sequence[np.ndarray]) -> list[_Apart]:
             else:
                 seen[twin] = seen[twin].joined(new)
     seen.sort(key=lambda ink: -ink.count)
-    inks = unmixed(seen, np.concatenate([paints for _, paints in found]))[:MOST_INKS]
-    apart = [_Apart.of(own, pure, paints, inks) for own, (pure, paints) in zip(colours, found, strict=True)]
+    inks = unmixed(seen, np.concatenate([paints for _, paints, _ in found]))[:MOST_INKS]
+    apart = [_Apart.of(own, pure, paints, inks, bold) for own, (pure, paints, _) in zip(colours, found, strict=True)]
     if len(inks):
         specks = specks_in(
             np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks
@@ -127,6 +131,7 @@ class _Apart:
         left: (H, W) residual in levels.
         paints: (N, 4) of every label.
         areas: how many labels are areas.
+        bold: whether some lines are as wide as narrow areas.
     """
 
     pure: np.ndarray
@@ -135,9 +140,10 @@ class _Apart:
     left: np.ndarray
     paints: np.ndarray
     areas: int
+    bold: bool
 
     @classmethod
-    def of(cls, colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray) -> _Apart:
+    def of(cls, colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray, bold: bool) -> _Apart:
         areas = len(paints)
         if len(inks):
             paints = np.concatenate([paints, inks])
@@ -145,7 +151,7 @@ class _Apart:
             gap = np.abs(colours[rest][:, None] - inks).max(2)
             pure = pure.copy()
             pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
-        return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas)
+        return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas, bold)
 
     def laid_out(self, fine: int) -> np.ndarray:
         """(H·fine, W·fine) labels."""
@@ -175,9 +181,11 @@ class _Apart:
 
 
 def _cel(apart: _Apart, fine: int) -> Cel:
-    labels, paints, areas = _marks(apart.laid_out(fine), apart.paints, apart.areas, fine)
+    labels, paints, areas = _marks(
+        apart.laid_out(fine), apart.paints, apart.areas, fine, WIDEST if apart.bold else THIN + 0.2
+    )
     mixed = float((apart.shares.max(2) < 0.98).mean())
-    return Cel(fine, labels, paints, areas, apart.left < KNOWN, hard=mixed < ALIASED)
+    return Cel(fine, labels, paints, areas, apart.left < KNOWN, apart.bold, mixed < ALIASED)
 
 
 def filled(labels: np.ndarray) -> np.ndarray:
@@ -191,8 +199,8 @@ def filled(labels: np.ndarray) -> np.ndarray:
     return table[index]
 
 
-def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of pixels in areas of one colour, -1 elsewhere; the paint of every label.
+def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Labels of pixels in areas of one colour, -1 elsewhere; the paint of every label; whether there are bold lines.
 
     `known`: paints (N, 4) of areas of the other keys.
     """
@@ -214,17 +222,21 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
         rivals = np.abs(loose - means[k]).max(1) <= LINE
         if alike.any() and loose_sizes[rivals].sum() < weight[alike].sum():
             is_area[k] = True
+    bold = bold_lines(colours, components, means, sizes, depth, is_area)
+    is_area &= ~bold
     order = np.flatnonzero(is_area)
     table = np.full(count, -1, np.int32)
     table[order] = np.arange(len(order))
-    return table[components], means[order].astype(np.float32)
+    return table[components], means[order].astype(np.float32), bool(bold.any())
 
 
-def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _marks(
+    labels: np.ndarray, paints: np.ndarray, areas: int, fine: int, widest: float
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Turn patches of an ink that do not belong to the network of lines into areas: an eye, a spoke, a narrow limb.
 
     The first ink is the line colour if its patches are thin; of every other ink, and of a first one that is not thin,
-    each patch is an area.
+    each patch is an area. Thin is up to `widest` pixels from the border in the mean.
     """
     fresh: list[np.ndarray] = []
     taken = np.full(labels.shape, -1, np.int32)
@@ -242,7 +254,7 @@ def _marks(labels: np.ndarray, paints: np.ndarray, areas: int, fine: int) -> tup
         mean = np.bincount(patches.ravel(), depth.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1) / fine
         for k in range(1, count):
             size = stats[k, cv2.CC_STAT_AREA] / fine**2
-            network = ink == areas and (mean[k] <= THIN + 0.2 and size > 60 * mean[k] ** 2)
+            network = ink == areas and (mean[k] <= widest and size > 60 * mean[k] ** 2)
             if size >= 4 and not network and mean[k] > 0.3:
                 x, y, width, height = stats[k, :4]
                 spot = np.s_[y : y + height, x : x + width]

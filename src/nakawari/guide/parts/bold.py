@@ -1,0 +1,87 @@
+"""Lines that are as wide as narrow areas: told from areas by what they bound, not by their width."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .mixtures import FLAT, KNOWN, shares_in
+
+WIDEST = 2.5
+"""Maximum mean distance to the border, in pixels, for a region to be a line."""
+LONG = 60.0
+"""Minimum size of a line, relative to the square of that distance."""
+BOUNDS = 0.65
+"""Share of the borders of figures' regions that lines must take."""
+PLAIN = 0.7
+"""Share of the borders of lines with nothing between them and what they bound: a rim has a line on either side."""
+INNER = 0.25
+"""Share of the borders of lines that must face such regions: limbs in a line's colour mostly face the background."""
+
+
+def bold_lines(
+    colours: np.ndarray,
+    components: np.ndarray,
+    means: np.ndarray,
+    sizes: np.ndarray,
+    depth: np.ndarray,
+    is_area: np.ndarray,
+) -> np.ndarray:
+    """(N,) bool: the areas that are lines.
+
+    `components` (H, W) are regions of one colour of a picture (H, W, 4); per region `means` (N, 4) are the colours,
+    `sizes` the pixels, and `depth` the mean distances to the border, pixels.
+    """
+    found = np.zeros(len(sizes), bool)
+    narrow = is_area & (depth <= WIDEST) & (sizes >= LONG * depth**2)
+    if not narrow.any():
+        return found
+    pairs, plain = _borders(colours, components, means, is_area)
+    behind = _behind(components, means, is_area)
+    left = narrow.copy()
+    while left.any():
+        first = int(np.argmax(np.where(left, sizes, 0)))
+        group = left & (np.abs(means - means[first]).max(1) <= FLAT)
+        left &= ~group
+        if _bounds(pairs, plain, group, ~behind & ~group):
+            found |= group
+    return found
+
+
+def _borders(
+    colours: np.ndarray, components: np.ndarray, means: np.ndarray, is_area: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M, 2) the two areas of every place where two of them meet, or are nearest to each other; and (M,) bool whether
+    the pixels there are mixtures of these two alone."""
+    lost = ~is_area[components]
+    _, index = cv2.distanceTransformWithLabels(lost.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    table = np.zeros(int(index.max()) + 1, np.int64)
+    table[index[~lost]] = components[~lost]
+    near = table[index]
+    pairs, plain = [], []
+    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        met = near[here] != near[there]
+        pair = np.stack([near[here][met], near[there][met]], 1)
+        left = [shares_in(colours[side][met], means[pair])[1] for side in (here, there)]
+        pairs.append(pair)
+        plain.append(np.maximum(*left) <= KNOWN)
+    return np.concatenate(pairs), np.concatenate(plain)
+
+
+def _behind(components: np.ndarray, means: np.ndarray, is_area: np.ndarray) -> np.ndarray:
+    """(N,) bool: the background, as far as the picture's border tells: areas in the colour of one of its sides."""
+    sides = [components[0], components[-1], components[:, 0], components[:, -1]]
+    most = {int(np.bincount(side[is_area[side]]).argmax()) for side in sides if is_area[side].any()}
+    found = np.zeros(len(means), bool)
+    for k in most:
+        found |= np.abs(means - means[k]).max(1) <= FLAT
+    return found & is_area
+
+
+def _bounds(pairs: np.ndarray, plain: np.ndarray, group: np.ndarray, figure: np.ndarray) -> bool:
+    """Whether regions of one colour bound most of the figures' regions, as lines do."""
+    lined = group[pairs].sum(1) == 1
+    faced = figure[pairs].any(1)
+    inner = int((lined & faced).sum())
+    bounds = inner >= INNER * lined.sum() and inner >= BOUNDS * faced.sum() and inner > 0
+    return bool(bounds and plain[lined].mean() >= PLAIN)

@@ -35,7 +35,7 @@ def test_details_stay_with_the_part_that_they_lie_on_or_beside() -> None:
     parts = np.zeros((40, 60), np.int16)
     parts[8:24, 8:24] = 1
     rank = np.array([0, 1])
-    owner = owners_at(parts, rank, 2)
+    owner = owners_at(parts, rank, (20, 30))
     assert owner[3, 3] == owner[12, 12] == 1
     assert owner[2, 2] == owner[13, 13] == 0
     key = np.zeros((20, 30, 4), np.float32)
@@ -43,8 +43,10 @@ def test_details_stay_with_the_part_that_they_lie_on_or_beside() -> None:
     detail = detail_of(key, np.zeros_like(key), owner)
     moved = np.roll(parts, 20, 1)
     back = np.array([[1, 0, -10], [0, 1, 0], [0, 0, 1]])
-    nothing = detail_of(key * 0, key * 0, owners_at(np.roll(parts, 40, 1), rank, 2) * 0 - 1)
-    made = carried([detail, nothing], owners_at(moved, rank, 2), [(np.eye(3), np.eye(3)), (back, back)], (0.5, 0.5))
+    nothing = detail_of(key * 0, key * 0, owners_at(np.roll(parts, 40, 1), rank, (20, 30)) * 0 - 1)
+    made = carried(
+        [detail, nothing], owners_at(moved, rank, (20, 30)), [(np.eye(3), np.eye(3)), (back, back)], (0.5, 0.5)
+    )
     assert np.flatnonzero(np.abs(made).max(2) > 1e-3).tolist() == [8 * 30 + 13, 8 * 30 + 18]
     assert made[8, 18, 0] == 20  # the other key's says nothing about this part
     assert made[8, 13, 0] == 64  # no more than that

@@ -44,7 +44,8 @@ def test_a_foot_of_which_one_key_shows_the_line_comes_out_from_behind_its_like(l
             Part(p.last, p.first, np.linalg.inv(p.motion), p.centre + p.motion[:2, 2], p.quality, p.parent, p.ground)
             for p in parts
         ]
-    stage = Stage(first, last, parts, layers_of(first, last, parts), tuple(regions.premultiplied(key) for key in keys))  # type: ignore[arg-type]
+    shown = regions.premultiplied(keys[0]), regions.premultiplied(keys[1])
+    stage = Stage((first.cel, last.cel), parts, layers_of(first, last, parts), shown)
     made = drawing.as_key(stage.frame(stage.board_at(0.5)), keys[0])
     assert wrong(made, truth) <= 80
 

@@ -10,22 +10,24 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from .aliased import hardened
 from .details import Detail, carried, detail_of, owners_at
 from .filters import MEAN, in_range, scaled
-from .graph import Graph
 from .insides import Inside, Mixed, inside_of, mixed, renamed
 from .layers import Layers
 from .motion import Part, poses
 from .pairing import ALIKE
+from .regions import Cel
 from .shapes import FAR, TORN, UNKNOWN, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
 
-LINE_SHARE = 0.35
-"""Minimum share of an aliased pixel that a line which misses its centre must cover to be drawn."""
 LEAST = 0.01
 """Least share of a key in a part's shape: at the other key's time it still shows what that key hides."""
 STILL = 0.1
 """Maximum motion in pixels of a part that counts as static."""
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""An array of the first key and one of the last."""
 
 
 @dataclass
@@ -49,25 +51,32 @@ class Stage:
     """The data for drawing the in-betweens of one gap.
 
     Args:
-        first, last: the keys' graphs.
+        cels: the keys' labels.
         parts: the moving parts.
         layers: their depth order.
         keys: the keys, premultiplied (H, W, 4) float32.
+        large: the same at their size, if `keys` are smaller copies.
     """
 
     def __init__(
-        self, first: Graph, last: Graph, parts: list[Part], layers: Layers, keys: tuple[np.ndarray, np.ndarray]
+        self, cels: tuple[Cel, Cel], parts: list[Part], layers: Layers, keys: Pair, large: Pair | None = None
     ) -> None:
-        self.parts, self.layers, self.keys = parts, layers, keys
+        first, last = cels
+        self.cels, self.parts, self.layers, self.keys, self.large = cels, parts, layers, keys, large
         self.soft: np.ndarray | None = None  # the keys' softness, once it is known
-        self.fine = first.cel.fine
-        self.cels = (first.cel, last.cel)
-        self.way = first.cel.way
-        self.hard = first.cel.hard and last.cel.hard
-        self.paints = np.concatenate([first.cel.paints, last.cel.paints])
-        shift = len(first.cel.paints)
+        self.fine = first.fine
+        self.way = first.way
+        self.hard = first.hard and last.hard
+        self.paints = np.concatenate([first.paints, last.paints])
+        shift = len(first.paints)
         self.lines = np.concatenate([np.arange(len(cel.paints)) >= cel.areas for cel in self.cels])
-        self.codes = (first.cel.labels.astype(np.int16), (last.cel.labels + shift).astype(np.int16))
+        self.codes = (first.labels.astype(np.int16), (last.labels + shift).astype(np.int16))
+        self.line = (first.line, last.line)
+        self._ranks = tuple(layers.rank.astype(np.int16)[owner] for owner in layers.owners)
+        self._stray = tuple(
+            own & (owner == 0) & ~other
+            for own, other, owner in zip(self.line, self.line[::-1], layers.owners, strict=True)
+        )
         self.still = np.array(
             [part.ground or ((layers.owners[0] == k).any() and _stands(part)) for k, part in enumerate(parts)]
         )
@@ -83,14 +92,12 @@ class Stage:
     def _shape(self, side: int, k: int) -> Shape | None:
         if k == 0:
             return None
-        owner, line = self.layers.owners[side], self.cels[side].line
-        mine = owner == k
+        line, mine = self.line[side], self.layers.owners[side] == k
         return shape_of(mine & ~line, mine & line, self._above(side, k), self.codes[side], self.fine)
 
     def _above(self, side: int, k: int) -> np.ndarray:
         """(H·fine, W·fine) bool: what may hide part k in a key: parts above it, and lines of no part."""
-        owner, rank = self.layers.owners[side], self.layers.rank
-        return (rank[owner] > rank[k]) | (self.cels[side].line & (owner == 0) & ~self.cels[1 - side].line)
+        return (self._ranks[side] > self.layers.rank[k]) | self._stray[side]
 
     def _paint(self, side: int, k: int) -> int:
         """The code of a part's area in a key, -1 if the key does not show it."""
@@ -215,7 +222,8 @@ class Stage:
         if board.colours is None:
             return
         share = (0.5 - near).clip(0, 1)
-        inner, outer = share[..., :1], share.max(2, keepdims=True)
+        inner = share[..., :1]
+        outer = np.maximum(inner, share[..., 1:])
         colours = board.colours[spot] * (1 - outer)
         if inks is not None:
             colours += (outer - inner) * self.paints[inks]
@@ -259,88 +267,74 @@ class Stage:
     def painted(self, board: Board) -> np.ndarray:
         """A board as a picture of the keys' size, premultiplied (H, W, 4) float32."""
         if board.colours is None:
-            return self.paints[self._hardened(board.codes)]
+            return self.paints[hardened(board.codes, self.lines, self.fine)]
         height, width = board.codes.shape
         size = width // self.fine, height // self.fine
         # what a sharp filter made has its own edges
         fine = self._edged(board.colours) if self.way == MEAN else board.colours
         return scaled(fine, size, self.way)
 
+    def _enlarged(self, board: Board) -> np.ndarray:
+        """A board as a picture of the large keys' size, premultiplied (H, W, 4) float32; of the keys' without."""
+        if self.large is None:
+            return self.painted(board)
+        fine = self.paints[board.codes] if board.colours is None else self._edged(board.colours)
+        height, width = self.large[0].shape[:2]
+        shrinks = width < fine.shape[1]
+        return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
     def _detailed(self, board: Board) -> np.ndarray:
         """A board as a picture, with what the keys show and their drawings by parts miss."""
-        made = self.painted(board)
+        made = self._enlarged(board)
         if board.colours is None:
             return made
-        owner = owners_at(board.parts, self.layers.rank, self.fine)
         shares = (1 - board.time, board.time)
-        return in_range(made + carried(self._details, owner, self.sources(board.time), shares))
+        sources = [tuple(map(self._to_scale, ways)) for ways in self.sources(board.time)]
+        return in_range(made + carried(self._details, self._owner(board), sources, shares))
 
     @cached_property
     def _details(self) -> list[Detail]:
-        boards = [self.board_at(float(side)) for side in (0, 1)]
         bent = [k for k, part in enumerate(self.parts) if part.bend is not None]
         found = []
-        for key, board in zip(self.keys, boards, strict=True):
-            owner = owners_at(board.parts, self.layers.rank, self.fine)
+        for side, key in enumerate(self.large or self.keys):
+            board = self.board_at(float(side))
+            owner = self._owner(board)
             owner[np.isin(owner, bent)] = -1  # these do not move as a whole
-            found.append(detail_of(key, self.painted(board), owner))
+            found.append(detail_of(key, self._enlarged(board), owner))
         return found
+
+    def _owner(self, board: Board) -> np.ndarray:
+        """(H, W): the uppermost part in or beside each pixel of the picture."""
+        return owners_at(board.parts, self.layers.rank, (self.large or self.keys)[0].shape[:2])
+
+    def _to_scale(self, motion: np.ndarray) -> np.ndarray:
+        """A motion (3, 3) in pixels of the keys as one in pixels of the large keys."""
+        if self.large is None:
+            return motion
+        (high, wide), (height, width) = self.large[0].shape[:2], self.keys[0].shape[:2]
+        scale = np.array([wide / width, high / height, 1.0])
+        return scale[:, None] * motion / scale
 
     def _edged(self, colours: np.ndarray) -> np.ndarray:
         """A board's colours with edges as soft as the keys'."""
         return colours if self.soft is None else softened(colours, self.soft)
 
-    def _hardened(self, board: np.ndarray) -> np.ndarray:
-        """(H, W) codes for aliased drawings: the code at a pixel's centre, so that lines keep their width; a line that
-        passes between the centres stays whole."""
-        fine = self.fine
-        samples = np.stack([board[dy::fine, dx::fine] for dy in range(fine) for dx in range(fine)])
-        lines = self.lines[samples]
-        middle = samples[(fine // 2) * fine + fine // 2]
-        ink = np.take_along_axis(samples, lines.argmax(0)[None], 0)[0]
-        return np.where(_between_centres(self.lines[middle], lines.mean(0)), ink, middle)
+    def frame(self, board: Board) -> np.ndarray:
+        """A board as an in-between, premultiplied (H, W, 4) float32, at the size of the large keys if there are any.
 
-    def frame(self, board: Board, large: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
-        """A board as an in-between, premultiplied (H, W, 4) float32.
-
-        With `large` keys, of which this stage's are smaller copies, it is drawn at their size. Where no moving part
-        is visible and the keys agree, the keys' pixels are used.
+        Where no moving part is visible and the keys agree, the keys' pixels are used.
         """
         still = whole(self.still[board.parts], self.fine)
         if self.soft is not None or self.way != MEAN:  # what moves reaches into what stands beside it
             still = cv2.erode(still.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
         held = self.quiet & still
-        if large is None:
+        if self.large is None:
             return np.where(held[..., None], self.keys[0], self._detailed(board))
-        size = large[0].shape[1], large[0].shape[0]
+        first, last = self.large
+        size = first.shape[1], first.shape[0]
         held = cv2.resize(held.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-        held &= (large[0] == large[1]).all(2)
-        fine = self.paints[board.codes] if board.colours is None else self._edged(board.colours)
-        shrinks = size[0] < fine.shape[1]
-        made = cv2.resize(fine, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return np.where(held[..., None], large[0], made)
-
-
-def _between_centres(drawn: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the pixels that close the gaps of an aliased line, of each stretch the one that it covers most.
-
-    `drawn` are the pixels whose centre is line, `share` is how much of each pixel is.
-    """
-    soft = np.pad(cv2.GaussianBlur(share.astype(np.float32), (0, 0), 1.0), 1, mode="edge")
-    level = np.abs(_beside(soft, 0)[0] + _beside(soft, 0)[1] - 2 * soft[1:-1, 1:-1])
-    upright = np.abs(_beside(soft, 1)[0] + _beside(soft, 1)[1] - 2 * soft[1:-1, 1:-1])
-    across = []
-    for axis in (0, 1):
-        before, after = _beside(np.pad(share, 1), axis)
-        taken = np.logical_or(*_beside(np.pad(drawn, 1), axis))
-        across.append((share > before) & (share >= after) & ~taken)
-    return ~drawn & (share >= LINE_SHARE) & np.where(level >= upright, *across)
-
-
-def _beside(padded: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """What lies before and after each place of an array along an axis; the array is padded by one."""
-    turned = np.moveaxis(padded, axis, 0)
-    return np.moveaxis(turned[:-2, 1:-1], 0, axis), np.moveaxis(turned[2:, 1:-1], 0, axis)
+        held &= (first == last).all(2)
+        return np.where(held[..., None], first, self._detailed(board))
 
 
 def whole(mask: np.ndarray, fine: int) -> np.ndarray:

@@ -38,15 +38,20 @@ class Detail:
 def detail_of(key: np.ndarray, drawn: np.ndarray, owner: np.ndarray) -> Detail:
     """What a key, premultiplied (H, W, 4), has beyond a drawing of it; `owner` (H, W) as from `owners_at`."""
     levels = (key - drawn).clip(-MOST, MOST)
-    levels[np.abs(levels).max(2) < LEAST] = 0
+    levels[np.maximum.reduce(cv2.split(np.abs(levels))) < LEAST] = 0
     return Detail(levels, owner)
 
 
-def owners_at(parts: np.ndarray, rank: np.ndarray, fine: int) -> np.ndarray:
-    """(H, W): the uppermost part in or beside each pixel, of the visible parts (H·fine, W·fine) and their depth order
-    `rank`."""
-    height, width = parts.shape[0] // fine, parts.shape[1] // fine
-    upper = rank[parts].astype(np.int16).reshape(height, fine, width, fine).max((1, 3))
+def owners_at(parts: np.ndarray, rank: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W): the uppermost part in or beside each pixel of a picture of a shape, of the visible parts (h, w) and their
+    depth order `rank`."""
+    height, width = shape
+    upper, fine = rank.astype(np.int16)[parts], max(1, parts.shape[0] // height)
+    if parts.shape != (height * fine, width * fine):
+        square = np.ones((fine // 2 * 2 + 1,) * 2, np.uint8)
+        upper = cv2.resize(cv2.dilate(upper, square), (width, height), interpolation=cv2.INTER_NEAREST)
+    elif fine > 1:
+        upper = upper.reshape(height, fine, width, fine).max((1, 3))
     return np.argsort(rank).astype(np.int16)[cv2.dilate(upper, np.ones((2 * BESIDE + 1,) * 2, np.uint8))]
 
 
@@ -72,5 +77,6 @@ def carried(
         part = share * seen[side][..., None].astype(np.float32)
         total += part * found[side]
         weight += part
-    total[seen[0] & seen[1] & (np.abs(found[0] - found[1]).max(2) > APART)] = 0
+    apart = np.maximum.reduce(cv2.split(cv2.absdiff(*found)))
+    total[seen[0] & seen[1] & (apart > APART)] = 0
     return total / np.maximum(weight, 1e-6)

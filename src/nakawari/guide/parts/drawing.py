@@ -12,9 +12,10 @@ import numpy as np
 from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN, calmed
+from .finer import fineness_for, finer
 from .flat import is_clean, is_flat, shaded
 from .graph import Graph, Region, graph_of
-from .layers import layers_of
+from .layers import Layers, layers_of
 from .match import match
 from .motion import parts_of
 from .noise import noise_of, repainted
@@ -112,11 +113,20 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
     if stage is None:
         return None
-    large = None if small[0] is start else (premultiplied(start), premultiplied(end))
-    if not stage.hard and (large is not None or stage.way == MEAN):
-        stage.soft = softness(stage.drawn_from_themselves(), large or stage.keys)
-    frames = [as_key(stage.frame(stage.board_at(time), large), start) for time in times]
+    large = stage if keys[0] is start else _enlarged(stage, premultiplied(start), premultiplied(end))
+    if not stage.hard and (large.large is not None or stage.way == MEAN):
+        large.soft = softness(large.drawn_from_themselves(), large.large or large.keys)
+    frames = [as_key(large.frame(large.board_at(time)), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
+
+
+def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
+    """The stage of small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
+    height, width = stage.keys[0].shape[:2]
+    fine = fineness_for((height, width), round(large[0].shape[1] / width))
+    found = zip(stage.cels, stage.layers.owners, large, strict=True)
+    cels, owners = zip(*(finer(cel, owner, key, fine) for cel, owner, key in found), strict=True)
+    return Stage(cels, stage.parts, Layers(stage.layers.rank, owners), stage.keys, large)
 
 
 def _readable(cels: Sequence[Cel]) -> bool:
@@ -176,7 +186,8 @@ def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, grou
     parts = parts_of(first, last, ground, match(first, last, ground))
     refine(first, last, parts)
     turn_wheels((start, end), first, last, parts)
-    return Stage(first, last, parts, layers_of(first, last, parts), (premultiplied(start), premultiplied(end)))
+    keys = premultiplied(start), premultiplied(end)
+    return Stage((first.cel, last.cel), parts, layers_of(first, last, parts), keys)
 
 
 def grounds_of(first: Graph, last: Graph) -> Iterator[Ground]:

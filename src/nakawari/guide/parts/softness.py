@@ -21,6 +21,8 @@ EDGE = 2.0
 """Minimum change in levels by the widest blur for a pixel to count as near an edge."""
 MOST = 20_000
 """Number of pixels per key that the filter is fitted to."""
+WINDOW = 1600
+"""Side in subpixels of the window that a larger board is fitted in."""
 TRUSTED = 0.98
 """Share of these that count; the others differ by more than softness, as where a detail is not drawn."""
 FAITHFUL = 3.0
@@ -34,7 +36,7 @@ def softness(drawn: Iterable[np.ndarray], keys: tuple[np.ndarray, np.ndarray]) -
     each was drawn from itself; None if their edges are hard."""
     changes, wanted = [], []
     for colours, key in zip(drawn, keys, strict=True):
-        change, want = _samples(colours, key)
+        change, want = _samples(*_busiest(colours, key))
         if len(want) == 0 or _error(want) <= FAITHFUL:
             return None
         changes.append(change.reshape(-1, len(WIDTHS)))
@@ -45,6 +47,23 @@ def softness(drawn: Iterable[np.ndarray], keys: tuple[np.ndarray, np.ndarray]) -
     near = left <= np.quantile(left, TRUSTED)
     weights = np.linalg.lstsq(change[near], want[near], rcond=None)[0]
     return weights if _error(change @ weights - want) <= GAIN * _error(want) else None
+
+
+def _busiest(colours: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a board and its key that are large, the window with most edges."""
+    height, width = key.shape[:2]
+    fine = colours.shape[0] // height
+    if colours.shape[0] * colours.shape[1] <= WINDOW**2 or colours.shape[:2] != (height * fine, width * fine):
+        return colours, key
+    size = min(WINDOW // fine, height), min(WINDOW // fine, width)
+    edges = cv2.absdiff(cv2.blur(key, (3, 3)), key).max(2) > EDGE
+    total = cv2.integral(edges.astype(np.uint8))
+    counts = total[size[0] :, size[1] :] - total[: -size[0], size[1] :]
+    counts = counts - total[size[0] :, : -size[1]] + total[: -size[0], : -size[1]]
+    top, left = (int(at) for at in np.unravel_index(counts.argmax(), counts.shape))
+    here = np.s_[top : top + size[0], left : left + size[1]]
+    there = np.s_[top * fine : (top + size[0]) * fine, left * fine : (left + size[1]) * fine]
+    return colours[there], key[here]
 
 
 def softened(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -63,7 +82,7 @@ def _blurs(colours: np.ndarray) -> list[np.ndarray]:
 def _samples(colours: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At pixels near edges, what each blur changes (N, 4, B), and what the key differs by (N, 4)."""
     wide = cv2.GaussianBlur(colours, (0, 0), WIDTHS[-1])
-    edge = (np.abs(wide - colours).max(2) > EDGE).astype(np.uint8)
+    edge = (np.maximum.reduce(cv2.split(cv2.absdiff(wide, colours))) > EDGE).astype(np.uint8)
     height, width = key.shape[:2]
     ys, xs = np.nonzero(cv2.resize(edge, (width, height), interpolation=cv2.INTER_NEAREST))
     step = max(1, math.ceil(len(ys) / MOST))

@@ -64,6 +64,7 @@ class Stage:
         first, last = cels
         self.cels, self.parts, self.layers, self.keys, self.large = cels, parts, layers, keys, large
         self.soft: np.ndarray | None = None  # the keys' softness, once it is known
+        self.noise = 0.0  # levels up to which what parts do not draw of the keys is noise
         self.fine = first.fine
         self.way = first.way
         self.hard = first.hard and last.hard
@@ -300,7 +301,7 @@ class Stage:
             board = self.board_at(float(side))
             owner = self._owner(board)
             owner[np.isin(owner, bent)] = -1  # these do not move as a whole
-            found.append(detail_of(key, self._enlarged(board), owner))
+            found.append(detail_of(key, self._enlarged(board), owner, self.noise))
         return found
 
     def _owner(self, board: Board) -> np.ndarray:

@@ -113,7 +113,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
     if stage is None:
         return None
-    large = stage if keys[0] is start else _enlarged(stage, premultiplied(start), premultiplied(end))
+    large = stage if small[0] is start else _enlarged(stage, premultiplied(start), premultiplied(end))
+    large.noise = 0.0 if large is stage else max(map(noise_of, (start, end)))
     if not stage.hard and (large.large is not None or stage.way == MEAN):
         large.soft = softness(large.drawn_from_themselves(), large.large or large.keys)
     frames = [as_key(large.frame(large.board_at(time)), start) for time in times]
@@ -123,6 +124,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
 def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
     """The stage of small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
     height, width = stage.keys[0].shape[:2]
+    if large[0].shape == stage.keys[0].shape:
+        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large)
     fine = fineness_for((height, width), round(large[0].shape[1] / width))
     found = zip(stage.cels, stage.layers.owners, large, strict=True)
     cels, owners = zip(*(finer(cel, owner, key, fine) for cel, owner, key in found), strict=True)

@@ -66,3 +66,17 @@ def test_a_board_has_no_more_subpixels_than_memory_allows() -> None:
     for small, times in (((200, 320), 4), ((180, 320), 6), ((180, 320), 12), ((180, 320), 24), ((250, 250), 2)):
         fine = finer.fineness_for(small, times)
         assert fine >= 4 and small[0] * small[1] * fine**2 <= finer.MOST
+
+
+def test_a_key_that_was_made_larger_is_drawn_from_its_small_copy() -> None:
+    keys = [scene(t, line=1.6)[..., :3] for t in (0.0, 1.0)]
+    copies = [cv2.resize(key, (320, 200), interpolation=cv2.INTER_AREA) for key in keys]
+    made = [cv2.resize(copy, (1280, 800), interpolation=cv2.INTER_LANCZOS4) for copy in copies]
+    for key, copy, other in zip(keys, copies, made, strict=True):
+        small = regions.premultiplied(copy)
+        assert finer.is_magnified(regions.premultiplied(other), small)
+        assert not finer.is_magnified(regions.premultiplied(key), small)
+    drawing = draw(*made, [0.5])
+    assert drawing is not None
+    ink = drawing.frames[0][(drawing.frames[0].max(2) < 60)]  # without specks of overshoot
+    assert np.ptp(ink.astype(int), axis=0).max() <= 60

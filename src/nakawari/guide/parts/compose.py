@@ -55,16 +55,23 @@ class Stage:
         parts: the moving parts.
         layers: their depth order.
         keys: the keys, premultiplied (H, W, 4) float32.
-        large: the same at their size, if `keys` are smaller copies.
+        large: the same at their size, if `keys` are copies.
+        noise: levels up to which what parts do not draw of them is noise; infinite: all of it.
     """
 
     def __init__(
-        self, cels: tuple[Cel, Cel], parts: list[Part], layers: Layers, keys: Pair, large: Pair | None = None
+        self,
+        cels: tuple[Cel, Cel],
+        parts: list[Part],
+        layers: Layers,
+        keys: Pair,
+        large: Pair | None = None,
+        noise: float = 0.0,
     ) -> None:
         first, last = cels
-        self.cels, self.parts, self.layers, self.keys, self.large = cels, parts, layers, keys, large
+        self.cels, self.parts, self.layers = cels, parts, layers
+        self.keys, self.large, self.noise = keys, large, noise
         self.soft: np.ndarray | None = None  # the keys' softness, once it is known
-        self.noise = 0.0  # levels up to which what parts do not draw of the keys is noise
         self.fine = first.fine
         self.way = first.way
         self.hard = first.hard and last.hard
@@ -287,7 +294,7 @@ class Stage:
     def _detailed(self, board: Board) -> np.ndarray:
         """A board as a picture, with what the keys show and their drawings by parts miss."""
         made = self._enlarged(board)
-        if board.colours is None:
+        if board.colours is None or math.isinf(self.noise):
             return made
         shares = (1 - board.time, board.time)
         sources = [tuple(map(self._to_scale, ways)) for ways in self.sources(board.time)]

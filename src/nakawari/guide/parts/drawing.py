@@ -12,7 +12,7 @@ import numpy as np
 from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN, calmed
-from .finer import fineness_for, finer
+from .finer import fineness_for, finer, is_magnified
 from .flat import is_clean, is_flat, shaded
 from .graph import Graph, Region, graph_of
 from .layers import Layers, layers_of
@@ -114,7 +114,6 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if stage is None:
         return None
     large = stage if small[0] is start else _enlarged(stage, premultiplied(start), premultiplied(end))
-    large.noise = 0.0 if large is stage else max(map(noise_of, (start, end)))
     if not stage.hard and (large.large is not None or stage.way == MEAN):
         large.soft = softness(large.drawn_from_themselves(), large.large or large.keys)
     frames = [as_key(large.frame(large.board_at(time)), start) for time in times]
@@ -122,14 +121,17 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
 
 
 def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
-    """The stage of small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
+    """The stage of calmed or small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
     height, width = stage.keys[0].shape[:2]
+    noise = max(noise_of(as_key(key, key)) for key in large)
     if large[0].shape == stage.keys[0].shape:
-        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large)
+        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, noise)
+    if any(is_magnified(*both) for both in zip(large, stage.keys, strict=True)):
+        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, math.inf)
     fine = fineness_for((height, width), round(large[0].shape[1] / width))
     found = zip(stage.cels, stage.layers.owners, large, strict=True)
     cels, owners = zip(*(finer(cel, owner, key, fine) for cel, owner, key in found), strict=True)
-    return Stage(cels, stage.parts, Layers(stage.layers.rank, owners), stage.keys, large)
+    return Stage(cels, stage.parts, Layers(stage.layers.rank, owners), stage.keys, large, noise)
 
 
 def _readable(cels: Sequence[Cel]) -> bool:

@@ -53,6 +53,20 @@ def figure(t: float, width: float = BOLD) -> np.ndarray:
     return painted([(body, BLUE), (oval(at + np.array([0, -54]), 20, 22), GREEN), (arm, RED)], width)
 
 
+def haired(t: float, width: float) -> np.ndarray:
+    """The same with hair and boots in the ink's colour, which touch the lines."""
+    at = np.array([80.0 + 60 * t, 110.0])
+    around, tilt = np.radians(np.linspace(180, 360, 30)), math.radians(-20 + 40 * t)
+    hair = np.concatenate([np.stack([22 * np.cos(around), 24 * np.sin(around)], 1), [(24, 14), (12, -2), (-24, 20)]])
+    turn = np.array([(math.cos(tilt), -math.sin(tilt)), (math.sin(tilt), math.cos(tilt))])
+    head = at + np.array([0, -54])
+    boots = [at + np.array([(x - 12, 36), (x + 10, 36), (x + 10, 52), (x - 12, 52)]) for x in (-16, 10)]
+    body = at + np.array([(-24, -34), (26, -34), (20, 38), (-28, 38)])
+    arm = bar(at + np.array([14, -18]), 70 - 80 * t, 62, 20)
+    shapes = [(boot, INK) for boot in boots]
+    return painted([*shapes, (body, BLUE), (oval(head, 20, 22), GREEN), (hair @ turn.T + head, INK), (arm, RED)], width)
+
+
 def spider(t: float) -> np.ndarray:
     """Six dark legs, as wide as bold lines, about a body; no lines."""
     at = np.array([90.0 + 50 * t, 80.0])
@@ -76,6 +90,14 @@ def test_a_figure_with_bold_lines_is_drawn_as_one_with_thin_lines() -> None:
         assert drawing is not None
         wrong = np.abs(drawing.frames[0].astype(int) - figure(0.5, width)).max(2) > 24
         assert wrong.sum() < 90, width
+
+
+@pytest.mark.parametrize("width", [4.0, BOLD, 7.0])
+def test_hair_in_the_ink_is_drawn_apart_from_bold_lines(width: float) -> None:
+    drawing = draw(haired(0, width), haired(1, width), [0.5])
+    assert drawing is not None
+    wrong = np.abs(drawing.frames[0].astype(int) - haired(0.5, width)).max(2) > 24
+    assert wrong.sum() < 600
 
 
 def test_bold_lines_are_no_areas() -> None:

@@ -17,6 +17,37 @@ PLAIN = 0.7
 """Share of the borders of lines with nothing between them and what they bound: a rim has a line on either side."""
 INNER = 0.25
 """Share of the borders of lines that must face such regions: limbs in a line's colour mostly face the background."""
+HALF = (1.2, 5.0)
+"""Depth in pixels along the middle of a bold line, at least and at most."""
+BLOB = 2.5
+"""How many times as deep as its lines a region must be for what is there to be an area of its own."""
+
+
+def blobs_apart(components: np.ndarray, inside: np.ndarray, is_area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Regions (H, W) with filled shapes that touch lines of their colour, as hair and tyres, as further regions; and
+    the regions (N,) that have lost some, which may be lines.
+
+    `inside` (H, W) are the distances to the regions' borders.
+    """
+    ridge = (inside >= cv2.dilate(inside, np.ones((3, 3), np.uint8))) & is_area[components]
+    own, depth = components[ridge], inside[ridge].astype(np.float64)
+    order = np.lexsort((depth, own))
+    labels, starts, counts = np.unique(own[order], return_index=True, return_counts=True)
+    half = depth[order][starts + counts // 2]
+    most = depth[order][starts + counts - 1]
+    may = (half >= HALF[0]) & (half <= HALF[1]) & (most > BLOB * half + 1)
+    parted, lines, count = components.copy(), [], len(is_area)
+    for k, middle in zip(labels[may], half[may], strict=True):
+        rows, columns = np.nonzero(components == k)
+        spot = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        mine, reach = components[spot] == k, BLOB * middle + 0.5
+        core = mine & (inside[spot] > reach)
+        blob = mine & (cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) < reach)
+        pieces = cv2.connectedComponents(blob.astype(np.uint8), connectivity=4)[1]
+        parted[spot][blob] = count + pieces[blob] - 1
+        count += int(pieces.max())
+        lines.append(k)
+    return parted, np.array(lines, np.int64)
 
 
 def bold_lines(

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from .bold import WIDEST, bold_lines
+from .bold import WIDEST, blobs_apart, bold_lines
+from .components import components_of, depths, solid
 from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
@@ -204,13 +203,31 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
 
     `known`: paints (N, 4) of areas of the other keys.
     """
-    components = _components(colours)
+    components = components_of(colours)
+    inside = depths(components)
+    means, is_area, bold = _told(colours, components, inside, known)
+    parted, lines = blobs_apart(components, inside, is_area)
+    if len(lines):
+        good = lines[_told(colours, parted, inside, known)[2][lines]]
+        components = np.where(np.isin(components, good), parted, components)
+        means, is_area, bold = _told(colours, components, inside, known)
+    is_area &= ~bold
+    order = np.flatnonzero(is_area)
+    table = np.full(len(is_area), -1, np.int32)
+    table[order] = np.arange(len(order))
+    return table[components], means[order].astype(np.float32), bool(bold.any())
+
+
+def _told(
+    colours: np.ndarray, components: np.ndarray, inside: np.ndarray, known: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per component its colour (N, 4); whether it is an area, or a bold line; and whether it is a bold line."""
     count = int(components.max()) + 1
     sizes = np.bincount(components.ravel(), minlength=count)
     means = np.stack([np.bincount(components.ravel(), c.ravel(), count) for c in np.moveaxis(colours, 2, 0)], 1)
-    means /= sizes[:, None]
-    depth = _mean_depth(components, count, sizes)
-    whole = _solid(components, count) & (sizes >= 5)
+    means /= np.maximum(sizes, 1)[:, None]
+    depth = np.bincount(components.ravel(), inside.ravel(), count) / np.maximum(sizes, 1)
+    whole = solid(components, count) & (sizes >= 5)
     is_area = whole & ((depth > THIN) | ((depth > HAIR) & (sizes < 100 * depth**2)))
     thin = whole & ~is_area
     # A narrow strip in an area's colour is part of such an area, not a line, unless lines have that colour.
@@ -222,12 +239,7 @@ def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.nda
         rivals = np.abs(loose - means[k]).max(1) <= LINE
         if alike.any() and loose_sizes[rivals].sum() < weight[alike].sum():
             is_area[k] = True
-    bold = bold_lines(colours, components, means, sizes, depth, is_area)
-    is_area &= ~bold
-    order = np.flatnonzero(is_area)
-    table = np.full(count, -1, np.int32)
-    table[order] = np.arange(len(order))
-    return table[components], means[order].astype(np.float32), bool(bold.any())
+    return means, is_area, bold_lines(colours, components, means, sizes, depth, is_area)
 
 
 def _marks(
@@ -276,36 +288,3 @@ def _box(mask: np.ndarray, margin: int) -> tuple[slice, slice] | None:
     return np.s_[
         max(rows[0] - margin, 0) : rows[-1] + margin + 1, max(columns[0] - margin, 0) : columns[-1] + margin + 1
     ]
-
-
-def _components(colours: np.ndarray) -> np.ndarray:
-    height, width = colours.shape[:2]
-    index = np.arange(height * width).reshape(height, width)
-    across = np.abs(np.diff(colours, axis=1)).max(2) <= FLAT
-    down = np.abs(np.diff(colours, axis=0)).max(2) <= FLAT
-    first = np.concatenate([index[:, :-1][across], index[:-1][down]])
-    last = np.concatenate([index[:, 1:][across], index[1:][down]])
-    graph = coo_matrix((np.ones(len(first), bool), (first, last)), shape=(index.size, index.size))
-    return connected_components(graph, directed=False)[1].reshape(height, width)
-
-
-def _solid(components: np.ndarray, count: int) -> np.ndarray:
-    """The components with a 2 x 2 block or a straight run of three."""
-    c = components
-    block = c[:-1, :-1][(c[:-1, :-1] == c[1:, 1:]) & (c[:-1, :-1] == c[:-1, 1:]) & (c[:-1, :-1] == c[1:, :-1])]
-    rows = c[:, 1:-1][(c[:, :-2] == c[:, 1:-1]) & (c[:, 1:-1] == c[:, 2:])]
-    columns = c[1:-1][(c[:-2] == c[1:-1]) & (c[1:-1] == c[2:])]
-    found = np.zeros(count, bool)
-    for kind in (block, rows, columns):
-        found[kind] = True
-    return found
-
-
-def _mean_depth(components: np.ndarray, count: int, sizes: np.ndarray) -> np.ndarray:
-    """Mean distance of a component's pixels to its border."""
-    c = np.pad(components, 1, mode="edge")
-    edge = np.zeros(components.shape, bool)
-    for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        edge |= c[dy : dy + edge.shape[0], dx : dx + edge.shape[1]] != components
-    inside = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3) + 0.5
-    return np.bincount(components.ravel(), inside.ravel(), count) / sizes

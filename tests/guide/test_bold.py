@@ -10,7 +10,9 @@ import pytest
 
 from nakawari.guide.parts import draw
 from nakawari.guide.parts.bending import bend_of
+from nakawari.guide.parts.bold import blobs_apart
 from nakawari.guide.parts.circles import discs_in
+from nakawari.guide.parts.components import depths
 from nakawari.guide.parts.contours import Outline
 from nakawari.guide.parts.graph import graph_of
 from nakawari.guide.parts.regions import Cel, cut_up, premultiplied
@@ -152,3 +154,12 @@ def test_an_outline_that_turns_back_on_itself_bends() -> None:
     one = Outline(20 * way, normals, np.ones(40))
     bend, _ = bend_of(one, Outline(20 * way * (1, 1.2), way, np.ones(40)), np.eye(3))
     assert np.isfinite(bend.moves).all()
+
+
+@pytest.mark.parametrize(("radius", "apart"), [(5, False), (9, True)])
+def test_only_deep_shapes_are_told_from_bold_lines(radius: int, apart: bool) -> None:
+    drawn = np.zeros((60, 200), np.uint8)
+    drawn[28:32] = 1  # a line of four pixels
+    cv2.circle(drawn, (60, 30), radius, 1, -1)
+    _, lines = blobs_apart(drawn.astype(np.int64), depths(drawn), np.ones(2, bool))
+    assert (1 in lines) == apart

@@ -21,6 +21,8 @@ HALF = (1.2, 5.0)
 """Depth in pixels along the middle of a bold line, at least and at most."""
 BLOB = 2.5
 """How many times as deep as its lines a region must be for what is there to be an area of its own."""
+DEEP = 6.5
+"""Minimum depth in pixels of such an area: where lines meet it is deep, too."""
 
 
 def blobs_apart(components: np.ndarray, inside: np.ndarray, is_area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +37,7 @@ def blobs_apart(components: np.ndarray, inside: np.ndarray, is_area: np.ndarray)
     labels, starts, counts = np.unique(own[order], return_index=True, return_counts=True)
     half = depth[order][starts + counts // 2]
     most = depth[order][starts + counts - 1]
-    may = (half >= HALF[0]) & (half <= HALF[1]) & (most > BLOB * half + 1)
+    may = (half >= HALF[0]) & (half <= HALF[1]) & (most > np.maximum(BLOB * half + 1, DEEP))
     parted, lines, count = components.copy(), [], len(is_area)
     for k, middle in zip(labels[may], half[may], strict=True):
         rows, columns = np.nonzero(components == k)
@@ -44,6 +46,8 @@ def blobs_apart(components: np.ndarray, inside: np.ndarray, is_area: np.ndarray)
         core = mine & (inside[spot] > reach)
         blob = mine & (cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) < reach)
         pieces = cv2.connectedComponents(blob.astype(np.uint8), connectivity=4)[1]
+        deep = np.unique(pieces[mine & (inside[spot] > DEEP)])
+        blob &= np.isin(pieces, deep)
         parted[spot][blob] = count + pieces[blob] - 1
         count += int(pieces.max())
         lines.append(k)

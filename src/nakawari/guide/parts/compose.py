@@ -56,7 +56,7 @@ class Stage:
         layers: their depth order.
         keys: the keys, premultiplied (H, W, 4) float32.
         large: the same at their size, if `keys` are copies.
-        noise: levels up to which what parts do not draw of them is noise; infinite: all of it.
+        detailed: whether what parts do not draw of them is carried along; of compressed keys it is noise.
     """
 
     def __init__(
@@ -66,11 +66,12 @@ class Stage:
         layers: Layers,
         keys: Pair,
         large: Pair | None = None,
-        noise: float = 0.0,
+        *,
+        detailed: bool = True,
     ) -> None:
         first, last = cels
         self.cels, self.parts, self.layers = cels, parts, layers
-        self.keys, self.large, self.noise = keys, large, noise
+        self.keys, self.large, self.detailed = keys, large, detailed
         self.soft: np.ndarray | None = None  # the keys' softness, once it is known
         self.fine = first.fine
         self.way = first.way
@@ -294,7 +295,7 @@ class Stage:
     def _detailed(self, board: Board) -> np.ndarray:
         """A board as a picture, with what the keys show and their drawings by parts miss."""
         made = self._enlarged(board)
-        if board.colours is None or math.isinf(self.noise):
+        if board.colours is None or not self.detailed:
             return made
         shares = (1 - board.time, board.time)
         sources = [tuple(map(self._to_scale, ways)) for ways in self.sources(board.time)]
@@ -308,7 +309,7 @@ class Stage:
             board = self.board_at(float(side))
             owner = self._owner(board)
             owner[np.isin(owner, bent)] = -1  # these do not move as a whole
-            found.append(detail_of(key, self._enlarged(board), owner, self.noise))
+            found.append(detail_of(key, self._enlarged(board), owner))
         return found
 
     def _owner(self, board: Board) -> np.ndarray:

@@ -35,11 +35,10 @@ class Detail:
     owner: np.ndarray
 
 
-def detail_of(key: np.ndarray, drawn: np.ndarray, owner: np.ndarray, noise: float = 0.0) -> Detail:
-    """What a key, premultiplied (H, W, 4), has beyond a drawing of it and its noise, up to a number of levels; `owner`
-    (H, W) as from `owners_at`."""
+def detail_of(key: np.ndarray, drawn: np.ndarray, owner: np.ndarray) -> Detail:
+    """What a key, premultiplied (H, W, 4), has beyond a drawing of it; `owner` (H, W) as from `owners_at`."""
     levels = (key - drawn).clip(-MOST, MOST)
-    levels[np.maximum.reduce(cv2.split(np.abs(levels))) < max(LEAST, noise)] = 0
+    levels[np.maximum.reduce(cv2.split(np.abs(levels))) < LEAST] = 0
     return Detail(levels, owner)
 
 

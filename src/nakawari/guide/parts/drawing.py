@@ -123,15 +123,14 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
 def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
     """The stage of calmed or small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
     height, width = stage.keys[0].shape[:2]
-    noise = max(noise_of(as_key(key, key)) for key in large)
-    if large[0].shape == stage.keys[0].shape:
-        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, noise)
-    if any(is_magnified(*both) for both in zip(large, stage.keys, strict=True)):
-        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, math.inf)
+    same = large[0].shape == stage.keys[0].shape
+    if same or any(is_magnified(*both) for both in zip(large, stage.keys, strict=True)):
+        return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, detailed=False)
+    clean = not any(noise_of(as_key(key, key)) for key in large)
     fine = fineness_for((height, width), round(large[0].shape[1] / width))
     found = zip(stage.cels, stage.layers.owners, large, strict=True)
     cels, owners = zip(*(finer(cel, owner, key, fine) for cel, owner, key in found), strict=True)
-    return Stage(cels, stage.parts, Layers(stage.layers.rank, owners), stage.keys, large, noise)
+    return Stage(cels, stage.parts, Layers(stage.layers.rank, owners), stage.keys, large, detailed=clean)
 
 
 def _readable(cels: Sequence[Cel]) -> bool:

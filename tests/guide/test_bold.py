@@ -163,3 +163,16 @@ def test_only_deep_shapes_are_told_from_bold_lines(radius: int, apart: bool) -> 
     cv2.circle(drawn, (60, 30), radius, 1, -1)
     _, lines = blobs_apart(drawn.astype(np.int64), depths(drawn), np.ones(2, bool))
     assert (1 in lines) == apart
+
+
+def test_the_arms_of_a_star_without_lines_are_no_bold_lines() -> None:
+    angle = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+    radius = np.where(np.arange(10) % 2, 13.0, 42.0)[:, None]
+    star = np.array([80.0, 50.0]) + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+    eyes = [
+        (np.array([x, 48.0]) + radius[1::2].mean() / 4 * np.stack([np.cos(angle), np.sin(angle)], 1), BLUE)
+        for x in (75, 86)
+    ]
+    (cel,) = cut_up([painted([(star, RED), *eyes], 0)], 4)
+    assert not cel.bold
+    assert (np.abs(cel.paints[: cel.areas, :3] - np.array(RED)).max(1) < 2).sum() == 1

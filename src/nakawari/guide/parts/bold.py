@@ -76,9 +76,11 @@ def bold_lines(
     left = narrow.copy()
     while left.any():
         first = int(np.argmax(np.where(left, sizes, 0)))
-        group = left & (np.abs(means - means[first]).max(1) <= FLAT)
+        alike = np.abs(means - means[first]).max(1) <= FLAT
+        group = left & alike
         left &= ~group
-        if _bounds(pairs, plain, group, ~behind & ~group):
+        apart = ~alike[pairs].all(1)  # not where a filled shape was cut off
+        if _bounds(pairs[apart], plain[apart], group, ~behind & ~alike):
             found |= group
     return found
 

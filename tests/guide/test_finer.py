@@ -80,3 +80,11 @@ def test_a_key_that_was_made_larger_is_drawn_from_its_small_copy() -> None:
     assert drawing is not None
     ink = drawing.frames[0][(drawing.frames[0].max(2) < 60)]  # without specks of overshoot
     assert np.ptp(ink.astype(int), axis=0).max() <= 60
+
+
+def test_an_aliased_key_is_told_from_one_with_mixed_pixels() -> None:
+    key = scene(0.0)[..., :3]
+    aliased = np.where((key.astype(int).sum(2) < 250)[..., None], INK[:3], SKY[:3]).astype(np.uint8)
+    for drawn, wanted in ((key, False), (aliased, True)):
+        large = regions.premultiplied(drawn)
+        assert finer.is_aliased(large, cv2.resize(large, (320, 200), interpolation=cv2.INTER_AREA)) is wanted

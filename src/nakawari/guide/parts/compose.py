@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .aliased import hardened
-from .details import Detail, carried, detail_of, owners_at
+from .details import BESIDE, Detail, carried, detail_of, owners_at
 from .filters import MEAN, in_range, scaled
 from .insides import Inside, Mixed, inside_of, mixed, renamed
 from .layers import Layers
@@ -314,7 +314,9 @@ class Stage:
 
     def _owner(self, board: Board) -> np.ndarray:
         """(H, W): the uppermost part in or beside each pixel of the picture."""
-        return owners_at(board.parts, self.layers.rank, (self.large or self.keys)[0].shape[:2])
+        shown = self.large or self.keys
+        # what softens large edges overshoots farther out
+        return owners_at(board.parts, self.layers.rank, shown[0].shape[:2], BESIDE if self.large is None else REACH)
 
     def _to_scale(self, motion: np.ndarray) -> np.ndarray:
         """A motion (3, 3) in pixels of the keys as one in pixels of the large keys."""

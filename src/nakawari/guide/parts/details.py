@@ -42,9 +42,9 @@ def detail_of(key: np.ndarray, drawn: np.ndarray, owner: np.ndarray) -> Detail:
     return Detail(levels, owner)
 
 
-def owners_at(parts: np.ndarray, rank: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(H, W): the uppermost part in or beside each pixel of a picture of a shape, of the visible parts (h, w) and their
-    depth order `rank`."""
+def owners_at(parts: np.ndarray, rank: np.ndarray, shape: tuple[int, ...], beside: int = BESIDE) -> np.ndarray:
+    """(H, W): the uppermost part in each pixel of a picture of a shape or within `beside` pixels of it, of the visible
+    parts (h, w) and their depth order `rank`."""
     height, width = shape
     upper, fine = rank.astype(np.int16)[parts], max(1, parts.shape[0] // height)
     if parts.shape != (height * fine, width * fine):
@@ -52,7 +52,7 @@ def owners_at(parts: np.ndarray, rank: np.ndarray, shape: tuple[int, ...]) -> np
         upper = cv2.resize(cv2.dilate(upper, square), (width, height), interpolation=cv2.INTER_NEAREST)
     elif fine > 1:
         upper = upper.reshape(height, fine, width, fine).max((1, 3))
-    return np.argsort(rank).astype(np.int16)[cv2.dilate(upper, np.ones((2 * BESIDE + 1,) * 2, np.uint8))]
+    return np.argsort(rank).astype(np.int16)[cv2.dilate(upper, np.ones((2 * beside + 1,) * 2, np.uint8))]
 
 
 def carried(

@@ -12,7 +12,7 @@ import numpy as np
 from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN, calmed
-from .finer import fineness_for, finer, is_magnified
+from .finer import fineness_for, finer, is_aliased, is_magnified
 from .flat import is_clean, is_flat, shaded
 from .graph import Graph, Region, graph_of
 from .layers import Layers, layers_of
@@ -121,10 +121,14 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
 
 
 def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
-    """The stage of calmed or small copies with the edges of the keys themselves, premultiplied (H, W, 4) each."""
+    """The stage of calmed or small copies with the edges of the keys themselves, premultiplied (H, W, 4) each.
+
+    Aliased keys are drawn from the copies: lines that are thin there come out whole.
+    """
     height, width = stage.keys[0].shape[:2]
+    both = list(zip(large, stage.keys, strict=True))
     same = large[0].shape == stage.keys[0].shape
-    if same or any(is_magnified(*both) for both in zip(large, stage.keys, strict=True)):
+    if same or any(is_magnified(*one) or is_aliased(*one) for one in both):
         return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, detailed=False)
     clean = not any(noise_of(as_key(key, key)) for key in large)
     fine = fineness_for((height, width), round(large[0].shape[1] / width))

@@ -31,6 +31,9 @@ MOSTLY = 0.9
 SHARPER = 22.0
 """By how many levels others differ: a key of 1280 x 800 made larger from 320 x 200 by 16 to 19, from 640 x 400 by 29 or
 more, and one drawn at that size by 60 or more."""
+MIXED = 0.005
+"""Minimum share of such pixels that equal none of their neighbours in an anti-aliased key: 0 in aliased keys, .02 and
+more in others."""
 ROWS = 256
 """Rows of the board that are looked at together."""
 
@@ -45,19 +48,32 @@ def fineness_for(small: tuple[int, int], times: int) -> int:
 
 def is_magnified(key: np.ndarray, small: np.ndarray) -> bool:
     """Whether a key, premultiplied (H, W, 4), shows no more than its small copy, as one that was made larger."""
-    spread = np.maximum.reduce(cv2.split(cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))))
-    ys, xs = np.nonzero(spread > STEEP)
-    if len(ys) == 0:
-        return True
-    step = math.ceil(len(ys) / SAMPLED)
-    ys, xs = ys[::step], xs[::step]
+    y, x = _beside_edges(key, small)
     (height, width), (high, wide) = key.shape[:2], small.shape[:2]
-    y, x = (2 * ys + 1) * height // (2 * high), (2 * xs + 1) * width // (2 * wide)
     places = (x + 0.5) * (wide / width) - 0.5, (y + 0.5) * (high / height) - 0.5
     columns, rows = (at.astype(np.float32) for at in places)
     there = cv2.remap(small, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     off = np.abs(there.reshape(-1, 4) - key[y, x]).max(1)
-    return float(np.quantile(off, MOSTLY)) < SHARPER
+    return len(y) == 0 or float(np.quantile(off, MOSTLY)) < SHARPER
+
+
+def is_aliased(key: np.ndarray, small: np.ndarray) -> bool:
+    """Whether a key, premultiplied (H, W, 4), has edges without mixed pixels."""
+    y, x = _beside_edges(key, small)
+    padded = np.pad(key, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    lone = np.ones(len(y), bool)
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+        lone &= np.abs(padded[y + 1 + dy, x + 1 + dx] - key[y, x]).max(1) >= 1
+    return len(y) == 0 or float(lone.mean()) < MIXED
+
+
+def _beside_edges(key: np.ndarray, small: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a key's pixels in the middle of those of its copy beside edges, a sample of them."""
+    spread = np.maximum.reduce(cv2.split(cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))))
+    ys, xs = np.nonzero(spread > STEEP)
+    step = max(1, math.ceil(len(ys) / SAMPLED))
+    (height, width), (high, wide) = key.shape[:2], small.shape[:2]
+    return (2 * ys[::step] + 1) * height // (2 * high), (2 * xs[::step] + 1) * width // (2 * wide)
 
 
 def finer(cel: Cel, owners: np.ndarray, key: np.ndarray, fine: int) -> tuple[Cel, np.ndarray]:

@@ -21,6 +21,8 @@ UNKNOWN = 1e-4
 """The same beyond the border of the key, where nothing bounds a part."""
 EVEN = 1.2
 """Smoothing in subpixels of the distances, since labels are whole subpixels."""
+THINNEST, OUTER = 0.1, 3.0
+"""Quantile of the widths along a part's line that is surely its own, and how many times as wide the line may be."""
 TORN = 1.0
 """Maximum difference in pixels of two keys' distances for averaging."""
 
@@ -49,7 +51,10 @@ class Shape:
         border = (np.abs(self.field[..., 0]) < 0.5) & (self.field[..., 2] > 0.5)
         if self.inks is None or not border.any():
             return 0.0
-        return float(np.median(self.field[border][:, 0] - self.field[border][:, 1]))
+        widths = self.field[border][:, 0] - self.field[border][:, 1]
+        thin = float(np.quantile(widths, THINNEST))
+        outer = widths <= OUTER * thin + 1  # a stroke inside the part lies far from the outer border
+        return float(np.median(widths if np.median(widths) <= OUTER * thin + 1 else widths[outer]))
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -88,3 +88,11 @@ def test_an_aliased_key_is_told_from_one_with_mixed_pixels() -> None:
     for drawn, wanted in ((key, False), (aliased, True)):
         large = regions.premultiplied(drawn)
         assert finer.is_aliased(large, cv2.resize(large, (320, 200), interpolation=cv2.INTER_AREA)) is wanted
+
+
+def test_a_large_drawing_of_faint_colours_is_drawn_from_its_small_copy() -> None:
+    first, truth, last = ((200 + scene(t, line=1.6)[..., :3] // 8).astype(np.uint8) for t in (0.0, 0.5, 1.0))
+    drawing = draw(first, last, [0.5])
+    assert drawing is not None
+    off, moved = (np.abs(one.astype(int) - two).max(2) > 8 for one, two in ((drawing.frames[0], truth), (first, last)))
+    assert off.sum() < 0.2 * moved.sum()

@@ -49,12 +49,14 @@ def fineness_for(small: tuple[int, int], times: int) -> int:
 def is_magnified(key: np.ndarray, small: np.ndarray) -> bool:
     """Whether a key, premultiplied (H, W, 4), shows no more than its small copy, as one that was made larger."""
     y, x = _beside_edges(key, small)
+    if len(y) == 0:
+        return True
     (height, width), (high, wide) = key.shape[:2], small.shape[:2]
     places = (x + 0.5) * (wide / width) - 0.5, (y + 0.5) * (high / height) - 0.5
     columns, rows = (at.astype(np.float32) for at in places)
     there = cv2.remap(small, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     off = np.abs(there.reshape(-1, 4) - key[y, x]).max(1)
-    return len(y) == 0 or float(np.quantile(off, MOSTLY)) < SHARPER
+    return float(np.quantile(off, MOSTLY)) < SHARPER
 
 
 def is_aliased(key: np.ndarray, small: np.ndarray) -> bool:

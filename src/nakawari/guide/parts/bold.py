@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .components import filled
 from .mixtures import FLAT, KNOWN, shares_in
 
 WIDEST = 2.5
@@ -90,11 +91,7 @@ def _borders(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(M, 2) the two areas of every place where two of them meet, or are nearest to each other; and (M,) bool whether
     the pixels there are mixtures of these two alone."""
-    lost = ~is_area[components]
-    _, index = cv2.distanceTransformWithLabels(lost.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros(int(index.max()) + 1, np.int64)
-    table[index[~lost]] = components[~lost]
-    near = table[index]
+    near = filled(np.where(is_area[components], components, -1))
     pairs, plain = [], []
     for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         met = near[here] != near[there]

@@ -41,3 +41,14 @@ def depths(components: np.ndarray) -> np.ndarray:
     for dy, dx in ((0, 1), (2, 1), (1, 0), (1, 2)):
         edge |= c[dy : dy + edge.shape[0], dx : dx + edge.shape[1]] != components
     return cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 3) + 0.5
+
+
+def filled(labels: np.ndarray) -> np.ndarray:
+    """Fill every subpixel without a label with the nearest label; at least one must exist."""
+    lost = labels < 0
+    if not lost.any() or lost.all():
+        return labels
+    _, index = cv2.distanceTransformWithLabels(lost.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    table = np.zeros(int(index.max()) + 1, labels.dtype)
+    table[index[~lost]] = labels[~lost]
+    return table[index]

@@ -113,24 +113,25 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
     if stage is None:
         return None
-    large = stage if small[0] is start else _enlarged(stage, premultiplied(start), premultiplied(end))
+    large = stage if small[0] is start else _enlarged(stage, start, end)
     if not stage.hard and (large.large is not None or stage.way == MEAN):
         large.soft = softness(large.drawn_from_themselves(), large.large or large.keys)
     frames = [as_key(large.frame(large.board_at(time)), start) for time in times]
     return PartsDrawing(frames, times, flow, stage)
 
 
-def _enlarged(stage: Stage, *large: np.ndarray) -> Stage:
-    """The stage of calmed or small copies with the edges of the keys themselves, premultiplied (H, W, 4) each.
+def _enlarged(stage: Stage, start: np.ndarray, end: np.ndarray) -> Stage:
+    """The stage of calmed or small copies with the edges of the keys themselves, uint8 (H, W, 3 or 4) each.
 
     Aliased keys are drawn from the copies: lines that are thin there come out whole.
     """
     height, width = stage.keys[0].shape[:2]
+    large = premultiplied(start), premultiplied(end)
     both = list(zip(large, stage.keys, strict=True))
     same = large[0].shape == stage.keys[0].shape
     if same or any(is_magnified(*one) or is_aliased(*one) for one in both):
         return Stage(stage.cels, stage.parts, stage.layers, stage.keys, large, detailed=False)
-    clean = not any(noise_of(as_key(key, key)) for key in large)
+    clean = not (noise_of(start) or noise_of(end))
     fine = fineness_for((height, width), round(large[0].shape[1] / width))
     found = zip(stage.cels, stage.layers.owners, large, strict=True)
     cels, owners = zip(*(finer(cel, owner, key, fine) for cel, owner, key in found), strict=True)

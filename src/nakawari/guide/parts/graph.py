@@ -101,11 +101,8 @@ class Graph:
         """The area across the line from every point of an outline, -1 outside the picture."""
         fine = self.cel.fine
         height, width = self.near.shape
-        x, y = (
-            np.floor((outline.points + outline.normals * max(ACROSS, ACROSS_BOLD * self.bold)) * fine)
-            .astype(np.int64)
-            .T
-        )
+        beyond = outline.points + outline.normals * max(ACROSS, ACROSS_BOLD * self.bold)
+        x, y = np.floor(beyond * fine).astype(np.int64).T
         inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
         return np.where(inside, self.near[y.clip(0, height - 1), x.clip(0, width - 1)], -1)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from .bold import WIDEST, blobs_apart, bold_lines
-from .components import components_of, depths, solid
+from .bold import LONG, WIDEST, blobs_apart, bold_lines
+from .components import components_of, depths, filled, solid
 from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
@@ -187,17 +187,6 @@ def _cel(apart: _Apart, fine: int) -> Cel:
     return Cel(fine, labels, paints, areas, apart.left < KNOWN, apart.bold, mixed < ALIASED)
 
 
-def filled(labels: np.ndarray) -> np.ndarray:
-    """Fill every subpixel without a label with the nearest label; at least one must exist."""
-    lost = labels < 0
-    if not lost.any() or lost.all():
-        return labels
-    _, index = cv2.distanceTransformWithLabels(lost.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros(int(index.max()) + 1, labels.dtype)
-    table[index[~lost]] = labels[~lost]
-    return table[index]
-
-
 def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, bool]:
     """Labels of pixels in areas of one colour, -1 elsewhere; the paint of every label; whether there are bold lines.
 
@@ -266,7 +255,7 @@ def _marks(
         mean = np.bincount(patches.ravel(), depth.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1) / fine
         for k in range(1, count):
             size = stats[k, cv2.CC_STAT_AREA] / fine**2
-            network = ink == areas and (mean[k] <= widest and size > 60 * mean[k] ** 2)
+            network = ink == areas and (mean[k] <= widest and size > LONG * mean[k] ** 2)
             if size >= 4 and not network and mean[k] > 0.3:
                 x, y, width, height = stats[k, :4]
                 spot = np.s_[y : y + height, x : x + width]

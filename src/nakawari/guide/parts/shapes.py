@@ -52,9 +52,10 @@ class Shape:
         if self.inks is None or not border.any():
             return 0.0
         widths = self.field[border][:, 0] - self.field[border][:, 1]
-        thin = float(np.quantile(widths, THINNEST))
-        outer = widths <= OUTER * thin + 1  # a stroke inside the part lies far from the outer border
-        return float(np.median(widths if np.median(widths) <= OUTER * thin + 1 else widths[outer]))
+        most = OUTER * float(np.quantile(widths, THINNEST)) + 1
+        if np.median(widths) > most:  # strokes inside the part, which lie far from the outer border
+            widths = widths[widths <= most]
+        return float(np.median(widths))
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -18,11 +18,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .circles import discs_in, places_in
+from .components import filled
 from .discs import TURNS, Disc
 from .graph import Graph
 from .motion import Part
 from .pairing import angle
-from .regions import Cel, filled, premultiplied
+from .regions import Cel, premultiplied
 
 ONCE = 0.3
 """Maximum share of what varies around a wheel's axle that varies once, as a face or a pupil does; spokes are many."""

@@ -96,6 +96,22 @@ def test_spacing_start_name_and_hold(cli: Cli, stub: CrossFade, tmp_path: Path):
     assert list(frames_of(out).values()) == [0, 50, 200, 150, 0]
 
 
+def test_the_contact_sheet_numbers_drawings_as_the_files_and_only_do(
+    cli: Cli, stub: CrossFade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A drawing that looks bad on the sheet is redrawn by the number below it."""
+    shown: list[str] = []
+    monkeypatch.setattr(
+        "nakawari.interpolation.sheet.contact_sheet",
+        lambda rows, labels, captions, marked: shown.extend(name for row in captions for name in row) or rows[0][0],
+    )
+    keys = grey_keys(tmp_path / "in", x=0, y=200)
+    words = ("--between", 2, "--loop", "--exposure", 2, "--start", 101)
+    assert cli("interpolate", *keys, "-o", tmp_path / "out", *words).exit_code == 0
+    assert list(frames_of(tmp_path / "out")) == [f"0{number}.png" for number in (101, 103, 105, 107, 109, 111)]
+    assert shown == ["101 x.png", "103", "105", "107 y.png", "107 y.png", "109", "111", "101 x.png"]
+
+
 def test_a_model_with_fixed_places_says_where_it_drew(cli: Cli, stub: CrossFade, tmp_path: Path):
     stub.draws_any_time, stub.max_frames = False, 5
     keys = grey_keys(tmp_path / "in", x=0, y=100)

@@ -118,6 +118,6 @@ def comparison_sheet(entries: Sequence[Entry], names: Sequence[str], *, loop: bo
         for entry in entries:
             rows.append([seen(entry.drawn, gap, place, frame, overlay) for place, frame in enumerate(numbers)])
             labels.append(f"{entry.scheduler}, {entry.steps} steps")
-            captions.append([caption(entry.drawn, names, frame) for frame in numbers])
+            captions.append([caption(entry.drawn, names, frame, frame + 1) for frame in numbers])
             marked.append([entry.drawn.keys[frame] is not None for frame in numbers])
     return contact_sheet(rows, labels, captions, marked)

@@ -176,7 +176,8 @@ def _write_all(
             _write_playing(folder / NAMES[kind], kind, shown, output, settings, fps, timeline)
     if "sheet" in formats:
         names = [key.path.name for key in keys]
-        write_image(folder / NAMES["sheet"], sheet(shown, names, loop=settings.loop, overlay=output.overlay))
+        picture = sheet(shown, names, timeline.begins, loop=settings.loop, overlay=output.overlay)
+        write_image(folder / NAMES["sheet"], picture)
     maps = _write_maps(folder, drawn, timeline, loop=settings.loop) if output.maps else []
     record = record_of(drawn, keys, settings, made, fps, timeline, files=bool(sequence))
     written = [*sequence, *beside, *maps, *(NAMES[name] for name in formats if name in NAMES)]

@@ -40,27 +40,34 @@ def playing(drawn: Drawn, *, loop: bool, overlay: bool) -> list[np.ndarray]:
     return frames
 
 
-def sheet(drawn: Drawn, names: Sequence[str], *, loop: bool, overlay: bool = True) -> np.ndarray:
-    """The contact sheet (H, W, 3): every gap from key to key, in rows of at most `ROW` frames, the keys marked."""
+def sheet(
+    drawn: Drawn, names: Sequence[str], numbers: Sequence[int], *, loop: bool, overlay: bool = True
+) -> np.ndarray:
+    """The contact sheet (H, W, 3): every gap from key to key, in rows of at most `ROW` frames, the keys marked.
+
+    Args:
+        names: of the key drawings.
+        numbers: of every drawing, as in the names of the files.
+    """
     rows, labels, captions, marked = [], [], [], []
     gaps = gaps_of(drawn, loop=loop)
-    for gap, numbers in enumerate(gaps):
-        if len(numbers) == 2 and 0 < gap < len(gaps) - 1 and min(len(gaps[gap - 1]), len(gaps[gap + 1])) > 2:
+    for gap, frames in enumerate(gaps):
+        if len(frames) == 2 and 0 < gap < len(gaps) - 1 and min(len(gaps[gap - 1]), len(gaps[gap + 1])) > 2:
             continue  # the boundary of two pairs: nothing is drawn, and both keys are in the adjacent rows
-        parts = -(-len(numbers) // ROW)
-        title = title_of(drawn, names, gap, len(numbers) - 2)
-        for part, chunk in enumerate(np.array_split(np.arange(len(numbers)), parts)):
-            rows.append([seen(drawn, gap, place, numbers[place], overlay) for place in chunk])
+        parts = -(-len(frames) // ROW)
+        title = title_of(drawn, names, gap, len(frames) - 2)
+        for part, chunk in enumerate(np.array_split(np.arange(len(frames)), parts)):
+            rows.append([seen(drawn, gap, place, frames[place], overlay) for place in chunk])
             labels.append(title if part == 0 else "")
-            captions.append([caption(drawn, names, numbers[place]) for place in chunk])
-            marked.append([drawn.keys[numbers[place]] is not None for place in chunk])
+            captions.append([caption(drawn, names, frames[place], numbers[frames[place]]) for place in chunk])
+            marked.append([drawn.keys[frames[place]] is not None for place in chunk])
     return contact_sheet(rows, labels, captions, marked)
 
 
-def caption(drawn: Drawn, names: Sequence[str], frame: int) -> str:
+def caption(drawn: Drawn, names: Sequence[str], frame: int, number: int) -> str:
     """The number of a frame, with the name of its key drawing if it is a key."""
     key = drawn.keys[frame]
-    return f"{frame + 1}" if key is None else f"{frame + 1} {names[key]}"
+    return f"{number}" if key is None else f"{number} {names[key]}"
 
 
 def title_of(drawn: Drawn, names: Sequence[str], gap: int, count: int) -> str:

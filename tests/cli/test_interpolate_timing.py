@@ -138,6 +138,33 @@ def test_one_frame_or_one_gap_again(cli: Cli, stub: CrossFade, keys: list[Path],
     assert "0004.png was changed" in cli("interpolate", *keys, "-o", out, "--between", 3).stderr
 
 
+def test_the_record_has_the_settings_of_every_gap_and_of_frames_drawn_again(
+    cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path
+):
+    stub.noise = 0.2
+    out = tmp_path / "out"
+    words = ("interpolate", *keys, "-o", out, "--between", 3)
+
+    def record() -> dict:
+        return json.loads((out / "interpolation.json").read_text())
+
+    assert cli(*words, "--steps", 4).exit_code == 0
+    sure = record()["gaps"][1]["confidence"]
+    assert cli(*words, "--steps", 6, "--seed", 5, "--only", "gap:1").exit_code == 0
+    assert [(gap["seed"], gap["steps"], gap["model"]) for gap in record()["gaps"]] == [(5, 6, "mini"), (0, 4, "mini")]
+    assert cli(*words, "--seed", 9, "--steps", 8, "--only", 7).exit_code == 0
+    one, two = record()["gaps"]
+    assert (one["redrawn"], one["seed"], two["seed"], two["steps"]) == (None, 5, 0, 4)
+    assert [(own["number"], own["seed"], own["steps"], own["model"]) for own in two["redrawn"]] == [(7, 9, 8, "mini")]
+    assert two["confidence"][::2] == sure[::2]  # only the middle frame is another one
+    assert two["confidence"][1] != sure[1]
+    assert cli(*words, "--seed", 3, "--only", 6).exit_code == 0
+    assert cli(*words, "--seed", 4, "--only", 7).exit_code == 0
+    assert [(own["number"], own["seed"]) for own in record()["gaps"][1]["redrawn"]] == [(6, 3), (7, 4)]
+    assert cli(*words, "--seed", 2, "--only", "gap:2").exit_code == 0
+    assert [(gap["seed"], gap["redrawn"]) for gap in record()["gaps"]] == [(5, None), (2, None)]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -316,6 +316,32 @@ def test_the_record_says_how_sure_every_drawing_is(cli: Cli, stub: CrossFade, cu
     assert record["gaps"][0]["confidence"] == [0.9, pytest.approx(0.7)]
 
 
+def test_doubtful_drawings_and_settings_without_effect_are_named(
+    cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    from nakawari.cut import work
+
+    draw = work.draw
+    doubt = {"confidence": [0.9, 0.13], "cut": False, "drawn_by": "model"}
+    monkeypatch.setattr(work, "draw", lambda *words: replace(own := draw(*words), used=({**own.used[0], **doubt},)))
+    monkeypatch.setattr(CrossFade, "reads_noise", lambda self, steps=None: False)
+    for _ in ("drawn", "there already"):
+        told = run(cli, cut, "--seed", 5, "--steps", 4, "--no-parts").stderr
+        assert "so --seed 5 has no effect" in told
+        assert "A/1a.png to A/1b.png: lowest confidence is 0.13; look at its frames" in told
+    record = json.loads((cut["out"] / "cut.json").read_text())
+    assert (record["seed"], record["steps"]) == (None, 4)
+    doubt["cut"] = True
+    assert "B/2.png: a cut? Little of one key" in run(cli, cut, "--steps", 3, "--no-parts").stderr
+
+
+def test_what_the_model_did_not_draw_has_none_of_its_settings(cli: Cli, stub: CrossFade, cut: dict[str, Any]):
+    assert run(cli, cut, "--on-cut", "hold", "--steps", 4).exit_code == 0
+    record = json.loads((cut["out"] / "cut.json").read_text())
+    assert [gap["drawn_by"] for gap in record["gaps"]] == ["hold"] * 2
+    assert (record["seed"], record["steps"]) == (None, None)
+
+
 def test_a_full_disk_is_told_by_the_place_that_was_asked_for(
     cli: Cli, stub: CrossFade, cut: dict[str, Any], monkeypatch
 ):

@@ -196,6 +196,17 @@ def test_a_folder_of_frames_is_footage_where_that_is_said(cli: Cli, stub: CrossF
     assert len(stub.calls) == len(begins) - 1
 
 
+def test_a_seed_without_effect_is_told(cli: Cli, stub: CrossFade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(CrossFade, "reads_noise", lambda self, steps=None: False)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((16, 24, 3), 80 * number, np.uint8)).save(folder / f"{number}.png")
+    told = cli("interpolate", folder, "--footage", "-o", tmp_path / "film.mp4", "--seed", 5, "--no-parts")
+    assert told.exit_code == 0, told.stderr
+    assert told.stderr.count("so --seed 5 has no effect") == 1
+
+
 def test_a_film_that_was_cut_off_goes_on(cli: Cli, stub: CrossFade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nakawari.footage.work.PART", 3)
     clip = film(tmp_path / "clip.mp4", scenes([2], 2)[0], sound=True)

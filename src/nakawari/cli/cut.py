@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ import typer
 
 from ..cut.filling import Naming
 from ..cut.sheet import PREVIEWS
+from .doubts import doubts
 from .drawing_options import Drawing, drawing
 from .early import check
 from .memory_options import Memory, memory, show_way
@@ -87,6 +88,9 @@ def command(
         done = draw_cut(cut, target, settings, model, fingerprint, partial(drawing.load, model, way), bar.show)
     seconds = time.monotonic() - started
     files = [str(output / name) for name in done.record["files"]]
+    notes = [note for gap in done.record["gaps"] for note in gap.get("notes") or ()]
+    for note in [*dict.fromkeys(notes), *doubts((_named(gap["files"]), gap) for gap in done.record["gaps"])]:
+        typer.echo(f"nakawari: {note}", err=True)
     if as_json:
         summary = {"drawn": done.drawn, "missing": cut.missing, "seconds": round(seconds, 3)}
         typer.echo(json.dumps(summary | {"key": done.record["key"], "files": files}))
@@ -101,6 +105,11 @@ def command(
     for name in done.record["files"]:
         if "/" not in name:
             typer.echo(f"  {output / name}")
+
+
+def _named(files: Sequence[str]) -> str:
+    """The drawings of a gap."""
+    return files[0] if len(files) == 1 else f"{files[0]} to {files[-1]}"
 
 
 def _reader(

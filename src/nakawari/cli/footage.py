@@ -79,6 +79,8 @@ def run(
             lambda so_far: bar.show(so_far.frames, max(expected, so_far.frames), f"{so_far.drawn} drawn"),
         )
     seconds = time.monotonic() - started
+    for note in tally.notes:
+        typer.echo(f"nakawari: {note}", err=True)
     summary = {
         "frames_in": tally.frames,
         "drawings": tally.drawings,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import footage
+from .doubts import doubts
 from .drawing_options import Drawing, drawing
 from .early import check
 from .framer_options import Framer, framer
@@ -24,10 +25,6 @@ from .timing_options import Times, timing
 
 if TYPE_CHECKING:
     from ..interpolation import Done, Entry, Key, Output, Settings
-
-
-UNSURE = 0.5
-"""In-betweens with a lower confidence are reported."""
 
 
 @with_options("framer", framer)
@@ -189,7 +186,7 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
         len(done.record["gaps"]),
     )
     files, record = done.files, done.record
-    for note in [*record["notes"], *_doubts(done, every)]:
+    for note in [*record["notes"], *doubts(_named(done, every))]:
         typer.echo(f"nakawari: {note}", err=True)
     if as_json:
         summary = {"frames": total, "keys": keys, "in_betweens": total - keys, "seconds": round(seconds, 3)}
@@ -221,16 +218,5 @@ def _report(done: Done, seconds: float, as_json: bool, every: int) -> None:
             typer.echo(f"  {file}")
 
 
-def _doubts(done: Done, every: int) -> list[str]:
-    """Possible cuts and low confidences, a sentence for each gap."""
-    doubts = []
-    for place, gap in enumerate(done.record["gaps"]):
-        number = place // every + 1
-        sure = gap["confidence"] or ()
-        if gap["cut"]:
-            drawn = {"hold": "the keys are held", "fade": "the keys are faded"}.get(gap["drawn_by"])
-            drawn = drawn or "it is drawn anyway; see --on-cut hold and fade"
-            doubts.append(f"gap {number}: a cut? Little of one key is found in the other: {drawn}.")
-        elif sure and min(sure) < UNSURE:
-            doubts.append(f"gap {number}: lowest confidence is {min(sure):.2f}; look at its frames.")
-    return doubts
+def _named(done: Done, every: int) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"gap {place // every + 1}", gap) for place, gap in enumerate(done.record["gaps"])]

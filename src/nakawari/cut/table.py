@@ -32,7 +32,7 @@ def read_table(path: Path) -> Sheet:
     except OSError as error:
         raise NakawariError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise NakawariError(f"{path} is not a table in UTF-8 ({error}); export it again as CSV.") from error
+        raise NakawariError(f"{path} is not a table in UTF-8 ({error}); export it again as CSV in UTF-8.") from error
     if not rows:
         raise NakawariError(f"{path} is empty; write the level names in the first row, then a row for each frame.")
     names, *frames = rows

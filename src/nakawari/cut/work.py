@@ -11,7 +11,7 @@ from .. import __version__
 from ..files import write_json
 from ..interpolation import Drawn, Settings, draw
 from ..interpolation.colour import as_written
-from ..interpolation.drawn import Gap
+from ..interpolation.drawn import OF_MODEL, Gap
 from ..interpolation.folder import Earlier, file_hash, filling
 from ..interpolation.gaps import GapStore, hash_of
 from ..interpolation.job import Count, keeping
@@ -63,7 +63,7 @@ def draw_cut(
     store = GapStore(target.folder)
     count = Count(0, sum(len(level.gaps()) for level in cut.levels))
     loaded = Loaded(load)
-    said = {"key": key, "model": model, "model_hash": fingerprint, "seed": settings.seed, "prompt": settings.prompt}
+    said = {"key": key, "model": model, "model_hash": fingerprint, "prompt": settings.prompt}
     with keeping(count):
         drawn = done = 0
         for level in cut.levels:
@@ -78,7 +78,7 @@ def draw_cut(
                     progress(done, cut.missing)
         with filling(earlier) as folder:
             levels = [_write(folder, level, settings, fingerprint, store, earlier) for level in cut.levels]
-            record = write_cut(folder, cut, target, levels) | said | _used(settings, levels)
+            record = write_cut(folder, cut, target, levels) | said | _used(levels)
             write_json(folder / RECORD, record)
     store.clear()
     return Done(record, drawn)
@@ -121,7 +121,7 @@ def _key_of(cut: Cut, target: Target, settings: Settings, fingerprint: str) -> s
     return hash_of([__version__, words, fingerprint, inputs, names, said])
 
 
-def _used(settings: Settings, levels: Sequence[WrittenLevel]) -> dict[str, Any]:
+def _used(levels: Sequence[WrittenLevel]) -> dict[str, Any]:
+    """The model's settings in effect; all None if it drew nothing."""
     used = next((level.used for level in levels if level.used), {})
-    asked = {"steps": settings.steps, "guidance": settings.guidance, "scheduler": settings.scheduler}
-    return {name: used.get(name) if value is None else value for name, value in asked.items()}
+    return {name: used.get(name) for name in OF_MODEL}

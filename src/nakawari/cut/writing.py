@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..interpolation import Key
-from ..interpolation.drawn import OF_GAP, Gap
+from ..interpolation.drawn import OF_GAP, Gap, first_by_model
 from ..interpolation.folder import file_hash
 from ..media import Picture, read_image, read_picture, write_image
 from .files import write_sheet
@@ -34,7 +34,7 @@ class WrittenLevel:
         entry: its entry in the record.
         gaps: the entries of its gaps in the record.
         shown: its drawings by index, sRGB (H, W, 3 or 4).
-        used: the model's defaults for settings not given.
+        used: the model's settings in effect, empty if it drew nothing.
     """
 
     level: CutLevel
@@ -78,7 +78,7 @@ def write_level(
         sheet = level_sheet(title, list(shown.values()), captions, there)
         write_image(folder / f"contact-{level.level.name}.png", sheet)
     entry = {"name": level.level.name, "drawings": entries}
-    used = next((found.used for _, found in gaps if found.used), {})
+    used = first_by_model(found.used for _, found in gaps)
     return WrittenLevel(level, entry, [_gap_entry(gap, found, files) for gap, found in gaps], shown, used)
 
 

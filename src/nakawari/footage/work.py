@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -26,13 +26,14 @@ _GOES_ON = "finished parts are kept; run the same command to resume."
 
 @dataclass
 class Tally:
-    """Counts: input frames, drawings and cuts, in-betweens drawn now, output frames."""
+    """Counts: input frames, drawings and cuts, in-betweens drawn now, output frames; notes about ignored settings."""
 
     frames: int = 0
     drawings: int = 0
     cuts: int = 0
     drawn: int = 0
     written: int = 0
+    notes: dict[str, None] = field(default_factory=dict)
 
 
 def check_target(output: Path, source: Source, *, overwrite: bool) -> None:
@@ -135,4 +136,5 @@ class _Hand:
         # Evenly spaced fractions count as no spacing: the model then draws its default in-betweens.
         drawn = draw(keys, replace(self._settings, counts=(len(slot.shares),), shares=None, loop=False), self._pipeline)
         self._tally.drawn += len(slot.shares)
+        self._tally.notes |= dict.fromkeys(drawn.notes)
         return drawn.frames[1:-1]

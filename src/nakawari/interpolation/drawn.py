@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,12 @@ from .plan import GapPlan
 from .spacing import Shares
 from .tracks import GapTracks
 
-OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes")
+OF_MODEL = ("steps", "guidance", "scheduler", "seed")
+"""Record fields of the model's settings in effect."""
+OF_GAP = ("drawn_by", "cut", "confidence", "palette", "notes", *OF_MODEL, "redrawn")
 """Record fields of every gap: its method, whether its keys seem to be of different scenes, the confidence of each
-in-between (0 to 1), whether they use the keys' palette, and notes about ignored settings."""
+in-between (0 to 1), whether they use the keys' palette, notes about ignored settings, the model's settings, and its
+single frames that were drawn again with other settings."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Two keys, or one layer of them, uint8 (H, W, C)."""
@@ -31,7 +34,8 @@ class Gap:
             model draws only at fixed times.
         used: its method and settings: `OF_GAP` (`drawn_by` is model, parts, both (figures by
             their parts over a background by the model), hold or fade), and the model's
-            steps, guidance, scheduler and seed in effect (None for settings that it does not have).
+            steps, guidance, scheduler and seed in effect (None for settings that it does not have); `model`, if it
+            is not the job's.
     """
 
     frames: list[np.ndarray]
@@ -61,7 +65,7 @@ class Drawn:
     @property
     def by_model(self) -> Mapping[str, Any]:
         """`used` of the first gap that the model drew, empty if it drew none."""
-        return next((used for used in self.used if used.get("drawn_by") in ("model", "both")), {})
+        return first_by_model(self.used)
 
     @property
     def confidence(self) -> list[float | None]:
@@ -84,6 +88,16 @@ class Drawn:
     def notes(self) -> list[str]:
         """The notes of all gaps, each once."""
         return list(dict.fromkeys(note for used in self.used for note in used.get("notes", ())))
+
+
+def first_by_model(used: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first of `Gap.used` of a gap that the model drew, empty if it drew none."""
+    return next((one for one in used if is_by_model(one)), {})
+
+
+def is_by_model(used: Mapping[str, Any]) -> bool:
+    """Whether the model drew a gap, or its background."""
+    return used.get("drawn_by") in ("model", "both")
 
 
 def gap_of(frames: list[np.ndarray], plan: GapPlan, tracks: GapTracks | None, used: Mapping[str, Any]) -> Gap:

@@ -92,7 +92,7 @@ class Earlier:
 
     def read_gap(self, number: int) -> Gap:
         """A gap, read from its files."""
-        from .drawn import OF_GAP, Gap
+        from .drawn import OF_GAP, OF_MODEL, Gap
 
         own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
         return Gap(
@@ -100,7 +100,7 @@ class Earlier:
             None if tracks is None else np.array(tracks),
             tuple(own["shares"]),
             {name: own[name] for name in OF_GAP if own.get(name) is not None}
-            | {name: self.record.get(name) for name in ("steps", "guidance", "scheduler", "seed")},
+            | {name: own.get(name, self.record.get(name)) for name in (*OF_MODEL, "model")},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import Interrupted, NakawariError, UsageError
 from .counting import Progress, Watch
 from .draw import draw
-from .drawn import Drawn, Gap
+from .drawn import OF_MODEL, Drawn, Gap, is_by_model
 from .folder import Earlier, file_hash
 from .gaps import GapStore, gap_key
 from .keys import Key
@@ -190,14 +190,24 @@ def _as_they_are(job: Job, earlier: Earlier) -> dict[int, Gap]:
 
 
 def _with_one_frame(job: Job, drawn: Drawn, earlier: Earlier) -> Drawn:
-    """The sequence with one redrawn frame and the others unchanged."""
+    """The sequence with one redrawn frame; the others, and what the record says of them, are unchanged."""
     assert job.only is not None
-    first = sum(job.settings.counts[: job.only.gap]) + job.only.gap + 1
-    frames = list(drawn.frames)
-    for place, frame in enumerate(_as_they_are(job, earlier)[job.only.gap].frames, first):
-        if job.timeline.begins[place] != job.only.frame:
-            frames[place] = frame
-    return replace(drawn, frames=frames)
+    gap, before = job.only.gap, _as_they_are(job, earlier)[job.only.gap]
+    first = sum(job.settings.counts[:gap]) + gap + 1
+    frames, now = list(drawn.frames), drawn.used[gap]
+    new = now.get("confidence") or ()
+    sure = list(before.used.get("confidence") or new)
+    for place, frame in enumerate(before.frames):
+        if job.timeline.begins[first + place] != job.only.frame:
+            frames[first + place] = frame
+        elif new:
+            sure[place] = new[place]
+    own = {"number": job.only.frame} | {name: now.get(name) for name in ("drawn_by", *OF_MODEL)}
+    own |= {"model": job.model if is_by_model(now) else None}
+    kept = [one for one in before.used.get("redrawn", ()) if one["number"] != job.only.frame]
+    used = list(drawn.used)
+    used[gap] = {**before.used, "notes": now.get("notes", []), "confidence": sure, "redrawn": [*kept, own]}
+    return replace(drawn, frames=frames, used=tuple(used))
 
 
 def _untouched(job: Job, earlier: Earlier) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from .drawn import OF_GAP
+from .drawn import OF_GAP, OF_MODEL, is_by_model
 from .folder import Earlier, file_hash
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def record_of(
 
 def _used(drawn: Drawn) -> dict[str, Any]:
     """The model's settings in effect; all None if it drew nothing."""
-    return {name: drawn.by_model.get(name) for name in ("steps", "guidance", "scheduler", "seed")}
+    return {name: drawn.by_model.get(name) for name in OF_MODEL}
 
 
 def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence[str]] | None) -> list[dict[str, Any]]:
@@ -86,12 +86,13 @@ def _gaps(drawn: Drawn, settings: Settings, made: Made, names: Sequence[Sequence
     gaps = []
     for gap, (count, shares) in enumerate(zip(settings.counts, drawn.shares, strict=True)):
         asked = settings.shares[gap] if settings.shares else None
-        first = places[gap] + 1
+        first, used = places[gap] + 1, drawn.used[gap]
         gaps.append(
             {
                 "shares": list(shares),
                 "asked": None if asked is None else list(asked),
-                **{name: drawn.used[gap].get(name) for name in OF_GAP},
+                **{name: used.get(name) for name in OF_GAP},
+                "model": used.get("model", made.model) if is_by_model(used) else None,
                 "key": made.keys[gap] if made.keys else "",
                 "files": [files[0] for files in names[first : first + count]] if names else [],
             }

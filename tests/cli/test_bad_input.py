@@ -176,6 +176,18 @@ def test_interrupted(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path
     assert without_kept(listing(tmp_path)) == before
 
 
+@pytest.mark.parametrize("said", ["", "interrupted with 2 of 3 windows made; they are kept."])
+def test_every_interrupted_command_says_so(
+    cli: Cli, keys: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+):
+    def interrupt(*_args: object, **_options: object):
+        raise KeyboardInterrupt(*[said] if said else [])
+
+    monkeypatch.setattr("nakawari.data.check.check", interrupt)
+    result = cli("data", "check", keys[0].parent)
+    assert (result.exit_code, result.stderr) == (130, f"nakawari: {said or 'interrupted.'}\n")
+
+
 @pytest.mark.parametrize(
     ("status", "words", "sentence"),
     [

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import NakawariError
+from .errors import NakawariError, UsageError
 
 try:
     import fcntl
@@ -169,6 +169,12 @@ def folder_fingerprint(folder: Path, files: list[Path]) -> bytes:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.digest()
+
+
+def check_new(path: Path) -> None:
+    """Raise `UsageError` if `path` exists, unless it is an empty folder: `atomic_path` would replace all of it."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path} exists already; give a new path or an empty folder.")
 
 
 def check_writable(folder: Path) -> None:

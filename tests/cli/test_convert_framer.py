@@ -52,7 +52,7 @@ def test_what_does_not_fit_gets_one_sentence(cli: Cli, published: tuple[Path, Pa
         "with --svd": (2, framer, *out),
         "leave --tokenizer out": (2, framer, "--svd", svd, "--tokenizer", svd, *out),
         "--svd is for Framer": (2, file, "--svd", svd, *out),
-        "exists already": (1, framer, "--svd", svd, "-o", svd),
+        "exists already": (2, framer, "--svd", svd, "-o", svd),
     }
     for sentence, (status, *words) in cases.items():
         result = cli("convert", *words)

@@ -36,6 +36,28 @@ def test_one_precision(cli: Cli, model: Path, keys: list[Path], tmp_path: Path):
     assert json.loads(printed.stdout)["dtypes"]["unet"] == "bfloat16"
 
 
+def test_nothing_that_exists_is_replaced(cli: Cli, model: Path, tmp_path: Path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert cli("quantize", model, "-o", mine).exit_code == 0  # an empty folder
+    (tmp_path / "a.ckpt").write_bytes(b"a checkpoint")
+
+    def listing() -> list[tuple[Path, bytes]]:
+        return sorted((path, path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file())
+
+    before = listing()
+    for words in (
+        ("-o", mine),
+        ("-o", model),
+        ("-o", tmp_path),
+        ("--plan", "--budget", "0.46x", "-o", mine),
+        ("--precision", "fp16", "--export-checkpoint", "-o", tmp_path / "a.ckpt"),
+    ):
+        result = cli("quantize", model, *words)
+        assert (result.exit_code, "exists already; give a new path or an empty folder" in result.stderr) == (2, True)
+        assert listing() == before
+
+
 def test_plan_and_what_is_made_of_it(cli: Cli, model: Path, tmp_path: Path):
     words = ("--clips", 1, "--times", 1, "--frames", 3, "--size", "16x16", "--candidates", "int4,int8")
     made = cli("quantize", model, "--plan", "--budget", "0.46x", *words, "-o", tmp_path / "plan")

@@ -169,6 +169,15 @@ def test_the_demo_sets_teacher_and_student_side_by_side(cli: Cli, fast_model: Pa
     assert len(read_frames(out / "in-betweens.gif")) == 7
 
 
+def test_the_demo_replaces_no_files_of_others(cli: Cli, fast_model: Path, drawings: Path, tmp_path: Path):
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / "0001.png").write_bytes(b"a drawing of mine")
+    result = cli("demo", "-o", out, "--model", fast_model, "--between", 1)
+    assert (result.exit_code, "holds other files (0001.png)" in result.stderr) == (2, True)
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("0001.png", b"a drawing of mine")]
+
+
 def test_the_demo_of_a_model_without_a_student_says_so(cli: Cli, slow_model: Path, drawings: Path, tmp_path: Path):
     out = tmp_path / "demo"
     out.mkdir()

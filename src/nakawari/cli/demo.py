@@ -27,8 +27,10 @@ def command(
     Draw them again with the model's own few-step adapter or smaller student, side by side.
     """
     from .. import interpolation
+    from ..errors import UsageError
     from ..files import remove
     from ..interpolation import Output, Settings, side_by_side
+    from ..interpolation.record import earlier_in
     from ..media import write_gif, write_image
     from ..variants import faster, has_faster
 
@@ -36,11 +38,13 @@ def command(
     target = Output.parse(output, None, overwrite=True)
     drawings = interpolation.read_keys([EXAMPLES])
     target.check([key.path for key in drawings])
+    sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
+    if others := set(earlier_in(output).strangers()) - {sheet.name, film.name}:
+        raise UsageError(f"{output} holds other files ({min(others)}); give another output folder.")
     settings = Settings(interpolation.gap_counts((between,), len(drawings), loop=False), parts=False)
     names = [model, faster(model)] if has_faster(model) else [model]
     rows = [_timed(name, drawings, settings) for name in names]
     interpolation.write_result(target, rows[0].drawn, drawings, settings, interpolation.Made(model))
-    sheet, film = output / "side-by-side.png", output / "side-by-side.gif"
     for path in (sheet, film):
         remove(path)
     typer.echo(f"{output}/contact-sheet.png and {output}/in-betweens.gif; the frames begin with {output}/0001.png.")

@@ -12,13 +12,16 @@ from .early import check
 
 def command(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="BASE+ADAPTER@SCALE, with one or more adapters.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; it must not exist.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the model; a new one.")],
 ) -> None:
     """Merge adapters into a model.
 
     The result is as fast as the base, and usable wherever the base is.
     """
+    from ..files import check_new
+
     check(variants=[variant], output=output)
+    check_new(output)
     from .. import trained_on
     from ..adapters import bake_all
     from ..errors import UsageError
@@ -28,8 +31,6 @@ def command(
 
     if not parse(variant).adapters:
         raise UsageError(f"{variant!r} has no adapter to merge; write BASE+ADAPTER@SCALE.")
-    if output.exists():
-        raise UsageError(f"{output} exists already; give another output folder.")
     pipeline = load(variant, runs=False).pipeline
     bake_all(pipeline)
     with whole_folder(output) as folder:

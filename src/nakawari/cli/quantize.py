@@ -63,6 +63,7 @@ def command(
 ) -> None:
     """Write a variant with fewer bits per weight."""
     from ..errors import UsageError
+    from ..files import check_new
 
     if sum([precision is not None, plan_file is not None, plan]) > 1:
         raise UsageError("nakawari quantize takes one of --precision, --plan-file and --plan.")
@@ -73,6 +74,7 @@ def command(
     if parts not in ("denoiser", "all"):
         raise UsageError(f"{parts!r} is not a value of --parts; give denoiser or all.")
     check(variants=[variant], settings={"plan": plan_file}, folders=[calibrate], output=output)
+    check_new(output)
     if plan_file is None and not plan:
         precision = precision or DEFAULT
         from ..quantization.precisions import check_name

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from transformers.utils import logging
 
-from ..errors import NakawariError
-
 
 @dataclass(frozen=True)
 class ConversionReport:
@@ -28,16 +26,6 @@ class ConversionReport:
     keys: Mapping[str, int]
     parameters: Mapping[str, int]
     schedule_matches: bool | None = None
-
-
-def check_output(output: Path) -> None:
-    """Refuse a folder that is not empty.
-
-    Raises:
-        NakawariError: it is a file, or not empty.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise NakawariError(f"{output} exists already; give a new or empty folder.")
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from ...errors import NakawariError
-from ...files import atomic_path, read_json
-from ..conversion import ConversionReport, check_output, no_progress_bar
+from ...files import atomic_path, check_new, read_json
+from ..conversion import ConversionReport, no_progress_bar
 from .controlnet import ControlNetSVD
 from .pipeline import FramerPipeline
 from .schedulers import make_scheduler
@@ -88,7 +88,7 @@ def convert(
         NakawariError: as `load_published`, or an output that exists or cannot be written.
     """
     output = Path(output)
-    check_output(output)
+    check_new(output)
     with no_progress_bar():
         pipeline = load_published(framer, svd, dtype)
         with atomic_path(output) as temporary:

@@ -21,8 +21,8 @@ from transformers import CLIPTokenizer
 
 from ...diffusion import VelocityProcess
 from ...errors import NakawariError
-from ...files import atomic_path
-from ..conversion import ConversionReport, check_output, no_progress_bar
+from ...files import atomic_path, check_new
+from ..conversion import ConversionReport, no_progress_bar
 from .checkpoint_configs import Shapes, build_empty
 from .checkpoint_layout import COMPONENTS, EXTRA, Place, classify, last_text_block
 from .pipeline import ToonCrafterPipeline
@@ -290,7 +290,7 @@ def convert_checkpoint(
         NakawariError: the checkpoint is broken or incomplete, or the folder is not empty or cannot be written.
     """
     output = Path(output_dir)
-    check_output(output)
+    check_new(output)
     with atomic_path(output) as temporary:
         temporary.mkdir()
         try:

@@ -85,6 +85,15 @@ def test_another_objective_trains_another_model(recipe, tmp_path):
     assert all(entry["loss"] > 0 and entry["baseline"] > 0 for entry in lines(tmp_path / "run"))
 
 
+def test_a_model_that_was_put_into_the_run_folder_is_not_replaced(recipe, tmp_path):
+    best = tmp_path / "run" / "best"
+    best.mkdir(parents=True)
+    (best / "adapter_model.safetensors").write_bytes(b"from another machine")
+    with pytest.raises(UsageError, match="best exists already and would be replaced"):
+        train_from_recipe(recipe, tmp_path / "run", ["optim.steps=1", "validation.samples=0"])
+    assert [path.name for path in best.iterdir()] == ["adapter_model.safetensors"]
+
+
 def test_what_a_run_refuses(recipe, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(NakawariError, match="no complete checkpoint to resume"):

@@ -152,6 +152,8 @@ def _resume_step(run: Path, resume: Resume) -> int | None:
     if resume is False:
         if steps or (run / "log.jsonl").exists():
             raise UsageError(f"{run} already holds a run; resume it, or give another output folder.")
+        if (run / "best").exists() and not (run / "recipe.yaml").exists():  # a model that was put there by hand
+            raise UsageError(f"{run / 'best'} exists already and would be replaced; give another output folder.")
         return None
     if not steps and resume is True:
         raise NakawariError(f"{run} has no complete checkpoint to resume from; start the run without resuming.")

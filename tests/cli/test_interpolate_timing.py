@@ -138,6 +138,24 @@ def test_one_frame_or_one_gap_again(cli: Cli, stub: CrossFade, keys: list[Path],
     assert "0004.png was changed" in cli("interpolate", *keys, "-o", out, "--between", 3).stderr
 
 
+def test_a_record_without_the_settings_of_each_gap_is_read(cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path):
+    words = ("interpolate", *keys, "-o", tmp_path / "out", "--between", 1)
+    assert cli(*words, "--steps", 4).exit_code == 0
+    path = tmp_path / "out" / "interpolation.json"
+    old = json.loads(path.read_text())
+    new = ("steps", "guidance", "scheduler", "seed", "redrawn", "model")
+    old["gaps"] = [{name: value for name, value in gap.items() if name not in new} for gap in old["gaps"]]
+    old["gaps"][0]["drawn_by"] = "parts"
+    path.write_text(json.dumps(old))
+    assert cli(*words, "--steps", 4, "--seed", 3, "--only", "gap:2").exit_code == 0
+    gaps = json.loads(path.read_text())["gaps"]
+    assert [(gap["steps"], gap["seed"], gap["model"]) for gap in gaps] == [(None, None, None), (4, 3, "mini")]
+    path.write_text(json.dumps(old))
+    assert cli(*words, "--steps", 4).exit_code == 0
+    gaps = json.loads(path.read_text())["gaps"]
+    assert [(gap["steps"], gap["seed"], gap["model"]) for gap in gaps] == [(None, None, None), (4, 0, "mini")]
+
+
 def test_the_record_has_the_settings_of_every_gap_and_of_frames_drawn_again(
     cli: Cli, stub: CrossFade, keys: list[Path], tmp_path: Path
 ):

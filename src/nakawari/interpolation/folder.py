@@ -92,15 +92,16 @@ class Earlier:
 
     def read_gap(self, number: int) -> Gap:
         """A gap, read from its files."""
-        from .drawn import OF_GAP, OF_MODEL, Gap
+        from .drawn import OF_GAP, OF_MODEL, Gap, is_by_model
 
         own, tracks = self.record["gaps"][number], self.record.get("tracks", {}).get(str(number + 1))
+        common = self.record if is_by_model(own) else {}  # earlier versions had no settings for each gap
         return Gap(
             [read_picture(self.folder / name).pixels for name in own["files"]],
             None if tracks is None else np.array(tracks),
             tuple(own["shares"]),
             {name: own[name] for name in OF_GAP if own.get(name) is not None}
-            | {name: own.get(name, self.record.get(name)) for name in (*OF_MODEL, "model")},
+            | {name: own.get(name, common.get(name)) for name in (*OF_MODEL, "model")},
         )
 
     def check(self, *, overwrite: bool, replaced: Sequence[str] | None = None) -> None:

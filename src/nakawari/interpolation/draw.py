@@ -69,7 +69,8 @@ def _draw(
     gaps = {gap: Gap([]) for gap in range(len(pairs)) if not settings.counts[gap]} | dict(known)
     plans = {gap: _plan(gap, settings, pipeline) for gap in range(len(pairs)) if gap not in gaps}
     layers = {gap: 1 + transparent(pairs[gap]) for gap in plans}
-    counter = Counter(sum(plan.drawn * layers[gap] for gap, plan in plans.items()), progress, watch)
+    total = sum(plan.drawn * layers[gap] for gap, plan in plans.items())
+    counter = Counter(total, sum(settings.counts[gap] for gap in plans), progress, watch)
     size = together(pipeline, settings.batch) if plans else 1
     todo = list(plans)
     for chunk in (todo[start : start + size] for start in range(0, len(todo), size)):
@@ -119,7 +120,7 @@ def _draw_gaps(
         return made
     least = {gap: own.rivalled for gap, own in chosen.items() if own.rivalled is not None and is_doubtful(made[gap])}
     # Their in-betweens are counted already.
-    silent = Counter(0, None, None)
+    silent = Counter(0, 0, None, None)
     for gap, drawn in draw_by_model({gap: pairs[gap] for gap in least}, plans, settings, pipeline, silent).items():
         own = done(gap, drawn)
         if is_surer(own, made[gap], least[gap]):

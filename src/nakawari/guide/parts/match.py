@@ -10,10 +10,12 @@ from scipy.optimize import linear_sum_assignment
 
 from .bending import match_bent
 from .contours import mapped
+from .exchange import exchange
 from .fellows import match_fellows
 from .graph import Graph, Region
+from .known import Known, leading
 from .order import Order, order_of
-from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, beside, by_centres, leading, nearest, readings
+from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, by_centres, nearest, readings
 from .pieces import match_pieces
 
 AWAY = 0.5
@@ -48,6 +50,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         for graph, still in zip((first, last), ground, strict=True)
     ]
     match_fellows(first, last, ground, found, *free)
+    sure = set(found.matches)
     while free[0] and free[1]:
         grown = []
         for root in _roots(first, last, *free, found, chains):
@@ -65,6 +68,7 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
             break
         _, trial, free = max(grown, key=lambda item: item[0])
         found.matches |= trial.matches
+    exchange(first, last, found, known, chains, free[1], sure)
     match_pieces(first, last, ground, found, *free)
     match_bent(first, last, ground, found, *free)
     return found
@@ -128,16 +132,6 @@ def _unlikely(motion: np.ndarray, leads: list[np.ndarray], one: Region, diagonal
 def _moved(motion: np.ndarray, one: Region) -> float:
     """Pixels that a motion moves a region's centre."""
     return float(np.linalg.norm(mapped(motion, one.centre[None])[0] - one.centre))
-
-
-class Known(dict[tuple, "Match | None"]):
-    """Readings of pairs of regions beside matched neighbours: figures grown from different roots share most of them."""
-
-    def beside(self, first: Graph, last: Graph, held: list[Match], touching: bool, a: int, b: int) -> Match | None:
-        key = a, b, touching, *((other.last, other.motion.tobytes()) for other in held)
-        if key not in self:
-            self[key] = beside(first, last, held, touching, a, b)
-        return self[key]
 
 
 def _grow(

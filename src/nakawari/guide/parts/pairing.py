@@ -242,16 +242,6 @@ def by_centres(one: Region, two: Region, turns: Iterable[float] = TURNS) -> list
     return [rotation(turn, two.centre) @ move for turn in turns]
 
 
-def leading(first: Graph, found: Matching, members: set[int], a: int) -> tuple[list[Match], bool]:
-    """The matched neighbours of region a, and True; otherwise the nearest matched region, and False."""
-    held = [found.matches[n] for n in first.neighbours(a) if n in members]
-    if held:
-        return held, True
-    centre = first.regions[a].centre
-    away = {n: float(np.linalg.norm(first.regions[n].centre - centre)) for n in sorted(members)}
-    return [found.matches[min(away, key=away.__getitem__)]], False
-
-
 def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int, b: int) -> Match | None:
     """The match of region a to region b, given matched regions that lead it (`leading`); None if they are too far
     apart."""
@@ -273,11 +263,7 @@ def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int,
     else:
         options = _options(one, two, _distinct(starts, one))
     for new in options:
-        new.cost = _cost(first, held, new, one, two, last) if touching else 1.2 - new.quality
-        astray = float(np.linalg.norm(mapped(new.motion, one.centre[None])[0] - middle)) / (one.outline.size + 4)
-        new.cost += (ASTRAY if touching else ASTRAY_ALONE) * astray
-        turn = abs(angle(new.motion @ np.linalg.inv(lead)))
-        new.cost += math.inf if turn > MOST_TURN else 0.0 if touching else 0.15 * turn
+        new.cost = cost_beside(first, last, held, touching, new)
     best = min(options, key=lambda match: match.cost)
     if not math.isfinite(best.cost):
         return None
@@ -293,6 +279,19 @@ def beside(first: Graph, last: Graph, held: list[Match], touching: bool, a: int,
             best.cost -= stretched.quality - best.quality
             best.motion, best.quality = stretched.motion, stretched.quality
     return best
+
+
+def cost_beside(first: Graph, last: Graph, held: list[Match], touching: bool, new: Match) -> float:
+    """What a match costs, given matched regions that lead it (`leading`)."""
+    one, lead = first.regions[new.first], held[0].motion
+    ahead, middle = (mapped(motion, one.centre[None])[0] for motion in (new.motion, lead))
+    astray = float(np.linalg.norm(ahead - middle)) / (one.outline.size + 4)
+    turn = abs(angle(new.motion @ np.linalg.inv(lead)))
+    if turn > MOST_TURN:
+        return math.inf
+    if touching:
+        return _cost(first, held, new, one, last.regions[new.last], last) + ASTRAY * astray
+    return 1.2 - new.quality + ASTRAY_ALONE * astray + 0.15 * turn
 
 
 def _cost(first: Graph, held: list[Match], new: Match, one: Region, two: Region, last: Graph) -> float:

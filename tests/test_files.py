@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nakawari.files import atomic_path, mapped_array, only_one
+from nakawari.files import atomic_path, mapped_array, only_one, write_text
 
 
 @pytest.fixture
@@ -49,3 +49,21 @@ def test_a_mapped_file_has_its_room_on_the_disk(tmp_path: Path):
     array = mapped_array(tmp_path / "a.npy", np.uint8, (1000, 1000))
     assert array.shape == (1000, 1000)
     assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 1_000_000
+
+
+def test_a_link_stays_a_link(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    for name in ("there.txt", "new.txt"):
+        (tmp_path / name).symlink_to(Path("disk") / name)
+    (tmp_path / "disk" / "there.txt").write_text("old")
+    for name in ("there.txt", "new.txt"):
+        write_text(tmp_path / name, name)
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "disk" / name).read_text() == name
+    (tmp_path / "disk" / "folder").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "disk" / "folder")
+    with atomic_path(tmp_path / "folder") as folder:
+        folder.mkdir()
+        (folder / "a").touch()
+    assert (tmp_path / "folder").is_symlink() and (tmp_path / "disk" / "folder" / "a").is_file()
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["folder", "new.txt", "there.txt"]

@@ -29,9 +29,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary sibling of `path` (same suffix) that replaces `path` if the block succeeds.
 
     Works for a file or a folder; an existing folder is replaced. On any error the temporary is removed
-    and `path` is unchanged.
+    and `path` is unchanged. Of a symbolic link the target is replaced.
     """
-    path = Path(path)
+    path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

@@ -43,3 +43,12 @@ def test_command(cli: Callable[..., Result], tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(NakawariError, match="holds no clip"):
         show(tmp_path / "empty")
+
+
+def test_the_sheet_does_not_replace_a_frame(cli: Callable[..., Result], tmp_path: Path):
+    write_images(tmp_path / "clip", scene(1, 3))
+    first = min((tmp_path / "clip").iterdir())
+    before = first.read_bytes()
+    result = cli("data", "show", tmp_path / "clip", "-o", first)
+    assert (result.exit_code, f"{first} is a file of" in result.stderr) == (2, True)
+    assert first.read_bytes() == before

@@ -123,9 +123,14 @@ def show(
     columns: Annotated[int, typer.Option(min=2, max=32, help="Frames of a clip, evenly chosen.")] = 6,
 ) -> None:
     """Write a contact sheet of a folder."""
+    from ..data.inventory import take_inventory
     from ..data.show import show as draw
+    from ..errors import UsageError
     from ..media import write_image
 
+    shown = (file.resolve() for item in take_inventory(folder).items for file in item.files)
+    if output.exists() and output.resolve() in shown:
+        raise UsageError(f"{output} is a file of {folder}, which would be replaced by the sheet; give another output.")
     found = draw(folder, rows=rows, columns=columns)
     write_image(output, found.sheet)
     typer.echo(f"{found.shown} of {found.total} on {output}")

@@ -65,7 +65,7 @@ def test_each_link_becomes_the_one_as_far_from_the_head() -> None:
     first, last = graphs(snake(0), snake(1))
     order = order_of(first, last, still(first, last))
     ours, theirs = from_head(first), from_head(last)
-    assert {a: {b} for a, b in zip(ours, theirs, strict=True)} == order.may
+    assert {a: {b} for a, b in zip(ours, theirs, strict=True)} == order.rows
     assert not order.allows(ours[2], theirs[4]) and order.allows(ours[2], theirs[2])
     assert not order.allows(BACKGROUND, theirs[0])
 
@@ -74,7 +74,7 @@ def test_a_row_with_equal_ends_may_go_either_way() -> None:
     first, last = graphs(snake(0, head=False), snake(0.2, head=False))
     order = order_of(first, last, still(first, last))
     ours, theirs = from_head(first), from_head(last)
-    assert order.may[ours[0]] == {theirs[0], theirs[-1]}
+    assert order.rows[ours[0]] == {theirs[0], theirs[-1]}
 
 
 def test_rows_that_differ_in_length_are_short_or_touch_themselves_tell_nothing() -> None:
@@ -86,4 +86,4 @@ def test_rows_that_differ_in_length_are_short_or_touch_themselves_tell_nothing()
     ):
         first, last = graphs(*keys)
         order = order_of(first, last, still(first, last))
-        assert not order.may and order.allows(1, 1)
+        assert not order.rows and order.allows(1, 1)

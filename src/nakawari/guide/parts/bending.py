@@ -86,7 +86,7 @@ def match_bent(
 ) -> None:
     """Match what is left of one colour, one region to one or to its pieces, if the outlines agree when one is bent to
     the other; and bend what nothing covers and no motion explains well."""
-    for a, known in list(found.matches.items()):
+    for a, known in [(a, known) for a, known in found.matches.items() if not known.held]:
         sides = _sides(first, last, ground, [a], [known.last])
         if sides is None or not (_open(sides[0]) and _open(sides[1])):
             continue

@@ -20,14 +20,12 @@ from .pairing import ALIKE
 from .regions import Cel
 from .shapes import FAR, TORN, UNKNOWN, Shape, blended, relined, seen_through, shape_of
 from .softness import REACH, softened
+from .standing import Pair, ground_of, standing_shape
 
 LEAST = 0.01
 """Least share of a key in a part's shape: at the other key's time it still shows what that key hides."""
 STILL = 0.1
 """Maximum motion in pixels of a part that counts as static."""
-
-Pair = tuple[np.ndarray, np.ndarray]
-"""An array of the first key and one of the last."""
 
 
 @dataclass
@@ -95,8 +93,12 @@ class Stage:
         first_still, last_still = (whole(self.still[owner], self.fine) for owner in layers.owners)
         self.quiet = first_still & last_still & (keys[0] == keys[1]).all(2)
         self.shapes = [[self._shape(side, k) for k in range(len(parts))] for side in (0, 1)]
+        for k in np.flatnonzero(self.still[1:]) + 1:
+            above = self._above(0, k), self._above(1, k)
+            shape = standing_shape(k, layers.owners, self.line, above, self.codes, self.fine)
+            self.shapes[0][k] = self.shapes[1][k] = shape
         self.paint_of = [[self._paint(side, k) for k in range(len(parts))] for side in (0, 1)]
-        self._ground()
+        self.base = ground_of(self.codes, self.line, layers.owners)
 
     def _shape(self, side: int, k: int) -> Shape | None:
         if k == 0:
@@ -129,23 +131,6 @@ class Stage:
             found[0, k] = one
             found[1, k] = two if one is None or two is None else renamed(two, one, self.paints)
         return found
-
-    def _ground(self) -> None:
-        first, last = self.layers.owners
-        base = self.codes[0].copy()
-        behind = first != 0
-        shown = behind & (last == 0)
-        base[shown] = self.codes[1][shown]
-        still = ~behind & (last == 0) & self.lines[self.codes[0]] & self.lines[self.codes[1]]
-        unknown = behind & (last != 0) | (self.lines[base] & ~still)
-        if unknown.any() and not unknown.all():
-            _, index = cv2.distanceTransformWithLabels(
-                unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-            )
-            table = np.zeros(int(index.max()) + 1, np.int16)
-            table[index[~unknown]] = base[~unknown]
-            base = np.where(unknown, table[index], base)
-        self.base = base
 
     def board_at(self, time: float, only: int | None = None) -> Board:
         """The composition at a time, from both keys, or from `only` one."""

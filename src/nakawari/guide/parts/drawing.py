@@ -15,6 +15,7 @@ from .filters import MEAN, calmed
 from .finer import fineness_for, finer, is_aliased, is_magnified
 from .flat import is_clean, is_flat, shaded
 from .graph import Graph, Region, graph_of
+from .held import held_of
 from .layers import Layers, layers_of
 from .match import match
 from .motion import parts_of
@@ -191,8 +192,9 @@ Ground = tuple[set[int], set[int]]
 
 def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground) -> Stage:
     """Match two keys, and find how their parts move and lie."""
-    first, last = (_weighed(graph, still) for graph, still in zip((first, last), ground, strict=True))
-    parts = parts_of(first, last, ground, match(first, last, ground))
+    held = held_of(first, last, ground)
+    first, last = (_weighed(graph, still) for graph, still in zip((first, last), held.behind(ground), strict=True))
+    parts = parts_of(first, last, ground, match(first, last, ground, held), held)
     refine(first, last, parts)
     turn_wheels((start, end), first, last, parts)
     keys = premultiplied(start), premultiplied(end)
@@ -207,7 +209,8 @@ def grounds_of(first: Graph, last: Graph) -> Iterator[Ground]:
     found: list[Ground] = []
     staying = _staying(first, last), _staying(last, first)
     widest = _widest(first, staying[0]), _widest(last, staying[1])
-    moves = any(_moves(first.regions[k], last, staying[1]) for k in sorted(staying[0] - widest[0]))
+    held = held_of(first, last, widest).pairs
+    moves = any(_moves(first.regions[k], last, staying[1]) for k in sorted(staying[0] - widest[0] - held.keys()))
     for labels in (widest, staying) if moves else (staying, widest):
         for ground in (_with_holes(first, last, labels), labels):
             if ground not in found:

@@ -35,7 +35,7 @@ def exchange(
 ) -> None:
     """Exchange the matches of two regions that look alike, or match one to an open region, where that lowers their
     costs by much, the best first. What is in rows or `sure` (labels in the first key) stays."""
-    free = [a for a in found.matches if not (a in sure or a in chains.may or first.regions[a].size < SMALL)]
+    free = [a for a in found.matches if not (a in sure or a in chains.rows or first.regions[a].size < SMALL)]
     enough = len(known) + READ
     for _ in range(MOST):
         may = {found.matches[a].last: a for a in free}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .graph import Graph
+from .held import NOTHING, Held, settled
 from .pairing import Match, Matching, beside
 
 
@@ -21,8 +22,14 @@ def leading(first: Graph, found: Matching, members: set[int], a: int) -> tuple[l
 class Known(dict[tuple, "Match | None"]):
     """Readings of pairs of regions beside matched neighbours: figures grown from different roots share most of them."""
 
+    def __init__(self, held: Held = NOTHING) -> None:
+        super().__init__()
+        self.held = held
+
     def beside(self, first: Graph, last: Graph, held: list[Match], touching: bool, a: int, b: int) -> Match | None:
         key = a, b, touching, *((other.last, other.motion.tobytes()) for other in held)
         if key not in self:
-            self[key] = beside(first, last, held, touching, a, b)
+            new = beside(first, last, held, touching, a, b)
+            options = settled([] if new is None else [new], first, last, self.held, a, b)
+            self[key] = options[0] if options else None
         return self[key]

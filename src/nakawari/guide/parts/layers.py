@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .contours import Outline, mapped, turned
+from .covering import ENCLOSED, covering, lift_figures
 from .graph import Graph, line_width
 from .motion import Part
 from .regions import Cel
@@ -28,8 +29,6 @@ SAMPLED = 1.0
 """Maximum distance in pixels along an outline to its nearest point."""
 CLEAR = 0.75
 """Distance in pixels from every line of the other key at which a line has no counterpart there."""
-ENCLOSED = 1000.0
-"""Evidence that a region enclosed by another lies above it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class Layers:
 
 def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
     over = _evidence(first, last, parts)
+    lift_figures(over, first, last, parts)
     rank = _ranked(over, first, last, parts)
     owners = (_owners(first, last, parts, "first", rank), _owners(last, first, parts, "last", rank))
     still = _apart(first, parts[0].first) & _apart(last, parts[0].last)
@@ -59,23 +59,10 @@ def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
 
 def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
     """(parts, parts): evidence that the row's part lies above the column's."""
-    over = np.zeros((len(parts), len(parts)))
+    over = covering(first, last, parts)
     for own, other, side, there in ((first, last, "first", "last"), (last, first, "last", "first")):
         here_of = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
-        there_of = np.full(len(other.cel.paints) + 1, -1)
-        for k, part in enumerate(parts):
-            for label in getattr(part, there):
-                there_of[label] = k
         motions = [part.motion_from(side) for part in parts]
-        # A part visible here and covered there lies below the part visible there.
-        for region in own.regions:
-            k = here_of.get(region.label, 0)
-            if k == 0:
-                continue
-            landed = there_of[other.labels_at(mapped(motions[k], region.inside))]
-            for j in np.unique(landed):
-                if j > 0 and j != k:
-                    over[j, k] += (landed == j).mean() * min(region.size, 200)
         # A border belongs to the part whose motion fits it.
         facing = {region.label: own.faced(region.outline) for region in own.regions}
         for a, b in own.contacts:

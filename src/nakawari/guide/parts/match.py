@@ -13,6 +13,7 @@ from .contours import mapped
 from .exchange import exchange
 from .fellows import match_fellows
 from .graph import Graph, Region
+from .held import NOTHING, Held, Labels, leave_hidden, match_held, settled
 from .known import Known, leading
 from .order import Order, order_of
 from .pairing import ENOUGH, MOST_TURN, Match, Matching, angle, by_centres, nearest, readings
@@ -38,19 +39,21 @@ SURE = 0.6
 """Matches below this cost are accepted before more expensive ones are re-evaluated."""
 
 
-def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Matching:
+def match(first: Graph, last: Graph, ground: Labels, held: Held = NOTHING) -> Matching:
     """Match the regions of two keys, without background.
 
-    Figure by figure: several likely matches of large regions are each assumed in turn and grown; the one whose
-    figure explains most is kept.
+    What is held and carries nothing first, then figure by figure: several likely matches of large regions are each
+    assumed in turn and grown; the one whose figure explains most is kept.
     """
-    found, known, chains = Matching(), Known(), order_of(first, last, ground)
-    free = [
-        {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
-        for graph, still in zip((first, last), ground, strict=True)
-    ]
-    match_fellows(first, last, ground, found, *free)
-    sure = set(found.matches)
+    found, known = Matching(), Known(held)
+    free, behind = _free(first, last, ground), held.behind(ground)
+    match_held(first, last, held.scenery, found, *free)
+    for side, labels in zip(free, behind, strict=True):
+        side -= labels
+    leave_hidden(first, last, ground, held, found)
+    chains = order_of(first, last, behind, held)
+    match_fellows(first, last, behind, found, *free)
+    sure = set(found.matches) | held.pairs.keys()
     while free[0] and free[1]:
         grown = []
         for root in _roots(first, last, *free, found, chains):
@@ -69,13 +72,28 @@ def match(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Match
         _, trial, free = max(grown, key=lambda item: item[0])
         found.matches |= trial.matches
     exchange(first, last, found, known, chains, free[1], sure)
-    match_pieces(first, last, ground, found, *free)
-    match_bent(first, last, ground, found, *free)
+    match_held(first, last, held.pairs, found, *free)
+    match_pieces(first, last, behind, found, *free)
+    match_bent(first, last, behind, found, *free)
     return found
 
 
+def _free(first: Graph, last: Graph, behind: Labels) -> Labels:
+    """The regions of each key that may be matched, without what lies behind."""
+    one, two = (
+        {r.label for r in graph.regions if r.label not in still and len(r.outline.points) >= 4}
+        for graph, still in zip((first, last), behind, strict=True)
+    )
+    return one, two
+
+
 def _roots(
-    first: Graph, last: Graph, open_first: set[int], open_last: set[int], known: Matching, chains: Order
+    first: Graph,
+    last: Graph,
+    open_first: set[int],
+    open_last: set[int],
+    known: Matching,
+    chains: Order,
 ) -> list[Match]:
     """Likely matches of large regions as seeds of a figure beside what is `known`, best first."""
     order = sorted(open_first, key=lambda k: -first.regions[k].size)
@@ -90,9 +108,10 @@ def _roots(
         others = [last.regions[b] for b in sorted(open_last) if chains.allows(a, b)]
         for b in dict.fromkeys(b for spot in at for b in nearest(one, others, spot)):
             two = last.regions[b]
-            if not 0.25 < two.size / one.size < 4 or _is_sliver(first, last, known, one, two):
+            stays = b in chains.held.pairs.get(a, ())
+            if (not stays and not 0.25 < two.size / one.size < 4) or _is_sliver(first, last, known, one, two):
                 continue
-            for new in readings(one, two, by_centres(one, two)):
+            for new in settled(readings(one, two, by_centres(one, two)), first, last, chains.held, a, b):
                 new.cost = 1 - new.quality + _unlikely(new.motion, leads, one, diagonal)
                 if new.quality >= ENOUGH and abs(angle(new.motion)) < MOST_TURN:
                     found.append(new)
@@ -155,7 +174,7 @@ def _grow(
                 held, touching = leading(first, found, members, a)
                 at = mapped(held[0].motion, first.regions[a].centre[None])[0]
                 # What is in a row waits for the one before: it would be turned as a region farther away.
-                may = [two for two in left if chains.allows(a, two.label)] if touching or a not in chains.may else []
+                may = [two for two in left if chains.allows(a, two.label)] if touching or a not in chains.rows else []
                 options = {
                     b: known.beside(first, last, held, touching, a, b) for b in nearest(first.regions[a], may, at)
                 }
@@ -170,7 +189,7 @@ def _grow(
         new.sort(key=lambda item: item.cost)
         sure = [item for item in new[: (len(new) + 1) // 2] if item.cost < SURE]
         # The order of a row is sure: it leads what else is beside it.
-        in_rows = [item for item in sure if item.first in chains.may]
+        in_rows = [item for item in sure if item.first in chains.rows]
         for item in in_rows or sure or new[:1]:
             found.take(item, open_first, open_last)
             members.add(item.first)

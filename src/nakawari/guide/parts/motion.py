@@ -11,6 +11,7 @@ import numpy as np
 from .bend import Bend
 from .contours import joint_gap, mapped, rotation
 from .graph import Graph, Region
+from .held import Held
 from .pairing import Matching, alike
 
 JOINT = 4.0
@@ -55,6 +56,10 @@ class Part:
     """Pixels, the size of the part."""
     bend: Bend | None = None
     """What its motion leaves, of a part that changes its shape."""
+    held: bool = False
+    """Whether it stays where it is, whatever covers it."""
+    scenery: bool = False
+    """Whether it is held and carries nothing that moves."""
     wheel: bool = False
     """Whether it is a wheel, drawn with all that is in it."""
 
@@ -63,7 +68,7 @@ class Part:
         return self.motion if side == "first" else np.linalg.inv(self.motion)
 
 
-def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching) -> list[Part]:
+def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching, held: Held) -> list[Part]:
     """All regions of both keys as parts: background, matched regions, and regions assigned to them."""
     parts = [Part(set(ground[0]), set(ground[1]), np.eye(3), np.zeros(2), 1.0, ground=True)]
     for match in found.matches.values():
@@ -71,7 +76,8 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
         parts.append(
             Part(
                 {match.first, *match.others[0]}, {match.last, *match.others[1]}, match.motion, region.centre,
-                match.quality, reach=region.outline.size, bend=match.bend,
+                match.quality, reach=region.outline.size, bend=match.bend, held=match.held,
+                scenery=match.first in held.scenery,
             )
         )  # fmt: skip
     _join(first, last, parts, "first", found)
@@ -132,11 +138,13 @@ def _holder(own: Graph, other: Graph, parts: list[Part], side: str, region: Regi
 def _hidden(own: Graph, other: Graph, parts: list[Part], side: str, region: Region, hints: list[Region]) -> np.ndarray:
     """The motion (3, 3) of a region that the other key does not show, from the first key to the last.
 
-    There it lies behind something: it goes with a part that it hangs on, turned about their joint as little as hides
-    it. A joint is short beside the region; what runs along it is none. What is seen of its colour there (`hints`), and
-    of no part, may be its own.
+    There it lies behind something: it stays with scenery, or goes with a part that it hangs on, turned about their
+    joint as little as hides it. A joint is short beside the region; what runs along it is none. What is seen of its
+    colour there (`hints`), and of no part, may be its own.
     """
+    there = "last" if side == "first" else "first"
     open_ground = [r.label for r in other.regions if r.rim > 0 or r.paint[3] < 4]
+    open_ground += [label for part in parts if part.scenery for label in getattr(part, there)]
     points = np.concatenate([region.inside, region.outline.points + region.outline.normals])
     seen = [hint.inside for hint in hints if alike(hint, region)]
     leaders = [part for part in parts[1:] if getattr(part, side)]
@@ -149,7 +157,8 @@ def _hidden(own: Graph, other: Graph, parts: list[Part], side: str, region: Regi
         motion = part.motion_from(side)
         pivot = joint.mean(0)
         along = float(np.sqrt(((joint - pivot) ** 2).sum(1).mean())) / (region.outline.size + 1)
-        for turn in HIDING:
+        turns, along = ((0.0,), 0.0) if part.scenery else (HIDING, along)
+        for turn in turns:
             one = motion @ rotation(turn, pivot)
             cost = float(np.isin(other.labels_at(mapped(one, points)), open_ground).mean())
             cost += SHY * abs(float(turn)) + ALONG * along
@@ -234,7 +243,7 @@ def _links(first: Graph, last: Graph, parts: list[Part]) -> dict[int, dict[int, 
     """Part -> parts in contact with it in a key -> separation of their joint in pixels."""
     out: dict[int, dict[int, float]] = {}
     for graph, side in ((first, "first"), (last, "last")):
-        owner = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
+        owner = {label: k for k, part in enumerate(parts) if not part.scenery for label in getattr(part, side)}
         for (a, b), points in graph.contacts.items():
             i, j = owner.get(a, 0), owner.get(b, 0)
             if i == j or 0 in (i, j):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .graph import Graph, Region
+from .held import NOTHING, Held
 from .pairing import alike
 
 SHORTEST = 5
@@ -24,21 +25,27 @@ class Order:
     """Which regions may be one part, where these are in rows.
 
     Args:
-        may: label in the first key -> labels in the last, of those in rows.
+        rows: label in the first key -> labels in the last, of those in rows.
+        held: what is held may only be what is at its place.
     """
 
-    may: dict[int, set[int]]
+    rows: dict[int, set[int]]
+    held: Held = NOTHING
 
     @cached_property
-    def _rows(self) -> set[int]:
-        """All labels of the last key in rows."""
-        return set().union(*self.may.values())
+    def _may(self) -> dict[int, set[int]]:
+        return {**self.rows, **self.held.pairs}
+
+    @cached_property
+    def _taken(self) -> set[int]:
+        """All labels of the last key in rows or held."""
+        return set().union(*self._may.values())
 
     def allows(self, a: int, b: int) -> bool:
-        return b in self.may[a] if a in self.may else b not in self._rows
+        return b in self._may[a] if a in self._may else b not in self._taken
 
 
-def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Order:
+def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], held: Held = NOTHING) -> Order:
     """The order that holds in both keys: of every colour of which each key has one row, equally long.
 
     A row's ends are told by what else is in contact with them and by its parts' sizes; where these do not decide, it
@@ -57,7 +64,7 @@ def order_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]]) -> Or
             if cost <= least + CLEAR:
                 for a, b in zip(row, way, strict=True):
                     may.setdefault(a, set()).add(b)
-    return Order(may)
+    return Order(may, held)
 
 
 def _colours(ours: list[Region], theirs: list[Region]) -> Iterator[tuple[list[Region], list[Region]]]:

@@ -67,6 +67,8 @@ class Match:
     """Labels of further pieces of the part in the two keys."""
     bend: Bend | None = None
     """What the motion leaves, of a region that changes its shape."""
+    held: bool = False
+    """Whether it stays where it is, and what may differ is covered."""
 
 
 @dataclass

@@ -39,7 +39,7 @@ def refine(first: Graph, last: Graph, parts: Sequence[Part]) -> None:
     """Refit the motions of matched parts, figure by figure."""
     outlines: dict[int, tuple[Outline, Outline]] = {}
     for k, part in enumerate(parts):
-        if part.ground or part.quality == 0 or part.bend is not None or not part.first or not part.last:
+        if part.ground or part.held or part.quality == 0 or part.bend is not None or not part.first or not part.last:
             continue
         one, two = _outline(first, part.first), _outline(last, part.last)
         if len(one.points) >= FEW and len(two.points) >= FEW:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,8 @@ from .shapes import Shape, shape_of
 STAYS, GONE = 0.2, 0.2
 """Least share of a piece of line that both keys show for it to be the background's, and the most, of that, of what one
 key shows and the other shows to be gone."""
+DEEP = 0.5
+"""Pixels beyond a line's width from where on a hidden line is area."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 """An array of the first key and one of the last."""
@@ -29,8 +33,20 @@ def standing_shape(k: int, owners: Pair, lines: Pair, above: Pair, codes: Pair, 
     area = [own & ~drawn for own, drawn in zip(mine, lines, strict=True)]
     for side in (0, 1):  # line where the other key shows something else was that of what covered the part
         line[side] &= above[1 - side] | mine[1 - side] & ~area[1 - side]
-    both = line[0] | line[1]
-    return shape_of((area[0] | area[1]) & ~both, both, above[0] & above[1], np.where(line[0], *codes), fine)
+    both, hidden = line[0] | line[1], above[0] & above[1]
+    shape = shape_of((area[0] | area[1]) & ~both, both, hidden, np.where(line[0], *codes), fine)
+    return None if shape is None else _filled(shape, hidden)
+
+
+def _filled(shape: Shape, hidden: np.ndarray) -> Shape:
+    """A shape that is area, not line, where neither key shows it, farther than a line's width from its border."""
+    left, top, right, bottom = shape.box
+    height, width = hidden.shape
+    x, y = np.arange(left, right).clip(0, width - 1), np.arange(top, bottom).clip(0, height - 1)
+    deep = hidden[np.ix_(y, x)] & (shape.field[..., 0] >= 0) & (shape.field[..., 1] < -shape.line - DEEP)
+    field = shape.field.copy()
+    field[..., 0] = np.where(deep, -DEEP, field[..., 0])
+    return replace(shape, field=field)
 
 
 def ground_of(codes: Pair, lines: Pair, owners: Pair) -> np.ndarray:

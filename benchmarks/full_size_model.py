@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nakawari.families.conversion import check_output, no_progress_bar
+from nakawari.families.conversion import no_progress_bar
 from nakawari.families.framer.convert import FRAMES, TRAINED_SIZE
-from nakawari.files import atomic_path
+from nakawari.files import atomic_path, check_new
 
 Parts = dict[str, Callable[[], nn.Module]]
 
@@ -90,7 +90,7 @@ def fill(module: nn.Module, dtype: torch.dtype, seed: int) -> nn.Module:
 def make(folder: Path, family: str, dtype: torch.dtype) -> None:
     """Write the folder atomically; one network in memory at a time."""
     cls, parts = {"tooncrafter": tooncrafter, "framer": framer}[family]()
-    check_output(folder)
+    check_new(folder)
     with atomic_path(folder) as temporary, no_progress_bar():
         temporary.mkdir()
         empty = {}

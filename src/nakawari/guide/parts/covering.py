@@ -38,10 +38,9 @@ def covering(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
     return over
 
 
-def lift_figures(over: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> None:
+def lift_figures(over: np.ndarray, certain: np.ndarray, first: Graph, last: Graph, parts: list[Part]) -> None:
     """Put every figure as a whole before each piece of scenery that it covers in a key, or that neither key shows it,
-    or another figure, to be behind."""
-    certain = covering(first, last, parts)
+    or another figure, to be behind; `certain` as from `covering`, `over` all evidence."""
     figures = _figures(first, last, parts)
     for k in [k for k, part in enumerate(parts) if part.scenery]:
         shown = [certain[members, k].sum() - certain[k, members].sum() for members in figures]

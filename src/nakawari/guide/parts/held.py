@@ -100,9 +100,14 @@ def match_held(
                 found.take(_match(first, last, a, b), open_first, open_last)
 
 
+def _mates(pairs: set[tuple[int, int]], a: int, b: int) -> Labels:
+    """The labels held with b, and those held with a."""
+    return {one for one, two in pairs if two == b}, {two for one, two in pairs if one == a}
+
+
 def _is_covered(first: Graph, last: Graph, pairs: set[tuple[int, int]], a: int, b: int) -> bool:
     """Whether a key hides some of a held region."""
-    ours, theirs = {one for one, two in pairs if two == b}, {two for one, two in pairs if one == a}
+    ours, theirs = _mates(pairs, a, b)
     shown = _bare(first.regions[a], last, theirs), _bare(last.regions[b], first, ours)
     return min(shown) < 1 - BARE
 
@@ -110,7 +115,7 @@ def _is_covered(first: Graph, last: Graph, pairs: set[tuple[int, int]], a: int, 
 def _against(first: Graph, last: Graph, behind: Labels, pairs: set[tuple[int, int]], a: int, b: int) -> float:
     """How much a key shows of what lies behind figures, or no border, where the other one has the region or its border;
     1 is as much as may be."""
-    ours, theirs = {one for one, two in pairs if two == b}, {two for one, two in pairs if one == a}
+    ours, theirs = _mates(pairs, a, b)
     one, two = first.regions[a], last.regions[b]
     return max(
         _bare(one, last, behind[1] - theirs) / BARE,
@@ -122,9 +127,9 @@ def _against(first: Graph, last: Graph, behind: Labels, pairs: set[tuple[int, in
 
 def _gone(region: Region, own: Graph, other: Graph, here: set[int], there: set[int], same: set[int]) -> float:
     """The share of a region's border with what lies behind it that the other key shows not to be there."""
-    outline, label = region.outline, region.label
+    outline = region.outline
     # Smoothed corners of small regions lie inside them, on no border.
-    sure = np.isin(own.faced(outline), list(here)) & _in_place_of(outline, own, label)
+    sure = np.isin(own.faced(outline), list(here)) & _in_place_of(outline, own, region.label)
     ways = SIDES * outline.normals[sure]
     beside = [other.labels_at(outline.points[sure] + way) for way in (-ways, ways)]
     within, beyond = (np.isin(label, list(same)) for label in beside)

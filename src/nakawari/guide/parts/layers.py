@@ -45,8 +45,9 @@ class Layers:
 
 
 def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
-    over = _evidence(first, last, parts)
-    lift_figures(over, first, last, parts)
+    certain = covering(first, last, parts)
+    over = certain + _evidence(first, last, parts)
+    lift_figures(over, certain, first, last, parts)
     rank = _ranked(over, first, last, parts)
     owners = (_owners(first, last, parts, "first", rank), _owners(last, first, parts, "last", rank))
     still = _apart(first, parts[0].first) & _apart(last, parts[0].last)
@@ -58,8 +59,8 @@ def layers_of(first: Graph, last: Graph, parts: list[Part]) -> Layers:
 
 
 def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
-    """(parts, parts): evidence that the row's part lies above the column's."""
-    over = covering(first, last, parts)
+    """(parts, parts): evidence of borders that the row's part lies above the column's."""
+    over = np.zeros((len(parts), len(parts)))
     for own, other, side, there in ((first, last, "first", "last"), (last, first, "last", "first")):
         here_of = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
         motions = [part.motion_from(side) for part in parts]

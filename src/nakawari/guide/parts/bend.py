@@ -45,12 +45,27 @@ class Bend:
         x = (left + (np.arange(columns) + 0.5) * step) / fine
         y = (top + (np.arange(rows) + 0.5) * step) / fine
         nodes = np.stack(np.meshgrid(x, y), 2).reshape(-1, 2)
-        weight = 1 / (((nodes[:, None] - places) ** 2).sum(2) + NEAR**2) ** 2
-        bent = (weight @ moves / weight.sum(1, keepdims=True)).reshape(rows, columns, 2).astype(np.float32)
+        bent = _spread(places, moves, nodes).reshape(rows, columns, 2).astype(np.float32)
         wide = cv2.resize(bent, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)
         return wide[: bottom - top, : right - left]
+
+    def carried(self, motion: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) of the first key in the last, moved by a motion (3, 3) and bent."""
+        moved = mapped(motion, points)
+        return moved + _spread(mapped(motion, self.points), self.moves, moved)
+
+    def carried_back(self, motion: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) of the last key in the first."""
+        places = mapped(motion, self.points) + self.moves
+        return mapped(np.linalg.inv(motion), points - _spread(places, self.moves, points))
 
     @property
     def reach(self) -> float:
         """Pixels of the farthest move."""
         return float(np.abs(self.moves).max(initial=0.0))
+
+
+def _spread(places: np.ndarray, moves: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(M, 2): moves (N, 2) at places (N, 2), spread to points (M, 2) around them."""
+    weight = 1 / (((points[:, None] - places) ** 2).sum(2) + NEAR**2) ** 2
+    return weight @ moves / weight.sum(1, keepdims=True)

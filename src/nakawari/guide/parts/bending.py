@@ -59,7 +59,7 @@ def bend_of(one: Outline, two: Outline, motion: np.ndarray) -> tuple[Bend, float
         kernel = np.exp(-0.5 * ((start[:, None] - start[own]) ** 2).sum(2) / spread**2) * weight
         gap = two.points[other] - moved[own]
         moved = moved + kernel @ gap / (kernel.sum(1, keepdims=True) + 1e-3)
-        ways = _turned_along(start, moved, first_ways)
+        ways = turned_along(start, moved, first_ways)
     quality = float(np.mean(agreement(Outline(moved, ways, one.weights), two, np.eye(3))))
     near = np.exp(-0.5 * ((start[:, None] - start) ** 2).sum(2) / EVEN**2)
     near *= np.maximum(first_ways @ first_ways.T, 0)  # the two lips of a closed mouth part
@@ -67,7 +67,7 @@ def bend_of(one: Outline, two: Outline, motion: np.ndarray) -> tuple[Bend, float
     return Bend(one.points, near @ (moved - start) / near.sum(1, keepdims=True)), quality
 
 
-def _turned_along(start: np.ndarray, moved: np.ndarray, ways: np.ndarray) -> np.ndarray:
+def turned_along(start: np.ndarray, moved: np.ndarray, ways: np.ndarray) -> np.ndarray:
     """Normals (N, 2), each turned as the stretch of outline around its point is."""
     was, now = (np.roll(path, -2, 0) - np.roll(path, 2, 0) for path in (start, moved))
     far = np.linalg.norm(was, axis=1) > 12

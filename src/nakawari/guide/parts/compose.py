@@ -157,9 +157,10 @@ class Stage:
         box: tuple[int, int, int, int],
     ) -> tuple[np.ndarray, np.ndarray | None, int | Mixed | None]:
         """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
-        bend, views = self.parts[k].bend, []
+        bend, redrawn, views = self.parts[k].bend, self.parts[k].redrawn, []
+        left = redrawn if bend is None else bend
         bends = (
-            None if bend is None else bend.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
+            None if left is None else left.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
         )
         for side in sides:
             shape, back = self.shapes[side][k], sources[side]
@@ -250,7 +251,7 @@ class Stage:
                 corners.append(quad @ forth[:2, :2].T + forth[:2, 2])
         if not corners:
             return None
-        bend = self.parts[k].bend
+        bend = self.parts[k].bend or self.parts[k].redrawn
         spread = np.concatenate(corners) * self.fine
         reach = 1 if bend is None else 1 + math.ceil(bend.reach * self.fine)
         left, top = np.floor(spread.min(0)).astype(int) - reach
@@ -288,7 +289,7 @@ class Stage:
 
     @cached_property
     def _details(self) -> list[Detail]:
-        bent = [k for k, part in enumerate(self.parts) if part.bend is not None]
+        bent = [k for k, part in enumerate(self.parts) if part.bend is not None or part.redrawn is not None]
         found = []
         for side, key in enumerate(self.large or self.keys):
             board = self.board_at(float(side))

@@ -21,6 +21,7 @@ from .match import match
 from .motion import parts_of
 from .noise import noise_of, repainted
 from .pairing import ALIKE, MOST_ALIKE, alike, in_place
+from .redrawn import is_redrawn, redraw
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
 from .softness import softness
@@ -111,7 +112,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
     least = NOISY_EXPLAINED if levels else EXPLAINED
-    stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND))
+    may = not levels and not any(cel.hard for cel in cels)
+    stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND), may)
     if stage is None:
         return None
     large = stage if small[0] is start else _enlarged(stage, start, end)
@@ -145,12 +147,15 @@ def _readable(cels: Sequence[Cel]) -> bool:
     return flat >= FLAT and max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
 
 
-def _stage(small: list[np.ndarray], cels: list[Cel], least: float) -> Stage | None:
-    """The reading of two keys that explains most of what moved; None if each explains less than `least`."""
+def _stage(small: list[np.ndarray], cels: list[Cel], least: float, may: bool) -> Stage | None:
+    """The reading of two keys that explains most of what moved; None if each explains less than `least`.
+
+    `may`: whether figures may be drawn anew in each key; noise and stairs of pixels look as if they were.
+    """
     first, last = (graph_of(cel) for cel in cels)
     best, most = None, least
     for ground in grounds_of(first, last):
-        stage = stage_of(*small, first, last, ground)
+        stage = stage_of(*small, first, last, ground, may=may)
         share = explained(stage)
         if share >= most:
             best, most = stage, share + BETTER
@@ -190,15 +195,27 @@ Ground = tuple[set[int], set[int]]
 """Labels, per key, of what stands still behind all."""
 
 
-def stage_of(start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground) -> Stage:
-    """Match two keys, and find how their parts move and lie."""
+def stage_of(
+    start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground, *, may: bool = True
+) -> Stage:
+    """Match two keys, and find how their parts move and lie; they may be drawn anew in each (`_stage`)."""
     held = held_of(first, last, ground)
     first, last = (_weighed(graph, still) for graph, still in zip((first, last), held.behind(ground), strict=True))
     parts = parts_of(first, last, ground, match(first, last, ground, held), held)
+    matched = [part.motion for part in parts]
     refine(first, last, parts)
+    anew = may and is_redrawn(first, last, parts)
+    if anew:
+        for part, motion in zip(parts, matched, strict=True):
+            part.motion = motion
+        refine(first, last, parts, redrawn=True)
     turn_wheels((start, end), first, last, parts)
     keys = premultiplied(start), premultiplied(end)
-    return Stage((first.cel, last.cel), parts, layers_of(first, last, parts), keys)
+    layers = layers_of(first, last, parts)
+    if anew:
+        redraw(first, last, parts, layers.rank)
+        layers = layers_of(first, last, parts)
+    return Stage((first.cel, last.cel), parts, layers, keys)
 
 
 def grounds_of(first: Graph, last: Graph) -> Iterator[Ground]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .contours import Outline, mapped, turned
+from .contours import Outline, turned
 from .covering import ENCLOSED, covering, lift_figures
 from .graph import Graph, line_width
 from .motion import Part
@@ -63,7 +63,6 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
     over = np.zeros((len(parts), len(parts)))
     for own, other, side, there in ((first, last, "first", "last"), (last, first, "last", "first")):
         here_of = {label: k for k, part in enumerate(parts) for label in getattr(part, side)}
-        motions = [part.motion_from(side) for part in parts]
         # A border belongs to the part whose motion fits it.
         facing = {region.label: own.faced(region.outline) for region in own.regions}
         for a, b in own.contacts:
@@ -79,7 +78,8 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
             off = []
             for label, faced, k in ((a, b, i), (b, a, j)):
                 shared = own.regions[label].outline.some(facing[label] == faced)
-                off.append(_astray(shared, motions[k], [other.regions[n].outline for n in getattr(parts[k], there)]))
+                outlines = [other.regions[n].outline for n in getattr(parts[k], there)]
+                off.append(_astray(shared, parts[k], side, outlines))
             if len(off[0]) and len(off[1]):
                 more = float(off[1].mean() - off[0].mean())
                 over[(i, j) if more > 0 else (j, i)] += BORNE * (len(off[0]) + len(off[1])) * max(abs(more) - EVEN, 0)
@@ -91,9 +91,9 @@ def _evidence(first: Graph, last: Graph, parts: list[Part]) -> np.ndarray:
     return over
 
 
-def _astray(shared: Outline, motion: np.ndarray, there: list[Outline]) -> np.ndarray:
+def _astray(shared: Outline, part: Part, side: str, there: list[Outline]) -> np.ndarray:
     """(N,) distance in pixels, at most `LOST`, from the moved points of an outline to the other key's outlines."""
-    moved, ways = mapped(motion, shared.points), turned(motion, shared.normals)
+    moved, ways = part.carried(side, shared.points), turned(part.motion_from(side), shared.normals)
     least = np.full(len(moved), LOST)
     for outline in there:
         if len(outline.points) and len(moved):
@@ -153,9 +153,8 @@ def _gathered(
         rows, columns = np.nonzero(mine)
         points = (np.stack([columns + x, rows + y], 1) + 0.5) / graph.cel.fine
         for k in np.unique(taken[spot][mine]):
-            motion = parts[k].motion_from(side)
             own = taken[spot][rows, columns] == k
-            follows = float((other.labels_at(mapped(motion, points[own])) >= other.cel.areas).mean())
+            follows = float((other.labels_at(parts[k].carried(side, points[own])) >= other.cel.areas).mean())
             if k and follows < FOLLOWS:
                 taken[spot][rows[own], columns[own]] = 0
     return taken
@@ -185,8 +184,7 @@ def _owners(graph: Graph, other: Graph, parts: list[Part], side: str, rank: np.n
         more, lines = _widened(other.cel, getattr(parts[k], there), beyond)
         if more is None:
             continue
-        motion = parts[k].motion_from(side)
-        lands = _landing(lines & other.cel.line[more], more, motion, spot, along.shape, cel.fine)
+        lands = _landing(lines & other.cel.line[more], more, parts[k], side, spot, along, cel.fine)
         borne[spot][along & lands] = k
     if beyond < size / 2:  # the other key's lines are areas
         return np.where(borne > 0, borne, out)
@@ -211,9 +209,8 @@ def _foreign(claimed: np.ndarray, other: Graph, parts: list[Part], side: str, ra
     for k in np.unique(owner):
         if not getattr(parts[k], there) or parts[k].bend is not None:
             continue
-        motion = parts[k].motion_from(side)
         mine = owner == k
-        landed = np.floor(mapped(motion, points[mine]) * other.cel.fine).astype(np.int64)
+        landed = np.floor(parts[k].carried(side, points[mine]) * other.cel.fine).astype(np.int64)
         height, width = claimed.shape
         inside = ((landed >= 0) & (landed < (width, height))).all(1)
         x, y = landed.clip(0, (width - 1, height - 1)).T
@@ -243,15 +240,41 @@ def _widened(cel: Cel, labels: set[int], size: int) -> tuple[tuple[slice, slice]
 def _landing(
     mask: np.ndarray,
     origin: tuple[slice, slice],
-    motion: np.ndarray,
+    part: Part,
+    side: str,
     spot: tuple[slice, slice],
-    shape: tuple[int, ...],
+    along: np.ndarray,
     fine: int,
 ) -> np.ndarray:
-    """Which subpixels of `spot` a motion (3, 3) takes to where `mask`, which begins at `origin`, is set, or near it."""
+    """Which subpixels `along` a part, of `spot`, it takes to where `mask`, which begins at `origin`, is set, or near
+    it."""
     slack = cv2.dilate(mask.astype(np.uint8), np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
+    if part.redrawn is not None:
+        return _landing_bent(slack, origin, part, side, spot, along, fine)
+    motion = part.motion_from(side)
     start = np.array([spot[1].start, spot[0].start]) + 0.5
     offset = motion[:2, :2] @ start + motion[:2, 2] * fine - 0.5 - (origin[1].start, origin[0].start)
     matrix = np.concatenate([motion[:2, :2], offset[:, None]], 1)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(slack, matrix, (shape[1], shape[0]), flags=flags).astype(bool)
+    return cv2.warpAffine(slack, matrix, along.shape[::-1], flags=flags).astype(bool)
+
+
+def _landing_bent(
+    slack: np.ndarray,
+    origin: tuple[slice, slice],
+    part: Part,
+    side: str,
+    spot: tuple[slice, slice],
+    along: np.ndarray,
+    fine: int,
+) -> np.ndarray:
+    """The same of a part that is drawn anew."""
+    out = np.zeros(along.shape, bool)
+    rows, columns = np.nonzero(along)
+    points = (np.stack([columns + spot[1].start, rows + spot[0].start], 1) + 0.5) / fine
+    landed = np.floor(part.carried(side, points) * fine).astype(np.int64) - (origin[1].start, origin[0].start)
+    height, width = slack.shape
+    inside = ((landed >= 0) & (landed < (width, height))).all(1)
+    x, y = landed.clip(0, (width - 1, height - 1)).T
+    out[rows, columns] = inside & (slack[y, x] > 0)
+    return out

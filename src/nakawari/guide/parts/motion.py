@@ -56,6 +56,8 @@ class Part:
     """Pixels, the size of the part."""
     bend: Bend | None = None
     """What its motion leaves, of a part that changes its shape."""
+    redrawn: Bend | None = None
+    """What its motion leaves, of a part that is drawn anew in each key."""
     held: bool = False
     """Whether it stays where it is, whatever covers it."""
     scenery: bool = False
@@ -66,6 +68,13 @@ class Part:
     def motion_from(self, side: str) -> np.ndarray:
         """(3, 3): from the "first" key to the last, or from the "last" to the first."""
         return self.motion if side == "first" else np.linalg.inv(self.motion)
+
+    def carried(self, side: str, points: np.ndarray) -> np.ndarray:
+        """Points (N, 2) of the "first" key in the last, or of the "last" in the first, as it is drawn there."""
+        if self.redrawn is None or len(points) == 0:
+            return mapped(self.motion_from(side), points)
+        way = self.redrawn.carried if side == "first" else self.redrawn.carried_back
+        return way(self.motion, points)
 
 
 def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found: Matching, held: Held) -> list[Part]:

@@ -16,6 +16,8 @@ NEAR = 0.5
 """Distance in pixels between two outlines at which the disagreement saturates by half."""
 CLOSE = (2.0, 1.5, 1.0, 0.7, 0.5, 0.4, 0.3, 0.3)
 """Distances in pixels, per iteration of the fit, at which a pair of points has half its weight."""
+REDRAWN = (3.0, 2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 1.0)
+"""The same of outlines that are drawn anew."""
 GAIN = 0.1
 """Required reduction of the disagreement for a part to scale separately; twice that to be squashed, since a limb that
 is half hidden in one key seems shorter there."""
@@ -35,8 +37,9 @@ ARM = 5.0
 """Maximum distance in pixels between a joint's pivot and the contact of the outlines."""
 
 
-def refine(first: Graph, last: Graph, parts: Sequence[Part]) -> None:
-    """Refit the motions of matched parts, figure by figure."""
+def refine(first: Graph, last: Graph, parts: Sequence[Part], *, redrawn: bool = False) -> None:
+    """Refit the motions of matched parts, figure by figure; of figures that are drawn anew without what joints and the
+    figure do not ask for."""
     outlines: dict[int, tuple[Outline, Outline]] = {}
     for k, part in enumerate(parts):
         if part.ground or part.held or part.quality == 0 or part.bend is not None or not part.first or not part.last:
@@ -48,7 +51,9 @@ def refine(first: Graph, last: Graph, parts: Sequence[Part]) -> None:
     for root in outlines:
         if roots[root] == root:
             members = [root, *(k for k in outlines if roots[k] == root and k != root)]
-            _together(parts, members, outlines, first, last)
+            _together(parts, members, outlines, first, last, REDRAWN if redrawn else CLOSE)
+    if redrawn:
+        return
     for k in _downwards(parts):
         if k in outlines:
             part = parts[k]
@@ -72,6 +77,7 @@ def _together(
     outlines: dict[int, tuple[Outline, Outline]],
     first: Graph,
     last: Graph,
+    scales: tuple[float, ...],
 ) -> None:
     """Fit one figure, its root first in `members`: an affine motion of the whole, with rotations and shifts of
     limbs."""
@@ -86,7 +92,7 @@ def _together(
     total = np.zeros(6)
     slot = {k: 6 + 3 * n for n, k in enumerate(members[1:])}
     count = 6 + 3 * (len(members) - 1)
-    for scale in CLOSE:
+    for scale in scales:
         square, side = np.diag(np.full(count, 1e-4)), np.zeros(count)
         whole = mapped(motions[root], outlines[root][0].points).mean(0)
         centres = {}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nakawari.guide.parts import draw
+from nakawari.guide.parts import draw, drawing
 from nakawari.guide.parts.bend import Bend
 from nakawari.guide.parts.contours import rotation, shifted
 
@@ -65,3 +65,9 @@ def test_what_a_bend_carries_to_the_last_key_it_carries_back(turn: float) -> Non
     motion = shifted(np.array([30.0, 4.0])) @ rotation(turn, np.zeros(2))
     points = np.stack(np.meshgrid(np.linspace(-35, 35, 8), np.linspace(-25, 25, 6)), 2).reshape(-1, 2)
     assert np.abs(bend.carried_back(motion, bend.carried(motion, points)) - points).max() < 0.15
+
+
+def test_what_is_drawn_anew_need_not_explain_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "explained", lambda stage: 0.75)
+    assert draw(figure(0, 0.8), figure(1, 0.8), (0.5,)) is not None
+    assert draw(figure(0, 0), figure(1, 0), (0.5,)) is None

@@ -45,6 +45,8 @@ EXPLAINED = 0.8
 """Minimum share of the moved pixels that must be correct in each key drawn from the other."""
 NOISY_EXPLAINED = 0.7
 """The same for keys compressed with losses, whose edges differ from each other by the noise."""
+REDRAWN_EXPLAINED = 0.7
+"""The same of figures that are drawn anew in each key. Of unrelated figures of one kind, .63 at most is explained."""
 FLOW_HELPS = 0.6
 """Minimum share of the moved pixels that optical flow must explain to draw regions of the in-between; with less it
 erases things."""
@@ -113,7 +115,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     least = NOISY_EXPLAINED if levels else EXPLAINED
     may = not levels and not any(cel.hard for cel in cels)
-    stage = _stage(small, with_wheels(small, cels), max(least, flow - FLOW_BEHIND), may)
+    stage = _stage(small, with_wheels(small, cels), least, flow - FLOW_BEHIND, may)
     if stage is None:
         return None
     large = stage if small[0] is start else _enlarged(stage, start, end)
@@ -147,17 +149,19 @@ def _readable(cels: Sequence[Cel]) -> bool:
     return flat >= FLAT and max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
 
 
-def _stage(small: list[np.ndarray], cels: list[Cel], least: float, may: bool) -> Stage | None:
-    """The reading of two keys that explains most of what moved; None if each explains less than `least`.
+def _stage(small: list[np.ndarray], cels: list[Cel], least: float, flow: float, may: bool) -> Stage | None:
+    """The reading of two keys that explains most of what moved; None if each explains less than `least` or `flow`.
 
-    `may`: whether figures may be drawn anew in each key; noise and stairs of pixels look as if they were.
+    `may`: whether figures may be drawn anew in each key, which need not explain as much; noise and stairs of pixels
+    look as if they were.
     """
     first, last = (graph_of(cel) for cel in cels)
-    best, most = None, least
+    best, most = None, 0.0
     for ground in grounds_of(first, last):
         stage = stage_of(*small, first, last, ground, may=may)
         share = explained(stage)
-        if share >= most:
+        anew = any(part.redrawn is not None for part in stage.parts)
+        if share >= max(REDRAWN_EXPLAINED if anew else least, flow, most):
             best, most = stage, share + BETTER
         if share >= SURE:
             break

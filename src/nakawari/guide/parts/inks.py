@@ -13,6 +13,8 @@ RINGING = 36.0
 MOST_INKS = 6
 EXACT = 1.0
 """Weight of a pixel of exactly the ink's colour, relative to one explained by a mixture."""
+LEAST_EXACT = 3
+"""Minimum number of those beside lines of several colours, where mixtures of three are frequent."""
 MUCH = 0.5
 """Minimum share of a colour in a mixture to count the mixture as that colour."""
 SAMPLED = 1500
@@ -45,12 +47,15 @@ class Ink:
         return Ink(paint, self.count + other.count, max(self.exact, other.exact), beside)
 
 
-def inks_in(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, left: np.ndarray) -> list[Ink]:
-    """The inks: colours that, mixed with adjacent areas, explain most of the pixels that areas alone do not."""
+def inks_in(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, left: np.ndarray, lines: int = 0) -> list[Ink]:
+    """The inks: colours that, mixed with adjacent areas, explain most of the pixels that areas alone do not.
+
+    The last `lines` of the paints are the colours of lines where these have several: inks beside those.
+    """
     ys, xs = np.nonzero(left > KNOWN)
     step = max(1, len(ys) // SAMPLED)
     ys, xs, far = ys[::step], xs[::step], left[ys, xs][::step]
-    round_them = candidates(pure, len(paints), paints, ys, xs)[:, :2]
+    round_them = candidates(pure, len(paints) - lines, paints, ys, xs, lines)[:, [0, 3] if lines else [0, 1]]
     pool = colours[ys, xs]
     table = np.concatenate([paints, np.full((1, 4), 1e4, np.float32)])
     near = table[round_them]
@@ -66,10 +71,10 @@ def inks_in(colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, left: np.
         explained = [_explained(pool, ink, near) for ink in tries]
         exact = [np.abs(pool - ink).max(1) < 1 for ink in tries]
         best = int(np.argmax([found.sum() + EXACT * same.sum() for found, same in zip(explained, exact, strict=True)]))
-        if explained[best].sum() < max(3, 0.003 * len(ys)):
+        if explained[best].sum() < max(3, 0.003 * len(ys)) or exact[best].sum() < (LEAST_EXACT if lines else 0):
             break
         beside = np.unique(near[exact[best]].reshape(-1, 4), axis=0)
-        paint = _purest(tries[best], pool, inks[0].paint) if inks else tries[best]
+        paint = _purest(tries[best], pool, inks[0].paint) if inks and not lines else tries[best]
         inks.append(Ink(paint, float(explained[best].sum() * step), int(exact[best].sum()), beside))
         keep = ~explained[best]
         pool, near, far = pool[keep], near[keep], far[keep]
@@ -84,12 +89,12 @@ def _purest(paint: np.ndarray, pool: np.ndarray, ink: np.ndarray) -> np.ndarray:
     return pure[np.argmax(np.abs(pure - ink).max(1))] if len(pure) else paint
 
 
-def unmixed(inks: list[Ink], paints: np.ndarray) -> np.ndarray:
-    """Ink colours (N, 4) without mixtures of a stronger ink with an adjacent area.
+def unmixed(inks: list[Ink], paints: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """Ink colours (N, 4) without mixtures of a stronger ink with an adjacent area, after those of `lines` (M, 4).
 
     `paints`: colours of all areas.
     """
-    kept: list[np.ndarray] = []
+    kept: list[np.ndarray] = list(lines)
     for ink in inks:
         alone = bool((np.abs(paints - ink.paint).max(1) <= FLAT).any())
         others = np.concatenate([ink.beside[ink.beside[:, 3] < 1e4], np.array(kept, np.float32).reshape(-1, 4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 FLAT = 3.0
@@ -20,9 +21,12 @@ GROUPS = (
 
 
 def mixtures(
-    colours: np.ndarray, pure: np.ndarray, areas: int, paints: np.ndarray
+    colours: np.ndarray, pure: np.ndarray, areas: int, paints: np.ndarray, lines: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per pixel up to three labels (H, W, 3; -1 for none) with their shares (H, W, 3), and the residual in levels."""
+    """Per pixel up to three labels (H, W, 3; -1 for none) with their shares (H, W, 3), and the residual in levels.
+
+    `lines`: the number of lines' colours, if they have several.
+    """
     ids = np.full((*pure.shape, 3), -1, np.int32)
     shares = np.zeros((*pure.shape, 3), np.float32)
     ids[..., 0], shares[..., 0] = pure, pure >= 0
@@ -30,7 +34,7 @@ def mixtures(
     ys, xs = np.nonzero(pure < 0)
     if len(ys) == 0 or len(paints) == 0:
         return ids, shares, unexplained
-    found = candidates(pure, areas, paints, ys, xs)
+    found = candidates(pure, areas, paints, ys, xs, lines)
     best = np.full(len(ys), np.inf)
     difference = np.full(len(ys), 255.0)
     target = colours[ys, xs]
@@ -51,8 +55,11 @@ def mixtures(
     return ids, shares, unexplained
 
 
-def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
-    """(N, 5): a mixed pixel's three nearest areas, the image's first ink, and another nearby ink; -1 for none."""
+def candidates(
+    pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray, xs: np.ndarray, lines: int = 0
+) -> np.ndarray:
+    """(N, 5): a mixed pixel's three nearest areas, the image's first ink, and another nearby ink; -1 for none. Where
+    lines have several colours, the two nearest of these instead, and other inks are areas."""
     reach = [(dy, dx) for dy in range(-NEAR - 1, NEAR + 2) for dx in range(-NEAR - 1, NEAR + 2) if dy or dx]
     reach.sort(key=lambda step: step[0] ** 2 + step[1] ** 2)
     padded = np.pad(pure, NEAR + 1, constant_values=-1)
@@ -61,7 +68,7 @@ def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray,
         out[:, 3] = areas
     for dy, dx in reach:
         seen = padded[ys + NEAR + 1 + dy, xs + NEAR + 1 + dx]
-        area = (seen >= 0) & (seen < areas)
+        area = (seen >= 0) & ((seen < areas) | (seen >= areas + lines if lines else False))
         for slot in range(3):
             new = area & (out[:, slot] < 0)
             for other in range(slot):
@@ -70,7 +77,15 @@ def candidates(pure: np.ndarray, areas: int, paints: np.ndarray, ys: np.ndarray,
             area &= ~new
         line = (seen > areas) & (out[:, 4] < 0)
         out[line, 4] = seen[line]
+    if lines:
+        out[:, 3:] = _nearest_lines(pure, areas, lines)[ys, xs]
     return out
+
+
+def _nearest_lines(pure: np.ndarray, areas: int, lines: int) -> np.ndarray:
+    """(H, W, 2): the two colours of lines that are nearest to every pixel."""
+    away = [cv2.distanceTransform((pure != areas + k).astype(np.uint8), cv2.DIST_L2, 5) for k in range(lines)]
+    return areas + np.argsort(np.stack(away, 2), axis=2, kind="stable")[..., :2]
 
 
 def shares_in(target: np.ndarray, paints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

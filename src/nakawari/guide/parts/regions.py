@@ -18,6 +18,7 @@ from .components import components_of, depths, filled, solid
 from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
+from .lines import lined, lines_in
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
 
 THIN = 0.9
@@ -100,19 +101,24 @@ def _cut(colours: Sequence[np.ndarray]) -> list[_Apart]:
     known = [paints for _, paints, _ in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
     bold = any(bold for _, _, bold in found)
+    lines = lines_in([(own, pure, paints) for own, (pure, paints, _) in zip(colours, found, strict=True)])
     seen: list[Ink] = []
     for own, (pure, paints, _) in zip(colours, found, strict=True):
-        left = mixtures(own, pure, len(paints), paints)[2]
-        for new in inks_in(own, pure, paints, left):
+        inner, known = lined(own, pure, len(paints), lines), np.concatenate([paints, lines])
+        left = mixtures(own, inner, len(paints), known, len(lines))[2]
+        for new in inks_in(own, inner, known, left, len(lines)):
             twin = next((k for k, old in enumerate(seen) if np.abs(old.paint - new.paint).max() <= KNOWN), None)
             if twin is None:
                 seen.append(new)
             else:
                 seen[twin] = seen[twin].joined(new)
     seen.sort(key=lambda ink: -ink.count)
-    inks = unmixed(seen, np.concatenate([paints for _, paints, _ in found]))[:MOST_INKS]
-    apart = [_Apart.of(own, pure, paints, inks, bold) for own, (pure, paints, _) in zip(colours, found, strict=True)]
-    if len(inks):
+    inks = unmixed(seen, np.concatenate([paints for _, paints, _ in found]), lines)[: len(lines) + MOST_INKS]
+    apart = [
+        _Apart.of(own, pure, paints, inks, bold, len(lines))
+        for own, (pure, paints, _) in zip(colours, found, strict=True)
+    ]
+    if len(inks) and not len(lines):
         specks = specks_in(
             np.concatenate([own[one.left > KNOWN] for own, one in zip(colours, apart, strict=True)]), inks
         )
@@ -131,6 +137,7 @@ class _Apart:
         paints: (N, 4) of every label.
         areas: how many labels are areas.
         bold: whether some lines are as wide as narrow areas.
+        lines: how many of the further labels, the first, are lines; 0 if the first may be one.
     """
 
     pure: np.ndarray
@@ -140,17 +147,22 @@ class _Apart:
     paints: np.ndarray
     areas: int
     bold: bool
+    lines: int = 0
 
     @classmethod
-    def of(cls, colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray, bold: bool) -> _Apart:
+    def of(
+        cls, colours: np.ndarray, pure: np.ndarray, paints: np.ndarray, inks: np.ndarray, bold: bool, lines: int
+    ) -> _Apart:
         areas = len(paints)
-        if len(inks):
+        if lines:
+            pure, paints = lined(colours, pure, areas, inks), np.concatenate([paints, inks])
+        elif len(inks):
             paints = np.concatenate([paints, inks])
             rest = pure < 0
             gap = np.abs(colours[rest][:, None] - inks).max(2)
             pure = pure.copy()
             pure[rest] = np.where(gap.min(1) <= 2 * FLAT, areas + gap.argmin(1), -1)
-        return cls(pure, *mixtures(colours, pure, areas, paints), paints, areas, bold)
+        return cls(pure, *mixtures(colours, pure, areas, paints, lines), paints, areas, bold, lines)
 
     def laid_out(self, fine: int) -> np.ndarray:
         """(H·fine, W·fine) labels."""
@@ -181,7 +193,7 @@ class _Apart:
 
 def _cel(apart: _Apart, fine: int) -> Cel:
     labels, paints, areas = _marks(
-        apart.laid_out(fine), apart.paints, apart.areas, fine, WIDEST if apart.bold else THIN + 0.2
+        apart.laid_out(fine), apart.paints, apart.areas, fine, WIDEST if apart.bold else THIN + 0.2, max(apart.lines, 1)
     )
     mixed = float((apart.shares.max(2) < 0.98).mean())
     return Cel(fine, labels, paints, areas, apart.left < KNOWN, apart.bold, mixed < ALIASED)
@@ -232,12 +244,12 @@ def _told(
 
 
 def _marks(
-    labels: np.ndarray, paints: np.ndarray, areas: int, fine: int, widest: float
+    labels: np.ndarray, paints: np.ndarray, areas: int, fine: int, widest: float, lines: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Turn patches of an ink that do not belong to the network of lines into areas: an eye, a spoke, a narrow limb.
 
-    The first ink is the line colour if its patches are thin; of every other ink, and of a first one that is not thin,
-    each patch is an area. Thin is up to `widest` pixels from the border in the mean.
+    The first ink, or `lines` of them, are lines' colours if their patches are thin; of every other ink, and of a first
+    one that is not thin, each patch is an area. Thin is up to `widest` pixels from the border in the mean.
     """
     fresh: list[np.ndarray] = []
     taken = np.full(labels.shape, -1, np.int32)
@@ -255,7 +267,7 @@ def _marks(
         mean = np.bincount(patches.ravel(), depth.ravel(), count) / np.maximum(stats[:, cv2.CC_STAT_AREA], 1) / fine
         for k in range(1, count):
             size = stats[k, cv2.CC_STAT_AREA] / fine**2
-            network = ink == areas and (mean[k] <= widest and size > LONG * mean[k] ** 2)
+            network = ink < areas + lines and (mean[k] <= widest and size > LONG * mean[k] ** 2)
             if size >= 4 and not network and mean[k] > 0.3:
                 x, y, width, height = stats[k, :4]
                 spot = np.s_[y : y + height, x : x + width]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +90,8 @@ def _purest(paint: np.ndarray, pool: np.ndarray, ink: np.ndarray) -> np.ndarray:
     return pure[np.argmax(np.abs(pure - ink).max(1))] if len(pure) else paint
 
 
-def unmixed(inks: list[Ink], paints: np.ndarray, lines: np.ndarray) -> np.ndarray:
-    """Ink colours (N, 4) without mixtures of a stronger ink with an adjacent area, after those of `lines` (M, 4).
+def unmixed(inks: list[Ink], paints: np.ndarray, lines: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Ink colours (N, 4) without mixtures of a stronger ink with an adjacent area, after those of `lines`, (4,) each.
 
     `paints`: colours of all areas.
     """

@@ -18,7 +18,7 @@ LEAST = 12
 """Minimum number of such pixels of a line's colour in all keys."""
 SAME = 6.0
 """Levels by which a line's colour may differ between two of its runs."""
-APART = 12.0
+APART = 16.0
 """Levels by which two lines' colours differ at least."""
 MANY = 60
 """Number of pixels of a colour from which it is a line's, though all its runs are straight."""
@@ -62,15 +62,15 @@ class _Runs:
         return sum(int(mask.sum()) for mask in self.masks)
 
 
-def lines_in(keys: Sequence[Key]) -> np.ndarray:
+def lines_in(keys: Sequence[Key], apart: float = APART) -> np.ndarray:
     """The colours (N, 4) of the lines in keys of one scene, the most frequent first; none where all have one colour.
 
     Colours of lines are those of runs of pixels that are no areas, no mixtures of what is around them, and that lie
-    between areas.
+    between areas. Two differ by at least `apart` levels.
     """
     kept: list[_Runs] = []
     for runs in _runs(keys):
-        near = any(np.abs(runs.paint - other.paint).max() < APART for other in kept)
+        near = any(np.abs(runs.paint - other.paint).max() < apart for other in kept)
         if not near and (runs.broad or not _is_mixed(runs, kept, keys)):
             kept.append(runs)
     areas = np.concatenate([paints for *_, paints in keys])

@@ -17,8 +17,8 @@ from .bold import LONG, WIDEST, blobs_apart, bold_lines
 from .components import components_of, depths, filled, solid
 from .discs import Disc
 from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
-from .inks import MOST_INKS, Ink, in_ink, inks_in, specks_in, unmixed
-from .lines import lined, lines_in
+from .inks import MOST_INKS, RINGING, Ink, in_ink, inks_in, specks_in, unmixed
+from .lines import APART, lined, lines_in
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
 
 THIN = 0.9
@@ -83,7 +83,7 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     colours = [premultiplied(key) for key in keys]
     if not all(map(rings, colours)):
         return [_cel(one, fine) for one in _cut(colours)]
-    cut = _cut([calmed(own) for own in colours])
+    cut = _cut([calmed(own) for own in colours], RINGING)
     drawn = [one.drawn(fine) for one in cut]
     way = filter_of(colours, drawn)
     if way == MEAN:
@@ -95,13 +95,17 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     return [replace(_cel(one, fine), way=way) for one in cut]
 
 
-def _cut(colours: Sequence[np.ndarray]) -> list[_Apart]:
-    """Keys, premultiplied (H, W, 4), whose pixels are the mean of what they cover, unmixed."""
+def _cut(colours: Sequence[np.ndarray], apart: float = APART) -> list[_Apart]:
+    """Keys, premultiplied (H, W, 4), whose pixels are the mean of what they cover, unmixed.
+
+    `apart`: levels by which two lines' colours differ at least.
+    """
     found = [_areas(own) for own in colours]
     known = [paints for _, paints, _ in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
     bold = any(bold for _, _, bold in found)
-    lines = lines_in([(own, pure, paints) for own, (pure, paints, _) in zip(colours, found, strict=True)])
+    keys = [(own, pure, paints) for own, (pure, paints, _) in zip(colours, found, strict=True)]
+    lines = lines_in(keys, apart)
     seen: list[Ink] = []
     for own, (pure, paints, _) in zip(colours, found, strict=True):
         inner, known = lined(own, pure, len(paints), lines), np.concatenate([paints, lines])

@@ -86,6 +86,6 @@ def test_only_areas_that_show_enough_of_their_colour_are_repainted():
     labels = np.zeros((40, 40), np.int32)
     labels[4:24, 4:24], labels[30:36, 30:36] = 1, 2  # of the small one four pixels have no other colour around them
     paints = np.array([[200, 200, 200, 255], [90, 40, 40, 255], [40, 90, 40, 255]], np.float32)
-    cel = Cel(1, labels, paints, 3, np.ones(labels.shape, bool))
+    cel = Cel(1, labels, paints, 3, np.ones(labels.shape, bool), paints[labels])
     key = paints[labels] + np.array([6, 6, 6, 0], np.float32)
     assert np.array_equal(repainted(cel, key).paints - paints, np.array([[6, 6, 6, 0], [6, 6, 6, 0], [0, 0, 0, 0]]))

@@ -77,7 +77,7 @@ class Stage:
         self.paints = np.concatenate([first.paints, last.paints])
         shift = len(first.paints)
         self.lines = np.concatenate([np.arange(len(cel.paints)) >= cel.areas for cel in self.cels])
-        self.codes = (first.labels.astype(np.int16), (last.labels + shift).astype(np.int16))
+        self.codes = (first.shown.astype(np.int16), (last.shown + shift).astype(np.int16))
         self.line = (first.line, last.line)
         self._ranks = tuple(layers.rank.astype(np.int16)[owner] for owner in layers.owners)
         self._stray = tuple(
@@ -117,19 +117,18 @@ class Stage:
 
     @cached_property
     def _insides(self) -> dict[tuple[int, int], Inside | None]:
-        """What is in the wheels: of each key and part."""
-        wheels = [k for k, part in enumerate(self.parts) if part.wheel]
+        """What is in wheels and shaded parts: of each key and part."""
         same = (np.abs(self.paints[:, None] - self.paints).max(2) <= ALIKE).argmax(1)
-        codes = [cel.labels if cel.within is None else cel.within for cel in self.cels]
-        shifts = 0, len(self.cels[0].paints)
         found: dict[tuple[int, int], Inside | None] = {}
-        for k in wheels:
+        for k, part in enumerate(self.parts):
+            if not (part.wheel or part.shaded):
+                continue
             one, two = (
-                inside_of(owner == k, same[own + shift], self.fine)
-                for own, shift, owner in zip(codes, shifts, self.layers.owners, strict=True)
+                inside_of((owner == k) & (part.wheel | ~line), same[own], self.fine, rigid=part.wheel)
+                for own, owner, line in zip(self.codes, self.layers.owners, self.line, strict=True)
             )
             found[0, k] = one
-            found[1, k] = two if one is None or two is None else renamed(two, one, self.paints)
+            found[1, k] = two if one is None or two is None or not part.wheel else renamed(two, one, self.paints)
         return found
 
     def board_at(self, time: float, only: int | None = None) -> Board:
@@ -157,17 +156,18 @@ class Stage:
         box: tuple[int, int, int, int],
     ) -> tuple[np.ndarray, np.ndarray | None, int | Mixed | None]:
         """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
-        bend, redrawn, views = self.parts[k].bend, self.parts[k].redrawn, []
+        bend, redrawn, views, bents = self.parts[k].bend, self.parts[k].redrawn, [], []
         left = redrawn if bend is None else bend
         bends = (
             None if left is None else left.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
         )
         for side in sides:
             shape, back = self.shapes[side][k], sources[side]
+            bent = None if bends is None else bends * (-time, 1 - time)[side]
+            bents.append(bent)
             if shape is None:
                 views.append(self._unseen(side, back, box, k))
             else:
-                bent = None if bends is None else bends * (-time, 1 - time)[side]
                 views.append(shape.seen(back, box, self.fine, bent))
         shares = [max((1 - time, time)[side], LEAST) for side in sides]
         if bend is not None:  # a shape that is magnified is coarse
@@ -178,9 +178,9 @@ class Stage:
             near = relined(near, float(np.mean(lines)), self.fine)
         inks = next((inks for _, inks in views if inks is not None), None)
         paint: int | Mixed | None
-        if self.parts[k].wheel:
+        if self.parts[k].wheel or self.parts[k].shaded:
             insides = [self._insides[side, k] for side in sides]
-            paint = mixed(insides, shares, [sources[side] for side in sides], box, self.fine)
+            paint = mixed(insides, shares, [sources[side] for side in sides], box, self.fine, bents)
         else:
             paint = next((self.paint_of[side][k] for side in sides if self.paint_of[side][k] >= 0), None)
         return near * self.fine, inks, paint

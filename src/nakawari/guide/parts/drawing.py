@@ -24,6 +24,7 @@ from .pairing import ALIKE, MOST_ALIKE, alike, in_place
 from .redrawn import is_redrawn, redraw
 from .refine import refine
 from .regions import Cel, cut_up, premultiplied
+from .shades import with_shades
 from .softness import softness
 from .wheels import turn_wheels, with_wheels
 
@@ -113,6 +114,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
+    cels = with_shades(cels)
     least = NOISY_EXPLAINED if levels else EXPLAINED
     may = not levels and not any(cel.hard for cel in cels)
     stage = _stage(small, with_wheels(small, cels), least, flow - FLOW_BEHIND, may)

@@ -85,7 +85,7 @@ def finer(cel: Cel, owners: np.ndarray, key: np.ndarray, fine: int) -> tuple[Cel
         cel: of the small copy; `owners` (H·cel.fine, W·cel.fine) of its subpixels.
         key: the large key, premultiplied float32 (H, W, 4).
     """
-    seen = cel.labels if cel.within is None else cel.within
+    seen = cel.shown
     height, width = (side // cel.fine * fine for side in seen.shape)
     places = np.empty((height, width), np.int32)
     table, choices = _choices(seen)

@@ -117,7 +117,7 @@ class Graph:
 
 
 def graph_of(cel: Cel) -> Graph:
-    near, gap = _nearest_areas(cel)
+    near, gap = nearest_areas(cel)
     bold = 4 * float(np.median(gap[cel.line])) if cel.bold and cel.line.any() else 0.0
     return Graph(cel, _regions(cel), near, gap, _contacts(near, gap, cel.fine, max(TOUCH, bold)), bold)
 
@@ -137,8 +137,7 @@ def _regions(cel: Cel) -> list[Region]:
     sizes = np.bincount(rows.ravel(), minlength=cel.areas + 1)[: cel.areas]
     order = np.argsort(rows.ravel(), kind="stable")
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    edge = np.concatenate([rows[0], rows[-1], rows[:, 0], rows[:, -1]])
-    rim = np.bincount(edge, minlength=cel.areas + 1)[: cel.areas] / len(edge)
+    rim = rims(cel)
     out = []
     for label in range(cel.areas):
         own = order[starts[label] : starts[label + 1]]
@@ -166,13 +165,21 @@ def _regions(cel: Cel) -> list[Region]:
     return out
 
 
+def rims(cel: Cel) -> np.ndarray:
+    """(areas,) the share of the picture's border that each area takes."""
+    rows = np.where(cel.labels < cel.areas, cel.labels, cel.areas)
+    edge = np.concatenate([rows[0], rows[-1], rows[:, 0], rows[:, -1]])
+    return np.bincount(edge, minlength=cel.areas + 1)[: cel.areas] / len(edge)
+
+
 def _hull(mask: np.ndarray, offset: tuple[int, int], fine: int) -> np.ndarray:
     curves, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     curve = max(curves, key=len)
     return ((curve[:, 0] + np.array(offset) + 0.5) / fine).astype(np.float32)
 
 
-def _nearest_areas(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
+def nearest_areas(cel: Cel) -> tuple[np.ndarray, np.ndarray]:
+    """(H·fine, W·fine) the area nearest to every subpixel, and the distance to it in pixels, 0 in areas."""
     line = cel.line
     if not line.any() or line.all():
         return np.where(line, 0, cel.labels), np.zeros(line.shape, np.float32)

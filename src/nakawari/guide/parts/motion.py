@@ -64,6 +64,8 @@ class Part:
     """Whether it is held and carries nothing that moves."""
     wheel: bool = False
     """Whether it is a wheel, drawn with all that is in it."""
+    shaded: bool = False
+    """Whether it has several paints."""
 
     def motion_from(self, side: str) -> np.ndarray:
         """(3, 3): from the "first" key to the last, or from the "last" to the first."""
@@ -93,6 +95,7 @@ def parts_of(first: Graph, last: Graph, ground: tuple[set[int], set[int]], found
     _join(last, first, parts, "last", found)
     for part in parts:
         part.wheel = bool(part.first & first.cel.wheels.keys() or part.last & last.cel.wheels.keys())
+        part.shaded = bool(part.first & first.cel.shaded or part.last & last.cel.shaded)
     _hang(first, last, parts)
     _balance(first, parts)
     return parts

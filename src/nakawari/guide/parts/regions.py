@@ -45,11 +45,13 @@ class Cel:
         paints: (N, 4) float32, premultiplied RGBA in [0, 255] of every label.
         areas: number of labels that are areas.
         known: (H, W) bool, where the shares explain the pixel's colour.
+        colours: (H, W, 4) float32, the pixels that were cut up, premultiplied.
         bold: whether lines are as wide as narrow areas.
         hard: whether edges are not anti-aliased.
         way: the filter that makes the key's pixels of subpixels.
         wheels: areas that are wheels, with all that is in them.
-        within: the labels without them; None if there are none.
+        shaded: areas of several paints.
+        within: the labels of what is in wheels and shaded areas, too; None if there are none.
     """
 
     fine: int
@@ -57,11 +59,18 @@ class Cel:
     paints: np.ndarray
     areas: int
     known: np.ndarray
+    colours: np.ndarray
     bold: bool = False
     hard: bool = False
     way: Filter = MEAN
     wheels: Mapping[int, Disc] = field(default_factory=dict)
+    shaded: frozenset[int] = frozenset()
     within: np.ndarray | None = None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """(H·fine, W·fine) the labels of all that is drawn."""
+        return self.labels if self.within is None else self.within
 
     @property
     def line(self) -> np.ndarray:
@@ -82,17 +91,23 @@ def cut_up(keys: Sequence[np.ndarray], fine: int) -> list[Cel]:
     """The regions and lines of keys of one scene, uint8 (H, W, 3 or 4) each; the keys share their inks."""
     colours = [premultiplied(key) for key in keys]
     if not all(map(rings, colours)):
-        return [_cel(one, fine) for one in _cut(colours)]
+        return cels_of(colours, fine)
     cut = _cut([calmed(own) for own in colours], RINGING)
     drawn = [one.drawn(fine) for one in cut]
     way = filter_of(colours, drawn)
     if way == MEAN:
-        return [_cel(one, fine) for one in _cut(colours)]
+        return cels_of(colours, fine)
     for _ in range(AGAIN):
         soft = [averaged(own, fill, way) for own, fill in zip(colours, drawn, strict=True)]
         cut = _cut([calmed(own, LEFT) for own in soft])
         drawn = [one.drawn(fine) for one in cut]
-    return [replace(_cel(one, fine), way=way) for one in cut]
+    return [replace(_cel(one, own, fine), way=way) for one, own in zip(cut, soft, strict=True)]
+
+
+def cels_of(colours: Sequence[np.ndarray], fine: int, way: Filter = MEAN) -> list[Cel]:
+    """The regions and lines of keys of one scene, premultiplied (H, W, 4) each, whose pixels are the mean of what they
+    cover; `way` is the filter of the keys themselves."""
+    return [replace(_cel(one, own, fine), way=way) for one, own in zip(_cut(colours), colours, strict=True)]
 
 
 def _cut(colours: Sequence[np.ndarray], apart: float = APART) -> list[_Apart]:
@@ -195,12 +210,12 @@ class _Apart:
         return replace(self, ids=ids, shares=shares, paints=np.concatenate([self.paints, specks]))
 
 
-def _cel(apart: _Apart, fine: int) -> Cel:
+def _cel(apart: _Apart, colours: np.ndarray, fine: int) -> Cel:
     labels, paints, areas = _marks(
         apart.laid_out(fine), apart.paints, apart.areas, fine, WIDEST if apart.bold else THIN + 0.2, max(apart.lines, 1)
     )
     mixed = float((apart.shares.max(2) < 0.98).mean())
-    return Cel(fine, labels, paints, areas, apart.left < KNOWN, apart.bold, mixed < ALIASED)
+    return Cel(fine, labels, paints, areas, apart.left < KNOWN, colours, apart.bold, mixed < ALIASED)
 
 
 def _areas(colours: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, bool]:

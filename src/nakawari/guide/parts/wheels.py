@@ -148,7 +148,8 @@ def _merged(cel: Cel, discs: list[Disc], paints: np.ndarray) -> Cel:
         labels[spot][mine] = cel.areas + k
     paints = np.concatenate([cel.paints[: cel.areas], paints, cel.paints[cel.areas :]])
     whole = {cel.areas + k: disc for k, disc in enumerate(discs)}
-    return replace(cel, labels=labels, paints=paints, areas=cel.areas + len(discs), wheels=whole, within=drawn)
+    inner = np.where(cel.shown >= cel.areas, cel.shown + len(discs), cel.shown)
+    return replace(cel, labels=labels, paints=paints, areas=cel.areas + len(discs), wheels=whole, within=inner)
 
 
 def turn_wheels(keys: Sequence[np.ndarray], first: Graph, last: Graph, parts: Sequence[Part]) -> None:

@@ -25,6 +25,8 @@ LINED = 0.75
 """Minimum share of the rest of their borders that is line."""
 REACHES = 0.06
 """Minimum share of an area's border that is line; what a shape encloses without one lies on it and moves on its own."""
+SMALL = 16.0
+"""Minimum size of such an area in pixels; smaller ones may be mixtures of other colours."""
 RIM = 0.02
 """Maximum share of the picture's border that such an area may take; more is background."""
 HUE = 0.1
@@ -78,8 +80,8 @@ def _named(cels: Sequence[Cel]) -> tuple[np.ndarray, list[np.ndarray]]:
 def _targets(keys: Sequence[_Key], paints: np.ndarray) -> list[np.ndarray]:
     """Per key which paint each area (areas,) is matched with.
 
-    A shade becomes its paint wherever it is, since what is lit in one key may lie in the shade in the other. Of other
-    colours, those become one of which a shape has several areas, as stripes.
+    A shade becomes its paint wherever it is, since what is lit in one key may lie in the shade in the other. Other
+    colours become one if a shape has several areas of both, as stripes: an iris may move on its eye.
     """
     sizes = [np.bincount(key.cel.labels.ravel(), minlength=key.cel.areas)[: key.cel.areas] for key in keys]
     total = np.bincount(np.concatenate([key.codes for key in keys]), np.concatenate(sizes), len(paints))
@@ -91,7 +93,7 @@ def _targets(keys: Sequence[_Key], paints: np.ndarray) -> list[np.ndarray]:
             for code in sorted(set(codes.tolist()) - {main}):
                 if _is_shade(paints[code], paints[main]):
                     shade_of[code] = main
-                elif max((codes == code).sum(), (codes == main).sum()) > 1:
+                elif min((codes == code).sum(), (codes == main).sum()) > 1:
                     own[group[codes == code]] = main
     while (shade_of[shade_of] != shade_of).any():  # to paints that take more: it ends
         shade_of = shade_of[shade_of]
@@ -142,7 +144,9 @@ def _key(cel: Cel, codes: np.ndarray) -> _Key:
     whole = line + bare.sum(1)
     fit = (cel.paints[:n, 3] >= 4) & (rims(cel) <= RIM) & (line >= REACHES * np.maximum(whole, 1))
     facing = _borders(nearest_areas(cel)[0], n)[:n, :n]
-    open_ = (bare >= OPEN * facing) & (bare > SHORT * cel.fine) & fit[:, None] & fit
+    sizes = np.bincount(cel.labels.ravel(), minlength=n)[:n] / cel.fine**2
+    sure = fit & (sizes >= SMALL)
+    open_ = (bare >= OPEN * facing) & (bare > SHORT * cel.fine) & sure[:, None] & sure
     while True:
         count, of = connected_components(coo_matrix(open_), directed=False)
         groups = [np.flatnonzero(of == k) for k in range(count) if (of == k).sum() > 1]

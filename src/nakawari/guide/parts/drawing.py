@@ -13,7 +13,7 @@ from .check import explained, over_grey, right_share
 from .compose import Stage
 from .filters import MEAN, calmed
 from .finer import fineness_for, finer, is_aliased, is_magnified
-from .flat import is_clean, is_flat, shaded
+from .flat import is_clean, is_flat, is_line_drawing, shaded
 from .graph import Graph, Region, graph_of
 from .held import held_of
 from .layers import Layers, layers_of
@@ -48,6 +48,8 @@ NOISY_EXPLAINED = 0.7
 """The same for keys compressed with losses, whose edges differ from each other by the noise."""
 REDRAWN_EXPLAINED = 0.7
 """The same of figures that are drawn anew in each key. Of unrelated figures of one kind, .63 at most is explained."""
+LINES_EXPLAINED = 0.7
+"""The same for line drawings: only lines move there, and a line is wrong that is off by half its width."""
 FLOW_HELPS = 0.6
 """Minimum share of the moved pixels that optical flow must explain to draw regions of the in-between; with less it
 erases things."""
@@ -114,8 +116,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     if flow >= FLOW_SHADES and shaded([premultiplied(key) for key in small], cels) > SHADED:
         return None
+    least = NOISY_EXPLAINED if levels else LINES_EXPLAINED if all(map(is_line_drawing, cels)) else EXPLAINED
     cels = with_shades(cels)
-    least = NOISY_EXPLAINED if levels else EXPLAINED
     may = not levels and not any(cel.hard for cel in cels)
     stage = _stage(small, with_wheels(small, cels), least, flow - FLOW_BEHIND, may)
     if stage is None:

@@ -27,6 +27,8 @@ SHADE = 6.0
 """Levels from its area's colour from which a pixel is shaded."""
 INSIDE = np.ones((5, 5), np.uint8)
 """The neighbourhood of one area inside which a pixel is not mixed with others."""
+FILLS = 0.05
+"""Pixels of areas in further colours than the paper's that a line drawing may have, relative to those of its lines."""
 REACH = 3
 """Pixels from an edge within which a filter that resizes pictures leaves ripples."""
 
@@ -69,6 +71,14 @@ def shaded(keys: Sequence[np.ndarray], cels: Sequence[Cel]) -> float:
         off = np.abs(key - cel.paints[centre]).max(2) >= SHADE
         shares.append(float(off[counted].mean()) if counted.any() else 0.0)
     return float(np.mean(shares))
+
+
+def is_line_drawing(cel: Cel) -> bool:
+    """Whether a key's areas are of one colour, that of the paper, but for small ones."""
+    sizes = np.bincount(cel.labels.ravel(), minlength=len(cel.paints))
+    paper = cel.paints[np.argmax(sizes[: cel.areas])]
+    fills = sizes[: cel.areas][np.abs(cel.paints[: cel.areas] - paper).max(1) > SHADE].sum()
+    return bool(fills <= FILLS * sizes[cel.areas :].sum())
 
 
 def insides(cel: Cel) -> tuple[np.ndarray, np.ndarray]:

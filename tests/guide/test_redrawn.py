@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from nakawari.guide.parts import draw, drawing
+from nakawari.guide.parts import draw, drawing, refine
 from nakawari.guide.parts.bend import Bend
-from nakawari.guide.parts.contours import rotation, shifted
+from nakawari.guide.parts.contours import mapped, rotation, shifted
 
 SIZE, OVER = (240, 150), 8
 GROUND, BLUE, RED, INK = (238, 232, 218), (60, 90, 160), (200, 50, 60), (20, 30, 25)
@@ -25,12 +25,16 @@ def outline(half: tuple[float, float], waves: float, seed: int) -> np.ndarray:
     return np.sign(way) * np.abs(way) ** 0.5 * half + waves * np.asarray(off)[:, None] * way
 
 
-def figure(t: float, waves: float) -> np.ndarray:
-    """A body with a turning arm at a time, its shapes half-way between those of the keys; uint8."""
+def figure(t: float, waves: float, longer: float = 0.0) -> np.ndarray:
+    """A body with a turning arm at a time, its shapes half-way between those of the keys; uint8. The arm starts some
+    pixels farther out in the last key."""
     board = np.full((SIZE[1] * OVER, SIZE[0] * OVER, 3), GROUND, np.uint8)
     body = 70 + 90 * t, 75.0
     shoulder = body[0] + 4, 62.0
-    parts = ((34.0, 26.0), body, 0.0, (0.0, 0.0), BLUE, 1), ((20.0, 7.0), shoulder, 0.5 - 0.9 * t, (16.0, 0.0), RED, 5)
+    parts = (
+        ((34.0, 26.0), body, 0.0, (0.0, 0.0), BLUE, 1),
+        ((20.0, 7.0), shoulder, 0.5 - 0.9 * t, (16.0 + longer * t, 0.0), RED, 5),
+    )
     for half, at, turn, off, paint, seed in parts:
         both = [outline(half, waves, seed + key) for key in (0, 1)]
         points = (1 - t) * both[0] + t * both[1] + off
@@ -71,3 +75,18 @@ def test_what_is_drawn_anew_need_not_explain_as_much(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(drawing, "explained", lambda stage: 0.75)
     assert draw(figure(0, 0.8), figure(1, 0.8), (0.5,)) is not None
     assert draw(figure(0, 0), figure(1, 0), (0.5,)) is None
+
+
+def off_joint() -> float:
+    """Pixels by which the arm leaves its shoulder between the keys."""
+    made = draw(figure(0, 0.6, 3), figure(1, 0.6, 3), (0.5,))
+    assert made is not None
+    arm = next(part for part in made.stage.parts if part.parent >= 0)
+    return float(np.linalg.norm(mapped(arm.motion, np.array([(74.0, 62.0)])) - (164, 62)))
+
+
+def test_joints_count_more_beside_outlines_that_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    loose = refine.NOISE
+    now = off_joint()
+    monkeypatch.setattr(refine, "UNSURE", loose)
+    assert now < off_joint() - 0.03

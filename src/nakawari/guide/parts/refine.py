@@ -31,6 +31,8 @@ SPREADS = (1.0, 0.07, 0.04, 0.03)
 """Prior deviations of a whole figure's rotation (radians), scale, squash and shear."""
 NOISE = 0.6
 """Correlated error in pixels of neighbouring outline points."""
+UNSURE = 1.2
+"""The same of outlines that are drawn anew."""
 SLACK = 0.4
 """Tolerance in pixels of a joint without rotation."""
 ARM = 5.0
@@ -51,7 +53,7 @@ def refine(first: Graph, last: Graph, parts: Sequence[Part], *, redrawn: bool = 
     for root in outlines:
         if roots[root] == root:
             members = [root, *(k for k in outlines if roots[k] == root and k != root)]
-            _together(parts, members, outlines, first, last, REDRAWN if redrawn else CLOSE)
+            _together(parts, members, outlines, first, last, *((REDRAWN, UNSURE) if redrawn else (CLOSE, NOISE)))
     if redrawn:
         return
     for k in _downwards(parts):
@@ -78,6 +80,7 @@ def _together(
     first: Graph,
     last: Graph,
     scales: tuple[float, ...],
+    noise: float,
 ) -> None:
     """Fit one figure, its root first in `members`: an affine motion of the whole, with rotations and shifts of
     limbs."""
@@ -108,11 +111,11 @@ def _together(
             row, column = np.concatenate(rows, 1), np.concatenate(columns)
             square[np.ix_(column, column)] += row.T @ (row * weight[:, None])
             side[column] += row.T @ (weight * apart)
-        spread = 1 / (np.array(SPREADS) * size) ** 2 * NOISE**2
+        spread = 1 / (np.array(SPREADS) * size) ** 2 * noise**2
         square[np.arange(2, 6), np.arange(2, 6)] += spread
         side[2:6] -= spread * total[2:]
         for parent, k, pin in joints:
-            _pin(square, side, slot, centres, outlines, motions, (parent, k), pin)
+            _pin(square, side, slot, centres, outlines, motions, (parent, k), pin, noise)
         step = np.linalg.solve(square, side)
         moved = stepped("affine", step[:6].clip(-2 * scale, 2 * scale), whole, size)
         total += step[:6].clip(-2 * scale, 2 * scale)
@@ -142,12 +145,13 @@ def _pin(
     motions: dict[int, np.ndarray],
     pair: tuple[int, int],
     pin: np.ndarray,
+    noise: float,
 ) -> None:
     """Constrain two parts at their contact; weaker for larger relative rotation."""
     parent, child = pair
     own = np.linalg.inv(motions[parent]) @ motions[child]
     turn = abs(math.atan2(own[1, 0] - own[0, 1], own[0, 0] + own[1, 1]))
-    weight = (NOISE / (SLACK + ARM * turn)) ** 2
+    weight = (noise / (SLACK + ARM * turn)) ** 2
     here, there = (mapped(motions[k], pin[None]) for k in (child, parent))
     for axis in np.eye(2):
         row = np.zeros(len(side))

@@ -65,6 +65,24 @@ def test_lit_and_shaded_side_are_one_region() -> None:
         assert at(cel, x, 38) == at(cel, x, 64) != at(cel, x, 8)
 
 
+def test_a_narrow_strip_of_shade_beside_a_line_is_part_of_its_limb() -> None:
+    def limb(x: float, degrees: float) -> Shape:
+        a = np.radians(degrees)
+        along, aside = np.array([np.cos(a), np.sin(a)]), np.array([-np.sin(a), np.cos(a)])
+        start = np.array([x, 50.0]) - 6 * along
+        strip = np.array(
+            [start + 1.6 * aside, start + 60 * along + 1.6 * aside, start + 60 * along + 9 * aside, start + 9 * aside]
+        )
+        return bar(x, 50, degrees, 40, 6), RED, lambda _: [strip], DARK
+
+    for cel, x, degrees in zip(
+        with_shades(cut_up([picture(limb(20, 8)), picture(limb(90, 30))], 4)), (20, 90), (8, 30), strict=True
+    ):
+        a = np.radians(degrees)
+        spots = [(x + 20 * np.cos(a) - off * np.sin(a), 50 + 20 * np.sin(a) + off * np.cos(a)) for off in (-3, 3.5)]
+        assert at(cel, *spots[0]) == at(cel, *spots[1])
+
+
 @pytest.mark.parametrize("line", [1.0, 1.6, 2.4])
 def test_a_shaded_arm_turns_and_light_comes_from_where_it_came(line: float) -> None:
     first, last, half = (

@@ -20,6 +20,7 @@ from .filters import LEFT, MEAN, Filter, averaged, calmed, filter_of, rings
 from .inks import MOST_INKS, RINGING, Ink, in_ink, inks_in, specks_in, unmixed
 from .lines import APART, lined, lines_in
 from .mixtures import FLAT, KNOWN, laid_out, mixtures
+from .strips import strips
 
 THIN = 0.9
 """Maximum mean distance to the border, in pixels, for a long region to be a line."""
@@ -259,6 +260,7 @@ def _told(
         rivals = np.abs(loose - means[k]).max(1) <= LINE
         if alike.any() and loose_sizes[rivals].sum() < weight[alike].sum():
             is_area[k] = True
+    is_area[strips(colours, components, means, thin & ~is_area, is_area)] = True
     return means, is_area, bold_lines(colours, components, means, sizes, depth, is_area)
 
 

@@ -15,6 +15,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .graph import nearest_areas, rims
+from .hues import is_shade
 from .regions import Cel, cels_of
 
 OPEN = 0.45
@@ -29,12 +30,6 @@ SMALL = 16.0
 """Minimum size of such an area in pixels; smaller ones may be mixtures of other colours."""
 RIM = 0.02
 """Maximum share of the picture's border that such an area may take; more is background."""
-HUE = 0.1
-"""Maximum difference of the channels' ratios of a shade to its paint."""
-DARKER, LIGHTER = 0.4, 0.95
-"""The mean of these ratios."""
-BLACK = 8.0
-"""Levels added to both before: ratios of dark colours are not known well."""
 SAME = 6.0
 """Maximum difference in levels of what counts as one paint."""
 
@@ -91,7 +86,7 @@ def _targets(keys: Sequence[_Key], paints: np.ndarray) -> list[np.ndarray]:
             codes = key.codes[group]
             main = max(sorted(set(codes.tolist())), key=lambda code: total[code])
             for code in sorted(set(codes.tolist()) - {main}):
-                if _is_shade(paints[code], paints[main]):
+                if is_shade(paints[code], paints[main]):
                     shade_of[code] = main
                 elif min((codes == code).sum(), (codes == main).sum()) > 1:
                     own[group[codes == code]] = main
@@ -100,13 +95,6 @@ def _targets(keys: Sequence[_Key], paints: np.ndarray) -> list[np.ndarray]:
     return [
         np.where(key.fit | (own != key.codes), shade_of[own], key.codes) for key, own in zip(keys, stripes, strict=True)
     ]
-
-
-def _is_shade(one: np.ndarray, two: np.ndarray) -> bool:
-    """Whether one of two paints (4,) is a darker one of the other's hue."""
-    low, high = sorted((one, two), key=lambda paint: float(paint[:3].sum()))
-    ratio = (low[:3] + BLACK) / (high[:3] + BLACK)
-    return bool(np.ptp(ratio) <= HUE and DARKER < ratio.mean() < LIGHTER and abs(low[3] - high[3]) < 1)
 
 
 def _flattened(cel: Cel, which: np.ndarray, paints: np.ndarray) -> np.ndarray:

@@ -39,16 +39,24 @@ def _share(good: np.ndarray, counted: np.ndarray) -> float:
 
 def explained(stage: Stage) -> float:
     """The share of the moved pixels that are correct when each key is drawn from the other, 0 ... 1; 1 if nothing
-    moved."""
+    moved. What stands still does not count: it is drawn from both keys."""
     keys = [over_grey(key) for key in stage.keys]
     moved = _moved(*keys)
     shares = []
     for only, time in ((1, 0.0), (0, 1.0)):
         board = stage.board_at(time, only=only)
         made = over_grey(stage.painted(board))
-        counted = moved & _framed(stage, 1 - only) & ~_bent(stage, board.parts, stage.layers.owners[1 - only])
+        owners = stage.layers.owners[1 - only]
+        counted = moved & _framed(stage, 1 - only) & ~_bent(stage, board.parts, owners) & ~_standing(stage, owners)
         shares.append(_share(right(made, keys[1 - only]), counted))
     return float(np.mean(shares))
+
+
+def _standing(stage: Stage, owners: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what shows nothing but parts that stand still, without the background; `owners` as in `_bent`."""
+    still = stage.still.copy()
+    still[0] = False
+    return whole(still[owners], stage.fine)
 
 
 def _bent(stage: Stage, *owners: np.ndarray) -> np.ndarray:

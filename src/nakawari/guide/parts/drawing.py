@@ -48,6 +48,8 @@ NOISY_EXPLAINED = 0.7
 """The same for keys compressed with losses, whose edges differ from each other by the noise."""
 REDRAWN_EXPLAINED = 0.7
 """The same of figures that are drawn anew in each key. Of unrelated figures of one kind, .63 at most is explained."""
+FLOW_FAILS = 0.45
+"""Share of the moved pixels below which optical flow, and with it the network, leaves ghosts of such figures."""
 LINES_EXPLAINED = 0.7
 """The same for line drawings: only lines move there, and a line is wrong that is off by half its width."""
 FLOW_HELPS = 0.6
@@ -119,7 +121,7 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
     least = NOISY_EXPLAINED if levels else LINES_EXPLAINED if all(map(is_line_drawing, cels)) else EXPLAINED
     cels = with_shades(cels)
     may = not levels and not any(cel.hard for cel in cels)
-    stage = _stage(small, with_wheels(small, cels), least, flow - FLOW_BEHIND, may)
+    stage = _stage(small, with_wheels(small, cels), least, flow, may)
     if stage is None:
         return None
     large = stage if small[0] is start else _enlarged(stage, start, end)
@@ -154,7 +156,8 @@ def _readable(cels: Sequence[Cel]) -> bool:
 
 
 def _stage(small: list[np.ndarray], cels: list[Cel], least: float, flow: float, may: bool) -> Stage | None:
-    """The reading of two keys that explains most of what moved; None if each explains less than `least` or `flow`.
+    """The reading of two keys that explains most of what moved; None if each explains less than `least`, or
+    clearly less than `flow`.
 
     `may`: whether figures may be drawn anew in each key, which need not explain as much; noise and stairs of pixels
     look as if they were.
@@ -164,8 +167,8 @@ def _stage(small: list[np.ndarray], cels: list[Cel], least: float, flow: float, 
     for ground in grounds_of(first, last):
         stage = stage_of(*small, first, last, ground, may=may)
         share = explained(stage)
-        anew = any(part.redrawn is not None for part in stage.parts)
-        if share >= max(REDRAWN_EXPLAINED if anew else least, flow, most):
+        anew = flow < FLOW_FAILS and any(part.redrawn is not None for part in stage.parts)
+        if share >= max(min(least, REDRAWN_EXPLAINED) if anew else least, flow - FLOW_BEHIND, most):
             best, most = stage, share + BETTER
         if share >= SURE:
             break

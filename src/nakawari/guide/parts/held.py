@@ -128,8 +128,7 @@ def _against(first: Graph, last: Graph, behind: Labels, pairs: set[tuple[int, in
 def _gone(region: Region, own: Graph, other: Graph, here: set[int], there: set[int], same: set[int]) -> float:
     """The share of a region's border with what lies behind it that the other key shows not to be there."""
     outline = region.outline
-    # Smoothed corners of small regions lie inside them, on no border.
-    sure = np.isin(own.faced(outline), list(here)) & _in_place_of(outline, own, region.label)
+    sure = np.isin(own.faced(outline), list(here))
     ways = SIDES * outline.normals[sure]
     beside = [other.labels_at(outline.points[sure] + way) for way in (-ways, ways)]
     within, beyond = (np.isin(label, list(same)) for label in beside)

@@ -25,9 +25,9 @@ REACH = 2.0
 """Distance in pixels at which a pair of points has half its weight."""
 FEW = 12
 """Minimum number of outline points."""
-WAVERS = 0.055
+WAVERS = 0.07
 """Median distance in pixels between outlines from which they are drawn anew; of figures that move rigidly it is .04 at
-most."""
+most, and .055 if their corners lie on a grid of a quarter of a pixel."""
 SHADED = 0.14
 """The same of figures with shaded parts, whose outlines are known less well: of rigid ones it is .12 at most."""
 OPEN = 0.9

@@ -131,8 +131,9 @@ class Stage:
             found[1, k] = two if one is None or two is None or not part.wheel else renamed(two, one, self.paints)
         return found
 
-    def board_at(self, time: float, only: int | None = None) -> Board:
-        """The composition at a time, from both keys, or from `only` one."""
+    def board_at(self, time: float, only: int | None = None, *, redrawn: bool = True) -> Board:
+        """The composition at a time, from both keys, or from `only` one; `redrawn`: half-way between the shapes that
+        hand-drawn keys give its parts."""
         lead = int(time > 0.5)
         codes = (
             self.base.copy() if only is None else np.where(self.layers.owners[only] == 0, self.codes[only], self.base)
@@ -144,7 +145,7 @@ class Stage:
             box = None if k == 0 else self._reach(k, *sources[k])
             if box is None:
                 continue
-            self._lay(board, box, k, *self._seen(k, time, sides, sources[k], box))
+            self._lay(board, box, k, *self._seen(k, time, sides, sources[k], box, redrawn))
         return board
 
     def _seen(
@@ -154,10 +155,11 @@ class Stage:
         sides: tuple[int, ...],
         sources: tuple[np.ndarray, np.ndarray],
         box: tuple[int, int, int, int],
+        redrawn: bool,
     ) -> tuple[np.ndarray, np.ndarray | None, int | Mixed | None]:
         """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
-        bend, redrawn, views, bents = self.parts[k].bend, self.parts[k].redrawn, [], []
-        left = redrawn if bend is None else bend
+        bend, views, bents = self.parts[k].bend, [], []
+        left = bend or (self.parts[k].redrawn if redrawn else None)
         bends = (
             None if left is None else left.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
         )

@@ -91,8 +91,8 @@ class PartsDrawing:
 
     def alone(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame `place` drawn from each key alone, over grey, (h, w, 3) float32 of the size of the stage's keys. Where
-        they differ, the parts are wrong."""
-        boards = (self.stage.board_at(self.times[place], only=side) for side in (0, 1))
+        they differ, the parts are wrong. Of hand-drawn keys each keeps its own shapes, so that what is torn shows."""
+        boards = (self.stage.board_at(self.times[place], only=side, redrawn=False) for side in (0, 1))
         first, last = (over_grey(self.stage.painted(board)) for board in boards)
         return first, last
 

@@ -121,7 +121,7 @@ class Stage:
         same = (np.abs(self.paints[:, None] - self.paints).max(2) <= ALIKE).argmax(1)
         found: dict[tuple[int, int], Inside | None] = {}
         for k, part in enumerate(self.parts):
-            if not (part.wheel or part.shaded):
+            if not part.composed:
                 continue
             one, two = (
                 inside_of((owner == k) & (part.wheel | ~line), same[own], self.fine, rigid=part.wheel)
@@ -159,7 +159,7 @@ class Stage:
     ) -> tuple[np.ndarray, np.ndarray | None, int | Mixed | None]:
         """Part k in a box at a time: its distances (h, w, 2) in subpixels, the inks of its line, its area's paint."""
         bend, views, bents = self.parts[k].bend, [], []
-        left = bend or (self.parts[k].redrawn if redrawn else None)
+        left = self.parts[k].left if redrawn else bend
         bends = (
             None if left is None else left.field(np.linalg.inv(sources[0]), self.parts[k].motion, time, box, self.fine)
         )
@@ -180,7 +180,7 @@ class Stage:
             near = relined(near, float(np.mean(lines)), self.fine)
         inks = next((inks for _, inks in views if inks is not None), None)
         paint: int | Mixed | None
-        if self.parts[k].wheel or self.parts[k].shaded:
+        if self.parts[k].composed:
             insides = [self._insides[side, k] for side in sides]
             paint = mixed(insides, shares, [sources[side] for side in sides], box, self.fine, bents)
         else:
@@ -253,7 +253,7 @@ class Stage:
                 corners.append(quad @ forth[:2, :2].T + forth[:2, 2])
         if not corners:
             return None
-        bend = self.parts[k].bend or self.parts[k].redrawn
+        bend = self.parts[k].left
         spread = np.concatenate(corners) * self.fine
         reach = 1 if bend is None else 1 + math.ceil(bend.reach * self.fine)
         left, top = np.floor(spread.min(0)).astype(int) - reach
@@ -291,7 +291,7 @@ class Stage:
 
     @cached_property
     def _details(self) -> list[Detail]:
-        bent = [k for k, part in enumerate(self.parts) if part.bend is not None or part.redrawn is not None]
+        bent = [k for k, part in enumerate(self.parts) if part.left is not None]
         found = []
         for side, key in enumerate(self.large or self.keys):
             board = self.board_at(float(side))

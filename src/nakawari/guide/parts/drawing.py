@@ -120,8 +120,8 @@ def draw(start: np.ndarray, end: np.ndarray, times: Sequence[float]) -> PartsDra
         return None
     least = NOISY_EXPLAINED if levels else LINES_EXPLAINED if all(map(is_line_drawing, cels)) else EXPLAINED
     cels = with_shades(cels)
-    may = not levels and not any(cel.hard for cel in cels)
-    stage = _stage(small, with_wheels(small, cels), least, flow, may)
+    may_redraw = not levels and not any(cel.hard for cel in cels)
+    stage = _stage(small, with_wheels(small, cels), least, flow, may_redraw)
     if stage is None:
         return None
     large = stage if small[0] is start else _enlarged(stage, start, end)
@@ -155,17 +155,17 @@ def _readable(cels: Sequence[Cel]) -> bool:
     return flat >= FLAT and max(cel.areas for cel in cels) <= MOST_AREAS and _pairs(cels) <= MOST_PAIRS
 
 
-def _stage(small: list[np.ndarray], cels: list[Cel], least: float, flow: float, may: bool) -> Stage | None:
+def _stage(small: list[np.ndarray], cels: list[Cel], least: float, flow: float, may_redraw: bool) -> Stage | None:
     """The reading of two keys that explains most of what moved; None if each explains less than `least`, or
     clearly less than `flow`.
 
-    `may`: whether figures may be drawn anew in each key, which need not explain as much; noise and stairs of pixels
-    look as if they were.
+    `may_redraw`: whether figures may be drawn anew in each key, which need not explain as much; noise and stairs of
+    pixels look as if they were.
     """
     first, last = (graph_of(cel) for cel in cels)
     best, most = None, 0.0
     for ground in grounds_of(first, last):
-        stage = stage_of(*small, first, last, ground, may=may)
+        stage = stage_of(*small, first, last, ground, may_redraw=may_redraw)
         share = explained(stage)
         anew = flow < FLOW_FAILS and any(part.redrawn is not None for part in stage.parts)
         if share >= max(min(least, REDRAWN_EXPLAINED) if anew else least, flow - FLOW_BEHIND, most):
@@ -207,7 +207,7 @@ Ground = tuple[set[int], set[int]]
 
 
 def stage_of(
-    start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground, *, may: bool = True
+    start: np.ndarray, end: np.ndarray, first: Graph, last: Graph, ground: Ground, *, may_redraw: bool = True
 ) -> Stage:
     """Match two keys, and find how their parts move and lie; they may be drawn anew in each (`_stage`)."""
     held = held_of(first, last, ground)
@@ -215,7 +215,7 @@ def stage_of(
     parts = parts_of(first, last, ground, match(first, last, ground, held), held)
     matched = [part.motion for part in parts]
     refine(first, last, parts)
-    anew = may and is_redrawn(first, last, parts)
+    anew = may_redraw and is_redrawn(first, last, parts)
     if anew:
         for part, motion in zip(parts, matched, strict=True):
             part.motion = motion

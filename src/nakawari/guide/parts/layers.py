@@ -249,26 +249,6 @@ def _landing(
     """Which subpixels `along` a part, of `spot`, it takes to where `mask`, which begins at `origin`, is set, or near
     it."""
     slack = cv2.dilate(mask.astype(np.uint8), np.ones((fine // 2 * 2 + 1,) * 2, np.uint8))
-    if part.redrawn is not None:
-        return _landing_bent(slack, origin, part, side, spot, along, fine)
-    motion = part.motion_from(side)
-    start = np.array([spot[1].start, spot[0].start]) + 0.5
-    offset = motion[:2, :2] @ start + motion[:2, 2] * fine - 0.5 - (origin[1].start, origin[0].start)
-    matrix = np.concatenate([motion[:2, :2], offset[:, None]], 1)
-    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(slack, matrix, along.shape[::-1], flags=flags).astype(bool)
-
-
-def _landing_bent(
-    slack: np.ndarray,
-    origin: tuple[slice, slice],
-    part: Part,
-    side: str,
-    spot: tuple[slice, slice],
-    along: np.ndarray,
-    fine: int,
-) -> np.ndarray:
-    """The same of a part that is drawn anew."""
     out = np.zeros(along.shape, bool)
     rows, columns = np.nonzero(along)
     points = (np.stack([columns + spot[1].start, rows + spot[0].start], 1) + 0.5) / fine

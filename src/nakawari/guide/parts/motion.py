@@ -67,6 +67,16 @@ class Part:
     shaded: bool = False
     """Whether it has several paints."""
 
+    @property
+    def left(self) -> Bend | None:
+        """What its motion leaves, None if it leaves nothing."""
+        return self.bend or self.redrawn
+
+    @property
+    def composed(self) -> bool:
+        """Whether it is drawn with all that is in it."""
+        return self.wheel or self.shaded
+
     def motion_from(self, side: str) -> np.ndarray:
         """(3, 3): from the "first" key to the last, or from the "last" to the first."""
         return self.motion if side == "first" else np.linalg.inv(self.motion)

@@ -111,22 +111,22 @@ def cels_of(colours: Sequence[np.ndarray], fine: int, way: Filter = MEAN) -> lis
     return [replace(_cel(one, own, fine), way=way) for one, own in zip(_cut(colours), colours, strict=True)]
 
 
-def _cut(colours: Sequence[np.ndarray], apart: float = APART) -> list[_Apart]:
+def _cut(colours: Sequence[np.ndarray], least: float = APART) -> list[_Apart]:
     """Keys, premultiplied (H, W, 4), whose pixels are the mean of what they cover, unmixed.
 
-    `apart`: levels by which two lines' colours differ at least.
+    `least`: levels by which two lines' colours differ at least.
     """
     found = [_areas(own) for own in colours]
     known = [paints for _, paints, _ in found]
     found = [_areas(own, np.concatenate(known)) for own in colours]
     bold = any(bold for _, _, bold in found)
     keys = [(own, pure, paints) for own, (pure, paints, _) in zip(colours, found, strict=True)]
-    lines = lines_in(keys, apart)
+    lines = lines_in(keys, least)
     seen: list[Ink] = []
     for own, (pure, paints, _) in zip(colours, found, strict=True):
-        inner, known = lined(own, pure, len(paints), lines), np.concatenate([paints, lines])
-        left = mixtures(own, inner, len(paints), known, len(lines))[2]
-        for new in inks_in(own, inner, known, left, len(lines)):
+        inner, all_paints = lined(own, pure, len(paints), lines), np.concatenate([paints, lines])
+        left = mixtures(own, inner, len(paints), all_paints, len(lines))[2]
+        for new in inks_in(own, inner, all_paints, left, len(lines)):
             twin = next((k for k, old in enumerate(seen) if np.abs(old.paint - new.paint).max() <= KNOWN), None)
             if twin is None:
                 seen.append(new)
